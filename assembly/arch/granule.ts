@@ -1,0 +1,91 @@
+// Translation granules and the geometry that follows from them [GEO-1..13].
+// Every 9, 12 or 512 of the core comes from here. A granule is named by `ps`,
+// the log2 of its size: 12 (4K), 14 (16K) or 16 (64K).
+
+export const PS_4K: u32 = 12;
+export const PS_16K: u32 = 14;
+export const PS_64K: u32 = 16;
+
+/** log2 of the size of a descriptor. */
+export const ENTRY_SHIFT: u32 = 3;
+/** Descriptors are 64-bit words. */
+export const ENTRY_BYTES: u32 = 8;
+/** The last level; its leaves are pages. */
+export const LAST_LEVEL: i32 = 3;
+/** Levels 0..3; topping up for a start level s needs GRANULE_LEVELS - 1 - s pages [GEO-12]. */
+export const GRANULE_LEVELS: i32 = 4;
+/** The first level that can exist: 4K pages and 52-bit input only. */
+export const FIRST_LEVEL: i32 = -1;
+/** A stage-2 start level may concatenate up to 16 tables, 4 address bits. */
+export const CONCATENATED_BITS: u32 = 4;
+/** The smallest unit of table memory: one 4K page. */
+export const UNIT_SHIFT: u32 = 12;
+
+export function isGranule(ps: u32): bool {
+  return ps === PS_4K || ps === PS_16K || ps === PS_64K;
+}
+
+/** Input-address bits that one level resolves: 9, 11 or 13 [GEO-1]. */
+export function levelBits(ps: u32): u32 {
+  return ps - ENTRY_SHIFT;
+}
+
+/** Descriptors in one table [GEO-1]. */
+export function entries(ps: u32): u32 {
+  return 1 << levelBits(ps);
+}
+
+/** Bytes of a table, and of a page. */
+export function pageBytes(ps: u32): u32 {
+  return 1 << ps;
+}
+
+/** log2 of what one entry of `level` covers [GEO-2]. `level` in -1..3. */
+export function shift(ps: u32, level: i32): u32 {
+  return <u32>(4 - level) * levelBits(ps) + ENTRY_SHIFT;
+}
+
+/** Bytes of input space that one entry of `level` covers. */
+export function span(ps: u32, level: i32): u64 {
+  return <u64>1 << shift(ps, level);
+}
+
+/** First level at which KVM installs blocks [GEO-3]. */
+export function minBlockLevel(ps: u32): i32 {
+  return ps === PS_4K ? 1 : 2;
+}
+
+/** Index into a table of `level` [GEO-7]. */
+export function index(ps: u32, level: i32, addr: u64): u32 {
+  return <u32>(addr >> shift(ps, level)) & (entries(ps) - 1);
+}
+
+/** `addr` rounded down to the span of `level`. */
+export function alignDown(addr: u64, bytes: u64): u64 {
+  return addr & ~(bytes - 1);
+}
+
+/** Levels that a stage-1 walk of `bits` input bits needs; start level is 4 minus this [GEO-8]. */
+export function stage1Levels(ps: u32, bits: u32): u32 {
+  return bits < 5 ? 0 : (bits - 4) / levelBits(ps);
+}
+
+/** Levels of a stage-2 walk: up to 16 start tables stand side by side, and never fewer than two levels [GEO-8]. */
+export function stage2Levels(ps: u32, bits: u32): u32 {
+  const n = bits < CONCATENATED_BITS ? 0 : stage1Levels(ps, bits - CONCATENATED_BITS);
+  return max<u32>(n, 2);
+}
+
+/** Start tables for `bits` of input from `start`; 1..16 for every legal geometry [GEO-9]. */
+export function startTables(ps: u32, bits: u32, start: i32): u32 {
+  const above = shift(ps, start - 1);
+  if (bits <= above) return 1;
+  return <u32>1 << (bits - above);
+}
+
+/** Sizes that a leaf can have, as a bitmap of powers of two [GEO-6]. */
+export function blockSizes(ps: u32): u64 {
+  let sizes: u64 = 0;
+  for (let level = minBlockLevel(ps); level <= LAST_LEVEL; level++) sizes |= span(ps, level);
+  return sizes;
+}

@@ -1,0 +1,350 @@
+// The exports of the core, and nothing else: handles are checked here, addresses are joined here.
+// Addresses come as (lo, hi); statuses are 0 or a negative errno; wide results stand in the result block.
+
+import { addressLayout, addressMask, decodeAddress, encodeAddress, leafDescriptor } from "./arch/descriptor";
+import { tcrEl2 as tcrOf, vtcr as vtcrOf, vttbr as vttbrOf, vttbrAlignment as alignmentOf } from "./arch/control";
+import * as G from "./arch/granule";
+import { isStage1Prot, stage1Attributes, stage1MemoryType, stage1Prot } from "./arch/stage1";
+import { isStage2Prot, stage2Attributes, stage2MemoryType, stage2Prot } from "./arch/stage2";
+import { ipaOperand, needsSingle, rangeNum, rangeOperand, rangePages } from "./arch/tlbi";
+import { cached, createCache, destroyCache, fillTo, isCache, topUp, CACHE_ARENA } from "./memory/cache";
+import { EINVAL, OK } from "./memory/errno";
+import { giveFrames, initFrames, isTaken, orderOf, references, takeFrames } from "./memory/frames";
+import * as L from "./memory/layout";
+import { setJournal as journalSwitch } from "./record/journal";
+import { createHyp as makeHyp, createStage2 as makeStage2, setForcePte as forcePte } from "./table/config";
+import { splitsExecute } from "./table/hyp";
+import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
+import * as V from "./table/outside";
+import { createUnlinked as makeUnlinked } from "./table/split";
+import { submit as submitRecords, SUBMIT_BYTES } from "./table/submit";
+import { release, releaseSubtree } from "./table/teardown";
+
+// --- engine -----------------------------------------------------------------------------------
+
+/** Lays out an engine in the imported, zeroed memory and attaches as walker 0. */
+export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
+  const bytes = <u64>memory.size() << 16;
+  const r = L.layOut(bytes, arenaBytes, physBase, tables, walkers, ring);
+  if (r) return r;
+  initFrames();
+  return L.attach(0);
+}
+
+/** Becomes walker `id` of an engine that is laid out. */
+export function attach(id: u32): i32 {
+  return L.attach(id);
+}
+
+/** The result block: eight u64. */
+export function resultPointer(): u32 {
+  return L.resultBlock();
+}
+
+/** A walker's counters, COUNTERS u64; 0 for no such walker. */
+export function counterPointer(id: u32): u32 {
+  const h = L.header();
+  return id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
+}
+
+/** Results: arena pointer, arena bytes, physBase, units taken, most units ever taken. */
+export function engineInfo(): i32 {
+  if (L.me === 0) return EINVAL;
+  const h = L.header();
+  L.setResult(0, h.arena);
+  L.setResult(1, h.arenaBytes);
+  L.setResult(2, h.physBase);
+  L.setResult(3, h.taken);
+  L.setResult(4, h.peak);
+  return OK;
+}
+
+/** Records these kinds in this walker's journal from now on, 0 for none; it starts empty. */
+export function setJournal(kinds: u32): i32 {
+  if (L.me === 0) return EINVAL;
+  journalSwitch(kinds);
+  return OK;
+}
+
+/** Results: ring pointer, records it holds (0: off), records ever written. */
+export function journalInfo(): i32 {
+  if (L.me === 0) return EINVAL;
+  const w = L.walker();
+  L.setResult(0, w.journal);
+  L.setResult(1, w.capacity);
+  L.setResult(2, w.total);
+  return OK;
+}
+
+// --- frames and caches ------------------------------------------------------------------------
+
+/** 4K << order zeroed bytes of the arena; 0 when it is spent. */
+export function takeBlock(order: u32): u32 {
+  return L.me !== 0 && order < L.ORDERS ? takeFrames(order) : 0;
+}
+
+export function giveBlock(p: u32): i32 {
+  if (L.me === 0 || !L.isArenaPage(p, G.UNIT_SHIFT)) return EINVAL;
+  return giveFrames(p) ? OK : EINVAL;
+}
+
+/** References on the page at `p`, -1 for no page. */
+export function pageReferences(p: u32): i32 {
+  return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) ? references(p) : -1;
+}
+
+/** log2 of the units of the taken block at `p`, -1 if there is none. */
+export function blockOrder(p: u32): i32 {
+  return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) && isTaken(p) ? orderOf(p) : -1;
+}
+
+export function cacheCreate(ps: u32, capacity: u32): i32 {
+  return L.me === 0 ? EINVAL : createCache(ps, capacity);
+}
+
+function realCache(cache: u32, ps: u32): bool {
+  return L.me !== 0 && cache > CACHE_ARENA && isCache(cache, ps);
+}
+
+export function cacheDestroy(cache: u32, ps: u32): i32 {
+  if (!realCache(cache, ps)) return EINVAL;
+  destroyCache(cache);
+  return OK;
+}
+
+/** At least `min` pages, ENOMEM otherwise. */
+export function cacheTopUp(cache: u32, ps: u32, min: u32): i32 {
+  return realCache(cache, ps) ? topUp(cache, min) : EINVAL;
+}
+
+/** Exactly `n` pages. */
+export function cacheFill(cache: u32, ps: u32, n: u32): i32 {
+  return realCache(cache, ps) ? fillTo(cache, n) : EINVAL;
+}
+
+export function cacheCount(cache: u32, ps: u32): i32 {
+  return realCache(cache, ps) ? <i32>cached(cache) : EINVAL;
+}
+
+// --- tables -----------------------------------------------------------------------------------
+
+/** A stage-2 table; handle or errno. */
+export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
+  return L.me === 0 ? EINVAL : makeStage2(ps, vtcr, flags, hooks);
+}
+
+/** An EL2 stage-1 table; handle or errno. */
+export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
+  return L.me === 0 ? EINVAL : makeHyp(ps, vaBits, flags, hooks);
+}
+
+/** Gives a destroyed table's handle back. */
+export function releaseTable(table: u32): i32 {
+  return L.isTableHandle(table) ? release(L.tableAt(table)) : EINVAL;
+}
+
+/** Results: root pointer, root pages, start level, input bits, pages, peak pages, output bits, flags. */
+export function tableInfo(table: u32): i32 {
+  if (!L.isTableHandle(table)) return EINVAL;
+  const t = L.tableAt(table);
+  L.setResult(0, t.root);
+  L.setResult(1, t.rootPages);
+  L.setResult(2, <u64>t.startLevel);
+  L.setResult(3, t.inputBits);
+  L.setResult(4, t.pages);
+  L.setResult(5, t.peak);
+  L.setResult(6, t.paBits);
+  L.setResult(7, t.flags);
+  return OK;
+}
+
+export function setForcePte(table: u32, force: u32, below: u64): i32 {
+  return L.isTableHandle(table) ? forcePte(L.tableAt(table), force, below) : EINVAL;
+}
+
+/** A detached subtree for one entry of `level`; its page in result 0. */
+export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i32 {
+  if (!L.isTableHandle(table)) return EINVAL;
+  const t = L.tableAt(table);
+  if (t.flags & L.T_HYP) return EINVAL;
+  const r = makeUnlinked(t, phys, level, prot, cache, pages);
+  if (r < 0) return <i32>r;
+  L.setResult(0, r);
+  return OK;
+}
+
+/** Frees the detached subtree at `page`, once named by an entry of `level`. */
+export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
+  if (!L.isTableHandle(table)) return EINVAL;
+  const t = L.tableAt(table);
+  if (!L.isArenaPage(page, t.ps) || level < G.FIRST_LEVEL || level > G.LAST_LEVEL) return EINVAL;
+  return releaseSubtree(t, page, level);
+}
+
+/** Performs `n` records at `p`; how many were performed, or a negative errno. */
+export function submit(p: u32, n: u32, stop: bool): i32 {
+  if (L.me === 0 || !L.isArenaRange(p, <u64>n * SUBMIT_BYTES)) return EINVAL;
+  return <i32>submitRecords(p, n, stop);
+}
+
+/** Leaves of `n` addresses, three columns. */
+export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u32): i32 {
+  if (!L.isTableHandle(table)) return EINVAL;
+  if (!L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(leaves, <u64>n << 3) || !L.isArenaRange(levels, n)) return EINVAL;
+  return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
+}
+
+/** Records of the entries behind a cursor; see table/lookup.ts. */
+export function scan(
+  table: u32, root: u32, level: i32, cursor: u64, cursorLevel: i32, end: u64, what: u32, out: u32, max: u32,
+): i32 {
+  if (!L.isTableHandle(table) || !L.isArenaRange(out, <u64>max << 5)) return EINVAL;
+  const t = L.tableAt(table);
+  if (root !== 0 && !L.isArenaPage(root, t.ps)) return EINVAL;
+  return scanTable(t, root, level, cursor, cursorLevel, end, what, out, max);
+}
+
+export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache: u32): i32 {
+  return L.isTableHandle(table) ? V.walkOutside(L.tableAt(table), addr, size, flags, cache) : EINVAL;
+}
+
+export function poke(table: u32, addr: u64, descriptor: u64): i32 {
+  return L.isTableHandle(table) ? V.poke(L.tableAt(table), addr, descriptor) : EINVAL;
+}
+
+export function visitRead(): i32 {
+  return L.me === 0 ? EINVAL : V.visitRead();
+}
+
+export function visitTryBreak(): i32 {
+  return L.me === 0 ? EINVAL : V.visitTryBreak();
+}
+
+export function visitMake(next: u64): i32 {
+  return L.me === 0 ? EINVAL : V.visitMake(next);
+}
+
+export function visitSet(next: u64): i32 {
+  return L.me === 0 ? EINVAL : V.visitSet(next);
+}
+
+export function visitNewTable(): i32 {
+  return L.me === 0 ? EINVAL : V.visitNewTable();
+}
+
+export function visitFreeTable(descriptor: u64): i32 {
+  return L.me === 0 ? EINVAL : V.visitFreeTable(descriptor);
+}
+
+// --- what Arm says: pure functions, 0 for arguments that make no sense ---------------------------
+
+function isLevel(level: i32): bool {
+  return level >= G.FIRST_LEVEL && level <= G.LAST_LEVEL;
+}
+
+/** log2 of what an entry of `level` covers. */
+export function levelShift(ps: u32, level: i32): u32 {
+  return G.isGranule(ps) && isLevel(level) ? G.shift(ps, level) : 0;
+}
+
+/** Start level of stage 2 for `bits`; -128 for nonsense. */
+export function stage2StartLevel(ps: u32, bits: u32): i32 {
+  return G.isGranule(ps) && bits <= 64 ? 4 - <i32>G.stage2Levels(ps, bits) : i8.MIN_VALUE;
+}
+
+export function startTables(ps: u32, bits: u32, start: i32): u32 {
+  return G.isGranule(ps) && start >= 0 && start <= G.LAST_LEVEL && bits <= 64 ? G.startTables(ps, bits, start) : 0;
+}
+
+export function blockSizes(ps: u32): u64 {
+  return G.isGranule(ps) ? G.blockSizes(ps) : 0;
+}
+
+export function vtcr(ps: u32, bits: u32, mmfr0: u64, mmfr1: u64, lpa2: bool, wide: bool, af: bool): u64 {
+  return G.isGranule(ps) && bits > 0 && bits <= 64 ? vtcrOf(ps, bits, mmfr0, mmfr1, lpa2, wide, af) : 0;
+}
+
+export function vttbr(pa: u64, vmid: u32, cnp: bool): u64 {
+  return vttbrOf(pa, vmid, cnp);
+}
+
+export function vttbrAlignment(ps: u32, bits: u32): u32 {
+  return G.isGranule(ps) && bits <= 64 ? alignmentOf(ps, bits) : 0;
+}
+
+export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
+  return G.isGranule(ps) && vaBits <= 64 ? tcrOf(ps, vaBits, paCode, lpa2) : 0;
+}
+
+/** A stage-2 leaf, 0 for protections that cannot be. `flags` as of tables. */
+export function stage2Leaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
+  const xnx = <bool>(flags & L.T_XNX), lpa2 = <bool>(flags & L.T_LPA2);
+  if (!G.isGranule(ps) || !isLevel(level) || !isStage2Prot(prot, xnx)) return 0;
+  const attributes = stage2Attributes(prot, <bool>(flags & L.T_FWB), lpa2, xnx);
+  return leafDescriptor(addressLayout(ps, lpa2), ps, pa, attributes, level);
+}
+
+/** An EL2 stage-1 leaf, 0 for protections that cannot be. */
+export function hypLeaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
+  const lpa2 = <bool>(flags & L.T_LPA2), split = splitsFlags(flags);
+  if (!G.isGranule(ps) || !isLevel(level) || !isStage1Prot(prot, split)) return 0;
+  const attributes = stage1Attributes(prot, <bool>(flags & L.T_HVHE), <bool>(flags & L.T_BTI), lpa2, split);
+  return leafDescriptor(addressLayout(ps, lpa2), ps, pa, attributes, level);
+}
+
+function splitsFlags(flags: u32): bool {
+  return (flags & (L.T_HVHE | L.T_LINUX)) === L.T_HVHE;
+}
+
+/** Protections of a descriptor under `flags` (T_HYP chooses the stage); memory type with `type`. */
+export function protectionOf(descriptor: u64, flags: u32, type: bool): u32 {
+  const valid = <bool>(descriptor & 1);
+  if (flags & L.T_HYP) {
+    const prot = stage1Prot(descriptor, <bool>(flags & L.T_HVHE), splitsFlags(flags));
+    return type && valid ? prot | stage1MemoryType(descriptor) : prot;
+  }
+  const prot = stage2Prot(descriptor, <bool>(flags & L.T_XNX));
+  return type && valid ? prot | stage2MemoryType(descriptor, <bool>(flags & L.T_FWB)) : prot;
+}
+
+/** Descriptor bits of an output address. */
+export function addressBits(ps: u32, lpa2: bool, pa: u64): u64 {
+  return G.isGranule(ps) ? encodeAddress(addressLayout(ps, lpa2), ps, pa) : 0;
+}
+
+/** Output address of a descriptor. */
+export function outputAddress(ps: u32, lpa2: bool, descriptor: u64): u64 {
+  return G.isGranule(ps) ? decodeAddress(addressLayout(ps, lpa2), ps, descriptor) : 0;
+}
+
+/** Which bits of a descriptor are its output address. */
+export function outputMask(ps: u32, lpa2: bool): u64 {
+  return G.isGranule(ps) ? addressMask(addressLayout(ps, lpa2), ps) : 0;
+}
+
+/** Operand of IPAS2E1IS. */
+export function tlbiIpaOperand(ps: u32, ipa: u64, level: i32): u64 {
+  return G.isGranule(ps) ? ipaOperand(ps, ipa, level) : 0;
+}
+
+/**
+ * The next instruction for a range of `pages` from `addr`, scales tried from `scale` (first 3) down:
+ * results pages covered, scale (-1: a single-entry operation), num, operand, scale to go on with. EINVAL for nonsense.
+ */
+export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level: i32, lpa2: bool, ranged: bool): i32 {
+  if (L.me === 0 || !G.isGranule(ps) || pages === 0 || scale < 0 || scale > 3) return EINVAL;
+  if (needsSingle(addr, pages, lpa2, ranged)) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
+  while (scale > 0 && rangeNum(pages, scale) < 0) scale--;
+  const num = rangeNum(pages, scale);
+  if (num < 0) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
+  return rangeResult(rangePages(num, scale), scale, num, rangeOperand(ps, addr, scale, num, level, lpa2), max(scale - 1, 0));
+}
+
+function rangeResult(pages: u64, scale: i32, num: i32, operand: u64, next: i32): i32 {
+  L.setResult(0, pages);
+  L.setResult(1, <u64>scale);
+  L.setResult(2, <u64>num);
+  L.setResult(3, operand);
+  L.setResult(4, <u64>next);
+  return OK;
+}

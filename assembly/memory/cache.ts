@@ -1,0 +1,104 @@
+// Page caches: pages taken before a lock, so that a walk never has to wait for memory [MC-1..8].
+// A cache is a block of the arena:  capacity | count | ps | 0 | page, page, ...
+
+import { UNIT_SHIFT, isGranule } from "../arch/granule";
+import { ENOMEM, EINVAL, OK } from "./errno";
+import { giveFrames, takeFrames } from "./frames";
+import { ORDERS, isArenaPage } from "./layout";
+
+/** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
+export const CACHE_CAPACITY: u32 = 40;
+/** In place of a cache: no limit, pages come straight from the arena. */
+export const CACHE_ARENA: u32 = 1;
+/** In place of a cache: there is none; a walk that needs a page fails. */
+export const CACHE_NONE: u32 = 0;
+const COUNT: usize = 4;
+const PS: usize = 8;
+const MAGIC_AT: usize = 12;
+const PAGES: usize = 16;
+const MAGIC: u32 = 0x68636163; // "cach"
+
+function slot(cache: u32, i: u32): usize {
+  return cache + PAGES + (i << 2);
+}
+
+/** Is `cache` a cache for pages of 1 << ps, or one of the two stand-ins? Any u32 is allowed. */
+export function isCache(cache: u32, ps: u32): bool {
+  if (cache <= CACHE_ARENA) return true;
+  if (!isArenaPage(cache, UNIT_SHIFT)) return false;
+  return load<u32>(cache, MAGIC_AT) === MAGIC && load<u32>(cache, PS) === ps;
+}
+
+/** Makes an empty cache; its pointer, or a negative errno. */
+export function createCache(ps: u32, capacity: u32): i32 {
+  if (!isGranule(ps) || capacity === 0) return EINVAL;
+  const bytes = PAGES + (<u64>capacity << 2);
+  let order: u32 = 0;
+  while (order < ORDERS && <u64>1 << (UNIT_SHIFT + order) < bytes) order++;
+  if (order >= ORDERS) return EINVAL;
+  const cache = takeFrames(order);
+  if (!cache) return ENOMEM;
+  store<u32>(cache, capacity);
+  store<u32>(cache, ps, PS);
+  store<u32>(cache, MAGIC, MAGIC_AT);
+  return <i32>cache;
+}
+
+/** Pages in a real cache. */
+export function cached(cache: u32): u32 {
+  return load<u32>(cache, COUNT);
+}
+
+/** At least `min` pages, and then as many as fit [MC-2, MC-3]. ENOMEM only below `min`. Precondition: a real cache. */
+export function topUp(cache: u32, min: u32): i32 {
+  let n = load<u32>(cache, COUNT);
+  if (n >= min) return OK;
+  const capacity = load<u32>(cache), order = load<u32>(cache, PS) - UNIT_SHIFT;
+  if (min > capacity) return EINVAL;
+  while (n < capacity) {
+    const p = takeFrames(order);
+    if (!p) break;
+    store<u32>(slot(cache, n++), p);
+  }
+  store<u32>(cache, n, COUNT);
+  return n >= min ? OK : ENOMEM;
+}
+
+/** Holds exactly `n` pages afterwards, if memory allows. */
+export function fillTo(cache: u32, n: u32): i32 {
+  if (n > load<u32>(cache)) return EINVAL;
+  const order = load<u32>(cache, PS) - UNIT_SHIFT;
+  let have = load<u32>(cache, COUNT);
+  while (have > n) giveFrames(load<u32>(slot(cache, --have)));
+  while (have < n) {
+    const p = takeFrames(order);
+    if (!p) break;
+    store<u32>(slot(cache, have++), p);
+  }
+  store<u32>(cache, have, COUNT);
+  return have === n ? OK : ENOMEM;
+}
+
+/** A zeroed page with count 0, or 0 when there is none [MC-4]. `cache` passed `isCache`. */
+export function takePage(cache: u32, ps: u32): usize {
+  if (cache === CACHE_NONE) return 0;
+  if (cache === CACHE_ARENA) return takeFrames(ps - UNIT_SHIFT);
+  const n = load<u32>(cache, COUNT);
+  if (n === 0) return 0;
+  store<u32>(cache, n - 1, COUNT);
+  return load<u32>(slot(cache, n - 1));
+}
+
+/** Pages that a walk could take; the arena counts as endless. */
+export function available(cache: u32): u32 {
+  if (cache === CACHE_NONE) return 0;
+  return cache === CACHE_ARENA ? u32.MAX_VALUE : load<u32>(cache, COUNT);
+}
+
+/** Gives back the pages and the cache [MC-5]. */
+export function destroyCache(cache: u32): void {
+  fillTo(cache, 0);
+  store<u32>(cache, 0, MAGIC_AT);
+  giveFrames(cache);
+}
+

@@ -1,0 +1,169 @@
+// One descriptor in memory: the only loads and stores of descriptors in the core.
+//
+// Orders. An exclusive walk has the table to itself, so plain accesses are enough among walkers.
+// A shared walk reads with an atomic load (single copy, not torn: WLK-4), takes a slot with a
+// compare-exchange on its snapshot, and publishes with an atomic store: whoever reads the new
+// descriptor also reads the table that it names. Wasm atomics are sequentially consistent,
+// which is more than the release and acquire that are needed.
+
+/** The descriptor at `p`, read once. */
+export function read(p: usize, shared: bool): u64 {
+  return shared ? atomic.load<u64>(p) : load<u64>(p);
+}
+
+/** Exclusive: writes the descriptor. */
+export function write(p: usize, value: u64): void {
+  store<u64>(p, value);
+}
+
+/** Shared: publishes `value` and all that was written before it. */
+export function release(p: usize, value: u64): void {
+  atomic.store<u64>(p, value);
+}
+
+/** Takes what is there and leaves `value`. */
+export function exchange(p: usize, value: u64): u64 {
+  return atomic.xchg<u64>(p, value);
+}
+
+/** Stores `next` if `old` is still there; true if it was. */
+export function compareExchange(p: usize, old: u64, next: u64): bool {
+  return atomic.cmpxchg<u64>(p, old, next) === old;
+}
+
+// Whole runs, exclusive only: two descriptors a vector. A vector access is not atomic,
+// which is why no shared walk may come here.
+
+/** True if none of the `n` descriptors from `p` is other than zero. */
+export function isZero(p: usize, n: u32): bool {
+  const end = p + (n << 3);
+  while (p !== end) {
+    if (load<u64>(p)) return false;
+    p += 8;
+  }
+  return true;
+}
+
+/** Writes value, value + step, ... into `holes`, that is while slots are zero; returns where it stopped. */
+export function fillHoles(p: usize, end: usize, value: u64, step: u64): usize {
+  const four = p + ((end - p) & ~(<usize>63));
+  let pair = i64x2.replace_lane(i64x2.splat(value), 1, value + step);
+  const two = i64x2.splat(step << 1);
+  while (p !== four) {
+    const seen = v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48)));
+    if (v128.any_true(seen)) break;
+    v128.store(p, pair);
+    pair = i64x2.add(pair, two);
+    v128.store(p, pair, 16);
+    pair = i64x2.add(pair, two);
+    v128.store(p, pair, 32);
+    pair = i64x2.add(pair, two);
+    v128.store(p, pair, 48);
+    pair = i64x2.add(pair, two);
+    p += 64;
+  }
+  value = <u64>i64x2.extract_lane(pair, 0);
+  while (p !== end && load<u64>(p) === 0) {
+    store<u64>(p, value);
+    value += step;
+    p += 8;
+  }
+  return p;
+}
+
+/** In every valid descriptor of [p, end): clears `clear`, then sets `set`. Invalid ones stay. */
+export function updateValid(p: usize, end: usize, clear: u64, set: u64): void {
+  const four = p + ((end - p) & ~(<usize>63));
+  const one = i64x2.splat(1), off = i64x2.splat(clear), on = i64x2.splat(set), zero = i64x2.splat(0);
+  while (p !== four) {
+    for (let i: usize = 0; i < 64; i += 16) {
+      const old = v128.load(p + i);
+      const valid = i64x2.sub(zero, v128.and(old, one)); // all ones where valid
+      v128.store(p + i, v128.or(v128.andnot(old, v128.and(off, valid)), v128.and(on, valid)));
+    }
+    p += 64;
+  }
+  while (p !== end) {
+    const old = load<u64>(p);
+    if (old & 1) store<u64>(p, (old & ~clear) | set);
+    p += 8;
+  }
+}
+
+/** True if a valid descriptor of [p, end) has `flag` (one bit, at `at`); with `clear`, clears it in those. */
+export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
+  const four = p + ((end - p) & ~(<usize>63));
+  const one = i64x2.splat(1);
+  let seen = i64x2.splat(0);
+  while (p !== four) {
+    for (let i: usize = 0; i < 64; i += 16) {
+      const old = v128.load(p + i);
+      const flag = v128.and(old, i64x2.shl(v128.and(old, one), at));
+      seen = v128.or(seen, flag);
+      if (clear) v128.store(p + i, v128.xor(old, flag));
+    }
+    p += 64;
+  }
+  let any: u64 = v128.any_true(seen) ? 1 : 0;
+  while (p !== end) {
+    const old = load<u64>(p);
+    const flag = old & ((old & 1) << at);
+    any |= flag;
+    if (clear) store<u64>(p, old ^ flag);
+    p += 8;
+  }
+  return any !== 0;
+}
+
+/** How many of [p, end) are valid. */
+export function countValid(p: usize, end: usize): u32 {
+  const two = p + ((end - p) & ~(<usize>31));
+  const one = i64x2.splat(1);
+  let sum = i64x2.splat(0);
+  while (p !== two) {
+    sum = i64x2.add(sum, i64x2.add(v128.and(v128.load(p), one), v128.and(v128.load(p, 16), one)));
+    p += 32;
+  }
+  let n = <u32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1));
+  while (p !== end) {
+    n += <u32>load<u64>(p) & 1;
+    p += 8;
+  }
+  return n;
+}
+
+/** How many of [p, end) are not zero. */
+export function countNonZero(p: usize, end: usize): u32 {
+  let n: u32 = 0;
+  while (p !== end) {
+    n += <u32>(load<u64>(p) !== 0);
+    p += 8;
+  }
+  return n;
+}
+
+/** First slot of [p, end) that is neither zero nor valid: software state. `end` if none. */
+export function findSoftware(p: usize, end: usize): usize {
+  const four = p + ((end - p) & ~(<usize>63));
+  const one = i64x2.splat(1), zero = i64x2.splat(0);
+  while (p !== four) {
+    let odd = zero;
+    for (let i: usize = 0; i < 64; i += 16) {
+      const old = v128.load(p + i);
+      odd = v128.or(odd, v128.andnot(old, i64x2.sub(zero, v128.and(old, one))));
+    }
+    if (v128.any_true(odd)) break;
+    p += 64;
+  }
+  while (p !== end) {
+    const old = load<u64>(p);
+    if (old !== 0 && (old & 1) === 0) return p;
+    p += 8;
+  }
+  return end;
+}
+
+/** Zeroes [p, end). */
+export function clearRun(p: usize, end: usize): void {
+  memory.fill(p, 0, end - p);
+}

@@ -1,0 +1,129 @@
+// Frames: who has which page of the arena, and its reference count.
+// A buddy allocator over 4K units gives pages of every granule and start tables side by side,
+// each aligned to its size; what is given back is free at once.
+//
+// Word of a unit (16 bytes):   count i32 | state u32 | next u32 | previous u32
+// state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
+
+import { UNIT_SHIFT } from "../arch/granule";
+import { FRAME_BYTES, header, Header, ORDERS } from "./layout";
+
+const STATE: usize = 4;
+const NEXT: usize = 8;
+const PREVIOUS: usize = 12;
+const FREE: u32 = 0x100;
+const TAKEN: u32 = 0x200;
+const KIND: u32 = 0x300;
+const ORDER: u32 = 0xff;
+const TOP: u32 = ORDERS - 1;
+const POISON: u8 = 0xa5;
+
+function word(h: Header, unit: u32): usize {
+  return h.frames + unit * FRAME_BYTES;
+}
+
+function unitOf(h: Header, p: usize): u32 {
+  return (p - h.arena) >> UNIT_SHIFT;
+}
+
+function head(h: Header, order: u32): usize {
+  return changetype<usize>(h) + offsetof<Header>("free0") + (order << 2);
+}
+
+function push(h: Header, unit: u32, order: u32): void {
+  const list = head(h, order), first = load<u32>(list), w = word(h, unit);
+  store<u32>(w, FREE | order, STATE);
+  store<u32>(w, first, NEXT);
+  store<u32>(w, 0, PREVIOUS);
+  if (first) store<u32>(word(h, first - 1), unit + 1, PREVIOUS);
+  store<u32>(list, unit + 1);
+}
+
+function unlink(h: Header, unit: u32, order: u32): void {
+  const w = word(h, unit), next = load<u32>(w, NEXT), previous = load<u32>(w, PREVIOUS);
+  if (next) store<u32>(word(h, next - 1), previous, PREVIOUS);
+  if (previous) store<u32>(word(h, previous - 1), next, NEXT);
+  else store<u32>(head(h, order), next);
+  store<u32>(w, 0, STATE);
+}
+
+/** Puts the whole arena on the free list. Once, after layOut. */
+export function initFrames(): void {
+  const h = header();
+  for (let unit = h.units; unit; ) {
+    unit -= 1 << TOP;
+    push(h, unit, TOP);
+  }
+}
+
+/**
+ * A block of 4K << order, zeroed, aligned to its size in physical memory, count of every page 0; 0 when memory is spent.
+ * Precondition: order < ORDERS.
+ */
+export function takeFrames(order: u32): usize {
+  assert(order < ORDERS);
+  const h = header();
+  let from = order;
+  while (from < ORDERS && load<u32>(head(h, from)) === 0) from++;
+  if (from >= ORDERS) return 0;
+  const unit = load<u32>(head(h, from)) - 1;
+  unlink(h, unit, from);
+  while (from > order) push(h, unit + (1 << --from), from);
+  const w = word(h, unit);
+  store<u32>(w, TAKEN | order, STATE);
+  store<i32>(w, 0);
+  h.taken += 1 << order;
+  if (h.taken > h.peak) h.peak = h.taken;
+  const p: usize = h.arena + (unit << UNIT_SHIFT);
+  memory.fill(p, 0, <usize>1 << (UNIT_SHIFT + order));
+  return p;
+}
+
+/** Is `p` the first byte of a block that is taken? Any pointer into the arena is allowed. */
+export function isTaken(p: usize): bool {
+  const h = header();
+  return (load<u32>(word(h, unitOf(h, p)), STATE) & KIND) === TAKEN;
+}
+
+/** log2 of the block's size in units; 0 for a block that is not taken. */
+export function orderOf(p: usize): u32 {
+  const h = header();
+  return load<u32>(word(h, unitOf(h, p)), STATE) & ORDER;
+}
+
+/** Gives a block back; buddies merge. False (and nothing done) if `p` is not a taken block. */
+export function giveFrames(p: usize): bool {
+  if (!isTaken(p)) return false;
+  const h = header();
+  let unit = unitOf(h, p), order = orderOf(p);
+  h.taken -= 1 << order;
+  if (isDefined(DEBUG)) memory.fill(p, POISON, <usize>1 << (UNIT_SHIFT + order));
+  store<u32>(word(h, unit), 0, STATE);
+  while (order < TOP) {
+    const buddy = unit ^ (1 << order);
+    if (load<u32>(word(h, buddy), STATE) !== (FREE | order)) break;
+    unlink(h, buddy, order);
+    unit &= buddy;
+    order++;
+  }
+  push(h, unit, order);
+  return true;
+}
+
+// Reference counts belong to pages: the count of a page is in the word of its first unit.
+
+/** References on the page at `p`. */
+export function references(p: usize): i32 {
+  const h = header();
+  return load<i32>(word(h, unitOf(h, p)));
+}
+
+/** Adds `n` references. Atomic when walkers share the table: two may add to one table at once. */
+export function addReferences(p: usize, n: i32, shared: bool): i32 {
+  const h = header();
+  const w = word(h, unitOf(h, p));
+  if (shared) return atomic.add<i32>(w, n) + n;
+  const now = load<i32>(w) + n;
+  store<i32>(w, now);
+  return now;
+}

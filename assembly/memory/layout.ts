@@ -1,0 +1,293 @@
+// The map of the linear memory, and the only place with its addresses.
+//
+//   0        1024      RESERVED                                             memory end
+//   +--------+---------+--------+---------+----------+-------------+----------------+
+//   | null   | header  | tables | walkers | journals | frame words | arena          |
+//   | guard  | (+ debug build's constants) |          | 16 B a unit | 4K units       |
+//   +--------+---------+--------+---------+----------+-------------+----------------+
+//
+// Frame number and physical address are one shift and one base apart:
+// PA = physBase + (pointer - arena).
+
+import { UNIT_SHIFT } from "../arch/granule";
+import { EEXIST, EINVAL, ENOMEM, OK } from "./errno";
+
+export const MAGIC: u32 = 0x6e617267; // "gran"
+export const LAYOUT_VERSION: u32 = 1;
+const HEADER: usize = 1024;
+/** First byte after header and the debug build's constants. */
+const RESERVED: usize = 32768;
+/** The arena starts on, and grows by, the largest unit that can be asked for: 16 start tables of 64K. */
+export const ARENA_ALIGN: u32 = 1 << 20;
+const ARENA_POINTER_ALIGN: usize = 1 << 16;
+/** Free-list orders: 4K << 0 to 4K << 8. */
+export const ORDERS: u32 = 9;
+/** Bytes of metadata for one 4K unit. */
+export const FRAME_BYTES: u32 = 16;
+export const TABLE_BYTES: u32 = 128;
+export const JOURNAL_BYTES: u32 = 48;
+export const MAX_TABLES: u32 = 4096;
+export const MAX_WALKERS: u32 = 64;
+
+/** The engine: one for a memory. */
+@unmanaged
+export class Header {
+  magic: u32;
+  version: u32;
+  arena: u32;
+  /** Units in the arena. */
+  units: u32;
+  physBase: u64;
+  arenaBytes: u32;
+  tables: u32;
+  maxTables: u32;
+  walkers: u32;
+  maxWalkers: u32;
+  frames: u32;
+  /** Units taken now, and the most that ever were. */
+  taken: u32;
+  peak: u32;
+  free0: u32; // heads of the free lists, ORDERS words from here
+}
+
+/** One translation table, hypervisor stage 1 or guest stage 2. */
+@unmanaged
+export class Table {
+  /** Start tables, 0 once destroyed. */
+  root: u32;
+  rootPages: u32;
+  flags: u32;
+  ps: u32;
+  startLevel: i32;
+  inputBits: u32;
+  addressLayout: u32;
+  /** log2 of the first output address that is not valid [GEO-5]. */
+  paBits: u32;
+  /** FORCE_* */
+  force: u32;
+  /** Replaced operations, 1 << HOOK_*. */
+  hooks: u32;
+  forceBelow: u64;
+  vtcr: u64;
+  /** Table pages in use, and the most that ever were. */
+  pages: u32;
+  peak: u32;
+  used: u32;
+}
+
+// Table.flags
+export const T_HYP: u32 = 1 << 0;
+export const T_LPA2: u32 = 1 << 1;
+/** Forced write-back applies: the CPUs have it and the table did not refuse it [FMT-21]. */
+export const T_FWB: u32 = 1 << 2;
+export const T_RANGE_TLBI: u32 = 1 << 3;
+export const T_XNX: u32 = 1 << 4;
+export const T_HVHE: u32 = 1 << 5;
+export const T_BTI: u32 = 1 << 6;
+/** 7.x typed annotations and marker [FMT-41]. */
+export const T_TYPED: u32 = 1 << 7;
+export const T_IDMAP: u32 = 1 << 8;
+/** Reproduce Linux 6.12 bit by bit. */
+export const T_LINUX: u32 = 1 << 9;
+/** Optional operations that exist [WLK-16]. */
+export const T_DCACHE: u32 = 1 << 10;
+export const T_ICACHE: u32 = 1 << 11;
+export const T_PAGE_COUNT: u32 = 1 << 12;
+/** 52-bit output addresses with 64K pages. */
+export const T_WIDE: u32 = 1 << 13;
+/** Hardware sets dirty state: live leaves change by atomic read-modify-write only [BUG-50]. */
+export const T_HD: u32 = 1 << 14;
+export const T_FLAGS: u32 = 0x7fff;
+
+// Table.force
+export const FORCE_NONE: u32 = 0;
+export const FORCE_ALL: u32 = 1;
+export const FORCE_BELOW: u32 = 2;
+export const FORCE_HOST: u32 = 3;
+
+/** Start of a walker's block; its counters come first so that a counter is one address away. */
+export const COUNTERS: u32 = 64;
+const RESULT: usize = COUNTERS * 8;
+const WALKER: usize = RESULT + 64;
+const STACK: usize = WALKER + 64;
+export const WALK_BYTES: usize = 256;
+/** Walks nest: a visitor that calls the table, a split that builds a tree. */
+export const WALK_DEPTH: u32 = 8;
+export const WALKER_BYTES: u32 = 4096;
+
+/** What one walker (one thread) keeps beside its counters. */
+@unmanaged
+export class Walker {
+  journal: u32;
+  /** Records the ring holds; 0 is off. */
+  capacity: u32;
+  /** Records ever written; the ring keeps the last `capacity`. */
+  total: u64;
+  depth: u32;
+  id: u32;
+  /** Ring size of the layout; `capacity` is this or 0. */
+  ring: u32;
+  /** Kinds that are recorded, one bit each. */
+  kinds: u32;
+}
+
+/** One walk in progress [WLK-4]. */
+@unmanaged
+export class Walk {
+  table: Table;
+  flags: u32;
+  /** Where the walk is, page aligned, not entry aligned (KERNEL-NOTES 6). */
+  addr: u64;
+  start: u64;
+  end: u64;
+  ps: u32;
+  layout: u32;
+  status: i32;
+  /** Someone watches: journal or hooks; runs go entry by entry. */
+  watched: bool;
+  /** Leaves change by atomic read-modify-write. */
+  atomic: bool;
+  /** Every valid base adds the offset; an invalid one stays as it is (KERNEL-NOTES 13). */
+  annotate: bool;
+  forcePages: bool;
+  marker: u64;
+  phys: u64;
+  attributes: u64;
+  annotation: u64;
+  set: u64;
+  clear: u64;
+  /** Last leaf seen, and its level. */
+  old: u64;
+  level: i32;
+  cache: u32;
+  /** What the operation counts: leaves, bytes, young leaves. */
+  tally: u64;
+  /** What was cleared so far, as one range. */
+  low: u64;
+  high: u64;
+  /** Slot that an outside visitor is at. */
+  slot: u32;
+  prot: u32;
+}
+
+/** The block of the walker that this instance is; set once by `attach`. */
+export let me: usize = 0;
+
+export function header(): Header {
+  return changetype<Header>(HEADER);
+}
+
+export function walker(): Walker {
+  return changetype<Walker>(me + WALKER);
+}
+
+/** Wide results of the last call: eight u64. */
+export function resultBlock(): usize {
+  return me + RESULT;
+}
+
+export function setResult(i: u32, value: u64): void {
+  store<u64>(me + RESULT + (i << 3), value);
+}
+
+/** Frame `depth` of the walk stack. */
+export function walkFrame(depth: u32): Walk {
+  return changetype<Walk>(me + STACK + depth * WALK_BYTES);
+}
+
+/** The walk record at `p`, for code that was handed its address. */
+export function tableAt(p: usize): Table {
+  return changetype<Table>(p);
+}
+
+/** Is `p` a table handle that is in use? Any u32 is allowed. */
+export function isTableHandle(p: u32): bool {
+  const h = header();
+  if (me === 0) return false; // not attached yet
+  const offset = p - h.tables;
+  if (offset >= h.maxTables * TABLE_BYTES || offset % TABLE_BYTES) return false;
+  return tableAt(p).used !== 0;
+}
+
+/** Takes a table slot, zeroed; 0 if none is free. */
+export function takeTable(): usize {
+  const h = header();
+  for (let i: u32 = 0; i < h.maxTables; i++) {
+    const p: usize = h.tables + i * TABLE_BYTES;
+    if (tableAt(p).used) continue;
+    memory.fill(p, 0, TABLE_BYTES);
+    tableAt(p).used = 1;
+    return p;
+  }
+  return 0;
+}
+
+/** Lays out an engine in a zeroed memory of `memoryBytes`; EEXIST if there is one. */
+export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
+  if (header().magic === MAGIC) return EEXIST;
+  if (arenaBytes === 0 || arenaBytes % ARENA_ALIGN || physBase & (ARENA_ALIGN - 1)) return EINVAL;
+  if (tables === 0 || tables > MAX_TABLES || walkers === 0 || walkers > MAX_WALKERS) return EINVAL;
+  if (physBase + arenaBytes > <u64>1 << 52 || physBase >= <u64>1 << 52) return EINVAL;
+  const units = arenaBytes >> UNIT_SHIFT;
+  const walkersAt = <u64>RESERVED + tables * TABLE_BYTES;
+  const journals = walkersAt + walkers * WALKER_BYTES;
+  const frames = journals + <u64>walkers * ring * JOURNAL_BYTES;
+  const arena = (frames + <u64>units * FRAME_BYTES + ARENA_POINTER_ALIGN - 1) & ~<u64>(ARENA_POINTER_ALIGN - 1);
+  if (arena + arenaBytes > memoryBytes) return ENOMEM;
+  const h = header();
+  h.tables = RESERVED;
+  h.maxTables = tables;
+  h.walkers = <u32>walkersAt;
+  h.maxWalkers = walkers;
+  h.frames = <u32>frames;
+  h.arena = <u32>arena;
+  h.arenaBytes = arenaBytes;
+  h.units = units;
+  h.physBase = physBase;
+  for (let i: u32 = 0; i < walkers; i++) layOutWalker(i, <u32>journals + i * ring * JOURNAL_BYTES, ring);
+  h.version = LAYOUT_VERSION;
+  h.magic = MAGIC;
+  return OK;
+}
+
+function layOutWalker(id: u32, journal: u32, ring: u32): void {
+  const w = changetype<Walker>(header().walkers + id * WALKER_BYTES + WALKER);
+  w.journal = journal;
+  w.ring = ring;
+  w.id = id;
+}
+
+/** Makes this instance the walker `id`. */
+export function attach(id: u32): i32 {
+  const h = header();
+  if (h.magic !== MAGIC || h.version !== LAYOUT_VERSION || id >= h.maxWalkers) return EINVAL;
+  me = h.walkers + id * WALKER_BYTES;
+  return OK;
+}
+
+/** Pointer -> physical address. `p` lies in the arena. */
+export function virtToPhys(p: usize): u64 {
+  const h = header();
+  return h.physBase + (p - h.arena);
+}
+
+/** Physical address -> pointer of `bytes` inside the arena, 0 if it is not there. */
+export function physToVirt(pa: u64, bytes: u32): usize {
+  const h = header();
+  const offset = pa - h.physBase;
+  if (offset + bytes > h.arenaBytes || offset >= h.arenaBytes) return 0;
+  return h.arena + <usize>offset;
+}
+
+/** Do `bytes` from `p` lie in the arena, 8-byte aligned? Any values are allowed. */
+export function isArenaRange(p: u32, bytes: u64): bool {
+  const h = header();
+  return (p & 7) === 0 && p >= h.arena && <u64>(p - h.arena) + bytes <= h.arenaBytes;
+}
+
+/** Is `p` an aligned page of 1 << ps inside the arena? Any u32 is allowed. */
+export function isArenaPage(p: u32, ps: u32): bool {
+  const h = header();
+  const offset = p - h.arena;
+  return p >= h.arena && offset < h.arenaBytes && (offset & ((1 << ps) - 1)) === 0;
+}

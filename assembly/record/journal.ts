@@ -1,0 +1,78 @@
+// The journal: every descriptor write, barrier, TLBI and cache operation in order, when asked for.
+// A ring per walker; what it overwrote is known from `total`.
+//
+// record, 48 bytes:  kind u32 | level i32 | table u32 | walker u32 | address u64 | a u64 | b u64 | sequence u64
+
+import { JOURNAL_BYTES, walker } from "../memory/layout";
+
+/** Descriptor write: address = the slot's physical address, a = old, b = new. */
+export const J_WRITE: u32 = 1;
+/** Descriptor write by a walker that may have rivals: compare-exchange or release. Same fields. */
+export const J_WRITE_SHARED: u32 = 2;
+/** TLBI by IPA broadcast: address, level. */
+export const J_TLBI_IPA: u32 = 3;
+/** TLBI by IPA on this CPU: address, level. */
+export const J_TLBI_IPA_LOCAL: u32 = 4;
+/** Range TLBI: address, a = pages. */
+export const J_TLBI_RANGE: u32 = 5;
+export const J_TLBI_VMID: u32 = 6;
+/** TLBI by VA at EL2: address = operand, level. */
+export const J_TLBI_VA: u32 = 7;
+export const J_TLBI_VA_LAST: u32 = 8;
+/** All stage-1 entries of the VMID, broadcast and local. */
+export const J_TLBI_STAGE1: u32 = 9;
+export const J_TLBI_STAGE1_LOCAL: u32 = 10;
+/** Barriers: a = domain (DSB_*). */
+export const J_DSB: u32 = 11;
+export const J_ISB: u32 = 12;
+/** Cache maintenance: address = PA, a = bytes. */
+export const J_DCACHE: u32 = 13;
+export const J_ICACHE: u32 = 14;
+/** A condition that the kernel would warn about: level, address = walk address. */
+export const J_WARN: u32 = 15;
+/** Table page taken, given back: address = PA. */
+export const J_TABLE_TAKEN: u32 = 16;
+export const J_TABLE_FREED: u32 = 17;
+
+export const DSB_ISHST: u64 = 0;
+export const DSB_ISH: u64 = 1;
+export const DSB_NSHST: u64 = 2;
+export const DSB_NSH: u64 = 3;
+
+const KIND: usize = 0;
+const LEVEL: usize = 4;
+const TABLE: usize = 8;
+const WALKER: usize = 12;
+const ADDRESS: usize = 16;
+const A: usize = 24;
+const B: usize = 32;
+const SEQUENCE: usize = 40;
+
+/** Is anybody listening? */
+export function journalling(): bool {
+  return walker().capacity !== 0;
+}
+
+/** Appends a record, if its kind is asked for. */
+export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
+  const w = walker();
+  if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;
+  const p: usize = w.journal + <u32>(w.total % w.capacity) * JOURNAL_BYTES;
+  store<u32>(p, kind, KIND);
+  store<i32>(p, level, LEVEL);
+  store<u32>(p, table, TABLE);
+  store<u32>(p, w.id, WALKER);
+  store<u64>(p, address, ADDRESS);
+  store<u64>(p, a, A);
+  store<u64>(p, b, B);
+  store<u64>(p, w.total, SEQUENCE);
+  w.total++;
+}
+
+/** Records `kinds` (one bit each) from now on, 0 for none; the ring starts empty. */
+export function setJournal(kinds: u32): void {
+  const w = walker();
+  w.kinds = kinds;
+  w.capacity = kinds ? w.ring : 0;
+  w.total = 0;
+}

@@ -1,0 +1,246 @@
+// Stage-2 attribute operations: leaves stay, their permissions or access flag change [S2-13..19].
+
+import { AF, AF_BIT, decodeAddress, isTable, isValid, XN } from "../arch/descriptor";
+import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { isProtection, executeBits, PROT_PX, PROT_R, PROT_SW, PROT_UX, PROT_W } from "../arch/protection";
+import { executeNever, executeOf, isCacheable, isExecutable, S2_R, S2_W, S2_XN_FIELD } from "../arch/stage2";
+
+import { TTL_UNKNOWN } from "../arch/tlbi";
+import { read, testClear, updateValid } from "../memory/cell";
+import { EAGAIN, EBUSY, EINVAL, OK } from "../memory/errno";
+import { setResult, T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
+import { C_AGAIN, count } from "../record/counters";
+import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
+import { put } from "./bbm";
+import { cleanDcache, invalidateIcache } from "./mmops";
+import { advance, close, HANDLE_FAULT, LEAF, open, setRange, SHARED, stops, Visitor, walk } from "./walk";
+
+/** Stage-2 leaf changers share this walk: `next` says what a valid leaf becomes. */
+@unmanaged
+abstract class AttributeVisitor extends Visitor {
+  abstract next(w: Walk, old: u64): u64;
+
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** One leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13]. */
+function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
+  while (isValid(old)) {
+    const next = changetype<V>(0).next(w, old);
+    w.old = old;
+    w.level = level;
+    if (next === old) return OK;
+    const xnx = <bool>(w.table.flags & T_XNX);
+    if (isExecutable(next, xnx) && !isExecutable(old, xnx)) {
+      const sh = shift(w.ps, level);
+      invalidateIcache(w.table, decodeAddress(w.layout, w.ps, old), sh, 1);
+    }
+    if (put(w, p, old, next, level)) return OK;
+    if (w.flags & SHARED) break;
+    old = read(p, true); // the hardware was faster: decide anew on what it left [DBM-7b]
+  }
+  count(C_AGAIN, 1);
+  return EAGAIN;
+}
+
+function updateEach<V extends AttributeVisitor>(w: Walk, p: usize, end: usize, level: i32): usize {
+  while (p !== end) {
+    const old = read(p, <bool>(w.flags & SHARED));
+    if (isTable(old, level)) return p;
+    const r = update<V>(w, p, old, level);
+    if (stops(w, r)) {
+      w.status = r;
+      return p;
+    }
+    advance(w, level);
+    p += ENTRY_BYTES;
+  }
+  return p;
+}
+
+/** Nobody watches and nobody else writes: whole vectors of pages may change. */
+function inBulk(w: Walk, level: i32): bool {
+  return level === LAST_LEVEL && !w.watched && !w.atomic && !(w.flags & SHARED);
+}
+
+function skipRun(w: Walk, p: usize, end: usize, level: i32): usize {
+  w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+  return end;
+}
+
+@final
+@unmanaged
+class WriteProtectVisitor extends AttributeVisitor {
+  @inline next(w: Walk, old: u64): u64 {
+    return old & ~S2_W;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (!inBulk(w, level)) return updateEach<WriteProtectVisitor>(w, p, end, level);
+    updateValid(p, end, S2_W, 0);
+    return skipRun(w, p, end, level);
+  }
+}
+
+@final
+@unmanaged
+class YoungVisitor extends AttributeVisitor {
+  @inline next(w: Walk, old: u64): u64 {
+    return old | AF;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    return updateEach<YoungVisitor>(w, p, end, level);
+  }
+}
+
+@final
+@unmanaged
+class RelaxVisitor extends AttributeVisitor {
+  /** The union of what is granted and what is asked for, never less [S2-17, S2-18]. */
+  @inline next(w: Walk, old: u64): u64 {
+    const xnx = <bool>(w.table.flags & T_XNX);
+    const execute = executeBits(w.prot) | executeBits(executeOf(old, xnx));
+    const never = executeNever(<bool>(execute & PROT_PX), <bool>(execute & PROT_UX), xnx);
+    return (old & ~(xnx ? S2_XN_FIELD : XN)) | w.set | never;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    return updateEach<RelaxVisitor>(w, p, end, level);
+  }
+}
+
+@final
+@unmanaged
+class AgeVisitor extends AttributeVisitor {
+  @inline next(w: Walk, old: u64): u64 {
+    return old & ~AF;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    const clear = <bool>w.clear;
+    if (inBulk(w, level)) {
+      if (testClear(p, end, AF_BIT, clear)) w.tally = 1;
+      return skipRun(w, p, end, level);
+    }
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) return p;
+      if (isValid(old) && old & AF) {
+        w.tally = 1;
+        if (clear) update<AgeVisitor>(w, p, old, level);
+      }
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+}
+
+@final
+@unmanaged
+class FlushVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) return p;
+      if (isCacheable(old, false)) cleanDcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** Clears the write permission of every leaf of the range; the caller flushes [S2-14]. */
+export function wrprotect(t: Table, addr: u64, size: u64): i32 {
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  const r = walk<WriteProtectVisitor>(w, addr, size);
+  close();
+  return r;
+}
+
+/** Flags of the operations that a guest fault makes: a race lost is reported, not skipped. */
+function faultFlags(t: Table, shared: bool): u32 {
+  return LEAF | HANDLE_FAULT | (shared || <bool>(t.flags & T_LINUX) ? SHARED : 0);
+}
+
+/** Sets the access flag of one leaf; its old descriptor in result 0, or 0. No TLBI: a clear flag is never cached [S2-15]. */
+export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
+  setResult(0, 0);
+  const w = open(t, faultFlags(t, shared));
+  if (!w) return EBUSY;
+  w.old = 0;
+  const r = walk<YoungVisitor>(w, addr, 1);
+  if (r === OK) storeBarrier(t);
+  setResult(0, w.old);
+  close();
+  return r;
+}
+
+/** 1 if a valid leaf of the range had its access flag, else 0; with `clear` the flags are cleared [S2-16]. No TLBI. */
+export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool): i32 {
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  w.tally = 0;
+  w.clear = clear ? 1 : 0;
+  const r = walk<AgeVisitor>(w, addr, size);
+  const young = <i32>w.tally;
+  close();
+  if (r === OK || !(t.flags & T_LINUX)) return r === OK ? young : r;
+  warn(t, 0, addr); // the kernel's caller gets "not young"
+  return young;
+}
+
+/** Adds permissions to one leaf and flushes this CPU's stale denial [S2-17]. Never takes any away. */
+export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
+  if (!isProtection(prot) || prot & PROT_SW) return EINVAL;
+  const w = open(t, faultFlags(t, shared));
+  if (!w) return EBUSY;
+  w.prot = prot;
+  w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
+  w.level = TTL_UNKNOWN; // of a hole nothing is known [BUG-31]
+  const r = walk<RelaxVisitor>(w, addr, 1);
+  // EAGAIN flushes too: a stale entry on this CPU would fault for ever [BUG-25].
+  if (r === OK || r === EAGAIN) flushIpaLocal(t, flushAddress(t, addr), w.level);
+  close();
+  return r;
+}
+
+function flushAddress(t: Table, addr: u64): u64 {
+  return t.flags & T_LINUX ? addr : alignDown(addr, <u64>1 << t.ps);
+}
+
+/** Cleans the data cache of every cacheable leaf of the range; nothing to do with FWB [S2-19]. */
+export function flush(t: Table, addr: u64, size: u64): i32 {
+  const fwb = <bool>(t.flags & T_FWB);
+  if (fwb && t.flags & T_LINUX) return OK;
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  const r = fwb ? setRange(w, addr, size) : walk<FlushVisitor>(w, addr, size);
+  close();
+  return r;
+}

@@ -1,0 +1,86 @@
+// Break-before-make: the two functions through which a slot changes what it maps [S2-20..24].
+// Between them the slot holds the locked marker and belongs to this walker alone; nothing may fail there.
+// `put` and `clear` below are the other two writes: attributes of a leaf that stays, and removal.
+
+import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
+import { alignDown, shift } from "../arch/granule";
+import { compareExchange, exchange, read, release, write } from "../memory/cell";
+import { T_TYPED, virtToPhys, Walk } from "../memory/layout";
+import { C_BREAKS, C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, C_MAKES, count } from "../record/counters";
+import { J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
+import { flushIpa, flushRange, warn } from "../record/maintenance";
+import { getPages, putPages } from "./mmops";
+import { SHARED, SKIP_BBM_TLBI } from "./walk";
+
+/** The table page that holds the slot at `p`. */
+export function pageOf(w: Walk, p: usize): usize {
+  return p & ~((<usize>1 << w.ps) - 1);
+}
+
+function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
+  if (!journalling()) return;
+  const kind = w.flags & SHARED ? J_WRITE_SHARED : J_WRITE;
+  record(kind, changetype<usize>(w.table), level, virtToPhys(p), old, next);
+}
+
+/**
+ * Changes the slot from the snapshot `old` to `next` in one step; false if somebody was faster.
+ * A shared walk compares and exchanges; an exclusive one just stores, unless the hardware may be
+ * writing to the leaf too (atomic), when a plain store would lose a dirty bit [BUG-50].
+ */
+export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
+  if (w.flags & SHARED || (w.atomic && isValid(old))) {
+    if (!compareExchange(p, old, next)) {
+      count(C_LOST, 1);
+      return false;
+    }
+  } else {
+    write(p, next);
+  }
+  journal(w, p, old, next, level);
+  return true;
+}
+
+/** Takes the slot: snapshot out, marker in, stale translations flushed, reference dropped. False: it is not ours. */
+export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
+  // Comparing and exchanging marker for marker would succeed, and two walkers would own the slot [S2-21].
+  if (isLocked(old, <bool>(w.table.flags & T_TYPED))) {
+    if (!(w.flags & SHARED)) warn(w.table, level, w.addr);
+    return false;
+  }
+  if (!put(w, p, old, w.marker, level)) return false;
+  count(C_BREAKS, 1);
+  if (isValid(old)) {
+    count(C_BREAKS_VALID, 1);
+    if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
+  }
+  if (isCounted(old, w.marker)) putPages(w.table, pageOf(w, p), 1, <bool>(w.flags & SHARED));
+  return true;
+}
+
+/** A table by its whole range, with no level hint; a leaf by address and level [TLB-21, TLB-22]. */
+function flushOld(w: Walk, old: u64, level: i32): void {
+  const span = <u64>1 << shift(w.ps, level);
+  if (isTable(old, level)) flushRange(w.table, alignDown(w.addr, span), span);
+  else flushIpa(w.table, w.addr, level);
+}
+
+/** Publishes `next` in a slot that `tryBreak` took, with a reference if it counts. */
+export function make(w: Walk, p: usize, next: u64, level: i32): void {
+  const shared = <bool>(w.flags & SHARED);
+  if (read(p, shared) !== w.marker) warn(w.table, level, w.addr);
+  if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1, shared);
+  count(C_MAKES, 1);
+  if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
+  if (shared) release(p, next);
+  else write(p, next);
+  journal(w, p, w.marker, next, level);
+}
+
+/** Empties the slot and returns what the hardware last left there. Exclusive walks only. */
+export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
+  if (w.atomic) old = exchange(p, 0);
+  else write(p, 0);
+  journal(w, p, old, 0, level);
+  return old;
+}

@@ -1,0 +1,66 @@
+// Making a table: stage 2 from a VTCR, stage 1 of the hypervisor from a VA size [S2-1, GEO-13].
+
+import { addressLayout } from "../arch/descriptor";
+import { vtcrGranule, vtcrIpaBits, vtcrStartLevel, VTCR_HD } from "../arch/control";
+import { CONCATENATED_BITS, FIRST_LEVEL, isGranule, LAST_LEVEL, PS_64K, shift, stage1Levels, startTables } from "../arch/granule";
+import { EBUSY, EINVAL, ENOMEM } from "../memory/errno";
+import {
+  FORCE_HOST, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable,
+} from "../memory/layout";
+import { storeBarrier } from "../record/maintenance";
+import { HOOKS, zallocPagesExact } from "./mmops";
+
+/** Output addresses below 2^48, or 2^52 with LPA2 or with 64K pages and 52-bit support [GEO-5]. */
+function outputBits(ps: u32, flags: u32): u32 {
+  return flags & T_LPA2 || (ps === PS_64K && flags & T_WIDE) ? 52 : 48;
+}
+
+function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, hooks: u32): i32 {
+  const p = takeTable();
+  if (!p) return EBUSY;
+  const t = tableAt(p);
+  t.ps = ps;
+  t.flags = flags;
+  t.inputBits = bits;
+  t.startLevel = start;
+  t.rootPages = rootPages;
+  t.addressLayout = addressLayout(ps, <bool>(flags & T_LPA2));
+  t.paBits = outputBits(ps, flags);
+  t.hooks = hooks;
+  t.root = zallocPagesExact(t, rootPages);
+  if (t.root) return <i32>p;
+  t.used = 0;
+  return ENOMEM;
+}
+
+/** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */
+export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
+  if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || hooks >> HOOKS) return EINVAL;
+  const bits = vtcrIpaBits(vtcr), start = vtcrStartLevel(ps, vtcr);
+  // The start level must resolve at least one bit of the input, and no more than 16 tables of it.
+  if (start < 0 || start > LAST_LEVEL || bits <= shift(ps, start)) return EINVAL;
+  if (bits > shift(ps, start - 1) + CONCATENATED_BITS) return EINVAL;
+  flags &= ~(T_HYP | T_HD);
+  if (vtcr & VTCR_HD) flags |= T_HD;
+  const handle = newTable(ps, flags, bits, start, startTables(ps, bits, start), hooks);
+  if (handle < 0) return handle;
+  tableAt(handle).vtcr = vtcr;
+  storeBarrier(tableAt(handle));
+  return handle;
+}
+
+/** An EL2 stage-1 table for `vaBits` of input; handle or errno. */
+export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
+  if (!isGranule(ps) || flags & ~T_FLAGS || hooks >> HOOKS || vaBits > 63) return EINVAL;
+  const start = 4 - <i32>stage1Levels(ps, vaBits);
+  if (start < FIRST_LEVEL || start > LAST_LEVEL) return EINVAL;
+  return newTable(ps, flags | T_HYP, vaBits, start, 1, hooks);
+}
+
+/** The force-pte callback of a table: FORCE_*, and the bound of FORCE_BELOW. */
+export function setForcePte(t: Table, force: u32, below: u64): i32 {
+  if (force > FORCE_HOST) return EINVAL;
+  t.force = force;
+  t.forceBelow = below;
+  return 0;
+}

@@ -1,0 +1,215 @@
+// Reading a table: one leaf, many leaves, counting, and a scan of all entries in order.
+
+import { decodeAddress, isTable } from "../arch/descriptor";
+import { ENTRY_BYTES, entries, FIRST_LEVEL, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { countValid, read } from "../memory/cell";
+import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
+import { setResult, Table, Walk } from "../memory/layout";
+import { pageCount, physToVirt } from "./mmops";
+import { advance, close, LEAF, open, SHARED, Visitor, walk } from "./walk";
+
+@final
+@unmanaged
+class LeafVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  @inline run(w: Walk, p: usize, end: usize, level: i32): usize {
+    const old = read(p, <bool>(w.flags & SHARED));
+    if (isTable(old, level)) return p;
+    w.old = old;
+    w.level = level;
+    advance(w, level);
+    return p + ENTRY_BYTES;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** The leaf at `addr` in result 0, its level in result 1; of a hole, the level where the walk ended [WLK-14]. */
+export function getLeaf(t: Table, addr: u64): i32 {
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  w.old = 0;
+  w.level = LAST_LEVEL;
+  const r = walk<LeafVisitor>(w, addr, 1);
+  setResult(0, w.old);
+  setResult(1, <u64>w.level);
+  close();
+  return r;
+}
+
+/**
+ * Leaves of many addresses in one call: `n` u64 at `addrs` -> `n` u64 at `leaves`, `n` i8 at `levels`.
+ * An address outside the input space gives leaf 0 and level -128. 0, or EFAULT for a damaged table.
+ * Preconditions: the three columns lie in the arena.
+ */
+export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
+  if (!t.root) return EINVAL;
+  const inputBits = t.inputBits, ps = t.ps, start = t.startLevel;
+  const rootMask = (t.rootPages << levelBits(ps)) - 1, mask = entries(ps) - 1, bits = levelBits(ps);
+  const rootShift = shift(ps, start);
+  let status: i32 = OK;
+  for (let i: u32 = 0; i < n; i++) {
+    const addr = load<u64>(addrs + (i << 3));
+    let level = start, sh = rootShift, leaf: u64 = 0;
+    if (addr >> inputBits) {
+      level = i8.MIN_VALUE;
+    } else {
+      leaf = load<u64>(t.root + ((<u32>(addr >> sh) & rootMask) << 3));
+      while (isTable(leaf, level)) {
+        const table = physToVirt(t, decodeAddress(t.addressLayout, ps, leaf));
+        if (!table) {
+          status = EFAULT;
+          break;
+        }
+        sh -= bits;
+        level++;
+        leaf = load<u64>(table + ((<u32>(addr >> sh) & mask) << 3));
+      }
+    }
+    store<u64>(leaves + (i << 3), leaf);
+    store<i8>(levels + i, <i8>level);
+  }
+  return status;
+}
+
+@final
+@unmanaged
+class CountVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (level === LAST_LEVEL) {
+      w.tally += countValid(p, end);
+      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      return end;
+    }
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) return p;
+      w.tally += old & 1;
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** How many valid leaves the range has, in result 0: a LEAF walk with a counting visitor. */
+export function countLeaves(t: Table, addr: u64, size: u64): i32 {
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  w.tally = 0;
+  const r = walk<CountVisitor>(w, addr, size);
+  setResult(0, w.tally);
+  close();
+  return r;
+}
+
+// The scan: entries in order of address, parents before children, as records of 32 bytes:
+//   address u64 | descriptor u64 | level i32 | references i32 | entries u32 | 0
+// `references` is the count of the child page of a table, -1 for others. `entries` is 1, or the
+// length of a run of zero entries of one table when holes are asked for.
+// A cursor (address, level) says what came last; a scan goes on behind it.
+
+const RECORD: usize = 32;
+export const SCAN_TABLES: u32 = 1;
+export const SCAN_HOLES: u32 = 2;
+const SCAN_ALL: u32 = 3;
+const FULL: i32 = 1;
+
+/** Where a scan writes; lives in spare fields of its walk record: cursor in start and level, buffer in slot and cache. */
+function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, n: u32): bool {
+  if (w.tally === 0) return false;
+  const p: usize = w.slot;
+  store<u64>(p, addr);
+  store<u64>(p, descriptor, 8);
+  store<i32>(p, level, 16);
+  store<i32>(p, references, 20);
+  store<u32>(p, n, 24);
+  store<u32>(p, 0, 28);
+  w.slot += RECORD;
+  w.tally--;
+  return true;
+}
+
+/** Was the entry of `level` at `addr` given out by an earlier call? */
+function isBehind(w: Walk, addr: u64, level: i32): bool {
+  return addr < w.low || (addr === w.low && level <= w.level);
+}
+
+function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
+  const t = w.table, sh = shift(w.ps, level);
+  const skip = w.low > base ? min<u64>((w.low - base) >> sh, n) : 0;
+  for (let i = <u32>skip; i < n; i++) {
+    const addr = base + (<u64>i << sh);
+    if (addr >= w.end) return OK;
+    const d = read(table + (i << 3), false);
+    if (isTable(d, level)) {
+      const child = physToVirt(t, decodeAddress(w.layout, w.ps, d));
+      if (!child) return EFAULT;
+      if (w.flags & SCAN_TABLES && !isBehind(w, addr, level) && !emit(w, addr, d, level, pageCount(t, child), 1)) return FULL;
+      const r = scanTable(w, child, entries(w.ps), addr, level + 1);
+      if (r) return r;
+    } else if (d !== 0) {
+      if (!isBehind(w, addr, level) && !emit(w, addr, d, level, -1, 1)) return FULL;
+    } else if (w.flags & SCAN_HOLES) {
+      let run: u32 = 1;
+      while (i + run < n && addr + (<u64>run << sh) < w.end && read(table + ((i + run) << 3), false) === 0) run++;
+      if (!isBehind(w, addr, level) && !emit(w, addr, 0, level, -1, run)) return FULL;
+      i += run - 1;
+    }
+  }
+  return OK;
+}
+
+/**
+ * Fills up to `max` records at `out`, from behind (cursor, cursorLevel) up to `end`; level -2 starts at the cursor itself.
+ * `root` 0 scans the table; else the detached table page there, whose entries are of `level`, input addresses from 0.
+ * Result 0: records written; result 1: 1 if there is more. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
+ */
+export function scan(t: Table, root: usize, level: i32, cursor: u64, cursorLevel: i32, end: u64, what: u32, out: u32, max: u32): i32 {
+  if (what & ~SCAN_ALL || max === 0) return EINVAL;
+  let n = entries(t.ps), top = level, limit = <u64>1 << t.inputBits;
+  if (root === 0) {
+    if (!t.root) return EINVAL;
+    root = t.root;
+    n = t.rootPages << levelBits(t.ps);
+    top = t.startLevel;
+  } else {
+    if (level < FIRST_LEVEL || level > LAST_LEVEL) return EINVAL;
+    limit = <u64>n << shift(t.ps, level);
+  }
+  if (end > limit) return ERANGE;
+  const w = open(t, 0);
+  if (!w) return EBUSY;
+  w.flags = what;
+  w.low = cursor;
+  w.level = cursorLevel;
+  w.end = end;
+  w.slot = out;
+  w.tally = max;
+  const r = scanTable(w, root, n, 0, top);
+  setResult(0, max - w.tally);
+  setResult(1, r === FULL ? 1 : 0);
+  close();
+  return r === FULL ? OK : r;
+}

@@ -1,0 +1,240 @@
+// Stage-2 map and annotate [S2-2..8].
+
+import {
+  isAnnotation, isCounted, isTable, isValid, leafDescriptor, linearBits, MAX_OWNER, ownerAnnotation,
+  decodeAddress, tableDescriptor, typedAnnotation, differsOnlyInSoftware,
+} from "../arch/descriptor";
+import { ENTRY_BYTES, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
+import { isCacheable, isExecutable, isStage2Prot, permissionMask, stage2Attributes } from "../arch/stage2";
+import { CACHE_NONE, isCache } from "../memory/cache";
+import { fillHoles, read } from "../memory/cell";
+import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { hostForcePte } from "../memory/host";
+import {
+  FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_FWB, T_IDMAP, T_LINUX, T_LPA2, T_TYPED, T_XNX, Table, Walk,
+} from "../memory/layout";
+import { C_AGAIN, C_BREAKS, C_LEAVES_MADE, C_MAKES, count } from "../record/counters";
+import { storeBarrier, warn } from "../record/maintenance";
+import { make, pageOf, put, tryBreak } from "./bbm";
+import { cleanDcache, getPages, invalidateIcache, putPages, virtToPhys, zallocPage } from "./mmops";
+import { advance, close, DESCEND, LEAF, open, SHARED, SKIP_CMO, stops, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
+import { freeUnlinked } from "./teardown";
+
+/** A visit made the entry a table. Not an errno: never leaves this file. */
+const GREW: i32 = 1;
+
+@final
+@unmanaged
+export class MapVisitor extends Visitor {
+  // A table that the range covers only in part cannot become a leaf, so PRE has nothing to do there.
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    while (p !== end) {
+      if (!w.watched) p = fill(w, p, end, level);
+      if (p === end) break;
+      const old = read(p, <bool>(w.flags & SHARED));
+      if (isTable(old, level)) return p;
+      const r = visitLeaf(w, p, old, level);
+      if (r === GREW) return p | DESCEND;
+      if (r === EAGAIN) count(C_AGAIN, 1);
+      if (stops(w, r)) {
+        w.status = r;
+        return p;
+      }
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return end;
+  }
+
+  /** A table where a leaf is possible becomes the leaf; its subtree is freed after the make [S2-6]. */
+  pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    const r = tryLeaf(w, p, old, level);
+    if (r === E2BIG) return OK;
+    if (r === OK) freeUnlinked(w.table, decodeAddress(w.layout, w.ps, old), level);
+    return r;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** Output address of the entry that the walk is at; meaningless when annotating. */
+function outputAddress(w: Walk): u64 {
+  return w.phys + (w.addr - w.start);
+}
+
+/** Is the entry that the walk is at to hold a leaf at `level`? [GEO-4]; `mapped`: its output address is a real one */
+function leafAllowed(w: Walk, level: i32, mapped: bool): bool {
+  if (level < minBlockLevel(w.ps) || (w.forcePages && level < LAST_LEVEL)) return false;
+  const span = <u64>1 << shift(w.ps, level);
+  if (span > w.end - w.addr || w.addr & (span - 1)) return false;
+  return !mapped || (outputAddress(w) & (span - 1)) === 0;
+}
+
+/** Anything but permissions changes, so the entry must be rewritten [S2-3]. */
+function needsUpdate(t: Table, old: u64, next: u64): bool {
+  if (!isValid(old) || !isValid(next)) return true;
+  return ((old ^ next) & ~permissionMask(<bool>(t.flags & T_XNX))) !== 0;
+}
+
+/** The leaf at this entry, by break-before-make where it must; E2BIG if a leaf is too big here [S2-3..5]. */
+function tryLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+  const t = w.table;
+  // A base below the limit can still run into it: from there on the kernel annotates (KERNEL-NOTES 13).
+  const mapped = !w.annotate && outputAddress(w) >> t.paBits === 0;
+  if (!leafAllowed(w, level, mapped)) return E2BIG;
+  const next = mapped ? leafDescriptor(w.layout, w.ps, outputAddress(w), w.attributes, level) : w.annotation;
+  if (!needsUpdate(t, old, next)) return EAGAIN;
+  if (!(w.flags & SHARED) && differsOnlyInSoftware(old, next)) return rewriteSoftware(w, p, old, next, level);
+  if (!tryBreak(w, p, old, level)) return EAGAIN;
+  if (!(w.flags & SKIP_CMO)) maintainCaches(w, next, level);
+  make(w, p, next, level);
+  return OK;
+}
+
+/** Only software bits change: one store, no flush [S2-4]. */
+function rewriteSoftware(w: Walk, p: usize, old: u64, next: u64, level: i32): i32 {
+  const before = isCounted(old, w.marker), after = isCounted(next, w.marker);
+  if (!put(w, p, old, next, level)) return EAGAIN;
+  if (before && !after) putPages(w.table, pageOf(w, p), 1, false);
+  if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
+  return OK;
+}
+
+/** Data before code, before the new leaf can be seen [S2-5]. */
+function maintainCaches(w: Walk, next: u64, level: i32): void {
+  const t = w.table, sh = shift(w.ps, level);
+  if (isCacheable(next, <bool>(t.flags & T_FWB))) cleanDcache(t, outputAddress(w), sh, 1);
+  if (isExecutable(next, <bool>(t.flags & T_XNX))) invalidateIcache(t, outputAddress(w), sh, 1);
+}
+
+function visitLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+  const r = tryLeaf(w, p, old, level);
+  if (r !== E2BIG) return r;
+  if (level === LAST_LEVEL) {
+    warn(w.table, level, w.addr);
+    return EINVAL;
+  }
+  return grow(w, p, old, level);
+}
+
+/** A new table in place of the hole or block; the rest of a block refaults [S2-7]. */
+function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
+  const t = w.table;
+  if (w.cache === CACHE_NONE) return ENOMEM;
+  const table = zallocPage(t, w.cache);
+  if (!table) return ENOMEM;
+  if (!tryBreak(w, p, old, level)) {
+    putPages(t, table, 1, false);
+    return EAGAIN;
+  }
+  make(w, p, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level);
+  return GREW;
+}
+
+/**
+ * The fast half of `run`: fills holes with leaves as far as they go in one sweep; returns where it stopped.
+ * A hole has no old translation, so there is nothing to break or flush, and nobody else is walking.
+ * References, counters and cache maintenance are kept for the whole sweep at once.
+ */
+function fill(w: Walk, p: usize, end: usize, level: i32): usize {
+  if (w.annotate || w.flags & SHARED) return p;
+  const phys = outputAddress(w);
+  const t = w.table;
+  if (!leafAllowed(w, level, true) || phys >> t.paBits) return p;
+  const sh = shift(w.ps, level), linear = linearBits(w.layout);
+  const whole = (w.end - w.addr) >> sh;
+  const toBoundary = ((((phys >> linear) + 1) << linear) - phys) >> sh;
+  const n = min<u64>(min<u64>(whole, toBoundary), (end - p) >> 3);
+  const first = leafDescriptor(w.layout, w.ps, phys, w.attributes, level);
+  const stop = fillHoles(p, p + (<usize>n << 3), first, <u64>1 << sh);
+  const made = <u32>(stop - p) >> 3;
+  if (made === 0) return p;
+  getPages(t, pageOf(w, p), made, false);
+  count(C_LEAVES_MADE, made);
+  count(C_BREAKS, made);
+  count(C_MAKES, made);
+  if (!(w.flags & SKIP_CMO)) {
+    if (isCacheable(first, <bool>(t.flags & T_FWB))) cleanDcache(t, phys, sh, made);
+    if (isExecutable(first, <bool>(t.flags & T_XNX))) invalidateIcache(t, phys, sh, made);
+  }
+  w.addr += <u64>made << sh;
+  return stop;
+}
+
+/** Are leaves to be pages only? Asked once per call, with what the caller gave (KERNEL-NOTES 17). */
+function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
+  if (t.force === FORCE_BELOW) return addr < t.forceBelow;
+  if (t.force !== FORCE_HOST) return t.force === FORCE_ALL;
+  const end = addr + size;
+  return hostForcePte(<u32>changetype<usize>(t), <u32>addr, <u32>(addr >> 32), <u32>end, <u32>(end >> 32), prot) !== 0;
+}
+
+/** Attributes of `prot` for leaves of `t`. */
+export function attributesOf(t: Table, prot: u32): u64 {
+  return stage2Attributes(prot, <bool>(t.flags & T_FWB), <bool>(t.flags & T_LPA2), <bool>(t.flags & T_XNX));
+}
+
+/** Is [phys, phys + size) within the output addresses of `t`? */
+export function isOutputRange(t: Table, phys: u64, size: u64): bool {
+  const limit = <u64>1 << t.paBits;
+  return size <= limit && phys <= limit && phys + size <= limit;
+}
+
+/**
+ * Maps [addr, addr + size) to phys.. with `prot`; tables come from `cache` [S2-2].
+ * 0, EAGAIN (with HANDLE_FAULT: nothing to do, or a race lost), ENOMEM (a prefix may be done), or EINVAL / ERANGE (nothing done).
+ */
+export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache: u32, flags: u32): i32 {
+  if (flags & ~WALK_FLAGS || !isCache(cache, t.ps)) return EINVAL;
+  const pages = forcesPages(t, addr, size, prot);
+  if (t.flags & T_IDMAP && addr !== phys) {
+    warn(t, 0, addr);
+    return EINVAL;
+  }
+  if (!isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
+  if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, size)) return ERANGE;
+  const w = open(t, flags | LEAF | TABLE_PRE);
+  if (!w) return EBUSY;
+  w.phys = phys & ~((<u64>1 << t.ps) - 1);
+  w.annotate = phys >> t.paBits !== 0;
+  w.annotation = 0;
+  w.attributes = attributesOf(t, prot);
+  w.cache = cache;
+  w.forcePages = pages;
+  const r = walk<MapVisitor>(w, addr, size);
+  storeBarrier(t);
+  close();
+  return r;
+}
+
+/** Writes annotation `value` on every page of the range, in place of what is mapped there [S2-8]. */
+function annotatePages(t: Table, addr: u64, size: u64, cache: u32, value: u64): i32 {
+  if (!isCache(cache, t.ps)) return EINVAL;
+  const w = open(t, LEAF | TABLE_PRE);
+  if (!w) return EBUSY;
+  w.annotate = true;
+  w.annotation = value;
+  w.cache = cache;
+  w.forcePages = true;
+  const r = walk<MapVisitor>(w, addr, size);
+  close();
+  return r;
+}
+
+/** Gives the pages of the range to `owner`; 0 erases [S2-8, FMT-40]. */
+export function setOwner(t: Table, addr: u64, size: u64, cache: u32, owner: u32): i32 {
+  if (owner > MAX_OWNER || t.flags & T_TYPED) return EINVAL;
+  return annotatePages(t, addr, size, cache, ownerAnnotation(owner));
+}
+
+/** The 7.x form: a type over a payload [FMT-41]; only on tables with typed annotations. */
+export function annotate(t: Table, addr: u64, size: u64, cache: u32, kind: u32, payload: u64): i32 {
+  if (!(t.flags & T_TYPED) || !isAnnotation(kind, payload)) return EINVAL;
+  return annotatePages(t, addr, size, cache, typedAnnotation(kind, payload));
+}

@@ -1,0 +1,174 @@
+// The memory operations that every walker goes through [WLK-16]. Built-in ones serve the arena;
+// a table may replace any of them by a host function, the others stay native.
+
+import { UNIT_SHIFT, pageBytes } from "../arch/granule";
+import { takePage } from "../memory/cache";
+import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
+import { hostHook } from "../memory/host";
+import {
+  isArenaPage, physToVirt as arenaPointer, setResult, T_DCACHE, T_ICACHE, T_PAGE_COUNT, Table, virtToPhys as arenaAddress,
+  resultBlock,
+} from "../memory/layout";
+import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
+import { J_TABLE_FREED, J_TABLE_TAKEN, record } from "../record/journal";
+import { cleanData, invalidateCode, warn } from "../record/maintenance";
+
+// Bits of Table.hooks and the `op` of hostHook. a, lo:hi and n of the call, and its result:
+/** a = cache; -> page pointer or 0 */
+export const HOOK_ZALLOC_PAGE: u32 = 0;
+/** n = bytes; -> pointer or 0 */
+export const HOOK_ZALLOC_PAGES_EXACT: u32 = 1;
+/** a = pointer, n = bytes */
+export const HOOK_FREE_PAGES_EXACT: u32 = 2;
+/** a = pointer, n = level of the entry that named it */
+export const HOOK_FREE_UNLINKED_TABLE: u32 = 3;
+/** a = pointer */
+export const HOOK_GET_PAGE: u32 = 4;
+/** a = pointer */
+export const HOOK_PUT_PAGE: u32 = 5;
+/** a = pointer; -> count */
+export const HOOK_PAGE_COUNT: u32 = 6;
+/** lo:hi = physical address; -> pointer */
+export const HOOK_PHYS_TO_VIRT: u32 = 7;
+/** a = pointer; physical address in result 0 */
+export const HOOK_VIRT_TO_PHYS: u32 = 8;
+/** lo:hi = physical address, n = log2 of bytes */
+export const HOOK_DCACHE: u32 = 9;
+/** lo:hi = physical address, n = log2 of bytes */
+export const HOOK_ICACHE: u32 = 10;
+export const HOOKS: u32 = 11;
+
+function hooked(t: Table, op: u32): bool {
+  return <bool>((t.hooks >> op) & 1);
+}
+
+function call(t: Table, op: u32, a: u32, wide: u64, n: u32): u32 {
+  return hostHook(op, <u32>changetype<usize>(t), a, <u32>wide, <u32>(wide >> 32), n);
+}
+
+function noteTaken(t: Table, p: usize, n: u32): void {
+  count(C_TABLES_TAKEN, n);
+  t.pages += n;
+  if (t.pages > t.peak) t.peak = t.pages;
+  record(J_TABLE_TAKEN, changetype<usize>(t), 0, arenaAddress(p), n, 0);
+}
+
+function noteFreed(t: Table, p: usize, n: u32): void {
+  count(C_TABLES_FREED, n);
+  t.pages -= n;
+  record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
+}
+
+/** A zeroed table page with one reference, 0 if there is none. */
+export function zallocPage(t: Table, cache: u32): usize {
+  let p: usize;
+  if (hooked(t, HOOK_ZALLOC_PAGE)) {
+    p = call(t, HOOK_ZALLOC_PAGE, cache, 0, 0);
+    if (!p) return 0;
+    if (!isArenaPage(p, t.ps)) {
+      warn(t, 0, p); // the host handed out what is no page of this memory
+      return 0;
+    }
+  } else {
+    p = takePage(cache, t.ps);
+    if (!p) return 0;
+    addReferences(p, 1, false);
+  }
+  noteTaken(t, p, 1);
+  return p;
+}
+
+/** `n` zeroed start tables side by side, each with one reference; 0 if there are none. */
+export function zallocPagesExact(t: Table, n: u32): usize {
+  const page = pageBytes(t.ps);
+  if (hooked(t, HOOK_ZALLOC_PAGES_EXACT)) {
+    const given = call(t, HOOK_ZALLOC_PAGES_EXACT, 0, 0, n * page);
+    if (!given || !isArenaPage(given, t.ps) || !isArenaPage(given + (n - 1) * page, t.ps)) return 0;
+    noteTaken(t, given, n);
+    return given;
+  }
+  const p = takeFrames(t.ps - UNIT_SHIFT + ctz(n));
+  if (!p) return 0;
+  for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, 1, false);
+  noteTaken(t, p, n);
+  return p;
+}
+
+/** Gives the start tables back, whatever their counts (the kernel does not look at them either). */
+export function freePagesExact(t: Table, p: usize, n: u32): void {
+  const page = pageBytes(t.ps);
+  noteFreed(t, p, n);
+  if (hooked(t, HOOK_FREE_PAGES_EXACT)) {
+    call(t, HOOK_FREE_PAGES_EXACT, p, 0, n * page);
+    return;
+  }
+  for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, -references(p + i * page), false);
+  if (!giveFrames(p)) warn(t, 0, p);
+}
+
+/** True if the host wants to free detached tables itself; it was told. */
+export function deferUnlinked(t: Table, p: usize, level: i32): bool {
+  if (!hooked(t, HOOK_FREE_UNLINKED_TABLE)) return false;
+  call(t, HOOK_FREE_UNLINKED_TABLE, p, 0, level);
+  return true;
+}
+
+/** `n` more references on the table page at `p`. */
+export function getPages(t: Table, p: usize, n: u32, shared: bool): void {
+  if (!hooked(t, HOOK_GET_PAGE)) {
+    addReferences(p, n, shared);
+    return;
+  }
+  for (; n; n--) call(t, HOOK_GET_PAGE, p, 0, 0);
+}
+
+/** `n` references fewer; the page goes back to the arena with the last one. */
+export function putPages(t: Table, p: usize, n: u32, shared: bool): void {
+  if (hooked(t, HOOK_PUT_PAGE)) {
+    for (; n; n--) if (call(t, HOOK_PUT_PAGE, p, 0, 0)) noteFreed(t, p, 1);
+    return;
+  }
+  if (n === 0) return;
+  // More puts than references can only come of a table that somebody damaged: warn, free nothing twice.
+  if (references(p) < <i32>n) return warn(t, 0, p);
+  if (addReferences(p, -(<i32>n), shared) !== 0) return;
+  if (!isTaken(p)) return warn(t, 0, p); // a start table inside its block, or not a table at all
+  noteFreed(t, p, 1);
+  giveFrames(p);
+}
+
+export function pageCount(t: Table, p: usize): i32 {
+  return hooked(t, HOOK_PAGE_COUNT) ? <i32>call(t, HOOK_PAGE_COUNT, p, 0, 0) : references(p);
+}
+
+export function hasPageCount(t: Table): bool {
+  return <bool>(t.flags & T_PAGE_COUNT);
+}
+
+/** Pointer of the table page at `pa`, 0 when that is not a page of this memory. */
+export function physToVirt(t: Table, pa: u64): usize {
+  if (!hooked(t, HOOK_PHYS_TO_VIRT)) return arenaPointer(pa, pageBytes(t.ps));
+  const p = call(t, HOOK_PHYS_TO_VIRT, 0, pa, 0);
+  return isArenaPage(p, t.ps) ? p : 0;
+}
+
+export function virtToPhys(t: Table, p: usize): u64 {
+  if (!hooked(t, HOOK_VIRT_TO_PHYS)) return arenaAddress(p);
+  setResult(0, 0);
+  call(t, HOOK_VIRT_TO_PHYS, p, 0, 0);
+  return load<u64>(resultBlock());
+}
+
+/** Data cache clean and invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
+export function cleanDcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
+  if (!(t.flags & T_DCACHE)) return;
+  cleanData(t, pa, <u64>1 << log2Bytes, n);
+  if (hooked(t, HOOK_DCACHE)) call(t, HOOK_DCACHE, 0, pa, log2Bytes);
+}
+
+/** Instruction cache invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
+export function invalidateIcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
+  if (!(t.flags & T_ICACHE)) return;
+  invalidateCode(t, pa, <u64>1 << log2Bytes, n);
+  if (hooked(t, HOOK_ICACHE)) call(t, HOOK_ICACHE, 0, pa, log2Bytes);
+}

@@ -1,0 +1,175 @@
+// Visitors from outside: one host call per visit, and what such a visitor may do there [WLK-4, WLK-6].
+
+import { decodeAddress, isCounted, isTable, tableDescriptor } from "../arch/descriptor";
+import { ENTRY_BYTES } from "../arch/granule";
+import { isCache } from "../memory/cache";
+import { read } from "../memory/cell";
+import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
+import { hostVisit } from "../memory/host";
+import { setResult, Table, Walk, walker, walkFrame } from "../memory/layout";
+import { make, pageOf, put, tryBreak } from "./bbm";
+import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
+import { freeUnlinked } from "./teardown";
+import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
+
+function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
+  w.slot = p;
+  w.old = old;
+  w.level = level;
+  const r = hostVisit(phase, level, <u32>addr, <u32>(addr >> 32), <u32>old, <u32>(old >> 32));
+  w.slot = 0;
+  return r;
+}
+
+@final
+@unmanaged
+class OutsideVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return true;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    const shared = <bool>(w.flags & SHARED);
+    while (p !== end) {
+      const old = read(p, shared);
+      if (isTable(old, level)) return p;
+      const r = visit(w, LEAF, p, old, level, w.addr);
+      if (stops(w, r)) {
+        w.status = r;
+        return p;
+      }
+      if (isTable(read(p, shared), level)) return p | DESCEND;
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return visit(w, TABLE_PRE, p, old, level, w.addr);
+  }
+
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return visit(w, TABLE_POST, p, old, level, addr);
+  }
+}
+
+/** Walks with the host's visitor. Any nonzero result but EAGAIN ends the walk and is returned [WLK-10]. */
+export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u32): i32 {
+  if (flags & ~WALK_FLAGS || !isCache(cache, t.ps)) return EINVAL;
+  const w = open(t, flags);
+  if (!w) return EBUSY;
+  w.slot = 0;
+  w.cache = cache;
+  const r = walk<OutsideVisitor>(w, addr, size);
+  close();
+  return r;
+}
+
+/** The walk whose visitor is running now; 0 if there is none. */
+function current(): Walk {
+  const depth = walker().depth;
+  if (depth === 0) return changetype<Walk>(0);
+  const w = walkFrame(depth - 1);
+  return w.slot ? w : changetype<Walk>(0);
+}
+
+/** Reads the visited slot again, into result 0. EPERM outside a visit, as for all functions below. */
+export function visitRead(): i32 {
+  const w = current();
+  if (!w) return EPERM;
+  setResult(0, read(w.slot, <bool>(w.flags & SHARED)));
+  return OK;
+}
+
+/** Takes the visited slot from the snapshot: EAGAIN if it is not to be had [S2-20]. */
+export function visitTryBreak(): i32 {
+  const w = current();
+  if (!w) return EPERM;
+  w.addr &= ~((<u64>1 << w.ps) - 1);
+  return tryBreak(w, w.slot, w.old, w.level) ? OK : EAGAIN;
+}
+
+/** Publishes `next` in the slot that visitTryBreak took; EPERM if the slot is not locked. */
+export function visitMake(next: u64): i32 {
+  const w = current();
+  if (!w || read(w.slot, <bool>(w.flags & SHARED)) !== w.marker) return EPERM;
+  make(w, w.slot, next, w.level);
+  return OK;
+}
+
+/** Writes `next` over the snapshot in one step, no flush, references kept right; EAGAIN if the slot changed. */
+export function visitSet(next: u64): i32 {
+  const w = current();
+  if (!w) return EPERM;
+  const shared = <bool>(w.flags & SHARED), slot: usize = w.slot;
+  if (read(slot, shared) !== w.old) return EAGAIN;
+  if (!put(w, slot, w.old, next, w.level)) return EAGAIN;
+  const before = isCounted(w.old, w.marker), after = isCounted(next, w.marker);
+  if (before && !after) putPages(w.table, pageOf(w, slot), 1, shared);
+  if (after && !before) getPages(w.table, pageOf(w, slot), 1, shared);
+  w.old = next;
+  return OK;
+}
+
+/** A new, empty table from the walk's cache: its table descriptor in result 0. */
+export function visitNewTable(): i32 {
+  const w = current();
+  if (!w) return EPERM;
+  const table = zallocPage(w.table, w.cache);
+  if (!table) return ENOMEM;
+  setResult(0, tableDescriptor(w.layout, w.ps, virtToPhys(w.table, table)));
+  return OK;
+}
+
+/** Frees the subtree of the table descriptor that the visit replaced. */
+export function visitFreeTable(descriptor: u64): i32 {
+  const w = current();
+  if (!w || !isTable(descriptor, w.level)) return EPERM;
+  freeUnlinked(w.table, decodeAddress(w.layout, w.ps, descriptor), w.level);
+  return OK;
+}
+
+/**
+ * Puts `descriptor` where the translation of `addr` ends, reference count kept, nothing flushed: for tests
+ * and for images that come from elsewhere. Old descriptor in result 0, level in result 1.
+ */
+export function poke(t: Table, addr: u64, descriptor: u64): i32 {
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  w.set = descriptor;
+  const r = walk<PokeVisitor>(w, addr, 1);
+  setResult(0, w.old);
+  setResult(1, <u64>w.level);
+  close();
+  return r;
+}
+
+@final
+@unmanaged
+class PokeVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    const old = read(p, false);
+    if (isTable(old, level)) return p;
+    w.old = old;
+    w.level = level;
+    put(w, p, old, w.set, level);
+    const before = isCounted(old, w.marker), after = isCounted(w.set, w.marker);
+    if (before && !after) putPages(w.table, pageOf(w, p), 1, false);
+    if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
+    advance(w, level);
+    return p + ENTRY_BYTES;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}

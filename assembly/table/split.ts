@@ -1,0 +1,130 @@
+// Building detached subtrees and splitting blocks [S2-25, S2-26].
+
+import { decodeAddress, isTable, isValid, tableDescriptor } from "../arch/descriptor";
+import { entries, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { isStage2Prot, stage2MemoryType, stage2Prot } from "../arch/stage2";
+import { available, isCache } from "../memory/cache";
+import { read } from "../memory/cell";
+import { EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
+import { C_AGAIN, count } from "../record/counters";
+import { storeBarrier, warn } from "../record/maintenance";
+import { make, tryBreak } from "./bbm";
+import { attributesOf, isOutputRange, MapVisitor } from "./map";
+import { virtToPhys, zallocPage } from "./mmops";
+import { openSubtree, releaseSubtree } from "./teardown";
+import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP_CMO, stops, Visitor, walk } from "./walk";
+
+/**
+ * A detached table that maps phys.. as one entry of `level` would, for that entry to name [S2-25].
+ * Its pointer, or a negative errno. Nobody can see it: nothing is flushed or cleaned.
+ */
+export function createUnlinked(t: Table, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i64 {
+  if (!(t.flags & T_LINUX) && (level < 1 || level >= LAST_LEVEL)) return EINVAL;
+  if (level < 0 || level > LAST_LEVEL || !isCache(cache, t.ps)) return EINVAL;
+  const span = <u64>1 << shift(t.ps, level);
+  if (phys & (span - 1) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
+  if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, span)) return ERANGE;
+  if (!canOpen()) return EBUSY;
+  const table = zallocPage(t, cache);
+  if (!table) return ENOMEM;
+  const r = populate(t, table, phys, level, prot, cache, pages);
+  if (r === OK) return table;
+  releaseSubtree(t, table, level);
+  return r;
+}
+
+function populate(t: Table, table: usize, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i32 {
+  const w = openSubtree(t, LEAF | SKIP_BBM_TLBI | SKIP_CMO, level + 1);
+  w.phys = phys;
+  w.annotate = phys >> t.paBits !== 0;
+  w.annotation = 0;
+  w.attributes = attributesOf(t, prot);
+  w.cache = cache;
+  w.forcePages = pages;
+  const r = rows<MapVisitor>(w, table, entries(t.ps), level + 1);
+  close();
+  return r;
+}
+
+@final
+@unmanaged
+class SplitVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return false;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (level === LAST_LEVEL) {
+      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      return end; // pages cannot be split
+    }
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) return p;
+      if (isValid(old)) {
+        const r = splitBlock(w, p, old, level);
+        if (r === OK) return p | DESCEND;
+        if (stops(w, r)) {
+          w.status = r;
+          return p;
+        }
+      }
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    return OK;
+  }
+}
+
+/** Tables of a tree of pages under one entry of `level`, 1 or 2 [S2-26]. */
+function tablesOf(t: Table, level: i32): u32 {
+  return level === 1 ? entries(t.ps) + 1 : 1;
+}
+
+/** Protections of a block, for its pages. 6.12 forgets the memory type here [FMT-29, BUG-49]. */
+function protOf(t: Table, old: u64): u32 {
+  const prot = stage2Prot(old, <bool>(t.flags & T_XNX));
+  if (t.flags & T_LINUX) return prot;
+  return prot | stage2MemoryType(old, <bool>(t.flags & T_FWB));
+}
+
+/** Builds the tree, then break, then make. A short cache gives one table of next smaller blocks, split on the way down. */
+function splitBlock(w: Walk, p: usize, old: u64, level: i32): i32 {
+  const t = w.table;
+  if (level < 1) {
+    warn(t, level, w.addr); // no block of this size is ever made
+    return EINVAL;
+  }
+  const have = available(w.cache);
+  if (have < 1) return ENOMEM;
+  const built = createUnlinked(t, decodeAddress(w.layout, w.ps, old), level, protOf(t, old), w.cache, have >= tablesOf(t, level));
+  if (built < 0) return <i32>built;
+  if (!tryBreak(w, p, old, level)) {
+    releaseSubtree(t, <usize>built, level);
+    count(C_AGAIN, 1);
+    return EAGAIN;
+  }
+  make(w, p, tableDescriptor(w.layout, w.ps, virtToPhys(t, <usize>built)), level);
+  return OK;
+}
+
+/** Splits the blocks of the range into pages, as far as `cache` has tables [S2-26]. */
+export function split(t: Table, addr: u64, size: u64, cache: u32): i32 {
+  if (!isCache(cache, t.ps)) return EINVAL;
+  const w = open(t, LEAF);
+  if (!w) return EBUSY;
+  w.cache = cache;
+  const r = walk<SplitVisitor>(w, addr, size);
+  storeBarrier(t);
+  close();
+  return r;
+}

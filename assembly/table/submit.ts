@@ -1,0 +1,134 @@
+// Operations in batches: records in a buffer, one call, results in place.
+//
+// record, 64 bytes
+//   0 op u32      4 flags u32    8 table u32    12 cache u32   16 address u64  24 size u64  32 phys u64
+//  40 prot u32   44 level i32   48 status i32   52 level i32   56 value u64
+// 48.. is written: status, and of reading operations the leaf's level and a value.
+
+import { GRANULE_LEVELS } from "../arch/granule";
+import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
+import { EAGAIN, EINVAL, OK } from "../memory/errno";
+import { isTableHandle, resultBlock, setResult, T_HYP, Table, tableAt } from "../memory/layout";
+import { C_SUBMITTED, count } from "../record/counters";
+import { flushRange } from "../record/maintenance";
+import { flush, mkyoung, relax, testClearYoung, wrprotect } from "./attrs";
+import { hypMap, hypUnmap } from "./hyp";
+import { countLeaves, getLeaf } from "./lookup";
+import { annotate, map, setOwner } from "./map";
+import { split } from "./split";
+import { destroy, destroyRange } from "./teardown";
+import { unmap } from "./unmap";
+import { SHARED, WALK_FLAGS } from "./walk";
+
+export const OP_MAP: u32 = 1;
+export const OP_UNMAP: u32 = 2;
+/** level = owner */
+export const OP_SET_OWNER: u32 = 3;
+export const OP_WRPROTECT: u32 = 4;
+/** value = old descriptor */
+export const OP_MKYOUNG: u32 = 5;
+/** level = 1 to clear; status = 1 if young */
+export const OP_TEST_CLEAR_YOUNG: u32 = 6;
+export const OP_RELAX_PERMS: u32 = 7;
+export const OP_FLUSH: u32 = 8;
+export const OP_SPLIT: u32 = 9;
+/** value = leaf */
+export const OP_GET_LEAF: u32 = 10;
+/** value = valid leaves in the range */
+export const OP_COUNT_LEAVES: u32 = 11;
+export const OP_TLB_FLUSH_RANGE: u32 = 12;
+export const OP_DESTROY: u32 = 13;
+export const OP_DESTROY_RANGE: u32 = 14;
+export const OP_HYP_MAP: u32 = 15;
+/** value = bytes unmapped */
+export const OP_HYP_UNMAP: u32 = 16;
+/** level = type, phys = payload */
+export const OP_ANNOTATE: u32 = 17;
+const LAST_STAGE2_OP: u32 = OP_SPLIT;
+
+/** Flag beside the walk flags: top the cache up to one fault's worth first [MC-6]. */
+export const SUBMIT_TOP_UP: u32 = 1 << 16;
+export const SUBMIT_BYTES: u32 = 64;
+
+const FLAGS: usize = 4;
+const TABLE: usize = 8;
+const CACHE: usize = 12;
+const ADDRESS: usize = 16;
+const SIZE: usize = 24;
+const PHYS: usize = 32;
+const PROT: usize = 40;
+const LEVEL: usize = 44;
+const STATUS: usize = 48;
+const OUT_LEVEL: usize = 52;
+const VALUE: usize = 56;
+
+/** Does this table take this operation? Stage-2 operations are for stage 2, hyp ones for stage 1. */
+function fits(op: u32, t: Table): bool {
+  const hyp = <bool>(t.flags & T_HYP);
+  if (op === OP_HYP_MAP || op === OP_HYP_UNMAP) return hyp;
+  return !hyp || !(op <= LAST_STAGE2_OP || op === OP_ANNOTATE || op === OP_TLB_FLUSH_RANGE);
+}
+
+function prepare(p: usize, t: Table): i32 {
+  const cache = load<u32>(p, CACHE);
+  if (!isCache(cache, t.ps)) return EINVAL;
+  if (!(load<u32>(p, FLAGS) & SUBMIT_TOP_UP) || cache <= CACHE_ARENA) return OK;
+  return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
+}
+
+function perform(p: usize, op: u32, t: Table): i32 {
+  const addr = load<u64>(p, ADDRESS), size = load<u64>(p, SIZE), phys = load<u64>(p, PHYS);
+  const cache = load<u32>(p, CACHE), prot = load<u32>(p, PROT), level = load<i32>(p, LEVEL);
+  const flags = load<u32>(p, FLAGS) & ~SUBMIT_TOP_UP;
+  const shared = <bool>(flags & SHARED);
+  switch (op) {
+    case OP_MAP: return map(t, addr, size, phys, prot, cache, flags);
+    case OP_UNMAP: return unmap(t, addr, size);
+    case OP_SET_OWNER: return setOwner(t, addr, size, cache, level);
+    case OP_WRPROTECT: return wrprotect(t, addr, size);
+    case OP_MKYOUNG: return mkyoung(t, addr, shared);
+    case OP_TEST_CLEAR_YOUNG: return testClearYoung(t, addr, size, level !== 0);
+    case OP_RELAX_PERMS: return relax(t, addr, prot, shared);
+    case OP_FLUSH: return flush(t, addr, size);
+    case OP_SPLIT: return split(t, addr, size, cache);
+    case OP_GET_LEAF: return getLeaf(t, addr);
+    case OP_COUNT_LEAVES: return countLeaves(t, addr, size);
+    case OP_TLB_FLUSH_RANGE: flushRange(t, addr, size); return OK;
+    case OP_DESTROY: return destroy(t);
+    case OP_DESTROY_RANGE: return destroyRange(t, addr, size);
+    case OP_HYP_MAP: return hypMap(t, addr, size, phys, prot, cache);
+    case OP_HYP_UNMAP: return hypUnmap(t, addr, size);
+    case OP_ANNOTATE: return annotate(t, addr, size, cache, level, phys);
+    default: return EINVAL;
+  }
+}
+
+function submitOne(p: usize): i32 {
+  const handle = load<u32>(p, TABLE), op = load<u32>(p);
+  if (!isTableHandle(handle) || load<u32>(p, FLAGS) & ~(WALK_FLAGS | SUBMIT_TOP_UP)) return EINVAL;
+  const t = tableAt(handle);
+  if (!fits(op, t)) return EINVAL;
+  const r = prepare(p, t);
+  return r ? r : perform(p, op, t);
+}
+
+/**
+ * Performs `n` records at `p` in order and writes each one's result; with `stop`, ends behind the first error
+ * (EAGAIN is none). Returns how many were performed. Precondition: the records lie in the arena.
+ */
+export function submit(p: usize, n: u32, stop: bool): u32 {
+  let done: u32 = 0;
+  while (done < n) {
+    setResult(0, 0);
+    setResult(1, 0);
+    const status = submitOne(p);
+    store<i32>(p, status, STATUS);
+    store<i32>(p, <i32>load<u64>(resultBlock(), 8), OUT_LEVEL);
+    store<u64>(p, load<u64>(resultBlock()), VALUE);
+    p += SUBMIT_BYTES;
+    done++;
+    if (stop && status < 0 && status !== EAGAIN) break;
+  }
+  count(C_SUBMITTED, done);
+  return done;
+}

@@ -1,0 +1,147 @@
+// Freeing subtrees and whole tables [S2-27, S2-28].
+
+import { decodeAddress, isCounted, isTable, isValid } from "../arch/descriptor";
+import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
+import { countNonZero, findSoftware, read } from "../memory/cell";
+import { EBUSY, EINVAL, OK } from "../memory/errno";
+import { T_HYP, Table, Walk } from "../memory/layout";
+import { warn } from "../record/maintenance";
+import { clear, pageOf } from "./bbm";
+import { deferUnlinked, freePagesExact, pageCount, physToVirt, putPages } from "./mmops";
+import { advance, close, LEAF, open, rows, TABLE_POST, Visitor, walk } from "./walk";
+
+/** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
+function holdsReference(w: Walk, old: u64): bool {
+  return w.table.flags & T_HYP ? isValid(old) : isCounted(old, w.marker);
+}
+
+/** Drops the reference of every counted entry; tables go when their parent's entry is dropped. Nothing is cleared or flushed. */
+@final
+@unmanaged
+class FreeVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return true;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    const first = p;
+    let n: u32 = 0;
+    if (level === LAST_LEVEL && findSoftware(p, end) === end) {
+      n = countNonZero(p, end);
+      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      p = end;
+    }
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) break;
+      if (holdsReference(w, old)) n++;
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    putPages(w.table, pageOf(w, first), n, false);
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    putPages(w.table, pageOf(w, p), 1, false);
+    putPages(w.table, physToVirt(w.table, decodeAddress(w.layout, w.ps, old)), 1, false);
+    return OK;
+  }
+}
+
+/** As FreeVisitor, but every slot is emptied and a table stays while something is left in it, so that it may stop anywhere [BUG-33]. */
+@final
+@unmanaged
+class ClearVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return true;
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) break;
+      if (holdsReference(w, old)) {
+        clear(w, p, old, level);
+        putPages(w.table, pageOf(w, p), 1, false);
+      }
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    const table = physToVirt(w.table, decodeAddress(w.layout, w.ps, old));
+    if (pageCount(w.table, table) !== 1) return OK;
+    clear(w, p, old, level);
+    putPages(w.table, pageOf(w, p), 1, false);
+    putPages(w.table, table, 1, false);
+    return OK;
+  }
+}
+
+/** Opens a walk of a detached table of `level`, input addresses from 0. */
+export function openSubtree(t: Table, flags: u32, level: i32): Walk {
+  const w = open(t, flags);
+  if (!w) return w;
+  w.start = 0;
+  w.addr = 0;
+  w.end = <u64>1 << shift(t.ps, level - 1);
+  return w;
+}
+
+/** Tears down and frees the detached table at `table`, once named by an entry of `level` [S2-28]. */
+export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
+  const w = openSubtree(t, LEAF | TABLE_POST, level + 1);
+  if (!w) return EBUSY;
+  if (rows<FreeVisitor>(w, table, entries(t.ps), level + 1)) warn(t, level, 0);
+  close();
+  if (pageCount(t, table) !== 1) warn(t, level, 0);
+  putPages(t, table, 1, false);
+  return OK;
+}
+
+/** Frees the subtree at physical address `pa`, at once or when the host says so [LCK-10, LCK-13]. */
+export function freeUnlinked(t: Table, pa: u64, level: i32): void {
+  const table = physToVirt(t, pa);
+  if (!table) return warn(t, level, pa);
+  if (!deferUnlinked(t, table, level)) releaseSubtree(t, table, level);
+}
+
+/** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
+export function destroy(t: Table): i32 {
+  if (!t.root) return OK;
+  const w = open(t, LEAF | TABLE_POST);
+  if (!w) return EBUSY;
+  const r = walk<FreeVisitor>(w, 0, <u64>1 << t.inputBits);
+  close();
+  if (r) warn(t, 0, 0);
+  freePagesExact(t, t.root, t.rootPages);
+  t.root = 0;
+  return OK;
+}
+
+/** Teardown in pieces, so that it can yield: empties the range, frees the tables that become empty [S2-27]. */
+export function destroyRange(t: Table, addr: u64, size: u64): i32 {
+  const w = open(t, LEAF | TABLE_POST);
+  if (!w) return EBUSY;
+  const r = walk<ClearVisitor>(w, addr, size);
+  close();
+  return r;
+}
+
+/** Gives the handle back; only after `destroy`. */
+export function release(t: Table): i32 {
+  if (t.root) return EINVAL;
+  t.used = 0;
+  return OK;
+}

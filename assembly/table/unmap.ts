@@ -1,0 +1,117 @@
+// Stage-2 unmap [S2-10..12].
+
+import { decodeAddress, isCounted, isTable, isValid } from "../arch/descriptor";
+import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { isCacheable } from "../arch/stage2";
+import { TTL_UNKNOWN } from "../arch/tlbi";
+import { clearRun, countValid, findSoftware, read } from "../memory/cell";
+import { EBUSY, OK } from "../memory/errno";
+import { T_FWB, T_LINUX, T_RANGE_TLBI, Table, Walk } from "../memory/layout";
+import { C_LEAVES_CLEARED, count } from "../record/counters";
+import { flushIpa, flushRange } from "../record/maintenance";
+import { clear, pageOf } from "./bbm";
+import { cleanDcache, pageCount, physToVirt, putPages } from "./mmops";
+import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
+
+/** With range TLBI and FWB one flush at the end serves all leaves; without FWB the cache maintenance needs each flush done before it [S2-12]. */
+function deferred(t: Table): bool {
+  return (t.flags & (T_RANGE_TLBI | T_FWB)) === (T_RANGE_TLBI | T_FWB);
+}
+
+@final
+@unmanaged
+class UnmapVisitor extends Visitor {
+  @inline wantsPartialTables(): bool {
+    return true; // even a table that is left in part may have become empty
+  }
+
+  run(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (level === LAST_LEVEL && sweepable(w)) p = sweep(w, p, end);
+    while (p !== end) {
+      const old = read(p, false);
+      if (isTable(old, level)) return p;
+      if (isCounted(old, w.marker)) remove(w, p, old, level);
+      advance(w, level);
+      p += ENTRY_BYTES;
+    }
+    return p;
+  }
+
+  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return OK;
+  }
+
+  /** A table that is empty goes: clear, flush at once with no level hint, then free. Never deferred [BUG-26, BUG-27]. */
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    const t = w.table;
+    const table = physToVirt(t, decodeAddress(w.layout, w.ps, old));
+    if (pageCount(t, table) !== 1) return OK;
+    clear(w, p, old, level);
+    flushIpa(t, addr, TTL_UNKNOWN);
+    putPages(t, pageOf(w, p), 1, false);
+    putPages(t, table, 1, false);
+    return OK;
+  }
+}
+
+function sweepable(w: Walk): bool {
+  return !w.watched && !w.atomic && deferred(w.table);
+}
+
+/** Empties a run of pages up to the first one with software state; returns where it stopped. */
+function sweep(w: Walk, p: usize, end: usize): usize {
+  const stop = findSoftware(p, end);
+  const n = countValid(p, stop);
+  const sh = shift(w.ps, LAST_LEVEL);
+  if (n) {
+    noteCleared(w, p, stop, sh);
+    clearRun(p, stop);
+    count(C_LEAVES_CLEARED, n);
+    putPages(w.table, pageOf(w, p), n, false);
+  }
+  w.addr += <u64>((stop - p) >> 3) << sh;
+  return stop;
+}
+
+/** Widens the cleared range by the valid pages of [p, stop), of which there is one. */
+function noteCleared(w: Walk, p: usize, stop: usize, sh: u32): void {
+  let first = p, last = stop;
+  while (!isValid(read(first, false))) first += ENTRY_BYTES;
+  while (!isValid(read(last - ENTRY_BYTES, false))) last -= ENTRY_BYTES;
+  widen(w, w.addr + (<u64>((first - p) >> 3) << sh), w.addr + (<u64>((last - p) >> 3) << sh));
+}
+
+function widen(w: Walk, low: u64, high: u64): void {
+  if (low < w.low) w.low = low;
+  if (high > w.high) w.high = high;
+}
+
+/** Removes one leaf or annotation. Order: clear, TLBI, cache maintenance [S2-10]. */
+function remove(w: Walk, p: usize, old: u64, level: i32): void {
+  const t = w.table, sh = shift(w.ps, level);
+  old = clear(w, p, old, level);
+  if (isValid(old)) {
+    count(C_LEAVES_CLEARED, 1);
+    const base = alignDown(w.addr, <u64>1 << sh);
+    widen(w, base, base + (<u64>1 << sh)); // the whole leaf is gone, whatever part was asked for [S2-11]
+    if (!deferred(t)) flushIpa(t, w.addr, level);
+  }
+  putPages(t, pageOf(w, p), 1, false);
+  if (!(t.flags & T_FWB) && isCacheable(old, false)) cleanDcache(t, decodeAddress(w.layout, w.ps, old), sh, 1);
+}
+
+/** Removes every leaf that [addr, addr + size) touches, whole, and the tables that become empty [S2-10, S2-11]. */
+export function unmap(t: Table, addr: u64, size: u64): i32 {
+  const w = open(t, LEAF | TABLE_POST);
+  if (!w) return EBUSY;
+  w.low = u64.MAX_VALUE;
+  w.high = 0;
+  const r = walk<UnmapVisitor>(w, addr, size);
+  if (deferred(t)) {
+    // The kernel flushes what was asked for, done or not; right is what was cleared [S2-12].
+    if (t.flags & T_LINUX) flushRange(t, addr, size);
+    else if (w.high) flushRange(t, w.low, w.high - w.low);
+  }
+  close();
+  return r;
+}

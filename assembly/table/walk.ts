@@ -1,0 +1,197 @@
+// The walker [WLK-1..15]. It knows the order of visits and the error rules, and no operation.
+// An operation is a visitor; `walk<V>` is compiled once for each, its methods inlined.
+//
+// At one entry [WLK-5]:
+//   a table:   PRE (if asked) -> read again -> descend -> POST (if asked)
+//   no table:  the whole run of such entries goes to `run`, which is the LEAF visit of each in turn;
+//              a run that installs a table ends there, and the walk descends into it.
+
+import { decodeAddress, isTable, lockedMarker } from "../arch/descriptor";
+import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { read } from "../memory/cell";
+import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, OK } from "../memory/errno";
+import {
+  T_HD, T_HYP, T_LINUX, T_TYPED, Table, Walk, WALK_DEPTH, walker, walkFrame,
+} from "../memory/layout";
+import { C_WALKS, count } from "../record/counters";
+import { warn } from "../record/maintenance";
+import { physToVirt } from "./mmops";
+
+// Flags of a walk, numbered as in 6.12 [WLK-3].
+export const LEAF: u32 = 1 << 0;
+export const TABLE_PRE: u32 = 1 << 1;
+export const TABLE_POST: u32 = 1 << 2;
+export const SHARED: u32 = 1 << 3;
+export const HANDLE_FAULT: u32 = 1 << 4;
+export const SKIP_BBM_TLBI: u32 = 1 << 5;
+export const SKIP_CMO: u32 = 1 << 6;
+export const WALK_FLAGS: u32 = 0x7f;
+
+/** Low bit of what `run` returns: the entry there now is a table, descend. */
+export const DESCEND: usize = 1;
+
+/** An operation, as the walker sees it. No object: `changetype<V>(0)` selects the methods at compile time. */
+@unmanaged
+export abstract class Visitor {
+  /** Must a table that the range covers only in part be visited? Without, the walk goes straight down. */
+  abstract wantsPartialTables(): bool;
+  /**
+   * Visits entries of `level` from `p` up to `end`, all no tables at first sight, moving w.addr along.
+   * Returns the slot to go on at (one that holds a table, or `end`), with DESCEND if it made that a table.
+   * w.status other than 0 ends the walk.
+   */
+  abstract run(w: Walk, p: usize, end: usize, level: i32): usize;
+  abstract pre(w: Walk, p: usize, old: u64, level: i32): i32;
+  abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32;
+}
+
+/** Does this result of a visit end the walk? EAGAIN does not, unless a fault is being handled [WLK-10]. */
+export function stops(w: Walk, result: i32): bool {
+  if (result === OK) return false;
+  return result !== EAGAIN || <bool>(w.flags & HANDLE_FAULT);
+}
+
+/** The walk is at the next entry of `level`. */
+export function advance(w: Walk, level: i32): void {
+  const span = <u64>1 << shift(w.ps, level);
+  w.addr = alignDown(w.addr, span) + span;
+}
+
+/** The child table that `old` names; 0 (and status EFAULT) when it is outside the arena. */
+export function childTable(w: Walk, old: u64): usize {
+  const p = physToVirt(w.table, decodeAddress(w.layout, w.ps, old));
+  if (!p) w.status = EFAULT;
+  return p;
+}
+
+/** Opens a walk of `t` on this walker's stack; 0 when walks are nested too deep. */
+export function open(t: Table, flags: u32): Walk {
+  const self = walker();
+  if (self.depth >= WALK_DEPTH) return changetype<Walk>(0);
+  const w = walkFrame(self.depth++);
+  w.table = t;
+  w.flags = flags;
+  w.ps = t.ps;
+  w.layout = t.addressLayout;
+  w.status = OK;
+  w.watched = self.capacity !== 0 || t.hooks !== 0;
+  w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD;
+  w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
+  count(C_WALKS, 1);
+  return w;
+}
+
+export function close(): void {
+  walker().depth--;
+}
+
+/** Is there room for one more walk? */
+export function canOpen(): bool {
+  return walker().depth < WALK_DEPTH;
+}
+
+/** Rounds the range to pages and checks it [WLK-1, WLK-2]; w.start, w.addr and w.end are set. */
+export function setRange(w: Walk, addr: u64, size: u64): i32 {
+  const t = w.table;
+  const limit = <u64>1 << t.inputBits, page = <u64>1 << t.ps;
+  w.start = alignDown(addr, page);
+  w.addr = w.start;
+  w.end = alignDown(w.start + size + page - 1, page);
+  if (w.start > limit || w.end > limit) return ERANGE;
+  // The kernel lets addr + size wrap, and then visits nothing (KERNEL-NOTES 2).
+  if (size > limit && !(t.flags & T_LINUX)) return ERANGE;
+  if (!t.root) return EINVAL;
+  if ((t.flags & (T_HYP | T_LINUX)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
+  return OK;
+}
+
+/** Walks [addr, addr + size) of w.table with visitor V. */
+export function walk<V extends Visitor>(w: Walk, addr: u64, size: u64): i32 {
+  const bad = setRange(w, addr, size);
+  if (bad) return bad;
+  if (w.addr >= w.end) return OK;
+  const t = w.table;
+  const v = changetype<V>(0);
+  let level = t.startLevel;
+  let table: usize = t.root;
+  let n = t.rootPages << levelBits(t.ps);
+  if (v.wantsPartialTables()) return rows<V>(w, table, n, level);
+  // Straight down while one table holds the range: no visitor looks at these entries.
+  const last = w.end - 1;
+  while (level < LAST_LEVEL) {
+    const sh = shift(w.ps, level);
+    const at = w.addr >> sh;
+    if (at !== last >> sh || w.end - w.addr >= <u64>1 << sh) break;
+    const old = read(table + ((<usize>at & (n - 1)) << 3), <bool>(w.flags & SHARED));
+    if (!isTable(old, level)) break;
+    table = childTable(w, old);
+    if (!table) return EFAULT;
+    n = entries(w.ps);
+    level++;
+  }
+  return rows<V>(w, table, n, level);
+}
+
+/**
+ * The entries of one table (or of the start tables side by side) that w.addr..w.end touches.
+ * Preconditions: w.addr < w.end; `table` holds `n` entries of `level`, n a power of two.
+ */
+export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i32): i32 {
+  if (level < FIRST_LEVEL || level > LAST_LEVEL) {
+    warn(w.table, level, w.addr);
+    return EINVAL; // [WLK-9]
+  }
+  const v = changetype<V>(0);
+  const sh = shift(w.ps, level);
+  const first = <u32>(w.addr >> sh) & (n - 1);
+  const touched = ((w.end - 1) >> sh) - (w.addr >> sh) + 1;
+  let p = table + (first << 3);
+  const stop = p + (<u32>min<u64>(touched, n - first) << 3);
+  const shared = <bool>(w.flags & SHARED);
+  do {
+    let old = read(p, shared);
+    if (isTable(old, level)) {
+      if (w.flags & TABLE_PRE) {
+        const r = v.pre(w, p, old, level);
+        if (stops(w, r)) return r;
+        old = read(p, shared); // PRE may have put a block here: the child is gone [WLK-7]
+        if (!isTable(old, level)) {
+          advance(w, level);
+          p += ENTRY_BYTES;
+          continue;
+        }
+      }
+    } else {
+      if (!(w.flags & LEAF)) {
+        advance(w, level);
+        p += ENTRY_BYTES;
+        continue;
+      }
+      // A run stays in one page: start tables side by side have a reference count each.
+      const next = v.run(w, p, min<usize>(stop, pageEnd(w.ps, p)), level);
+      if (w.status) return w.status;
+      p = next & ~DESCEND;
+      if (!(next & DESCEND)) continue;
+      old = read(p, shared);
+    }
+    const r = child<V>(w, p, old, level);
+    if (r) return r;
+    p += ENTRY_BYTES;
+  } while (p !== stop);
+  return OK;
+}
+
+function pageEnd(ps: u32, p: usize): usize {
+  return (p | ((<usize>1 << ps) - 1)) + 1;
+}
+
+function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
+  const table = childTable(w, old);
+  if (!table) return EFAULT;
+  const here = w.addr; // POST sees the address that the entry was met at, not where its child ends (KERNEL-NOTES 5)
+  const r = rows<V>(w, table, entries(w.ps), level + 1);
+  if (r) return r;
+  if (!(w.flags & TABLE_POST)) return OK;
+  const after = changetype<V>(0).post(w, p, old, level, here);
+  return stops(w, after) ? after : OK;
+}

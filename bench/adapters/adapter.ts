@@ -1,0 +1,45 @@
+/**
+ * What a workload needs of an engine. All forms are bulk: one call is one batch, so that an engine behind a boundary
+ * crosses it once a batch.
+ *
+ * @module
+ */
+import type { AddressBatch } from "../random.js";
+
+/** One engine in a benchmark. Addresses and sizes are numbers; results are zero or a negative errno if not said otherwise. */
+export interface EngineAdapter {
+  /** Name in the result rows: `wasm`, `typescript`, `naive`. */
+  readonly peer: string;
+  /** Whether the engine can walk beside others (SHARED); workloads that need it skip the rest. */
+  readonly shared: boolean;
+  /** An empty table and empty counters. Never timed. */
+  reset(): void;
+  /**
+   * Puts a page order where {@link EngineAdapter.faultBatch} and {@link EngineAdapter.relaxBatch} will read it. Never
+   * timed: it stands for the caller's own array, and must do nothing of the batch's work.
+   */
+  stageOrder?(order: Uint32Array): void;
+  /** The same for the addresses of {@link EngineAdapter.lookupBatch}. */
+  stageAddresses?(batch: AddressBatch): void;
+  map(ipa: number, size: number, pa: number, prot: number, forcePages: boolean): number;
+  unmap(ipa: number, size: number): number;
+  wrprotect(ipa: number, size: number): number;
+  /** 1 if a leaf was young, else 0. */
+  testClearYoung(ipa: number, size: number, clear: boolean): number;
+  /** Splits chunk after chunk, the pages for a chunk at hand before it starts. */
+  split(ipa: number, size: number, chunk: number): number;
+  /** Maps page `order[i]` of a range, one after the other, as a fault handler does. `shared`: as a SHARED walk. */
+  faultBatch(order: Uint32Array, ipa: number, pa: number, prot: number, shared: boolean): number;
+  /** Handles a permission fault on page `order[i]` of a range, one after the other. */
+  relaxBatch(order: Uint32Array, ipa: number, prot: number): number;
+  /** Finds the leaf of each address. Returns the sum of low words and levels, modulo 2^32. */
+  lookupBatch(batch: AddressBatch): number;
+  /** Reads every leaf entry of a range and counts the valid ones, by a visitor of the engine's own. */
+  countLeaves(ipa: number, size: number): number;
+  /** Counts the same by a JavaScript function called for each leaf entry, that is told address, level and descriptor. */
+  visitLeaves(ipa: number, size: number): number;
+  /** Memory of the tables in use, start pages aside. */
+  tableBytes(): number;
+  /** `LeafDigest` over all valid leaves; engines that did the same work agree. */
+  digest(): string;
+}

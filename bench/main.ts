@@ -1,0 +1,68 @@
+/**
+ * `npm run bench`: workload ids as arguments, `--peer NAME` (repeatable; `kernel=FOLDER` for the kernel's C), `--rounds N`,
+ * `--json`, `--spread`.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import type { EngineAdapter } from "./adapters/adapter.js";
+import { NaiveAdapter, TypedAdapter } from "./adapters/peer.js";
+import { benchIds, runBench } from "./run.js";
+import { formatSpread, formatTable } from "./table.js";
+
+const USAGE = `usage: bench [ID...] [--peer typescript|naive|kernel=FOLDER]... [--rounds N] [--spread] [--json]
+ids: ${benchIds.join(" ")}`;
+
+const KERNEL = "kernel=";
+
+const makers: Readonly<Record<string, () => EngineAdapter>> = {
+  typescript: () => new TypedAdapter(),
+  naive: () => new NaiveAdapter(),
+};
+
+class UsageError extends Error {}
+
+function adaptersFor(peers: readonly string[]): EngineAdapter[] {
+  const named = peers.filter((peer) => !peer.startsWith(KERNEL));
+  return (named.length > 0 ? named : Object.keys(makers)).map((peer) => {
+    const maker = Object.hasOwn(makers, peer) ? makers[peer] : undefined;
+    if (maker === undefined) throw new UsageError(`no peer ${peer}`);
+    return maker();
+  });
+}
+
+function main(): void {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      peer: { type: "string", multiple: true, default: [] },
+      rounds: { type: "string" },
+      json: { type: "boolean", default: false },
+      spread: { type: "boolean", default: false },
+    },
+  });
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new UsageError("--rounds takes a count");
+  const unknown = positionals.filter((id) => !benchIds.includes(id));
+  if (unknown.length > 0) throw new UsageError(`no workload ${unknown.join(", ")}`);
+  const report = runBench({
+    ids: positionals,
+    adapters: adaptersFor(values.peer),
+    kernelFolder: values.peer.find((peer) => peer.startsWith(KERNEL))?.slice(KERNEL.length),
+    rounds,
+    onRows: (rows) => {
+      for (const { id, peer, unit, median } of rows) console.error(`${id} ${peer} ${median.toFixed(2)} ${unit}`);
+    },
+  });
+  if (values.json) console.log(JSON.stringify(report, undefined, 2));
+  else console.log(values.spread ? formatSpread(report.results) : formatTable(report.results));
+}
+
+try {
+  main();
+} catch (error) {
+  const usage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
+  console.error(error instanceof Error ? error.message : error);
+  if (usage) console.error(USAGE);
+  process.exitCode = usage ? 2 : 1;
+}

@@ -1,0 +1,61 @@
+/**
+ * A whole benchmark: chosen workloads on chosen engines, and the kernel's own code beside them.
+ *
+ * @module
+ */
+import { cpus } from "node:os";
+import type { EngineAdapter } from "./adapters/adapter.js";
+import { runKernelWorkload } from "./kernel.js";
+import { type MeasureOptions, runWorkloads } from "./measure.js";
+import type { BenchReport, ResultRow } from "./rows.js";
+import { tableBytesPerGib, workloads } from "./workloads.js";
+
+/** What to run. */
+export interface BenchOptions extends MeasureOptions {
+  /** Workloads; all when empty. */
+  readonly ids?: readonly string[];
+  readonly adapters: readonly EngineAdapter[];
+  /** Folder with the kernel's `bench` binary; each workload runs there right before ours. */
+  readonly kernelFolder?: string | undefined;
+  readonly kernelRuns?: number;
+  /** Called with the rows of a workload when it is done. */
+  readonly onRows?: (rows: readonly ResultRow[]) => void;
+}
+
+const TABLE_BYTES = "table-bytes";
+const KERNEL_ONLY = ["fault-parallel-disjoint", "fault-parallel-interleaved"];
+
+/** Ids that a run may name. */
+export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, ...KERNEL_ONLY];
+
+function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
+  return adapters.map((adapter) => {
+    const bytes = tableBytesPerGib(adapter);
+    return { id: TABLE_BYTES, peer: adapter.peer, unit: "B/GiB", median: bytes, min: bytes, p99: bytes, samples: 1 };
+  });
+}
+
+function measured(id: string, options: BenchOptions): ResultRow[] {
+  if (id === TABLE_BYTES) return tableRows(options.adapters);
+  const workload = workloads.find((candidate) => candidate.id === id);
+  return workload === undefined ? [] : runWorkloads(options.adapters, workload, options);
+}
+
+/**
+ * Runs workload after workload.
+ *
+ * @throws Error for an unknown id, before anything runs.
+ */
+export function runBench(options: BenchOptions): BenchReport {
+  const { ids = [], kernelFolder, kernelRuns, onRows } = options;
+  const unknown = ids.filter((id) => !benchIds.includes(id));
+  if (unknown.length > 0) throw new Error(`no workload ${unknown.join(", ")}; there are ${benchIds.join(", ")}`);
+  const results: ResultRow[] = [];
+  for (const id of ids.length > 0 ? ids : benchIds) {
+    const kernel = kernelFolder === undefined ? [] : runKernelWorkload(kernelFolder, id, kernelRuns);
+    const rows = [...measured(id, options), ...kernel];
+    results.push(...rows);
+    onRows?.(rows);
+  }
+  return { schemaVersion: 1, node: process.version, cpu: cpus()[0]?.model ?? "unknown", results };
+}

@@ -1,0 +1,359 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine, EngineOptions } from "../core/engine.js";
+import { GranuleError } from "../core/errors.js";
+import { hex } from "../model/address.js";
+import { protFromNames, protNames } from "../model/protection.js";
+import type { PageCache } from "../tables/cache.js";
+import type { HypTable } from "../tables/hyp.js";
+import type { MmOps } from "../tables/hooks.js";
+import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
+import type { Table } from "../tables/table.js";
+import { canonicalDump } from "./canonical.js";
+import { type Header, integer, type Line, names, number64, VectorSyntaxError } from "./format.js";
+
+/** One event in the spelling of FORMAT.md: name, address, size or level. */
+export type Event = (string | number)[];
+/** What an operation gave: the same fields as in the file. */
+export type Actual = Record<string, unknown>;
+/** SHA-256 of bytes as hex digits. */
+export type Sha256 = (bytes: Uint8Array) => string;
+
+/** What a scenario needs from its surroundings. */
+export interface Surroundings {
+  createEngine: (options: EngineOptions) => Engine;
+  sha256: Sha256;
+  /** Behaviour of the tables; the files are recorded from Linux 6.12. */
+  quirks?: "none" | "linux-6.12";
+  arenaBytes?: number;
+}
+
+const JOURNAL_RECORDS = 1 << 20;
+const EVENT_KINDS = [
+  K.J_TLBI_IPA, K.J_TLBI_IPA_LOCAL, K.J_TLBI_RANGE, K.J_TLBI_VMID, K.J_TLBI_VA, K.J_TLBI_VA_LAST, K.J_DCACHE, K.J_ICACHE,
+];
+const WALK_FLAGS: Readonly<Record<string, string>> = {
+  LEAF: "leaf", TABLE_PRE: "tablePre", TABLE_POST: "tablePost", SHARED: "shared", HANDLE_FAULT: "handleFault",
+  SKIP_BBM_TLBI: "skipBreakTlbi", SKIP_CMO: "skipCacheMaintenance",
+};
+const MAX_EVENTS = 64;
+const MAX_VISITS = 200;
+
+function walkOptions(line: Line, n: number): Record<string, boolean> {
+  const options: Record<string, boolean> = { leaf: false };
+  for (const name of names(line, "walk_flags", n)) {
+    const option = WALK_FLAGS[name];
+    if (!option) throw new VectorSyntaxError(n, `unknown walk flag ${name}`);
+    options[option] = true;
+  }
+  return options;
+}
+
+/** A table in an engine of its own, on which the lines of one file are performed. */
+export class Scenario implements Disposable {
+  readonly engine: Engine;
+  readonly table: Table;
+  readonly #header: Header;
+  readonly #sha256: Sha256;
+  readonly #quirks: "none" | "linux-6.12";
+  #cache: PageCache | undefined;
+
+  constructor(header: Header, surroundings: Surroundings) {
+    this.#header = header;
+    this.#sha256 = surroundings.sha256;
+    this.#quirks = surroundings.quirks ?? "linux-6.12";
+    this.engine = surroundings.createEngine({
+      arenaBytes: surroundings.arenaBytes ?? 256 << 20, physBase: BigInt(header.arena_base), journalRecords: JOURNAL_RECORDS,
+    });
+    this.table = header.stage === "hyp" ? this.#hyp(header.va_bits as number) : this.#stage2(this.vtcr());
+    this.engine.journal.start(EVENT_KINDS);
+  }
+
+  #hooks(): MmOps {
+    const { mm_ops } = this.#header;
+    return { ...(mm_ops.dcache ? {} : { dcacheCleanInvalPoc: null }), ...(mm_ops.icache ? {} : { icacheInvalPou: null }) };
+  }
+
+  #hyp(vaBits: number): HypTable {
+    const h = this.#header;
+    return this.engine.createHyp({
+      granule: h.granule, lpa2: h.lpa2, pa52: h.pa_bits52, vaBits, hvhe: h.hvhe, bti: h.bti,
+      pageCount: h.mm_ops.page_count, quirks: this.#quirks, hooks: this.#hooks(),
+    });
+  }
+
+  /** VTCR_EL2 of the header's CPU, or of other ID registers and sizes. */
+  vtcr(mmfr0 = BigInt(this.#header.mmfr0 ?? "0x5"), mmfr1 = BigInt(this.#header.mmfr1 ?? "0x20"), bits = this.#header.phys_shift ?? 40): bigint {
+    const h = this.#header;
+    const wide = h.lpa2 || (h.granule === 65536 && h.pa_bits52) ? 1 : 0;
+    const value = this.engine.core.vtcr(Math.log2(h.granule), bits, mmfr0, mmfr1, h.lpa2 ? 1 : 0, wide, h.ac03 ? 0 : 1);
+    return BigInt.asUintN(64, value);
+  }
+
+  #stage2(vtcr: bigint): Stage2Table {
+    const h = this.#header;
+    const config: Stage2Config = {
+      granule: h.granule, lpa2: h.lpa2, pa52: h.pa_bits52, vtcr, fwb: h.fwb, tlbiRange: h.tlbi_range, quirks: this.#quirks,
+      flags: { noFwb: h.flags.includes("NOFWB"), identity: h.flags.includes("IDMAP") }, hooks: this.#hooks(),
+      forcePte: typeof h.force_pte === "object" ? { below: BigInt(h.force_pte.below) } : h.force_pte,
+    };
+    return this.engine.createStage2(config);
+  }
+
+  /** Geometry of the table, as the header states it. */
+  geometry(): Actual {
+    const info = this.table.info();
+    const geometry: Actual = { ia_bits: info.inputBits, start_level: info.startLevel, pgd_pages: info.rootPages };
+    if (this.#header.stage === "stage2") geometry.vtcr = hex(this.vtcr());
+    return geometry;
+  }
+
+  /** The canonical dump as text lines. */
+  dump(): string[] {
+    const text = new TextDecoder().decode(this.#bytes());
+    return text === "" ? [] : text.slice(0, -1).split("\n");
+  }
+
+  #bytes(): Uint8Array {
+    return this.table.info().rootPa === 0n ? new Uint8Array(0) : canonicalDump(this.table);
+  }
+
+  /** Performs an operation line; every result field of FORMAT.md. */
+  perform(line: Line, n: number): Actual {
+    const perform = OPERATIONS[String(line.op)];
+    if (!perform) throw new VectorSyntaxError(n, `unknown operation ${JSON.stringify(line.op)}`);
+    this.engine.journal.clear();
+    const before = this.engine.counters();
+    this.#cache = this.#cacheFor(line, n);
+    const result = perform(this, line, n);
+    if (this.#cache) result.mc_left = this.#cache.count;
+    this.#cache?.close();
+    this.#cache = undefined;
+    const after = this.engine.counters();
+    return {
+      ...result,
+      events: this.#summarise(this.#events(), MAX_EVENTS, "events"),
+      alloc: after.tablesTaken - before.tablesTaken,
+      free: after.tablesFreed - before.tablesFreed,
+      live: after.tablesTaken - after.tablesFreed,
+      pgd_rc: this.#rootReferences(),
+      warn: after.warnings - before.warnings,
+      sha256: this.#sha256(this.#bytes()),
+    };
+  }
+
+  #cacheFor(line: Line, n: number): PageCache | undefined {
+    if (line.mc === undefined || line.mc === null) return undefined;
+    const pages = integer(line, "mc", n);
+    const cache = this.engine.createCache(this.#header.granule, Math.max(pages, 1));
+    if (!cache.fill(pages)) throw new VectorSyntaxError(n, `mc ${pages}: the arena has not that many pages`);
+    return cache;
+  }
+
+  /** Where an operation takes tables: its cache, nowhere for `null`, the arena where the line names none. */
+  cacheOption(line: Line): PageCache | "arena" | null {
+    return this.#cache ?? (line.mc === null ? null : "arena");
+  }
+
+  #rootReferences(): number {
+    const info = this.table.info();
+    if (info.rootPa === 0n) return 0;
+    const root = Number(info.rootPa - this.engine.physBase) + this.engine.arenaPointer;
+    let sum = 0;
+    for (let i = 0; i < info.rootPages; i++) sum += this.engine.core.pageReferences(root + i * info.granule);
+    return sum;
+  }
+
+  #events(): Event[] {
+    const { journal } = this.engine;
+    if (journal.lost) throw new Error(`${journal.lost} events were lost: the journal is too short for this operation`);
+    return journal.read().map((r) => EVENTS[r.kind]?.(hex(r.address), r.level, r.a) ?? ["unknown", r.kind]);
+  }
+
+  #summarise(items: Event[], max: number, what: "events" | "visits"): unknown {
+    if (items.length <= max) return items;
+    const text = items.map((item) => `${JSON.stringify(item)}\n`).join("");
+    const sha256 = this.#sha256(new TextEncoder().encode(text));
+    if (what === "visits") return { count: items.length, sha256 };
+    const counts: Record<string, number> = {};
+    for (const [name] of items) counts[String(name)] = (counts[String(name)] ?? 0) + 1;
+    return { counts, sha256 };
+  }
+
+  walk(line: Line, n: number): Actual {
+    const visits: Event[] = [];
+    const failAt = line.fail_at === undefined ? -1 : integer(line, "fail_at", n);
+    const failRet = line.fail_ret === undefined ? 0 : integer(line, "fail_ret", n);
+    const mask = BigInt.asUintN(64, this.engine.core.outputMask(this.table.format.ps, this.#header.lpa2 ? 1 : 0));
+    const ret = this.table.walk(number64(line, "addr", n), number64(line, "size", n), (visit) => {
+      const old = visit.kind === "table" ? visit.old & ~mask : visit.old;
+      visits.push([visit.phase, hex(visit.address), visit.level, hex(old)]);
+      return visits.length - 1 === failAt ? failRet : 0;
+    }, walkOptions(line, n));
+    return { ret, visits: this.#summarise(visits, MAX_VISITS, "visits") };
+  }
+
+  getVtcr(line: Line, n: number): Actual {
+    const vtcr = this.vtcr(number64(line, "mmfr0", n), number64(line, "mmfr1", n), integer(line, "phys_shift", n));
+    const scratch = this.#stage2(vtcr);
+    const info = scratch.info();
+    scratch.close();
+    return {
+      ret: hex(vtcr), pgd_size: hex(info.rootPages * info.granule), ia_bits: info.inputBits,
+      start_level: info.startLevel, init_ret: 0,
+    };
+  }
+
+  hypInit(line: Line, n: number): Actual {
+    const vaBits = integer(line, "va_bits", n);
+    const result: Actual = {};
+    result.ret = status(() => {
+      using scratch = this.#hyp(vaBits);
+      result.ia_bits = scratch.info().inputBits;
+      result.start_level = scratch.info().startLevel;
+    });
+    return result;
+  }
+
+  createUnlinked(line: Line, n: number): Actual {
+    const table = this.table as Stage2Table;
+    const level = integer(line, "level", n);
+    const before = this.engine.counters().tablesTaken;
+    let page = 0;
+    const ret = status(() => {
+      page = table.createUnlinked(number64(line, "phys", n), level, protFromNames(names(line, "prot", n)), {
+        cache: this.cacheOption(line), forcePte: line.force_pte === true,
+      });
+    });
+    if (ret) return { ret };
+    const result: Actual = {
+      ret,
+      unlinked_pages: this.engine.counters().tablesTaken - before,
+      unlinked_rc: this.engine.core.pageReferences(page),
+      unlinked_sha256: this.#sha256(canonicalDump(table, { pointer: page, level: level + 1 })),
+    };
+    table.freeUnlinked(page, level);
+    return result;
+  }
+
+  [Symbol.dispose](): void {
+    this.engine.close();
+  }
+}
+
+const EVENTS: Readonly<Record<number, (address: string, level: number, a: bigint) => Event>> = {
+  [K.J_TLBI_IPA]: (address, level) => ["tlb_flush_vmid_ipa", address, level],
+  [K.J_TLBI_IPA_LOCAL]: (address, level) => ["tlb_flush_vmid_ipa_nsh", address, level],
+  [K.J_TLBI_RANGE]: (address, _level, pages) => ["tlb_flush_vmid_range", address, Number(pages)],
+  [K.J_TLBI_VMID]: () => ["tlb_flush_vmid"],
+  [K.J_TLBI_VA]: (address, level) => ["tlbi_vae2is", address, level],
+  [K.J_TLBI_VA_LAST]: (address, level) => ["tlbi_vale2is", address, level],
+  [K.J_DCACHE]: (address, _level, bytes) => ["dcache", address, hex(bytes)],
+  [K.J_ICACHE]: (address, _level, bytes) => ["icache", address, hex(bytes)],
+};
+
+/** 0, or the errno that the operation threw. */
+function status(operation: () => unknown): number {
+  try {
+    return operation() === "again" ? K.EAGAIN : 0;
+  } catch (error) {
+    if (error instanceof GranuleError) return error.errno;
+    throw error;
+  }
+}
+
+type Perform = (s: Scenario, line: Line, n: number) => Actual;
+
+function stage2(s: Scenario, n: number): Stage2Table {
+  if (s.table.isHyp) throw new VectorSyntaxError(n, "a stage-2 operation on a hyp table");
+  return s.table as Stage2Table;
+}
+
+function hyp(s: Scenario, n: number): HypTable {
+  if (!s.table.isHyp) throw new VectorSyntaxError(n, "a hyp operation on a stage-2 table");
+  return s.table as HypTable;
+}
+
+/** An operation on the table's [addr, addr + size) whose result is a status. */
+function ranged(operation: (t: Stage2Table, addr: bigint, size: bigint, s: Scenario, line: Line) => unknown): Perform {
+  return (s, line, n) => {
+    const t = stage2(s, n);
+    return { ret: status(() => operation(t, number64(line, "addr", n), number64(line, "size", n), s, line)) };
+  };
+}
+
+const OPERATIONS: Readonly<Record<string, Perform>> = {
+  map: (s, line, n) => {
+    const prot = protFromNames(names(line, "prot", n));
+    const options = { ...walkOptions(line, n), cache: s.cacheOption(line) };
+    const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [bigint, bigint, bigint];
+    return { ret: status(() => stage2(s, n).map(addr, size, phys, prot, options)) };
+  },
+  unmap: ranged((t, addr, size) => t.unmap(addr, size)),
+  set_owner: (s, line, n) => {
+    const owner = integer(line, "owner", n);
+    const [addr, size] = [number64(line, "addr", n), number64(line, "size", n)];
+    return { ret: status(() => stage2(s, n).setOwner(addr, size, owner, s.cacheOption(line))) };
+  },
+  wrprotect: ranged((t, addr, size) => t.wrprotect(addr, size)),
+  mkyoung: (s, line, n) => {
+    let old = 0n;
+    status(() => {
+      old = stage2(s, n).mkyoung(number64(line, "addr", n));
+    });
+    return { ret: hex(old) };
+  },
+  test_clear_young: (s, line, n) => {
+    let young = false;
+    status(() => {
+      young = stage2(s, n).testClearYoung(number64(line, "addr", n), number64(line, "size", n), line.mkold === true);
+    });
+    return { ret: young };
+  },
+  relax_perms: (s, line, n) => {
+    const prot = protFromNames(names(line, "prot", n));
+    return { ret: status(() => stage2(s, n).relaxPerms(number64(line, "addr", n), prot)) };
+  },
+  flush: ranged((t, addr, size) => t.flush(addr, size)),
+  split: ranged((t, addr, size, s, line) => t.split(addr, size, s.cacheOption(line))),
+  get_leaf: (s, line, n) => {
+    const result: Actual = {};
+    result.ret = status(() => {
+      const leaf = s.table.leaf(number64(line, "addr", n));
+      result.pte = hex(leaf.descriptor);
+      result.level = leaf.level;
+    });
+    return result;
+  },
+  walk: (s, line, n) => s.walk(line, n),
+  create_unlinked: (s, line, n) => s.createUnlinked(line, n),
+  tlb_flush_range: (s, line, n) => {
+    stage2(s, n).flushTlbRange(number64(line, "addr", n), number64(line, "size", n));
+    return { ret: null };
+  },
+  pte_prot: (s, line, n) => {
+    const prot = s.engine.core.protectionOf(number64(line, "pte", n), s.table.format.flags, 0) >>> 0;
+    return { ret: protNames(prot) };
+  },
+  get_vtcr: (s, line, n) => s.getVtcr(line, n),
+  hyp_map: (s, line, n) => {
+    const prot = protFromNames(names(line, "prot", n));
+    const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [bigint, bigint, bigint];
+    return { ret: status(() => hyp(s, n).map(addr, size, phys, prot, { cache: s.cacheOption(line) })) };
+  },
+  hyp_unmap: (s, line, n) => {
+    let bytes = 0n;
+    status(() => {
+      bytes = hyp(s, n).unmap(number64(line, "addr", n), number64(line, "size", n));
+    });
+    return { ret: hex(bytes) };
+  },
+  hyp_init: (s, line, n) => s.hypInit(line, n),
+  destroy: (s) => {
+    s.table.destroy();
+    return { ret: null };
+  },
+  poke: (s, line, n) => {
+    const { old, level } = s.table.poke(number64(line, "addr", n), number64(line, "pte", n));
+    return { ret: hex(old), level_found: level };
+  },
+};

@@ -1,0 +1,244 @@
+import { type AddressLike, toAddress } from "../model/address.js";
+import type { Granule } from "../model/granule.js";
+import { granuleShift } from "../model/granule.js";
+import { PageCache } from "../tables/cache.js";
+import { Batch } from "../tables/batch.js";
+import { Hosts } from "../tables/host.js";
+import { HypTable, type HypConfig } from "../tables/hyp.js";
+import { Stage2Table, type Stage2Config } from "../tables/stage2.js";
+import * as K from "./constants.generated.js";
+import { type Core, type CoreSource, compile, instantiate } from "./core.js";
+import { GranuleError, invalid } from "./errors.js";
+import { Journal } from "./journal.js";
+
+/** How to make an engine. Every field has a default. */
+export interface EngineOptions {
+  /** Bytes for tables, a multiple of 1 MiB. Default 64 MiB; up to nearly 4 GiB. Only touched pages cost memory. */
+  arenaBytes?: number;
+  /** Physical address of the arena's first byte, a multiple of 1 MiB below 2^52. Default 0x8000_0000. */
+  physBase?: AddressLike;
+  /** Tables that can live at once. Default 256. */
+  maxTables?: number;
+  /** Journal ring per walker, in records of 48 bytes; 0 (default) leaves no room for a journal. */
+  journalRecords?: number;
+  /** Touch every page of the arena now, so that no first access is paid for later. Default false. */
+  pretouch?: boolean;
+}
+
+/** What was counted since the engine was made; names as in assembly/record/counters.ts. */
+export type Counters = Record<(typeof K.COUNTER_NAMES)[number], number>;
+
+/** The arena: bytes in all, bytes taken now, and the most that ever were. */
+export interface ArenaUse {
+  bytes: number;
+  taken: number;
+  peak: number;
+}
+
+const UNIT = 4096;
+const WASM_PAGE = 65536;
+const MAX_WASM_PAGES = 65536;
+const FIXED_BYTES = 1 << 20;
+const IO_ORDER = 4; // 64 KiB: one record for single operations, the rest for scans
+const SCAN_OFFSET = 128;
+
+function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
+  const metadata = (options.arenaBytes / UNIT) * K.FRAME_BYTES;
+  const rest = options.maxTables * K.TABLE_BYTES + options.journalRecords * K.JOURNAL_BYTES + FIXED_BYTES;
+  return Math.ceil((options.arenaBytes + metadata + rest) / WASM_PAGE);
+}
+
+function isCount(n: number, min: number, max: number): boolean {
+  return Number.isInteger(n) && n >= min && n <= max;
+}
+
+function complete(options: EngineOptions): Required<Omit<EngineOptions, "physBase">> {
+  const o = { arenaBytes: 64 << 20, maxTables: 256, journalRecords: 0, pretouch: false, ...options };
+  if (!isCount(o.arenaBytes, K.ARENA_ALIGN, 2 ** 32) || o.arenaBytes % K.ARENA_ALIGN) {
+    throw invalid("createEngine", `arenaBytes ${o.arenaBytes} is not a multiple of 1 MiB between 1 MiB and 4 GiB`);
+  }
+  if (!isCount(o.maxTables, 1, K.MAX_TABLES)) throw invalid("createEngine", `maxTables is 1..${K.MAX_TABLES}`);
+  if (!isCount(o.journalRecords, 0, 2 ** 24)) throw invalid("createEngine", "journalRecords is 0..16777216");
+  if (wasmPages(o) > MAX_WASM_PAGES) {
+    throw invalid("createEngine", "arena and its metadata do not fit the 4 GiB of a wasm32 memory: try 4000 MiB");
+  }
+  return o;
+}
+
+/**
+ * One memory with its tables, caches, counters and journal.
+ * Make one with `createEngine`; close it with `close()` or `using`.
+ */
+export class Engine implements Disposable {
+  /** The linear memory; tables lie in it as real Arm tables. */
+  readonly memory: WebAssembly.Memory;
+  /** The core's exports, for those who want no facade. Handles and pointers are checked there. */
+  readonly core: Core;
+  /** What happened, when asked for. */
+  readonly journal: Journal;
+  /** Physical address of the arena's first byte. */
+  readonly physBase: bigint;
+  /** Pointer of the arena's first byte in `memory`. */
+  readonly arenaPointer: number;
+  /** Bytes of the arena. */
+  readonly arenaBytes: number;
+  /** @internal */
+  readonly hosts: Hosts = new Hosts();
+  /** @internal One submission record, for single operations. */
+  readonly io: number;
+  /** @internal Buffer for scans. */
+  readonly scanBuffer: number;
+  /** @internal Bytes of it. */
+  readonly scanBytes: number = (UNIT << IO_ORDER) - SCAN_OFFSET;
+  #u32: Uint32Array;
+  #u64: BigUint64Array;
+  readonly #result: number;
+  #closed = false;
+
+  /** @internal Use `createEngine`. */
+  constructor(source: CoreSource, options: EngineOptions = {}) {
+    const o = complete(options);
+    const physBase = toAddress(options.physBase ?? 0x8000_0000n, "createEngine");
+    const pages = wasmPages(o);
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.core = instantiate(compile(source), this.memory, this.hosts);
+    this.check(this.core.initialise(o.arenaBytes, physBase, o.maxTables, 1, o.journalRecords), "createEngine");
+    this.#u32 = new Uint32Array(this.memory.buffer);
+    this.#u64 = new BigUint64Array(this.memory.buffer);
+    this.#result = this.core.resultPointer() >>> 0;
+    this.core.engineInfo();
+    this.arenaPointer = Number(this.result(0));
+    this.arenaBytes = Number(this.result(1));
+    this.physBase = physBase;
+    this.io = this.core.takeBlock(IO_ORDER) >>> 0;
+    this.scanBuffer = this.io + SCAN_OFFSET;
+    this.journal = new Journal(this);
+    if (o.pretouch) new Uint8Array(this.memory.buffer, this.arenaPointer + (UNIT << IO_ORDER)).fill(0);
+  }
+
+  /** The whole memory as 32-bit words. */
+  get u32(): Uint32Array {
+    return this.#u32;
+  }
+
+  /** The whole memory as 64-bit words. */
+  get u64(): BigUint64Array {
+    return this.#u64;
+  }
+
+  /** @internal Word `i` of the result block. */
+  result(i: number): bigint {
+    return this.#u64[(this.#result >>> 3) + i] as bigint;
+  }
+
+  /** @internal Throws what a status says; what a hook threw comes first. */
+  check(status: number, operation: string, address?: bigint): void {
+    this.hosts.rethrow();
+    if (status < 0) throw new GranuleError(status, address === undefined ? { operation } : { operation, address });
+  }
+
+  /** True once closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** @internal */
+  assertOpen(operation: string): void {
+    if (this.#closed) throw invalid(operation, "the engine is closed");
+  }
+
+  /**
+   * A guest's stage-2 table.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const table = engine.createStage2({ granule: 4096, ipaBits: 40 });
+   * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+   * console.log(table.leaf(0x4010_0000).level); // 2
+   * ```
+   */
+  createStage2(config: Stage2Config = {}): Stage2Table {
+    this.assertOpen("createStage2");
+    return new Stage2Table(this, config);
+  }
+
+  /**
+   * The hypervisor's own stage-1 table.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const hyp = engine.createHyp({ vaBits: 48 });
+   * hyp.map(0x1000, 0x1000, 0x4000_0000, "rw");
+   * console.log(hyp.unmap(0x1000, 0x1000)); // 4096n
+   * ```
+   */
+  createHyp(config: HypConfig = {}): HypTable {
+    this.assertOpen("createHyp");
+    return new HypTable(this, config);
+  }
+
+  /** A page cache for tables of `granule` [MC-1..8]; capacity 40 pages unless said otherwise. */
+  createCache(granule: Granule = 4096, capacity: number = K.CACHE_CAPACITY): PageCache {
+    this.assertOpen("createCache");
+    return new PageCache(this, granuleShift(granule), capacity);
+  }
+
+  /** A buffer for `capacity` operations that run in one call. */
+  createBatch(capacity = 1024): Batch {
+    this.assertOpen("createBatch");
+    return new Batch(this, capacity);
+  }
+
+  /** A block of arena memory, zeroed, `bytes` rounded up to 4K << n, at most 1 MiB: for batches, columns and replaced allocators. */
+  takeBlock(bytes: number): number {
+    const order = Math.max(0, Math.ceil(Math.log2(bytes / UNIT)));
+    const p = isCount(bytes, 1, UNIT << (K.ORDERS - 1)) ? this.core.takeBlock(order) >>> 0 : 0;
+    if (p === 0) throw new GranuleError(K.ENOMEM, { operation: "takeBlock" });
+    return p;
+  }
+
+  /** Gives a block of `takeBlock` back; EINVAL for anything else. */
+  giveBlock(pointer: number): void {
+    this.check(this.core.giveBlock(pointer), "giveBlock");
+  }
+
+  /** Everything counted so far. */
+  counters(): Counters {
+    const at = (this.core.counterPointer(0) >>> 0) / 8;
+    const counters = {} as Counters;
+    K.COUNTER_NAMES.forEach((name, i) => {
+      counters[name] = Number(this.u64[at + i]);
+    });
+    return counters;
+  }
+
+  /** How full the arena is, in bytes. */
+  arena(): ArenaUse {
+    this.core.engineInfo();
+    return {
+      bytes: this.arenaBytes,
+      taken: Number(this.result(3)) * UNIT,
+      peak: Number(this.result(4)) * UNIT,
+    };
+  }
+
+  /** The arena's bytes: the physical memory from `physBase` on, without a copy. */
+  image(): Uint8Array {
+    return new Uint8Array(this.memory.buffer, this.arenaPointer, this.arenaBytes);
+  }
+
+  /** Lets go of everything; tables and caches of this engine are unusable afterwards. Twice is harmless. */
+  close(): void {
+    this.#closed = true;
+    this.#u32 = new Uint32Array(0);
+    this.#u64 = new BigUint64Array(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,99 @@
+import * as K from "./constants.generated.js";
+
+/** The names of the error numbers that granule reports; each has one meaning. */
+export type ErrorCode = "EPERM" | "E2BIG" | "EAGAIN" | "ENOMEM" | "EFAULT" | "EBUSY" | "EEXIST" | "EINVAL" | "ERANGE";
+
+const CODES: ReadonlyMap<number, ErrorCode> = new Map([
+  [K.EPERM, "EPERM"],
+  [K.E2BIG, "E2BIG"],
+  [K.EAGAIN, "EAGAIN"],
+  [K.ENOMEM, "ENOMEM"],
+  [K.EFAULT, "EFAULT"],
+  [K.EBUSY, "EBUSY"],
+  [K.EEXIST, "EEXIST"],
+  [K.EINVAL, "EINVAL"],
+  [K.ERANGE, "ERANGE"],
+]);
+
+const HELP: Record<ErrorCode, string> = {
+  EPERM: "this regime or moment does not allow it",
+  E2BIG: "a leaf of that size is not possible there",
+  EAGAIN: "a race was lost, or there was nothing to do; try again",
+  ENOMEM: "no page for a table: the cache or the arena is spent (raise arenaBytes, or top up the cache)",
+  EFAULT: "a table descriptor points outside the arena: the table memory was damaged",
+  EBUSY: "walks are nested too deep, or no table slot is free (raise maxTables)",
+  EEXIST: "something else is mapped there; unmap it first",
+  EINVAL: "an argument can never be right, or the table was destroyed",
+  ERANGE: "outside the input or output address space of the table",
+};
+
+/** What went wrong where; every field but `code`, `errno` and `operation` is there when it is known. */
+export interface ErrorDetails {
+  /** Name of the operation, as the facade spells it. */
+  operation: string;
+  /** Input address of the operation. */
+  address?: bigint;
+  /** Level of the entry concerned. */
+  level?: number;
+  /** Descriptor that was there. */
+  oldValue?: bigint;
+  /** Descriptor that was wanted. */
+  newValue?: bigint;
+  /** One sentence of help, in place of the general one. */
+  hint?: string;
+  cause?: unknown;
+}
+
+/**
+ * Misuse, or memory that is spent. Results that a caller expects (a race lost, a short unmap) are values instead.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, GranuleError } from "granule";
+ * using engine = createEngine();
+ * const table = engine.createStage2({ ipaBits: 40 });
+ * try {
+ *   table.map(1n << 50n, 4096, 0, "rw");
+ * } catch (error) {
+ *   if (error instanceof GranuleError) console.log(error.code); // ERANGE
+ * }
+ * ```
+ */
+export class GranuleError extends Error {
+  override readonly name = "GranuleError";
+  /** `"EINVAL"`, `"ERANGE"`, ... */
+  readonly code: ErrorCode;
+  /** The Linux number, negative. */
+  readonly errno: number;
+  readonly operation: string;
+  readonly address: bigint | undefined;
+  readonly level: number | undefined;
+  readonly oldValue: bigint | undefined;
+  readonly newValue: bigint | undefined;
+  readonly hint: string;
+
+  constructor(errno: number, details: ErrorDetails) {
+    const code = CODES.get(errno) ?? "EINVAL";
+    const hint = details.hint ?? HELP[code];
+    const at = details.address === undefined ? "" : ` at 0x${details.address.toString(16)}`;
+    super(`${code}: ${details.operation}${at}: ${hint}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.errno = errno;
+    this.operation = details.operation;
+    this.address = details.address;
+    this.level = details.level;
+    this.oldValue = details.oldValue;
+    this.newValue = details.newValue;
+    this.hint = hint;
+  }
+}
+
+/** An argument that does not make sense: EINVAL before the core is asked. */
+export function invalid(operation: string, hint: string): GranuleError {
+  return new GranuleError(K.EINVAL, { operation, hint });
+}
+
+/** Name of a negative errno, or its digits. */
+export function errnoName(errno: number): string {
+  return CODES.get(errno) ?? String(errno);
+}

@@ -1,0 +1,126 @@
+import * as K from "./constants.generated.js";
+import type { Engine } from "./engine.js";
+import { invalid } from "./errors.js";
+
+/** Kinds of journal records, as numbered in assembly/record/journal.ts. */
+export const JournalKind = {
+  WRITE: K.J_WRITE,
+  WRITE_SHARED: K.J_WRITE_SHARED,
+  TLBI_IPA: K.J_TLBI_IPA,
+  TLBI_IPA_LOCAL: K.J_TLBI_IPA_LOCAL,
+  TLBI_RANGE: K.J_TLBI_RANGE,
+  TLBI_VMID: K.J_TLBI_VMID,
+  TLBI_VA: K.J_TLBI_VA,
+  TLBI_VA_LAST: K.J_TLBI_VA_LAST,
+  TLBI_STAGE1: K.J_TLBI_STAGE1,
+  TLBI_STAGE1_LOCAL: K.J_TLBI_STAGE1_LOCAL,
+  DSB: K.J_DSB,
+  ISB: K.J_ISB,
+  DCACHE: K.J_DCACHE,
+  ICACHE: K.J_ICACHE,
+  WARN: K.J_WARN,
+  TABLE_TAKEN: K.J_TABLE_TAKEN,
+  TABLE_FREED: K.J_TABLE_FREED,
+} as const;
+
+/** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */
+export interface JournalRecord {
+  kind: number;
+  /** Level of the entry or hint; 0x7fffffff when unknown. */
+  level: number;
+  /** Handle of the table. */
+  table: number;
+  walker: number;
+  address: bigint;
+  a: bigint;
+  b: bigint;
+  /** Position in this walker's journal, from 0. */
+  sequence: bigint;
+}
+
+const WORDS = K.JOURNAL_BYTES / 4;
+
+/**
+ * The journal of an engine: descriptor writes, barriers, TLBIs and cache maintenance in order.
+ * Reserve room with `createEngine({ journalRecords })` and `start` it. While it is on, walks go entry by entry;
+ * switched off it costs nothing.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, JournalKind } from "granule";
+ * using engine = createEngine({ journalRecords: 1024 });
+ * const table = engine.createStage2();
+ * engine.journal.start();
+ * table.map(0, 4096, 0, "r");
+ * table.unmap(0, 4096);
+ * console.log(engine.journal.read().some((r) => r.kind === JournalKind.TLBI_RANGE)); // true
+ * ```
+ */
+export class Journal {
+  readonly #engine: Engine;
+  #kinds = 0;
+
+  /** @internal */
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  #info(): { pointer: number; capacity: number; total: number } {
+    const e = this.#engine;
+    e.check(e.core.journalInfo(), "journal");
+    return { pointer: Number(e.result(0)), capacity: Number(e.result(1)), total: Number(e.result(2)) };
+  }
+
+  /** Starts an empty journal of these kinds (default all). EINVAL if the engine was made without room for one. */
+  start(kinds: readonly number[] = Object.values(JournalKind)): void {
+    this.#kinds = kinds.reduce((mask, kind) => mask | (1 << kind), 0);
+    this.#engine.core.setJournal(this.#kinds);
+    if (this.#info().capacity === 0) throw invalid("journal.start", "make the engine with journalRecords");
+  }
+
+  /** Stops; what was recorded is gone. */
+  stop(): void {
+    this.#kinds = 0;
+    this.#engine.core.setJournal(0);
+  }
+
+  /** Empties it and goes on. */
+  clear(): void {
+    this.#engine.core.setJournal(this.#kinds);
+  }
+
+  /** Records written since it was started. */
+  get total(): number {
+    return this.#info().total;
+  }
+
+  /** Records that the ring has lost to newer ones. */
+  get lost(): number {
+    const { capacity, total } = this.#info();
+    return Math.max(0, total - capacity);
+  }
+
+  /** The records that are still there, oldest first. */
+  read(): JournalRecord[] {
+    const { pointer, capacity, total } = this.#info();
+    const records: JournalRecord[] = [];
+    for (let i = Math.max(0, total - capacity); i < total; i++) {
+      records.push(this.#at(pointer / 4 + (i % capacity) * WORDS));
+    }
+    return records;
+  }
+
+  #at(word: number): JournalRecord {
+    const { u32, u64 } = this.#engine;
+    return {
+      kind: u32[word] as number,
+      level: (u32[word + 1] as number) | 0,
+      table: u32[word + 2] as number,
+      walker: u32[word + 3] as number,
+      address: u64[word / 2 + 2] as bigint,
+      a: u64[word / 2 + 3] as bigint,
+      b: u64[word / 2 + 4] as bigint,
+      sequence: u64[word / 2 + 5] as bigint,
+    };
+  }
+}

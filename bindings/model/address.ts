@@ -1,0 +1,57 @@
+import { EINVAL } from "../core/constants.generated.js";
+import { GranuleError } from "../core/errors.js";
+
+declare const kind: unique symbol;
+
+/** Intermediate physical address: what a guest thinks is physical; stage-2 input. Branded bigint, bytes. */
+export type Ipa = bigint & { readonly [kind]?: "ipa" };
+/** Virtual address of the hypervisor; EL2 stage-1 input. Branded bigint, bytes. */
+export type Va = bigint & { readonly [kind]?: "va" };
+/** Physical address; output of both stages. Branded bigint, bytes. */
+export type Pa = bigint & { readonly [kind]?: "pa" };
+
+/** An address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
+export type AddressLike = bigint | number;
+
+const LIMIT = 1n << 64n;
+
+/**
+ * Any address as a bigint in 0..2^64-1; EINVAL for a fraction, a negative or an unsafe number.
+ *
+ * @example
+ * ```ts
+ * import { toAddress } from "granule";
+ * console.log(toAddress(4096)); // 4096n
+ * ```
+ */
+export function toAddress(value: AddressLike, operation = "toAddress"): bigint {
+  if (typeof value === "bigint") {
+    if (value >= 0n && value < LIMIT) return value;
+  } else if (Number.isSafeInteger(value) && value >= 0) {
+    return BigInt(value);
+  }
+  throw new GranuleError(EINVAL, {
+    operation,
+    hint: `${String(value)} is no address: give a bigint in 0..2^64-1 or a safe integer`,
+  });
+}
+
+/** Marks an address as an IPA. */
+export function ipa(value: AddressLike): Ipa {
+  return toAddress(value, "ipa") as Ipa;
+}
+
+/** Marks an address as an EL2 virtual address. */
+export function va(value: AddressLike): Va {
+  return toAddress(value, "va") as Va;
+}
+
+/** Marks an address as a physical address. */
+export function pa(value: AddressLike): Pa {
+  return toAddress(value, "pa") as Pa;
+}
+
+/** `0x` and lower-case hex digits. */
+export function hex(value: bigint | number, digits = 0): string {
+  return `0x${value.toString(16).padStart(digits, "0")}`;
+}

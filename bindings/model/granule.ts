@@ -1,0 +1,24 @@
+import { invalid } from "../core/errors.js";
+
+/** Translation granule: the page size in bytes [GEO-1]. */
+export type Granule = 4096 | 16384 | 65536;
+
+/** The three granules, in bytes. */
+export const GRANULES: readonly Granule[] = [4096, 16384, 65536];
+
+/** log2 of a granule: 12, 14 or 16; EINVAL for any other number. */
+export function granuleShift(granule: number): number {
+  if (granule === 4096) return 12;
+  if (granule === 16384) return 14;
+  if (granule === 65536) return 16;
+  throw invalid("granule", `${granule} is no granule: 4096, 16384 or 65536`);
+}
+
+/** The level of an entry: -1 (4K with 52-bit input only) to 3, where the pages are. */
+export type Level = -1 | 0 | 1 | 2 | 3;
+
+/** log2 of the bytes that one entry of `level` covers [GEO-2]. */
+export function levelShift(granule: Granule, level: number): number {
+  const bits = granuleShift(granule) - 3;
+  return (4 - level) * bits + 3;
+}

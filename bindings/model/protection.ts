@@ -1,0 +1,82 @@
+import * as K from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
+
+/**
+ * Protections of a mapping as a bit mask [FMT-30]. Linux's numbering of 5.11 to 7.0 in the low five bits;
+ * the software bits, 55..58 of a descriptor, stand at 8..11 here.
+ *
+ * @example
+ * ```ts
+ * import { Prot } from "granule";
+ * const readWrite = Prot.R | Prot.W;
+ * ```
+ */
+export const Prot = {
+  /** Execute, at EL1 and EL0. */
+  X: K.PROT_X,
+  W: K.PROT_W,
+  R: K.PROT_R,
+  /** Device-nGnRE memory. */
+  DEVICE: K.PROT_DEVICE,
+  /** Normal non-cacheable memory. Stage 2 only. */
+  NC: K.PROT_NC,
+  /** Execute at EL1 only (needs FEAT_XNX), or privileged execute of hVHE. */
+  PX: K.PROT_PX,
+  /** Execute at EL0 only (needs FEAT_XNX), or unprivileged execute of hVHE. */
+  UX: K.PROT_UX,
+  /** Stage 2 takes the memory type of stage 1. */
+  AS_STAGE1: K.PROT_AS_STAGE1,
+  SW0: 1 << K.PROT_SW_LOW,
+  SW1: 2 << K.PROT_SW_LOW,
+  SW2: 4 << K.PROT_SW_LOW,
+  SW3: 8 << K.PROT_SW_LOW,
+} as const;
+
+/** A mask of `Prot` bits, or letters: any of `r` `w` `x`, then `d` (device) or `n` (non-cacheable). */
+export type ProtLike = number | string;
+
+const LETTERS: Readonly<Record<string, number>> = { r: Prot.R, w: Prot.W, x: Prot.X, d: Prot.DEVICE, n: Prot.NC, "-": 0 };
+
+/**
+ * A protection mask from letters or a mask; EINVAL for letters that mean nothing.
+ *
+ * @example
+ * ```ts
+ * import { toProt, Prot } from "granule";
+ * console.log(toProt("rw") === (Prot.R | Prot.W)); // true
+ * ```
+ */
+export function toProt(prot: ProtLike): number {
+  if (typeof prot === "number") {
+    if (Number.isInteger(prot) && prot >= 0 && prot <= 0xffffffff) return prot;
+    throw invalid("prot", `${prot} is no protection mask`);
+  }
+  let mask = 0;
+  for (const letter of prot) {
+    const bit = LETTERS[letter];
+    if (bit === undefined) throw invalid("prot", `"${prot}": protections are letters of r w x d n`);
+    mask |= bit;
+  }
+  return mask;
+}
+
+const NAMES: readonly (readonly [number, string])[] = [
+  [Prot.R, "R"], [Prot.W, "W"], [Prot.X, "X"], [Prot.PX, "PX"], [Prot.UX, "UX"], [Prot.DEVICE, "DEVICE"], [Prot.NC, "NC"],
+  [Prot.AS_STAGE1, "AS_STAGE1"], [Prot.SW0, "SW0"], [Prot.SW1, "SW1"], [Prot.SW2, "SW2"], [Prot.SW3, "SW3"],
+];
+
+/** The names of the bits of a mask, in a fixed order: `["R", "W"]`. */
+export function protNames(prot: number): string[] {
+  return NAMES.filter(([bit]) => prot & bit).map(([, name]) => name);
+}
+
+/** The mask of names as `protNames` gives them; EINVAL for an unknown one. */
+export function protFromNames(names: readonly string[]): number {
+  let mask = 0;
+  for (const name of names) {
+    const found = NAMES.find(([, n]) => n === name);
+    if (!found) throw invalid("prot", `unknown protection ${name}`);
+    mask |= found[0];
+  }
+  return mask;
+}

@@ -1,0 +1,65 @@
+import { ENOMEM } from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+
+/**
+ * Pages taken before a walk, so that it never waits for memory [MC-1..8]. Make one with `engine.createCache`.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * using cache = engine.createCache(4096);
+ * cache.topUp(2);
+ * table.map(0x4000_0000, 4096, 0, "rw", { cache });
+ * ```
+ */
+export class PageCache implements Disposable {
+  readonly #engine: Engine;
+  readonly #ps: number;
+  #handle: number;
+
+  /** @internal */
+  constructor(engine: Engine, ps: number, capacity: number) {
+    this.#engine = engine;
+    this.#ps = ps;
+    const handle = engine.core.cacheCreate(ps, capacity);
+    if (handle < 0 && handle > -4096) engine.check(handle, "createCache");
+    this.#handle = handle >>> 0;
+  }
+
+  /** @internal */
+  get handle(): number {
+    return this.#handle;
+  }
+
+  /** Pages in it. */
+  get count(): number {
+    const n = this.#engine.core.cacheCount(this.#handle, this.#ps);
+    this.#engine.check(n, "cache.count");
+    return n;
+  }
+
+  /** At least `min` pages, and then as many as fit. ENOMEM (thrown) only below `min`; EINVAL above the capacity. */
+  topUp(min: number): void {
+    this.#engine.check(this.#engine.core.cacheTopUp(this.#handle, this.#ps, min), "cache.topUp");
+  }
+
+  /** Exactly `n` pages; false if the arena did not have them. */
+  fill(n: number): boolean {
+    const status = this.#engine.core.cacheFill(this.#handle, this.#ps, n);
+    if (status === ENOMEM) return false;
+    this.#engine.check(status, "cache.fill");
+    return true;
+  }
+
+  /** Gives back the pages and the cache. Twice is harmless. */
+  close(): void {
+    if (this.#handle !== 0 && !this.#engine.closed) this.#engine.core.cacheDestroy(this.#handle, this.#ps);
+    this.#handle = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

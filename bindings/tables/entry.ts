@@ -1,0 +1,65 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+
+/** What an entry is. `reserved` is valid with type 0 at level 3: software calls it a leaf, hardware faults. */
+export type EntryKind = "table" | "block" | "page" | "reserved" | "hole" | "annotation" | "locked";
+
+/** One entry of a table, or with `holes` a run of empty ones. */
+export interface Entry {
+  /** First input address that it covers. */
+  address: bigint;
+  /** log2 of the bytes that one entry covers. */
+  shift: number;
+  level: number;
+  kind: EntryKind;
+  /** The 64 bits. */
+  descriptor: bigint;
+  /** Output address of a leaf or child table, 0n otherwise. */
+  pa: bigint;
+  /** Protections of a leaf (see `Prot`), memory type included; 0 otherwise. */
+  prot: number;
+  /** References on the child page of a table; -1 otherwise. */
+  references: number;
+  /** Consecutive entries that this stands for: 1, except for holes. */
+  count: number;
+}
+
+/** What decoding needs to know of a table. */
+export interface Format {
+  ps: number;
+  flags: number;
+}
+
+const VALID = 1n;
+const TABLE = 3n;
+
+/** What a descriptor at `level` is, under the table's encoding of invalid entries. */
+export function kindOf(format: Format, descriptor: bigint, level: number): EntryKind {
+  if (descriptor & VALID) {
+    if (level === 3) return (descriptor & TABLE) === TABLE ? "page" : "reserved";
+    return (descriptor & TABLE) === TABLE ? "table" : "block";
+  }
+  if (descriptor === 0n) return "hole";
+  const locked = format.flags & K.T_TYPED ? descriptor >> 60n === 1n : (descriptor >> 10n) & 1n;
+  return locked ? "locked" : "annotation";
+}
+
+/** Decodes one entry. */
+export function decodeEntry(
+  engine: Engine, format: Format, address: bigint, descriptor: bigint, level: number, references = -1, count = 1,
+): Entry {
+  const kind = kindOf(format, descriptor, level);
+  const mapped = kind === "table" || kind === "block" || kind === "page" || kind === "reserved";
+  const lpa2 = format.flags & K.T_LPA2 ? 1 : 0;
+  return {
+    address,
+    shift: (4 - level) * (format.ps - 3) + 3,
+    level,
+    kind,
+    descriptor,
+    pa: mapped ? BigInt.asUintN(64, engine.core.outputAddress(format.ps, lpa2, descriptor)) : 0n,
+    prot: mapped && kind !== "table" ? engine.core.protectionOf(descriptor, format.flags, 1) >>> 0 : 0,
+    references,
+    count,
+  };
+}

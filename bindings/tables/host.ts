@@ -1,0 +1,61 @@
+import * as K from "../core/constants.generated.js";
+import type { Host } from "../core/core.js";
+
+/** One table's functions in the shape in which the core calls them. */
+export interface TableHost {
+  hook?: (op: number, a: number, wide: bigint, n: number) => number;
+  forcePte?: (addr: bigint, end: bigint, prot: number) => boolean;
+}
+
+/** A visit in the shape in which the core makes it. */
+export type RawVisit = (phase: number, level: number, addr: bigint, old: bigint) => number;
+
+function join(lo: number, hi: number): bigint {
+  return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+}
+
+/**
+ * The imports of one core instance: finds the table's functions, and keeps what they throw.
+ * An exception must not unwind through the core, where a walk is under way: it ends the walk by an error
+ * status, and is thrown again when the core has returned.
+ */
+export class Hosts implements Host {
+  readonly tables: Map<number, TableHost> = new Map();
+  /** Functions of a table that is being made and has no handle yet. */
+  pending: TableHost | undefined;
+  readonly visits: RawVisit[] = [];
+  #thrown: { error: unknown } | undefined;
+
+  /** Arrow properties: the core calls them without `this`. */
+  hook = (op: number, table: number, a: number, lo: number, hi: number, n: number): number => {
+    const host = this.tables.get(table >>> 0) ?? this.pending;
+    return this.#guard(0, () => host?.hook?.(op, a >>> 0, join(lo, hi), n) ?? 0);
+  };
+
+  visit = (phase: number, level: number, addrLo: number, addrHi: number, oldLo: number, oldHi: number): number => {
+    const visit = this.visits.at(-1);
+    return this.#guard(K.EINVAL, () => visit?.(phase, level, join(addrLo, addrHi), join(oldLo, oldHi)) ?? 0);
+  };
+
+  forcePte = (table: number, addrLo: number, addrHi: number, endLo: number, endHi: number, prot: number): number => {
+    const host = this.tables.get(table >>> 0);
+    return this.#guard(0, () => (host?.forcePte?.(join(addrLo, addrHi), join(endLo, endHi), prot) ? 1 : 0));
+  };
+
+  #guard(otherwise: number, call: () => number): number {
+    try {
+      return call() | 0;
+    } catch (error) {
+      this.#thrown ??= { error };
+      return otherwise;
+    }
+  }
+
+  /** Throws what a function threw while the core ran. */
+  rethrow(): void {
+    const thrown = this.#thrown;
+    if (!thrown) return;
+    this.#thrown = undefined;
+    throw thrown.error;
+  }
+}

@@ -1,0 +1,206 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import { invalid } from "../core/errors.js";
+import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
+import { granuleShift } from "../model/granule.js";
+import { type ProtLike, toProt } from "../model/protection.js";
+import { paRangeCode } from "../model/registers.js";
+import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
+import { type Outcome, Table, type TableConfig } from "./table.js";
+
+/** A guest's stage-2 table: sizes and CPU features. */
+export interface Stage2Config extends TableConfig {
+  /** IPA size in bits, 32..52 (48 without `lpa2` for 4K and 16K). Default 40. */
+  ipaBits?: number;
+  /** The VTCR_EL2 value in place of `ipaBits`, `paBits`, `hardwareAf`, `hardwareDirty` and `vmid16` [REG-1]. */
+  vtcr?: bigint;
+  /** Physical address size of the CPU: 32 36 40 42 44 48 52. Default 48. */
+  paBits?: number;
+  /** Forced write-back: no cache maintenance, and unmap flushes once at its end [FMT-20]. Default true. */
+  fwb?: boolean;
+  /** Range TLBI instructions (FEAT_TLBIRANGE). Default true. */
+  tlbiRange?: boolean;
+  /** Separate execute rights of EL1 and EL0 (FEAT_XNX) [FMT-25]. Default false. */
+  xnx?: boolean;
+  /** The hardware sets the access flag (VTCR.HA). Default true. */
+  hardwareAf?: boolean;
+  /** The hardware sets dirty state (VTCR.HD): leaves change by atomic read-modify-write only [BUG-50]. Default false. */
+  hardwareDirty?: boolean;
+  /** 16-bit VMIDs (VTCR.VS). Default true. */
+  vmid16?: boolean;
+  /** pKVM's host table flags: `noFwb` refuses forced write-back, `identity` demands IPA = PA. */
+  flags?: { noFwb?: boolean; identity?: boolean };
+  /** Encoding of annotations and of the locked marker [FMT-40, FMT-41]. Default "6.12". */
+  annotations?: "6.12" | "7.x";
+  /** Pages only: never, always, below an address, or as a callback says, once per map with raw address and end [S2-2]. */
+  forcePte?: ForcePte;
+}
+
+/** When leaves must be pages. */
+export type ForcePte = "none" | "all" | { below: AddressLike } | ((addr: Ipa, end: Ipa, prot: number) => boolean);
+
+function stage2Flags(c: Stage2Config): number {
+  const on = (flag: number, value: boolean | undefined, otherwise: boolean) => ((value ?? otherwise) ? flag : 0);
+  return (
+    on(K.T_LPA2, c.lpa2, false) |
+    on(K.T_WIDE, c.pa52, true) |
+    on(K.T_FWB, (c.fwb ?? true) && !c.flags?.noFwb, true) |
+    on(K.T_RANGE_TLBI, c.tlbiRange, true) |
+    on(K.T_XNX, c.xnx, false) |
+    on(K.T_IDMAP, c.flags?.identity, false) |
+    on(K.T_TYPED, c.annotations === "7.x", false) |
+    on(K.T_LINUX, c.quirks === "linux-6.12", false) |
+    on(K.T_DCACHE, c.hooks?.dcacheCleanInvalPoc !== null, true) |
+    on(K.T_ICACHE, c.hooks?.icacheInvalPou !== null, true) |
+    K.T_PAGE_COUNT
+  );
+}
+
+/** VTCR_EL2 of a configuration; EINVAL for sizes that the architecture does not have. */
+function vtcrOf(engine: Engine, ps: number, c: Stage2Config): bigint {
+  if (c.vtcr !== undefined) return toAddress(c.vtcr, "createStage2");
+  const bits = c.ipaBits ?? 40;
+  const max = c.lpa2 || (ps === 16 && (c.pa52 ?? true)) ? 52 : 48;
+  if (!Number.isInteger(bits) || bits < 32 || bits > max) {
+    throw invalid("createStage2", `ipaBits ${bits}: this granule has IPAs of 32..${max} bits`);
+  }
+  const mmfr0 = BigInt(paRangeCode(c.paBits ?? 48));
+  const mmfr1 = c.vmid16 ?? true ? 0x20n : 0n;
+  const wide = max === 52 ? 1 : 0;
+  const vtcr = engine.core.vtcr(ps, bits, mmfr0, mmfr1, c.lpa2 ? 1 : 0, wide, (c.hardwareAf ?? true) ? 1 : 0);
+  return BigInt.asUintN(64, vtcr) | (c.hardwareDirty ? 1n << 22n : 0n);
+}
+
+/**
+ * A guest's stage-2 table: every operation of the kernel's, by its name. Make one with `engine.createStage2`.
+ * Addresses are IPAs and PAs in bytes. Sizes are rounded out to pages [WLK-1]; a range beyond the input or output
+ * address space is an ERANGE, and a refused operation changes nothing [PROP-8].
+ */
+export class Stage2Table extends Table {
+  readonly isHyp = false;
+  /** The table's VTCR_EL2. */
+  readonly vtcr: bigint;
+
+  /** @internal Use `engine.createStage2`. */
+  constructor(engine: Engine, config: Stage2Config) {
+    const granule = config.granule ?? 4096;
+    const ps = granuleShift(granule);
+    if (config.lpa2 && ps === 16) throw invalid("createStage2", "LPA2 is of 4K and 16K pages; 64K has pa52");
+    const flags = stage2Flags(config);
+    const vtcr = vtcrOf(engine, ps, config);
+    if (config.vtcr !== undefined && Boolean((vtcr >> 32n) & 1n) !== Boolean(config.lpa2)) {
+      throw invalid("createStage2", "VTCR.DS and lpa2 differ");
+    }
+    super(engine, granule, { ps, flags });
+    this.vtcr = vtcr;
+    this.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
+    this.setForcePte(config.forcePte ?? "none");
+  }
+
+  /** Chooses anew when leaves must be pages. */
+  setForcePte(force: ForcePte): void {
+    const { core, hosts } = this.engine;
+    let mode: number = K.FORCE_HOST;
+    let below = 0n;
+    if (typeof force === "function") {
+      const host = hosts.tables.get(this.handle) ?? {};
+      hosts.tables.set(this.handle, { ...host, forcePte: (a, e, p) => force(a as Ipa, e as Ipa, p) });
+    } else if (typeof force === "object") {
+      mode = K.FORCE_BELOW;
+      below = toAddress(force.below, "forcePte");
+    } else {
+      mode = force === "all" ? K.FORCE_ALL : K.FORCE_NONE;
+    }
+    this.engine.check(core.setForcePte(this.handle, mode, below), "forcePte");
+  }
+
+  /**
+   * Maps [ipa, ipa + size) to pa.., as blocks where they fit [S2-2..7; kvm_pgtable_stage2_map]. What is mapped there is
+   * replaced by break-before-make; a change of permissions only is not made ("again" with `handleFault`): that is `relaxPerms`.
+   * Throws ENOMEM when tables run out; what was mapped until then stays.
+   */
+  map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: MapOptions = {}): Outcome {
+    return this.#outcome({
+      op: K.OP_MAP, name: "map", addr: ipa, size, phys: pa, prot, flags: mapFlags(options), cache: options.cache,
+    });
+  }
+
+  #outcome(operation: Parameters<Table["perform"]>[0]): Outcome {
+    return this.perform(operation) === K.EAGAIN ? "again" : "done";
+  }
+
+  /** Removes every leaf that the range touches, whole, and tables that become empty [S2-10, S2-11; kvm_pgtable_stage2_unmap]. */
+  unmap(ipa: AddressLike, size: AddressLike): void {
+    this.perform({ op: K.OP_UNMAP, name: "unmap", addr: ipa, size });
+  }
+
+  /** Gives the pages to an owner: 0 erases, 1 is the hypervisor [S2-8; kvm_pgtable_stage2_set_owner]. 6.12 annotations only. */
+  setOwner(ipa: AddressLike, size: AddressLike, owner: number, cache?: CacheOption): void {
+    this.perform({ op: K.OP_SET_OWNER, name: "setOwner", addr: ipa, size, cache, level: owner });
+  }
+
+  /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
+  annotate(ipa: AddressLike, size: AddressLike, type: number, payload: bigint, cache?: CacheOption): void {
+    this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
+  }
+
+  /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
+  wrprotect(ipa: AddressLike, size: AddressLike): void {
+    this.perform({ op: K.OP_WRPROTECT, name: "wrprotect", addr: ipa, size });
+  }
+
+  /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
+  mkyoung(ipa: AddressLike): bigint {
+    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa });
+    return this.performed().value;
+  }
+
+  /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
+  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true): boolean {
+    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level: clear ? 1 : 0 }) === 1;
+  }
+
+  /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
+  relaxPerms(ipa: AddressLike, prot: ProtLike): Outcome {
+    return this.#outcome({ op: K.OP_RELAX_PERMS, name: "relaxPerms", addr: ipa, prot });
+  }
+
+  /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
+  flush(ipa: AddressLike, size: AddressLike): void {
+    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size });
+  }
+
+  /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
+  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption): void {
+    this.perform({ op: K.OP_SPLIT, name: "split", addr: ipa, size, cache });
+  }
+
+  /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
+  flushTlbRange(ipa: AddressLike, size: AddressLike): void {
+    this.perform({ op: K.OP_TLB_FLUSH_RANGE, name: "flushTlbRange", addr: ipa, size });
+  }
+
+  /** Teardown in pieces: empties the range and frees tables that become empty; nothing is flushed [S2-27, BUG-33]. */
+  destroyRange(ipa: AddressLike, size: AddressLike): void {
+    this.perform({ op: K.OP_DESTROY_RANGE, name: "destroyRange", addr: ipa, size });
+  }
+
+  /**
+   * A detached subtree that maps pa.. as one entry of `level` would [S2-25; kvm_pgtable_stage2_create_unlinked].
+   * Its page's pointer in `engine.memory`; free it with `freeUnlinked`.
+   */
+  createUnlinked(pa: AddressLike, level: number, prot: ProtLike, options: { cache?: CacheOption; forcePte?: boolean } = {}): number {
+    const { core } = this.engine;
+    const phys = toAddress(pa, "createUnlinked");
+    const status = core.createUnlinked(
+      this.handle, phys, level, toProt(prot), cacheHandle(options.cache), options.forcePte ? 1 : 0,
+    );
+    this.engine.check(status, "createUnlinked", phys);
+    return Number(this.engine.result(0));
+  }
+
+  /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
+  freeUnlinked(pointer: number, level: number): void {
+    this.engine.check(this.engine.core.freeUnlinked(this.handle, pointer, level), "freeUnlinked");
+  }
+}

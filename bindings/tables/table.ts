@@ -1,0 +1,304 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import { GranuleError, invalid } from "../core/errors.js";
+import { type AddressLike, toAddress } from "../model/address.js";
+import type { Granule } from "../model/granule.js";
+import { type ProtLike, toProt } from "../model/protection.js";
+import { decodeEntry, type Entry, type Format } from "./entry.js";
+import { hookHost, hookMask, type MmOps } from "./hooks.js";
+import { type CacheOption, cacheHandle } from "./options.js";
+import { Visit, type Visitor, type WalkOptions, walkFlags, walkVisitor } from "./visitor.js";
+
+/** What both kinds of table are made with. */
+export interface TableConfig {
+  /** Page size in bytes. Default 4096. */
+  granule?: Granule;
+  /** 52-bit descriptors of 4K and 16K pages (FEAT_LPA2). Default false. */
+  lpa2?: boolean;
+  /** 64K pages: output addresses up to 52 bits (FEAT_LPA). Default true. */
+  pa52?: boolean;
+  /** `"none"` (default): what SPEC calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
+  quirks?: "none" | "linux-6.12";
+  /** Memory operations in place of the built-in ones. */
+  hooks?: MmOps;
+}
+
+/** Geometry and use of a table. */
+export interface TableInfo {
+  granule: Granule;
+  startLevel: number;
+  /** Start tables side by side, 1..16. */
+  rootPages: number;
+  /** Physical address of the first one; 0n once destroyed. */
+  rootPa: bigint;
+  inputBits: number;
+  /** Output addresses are below 2^outputBits. */
+  outputBits: number;
+  /** Table pages now, start tables included, and the most that ever were. */
+  pages: number;
+  peakPages: number;
+}
+
+/** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
+export interface Range {
+  from?: AddressLike;
+  to?: AddressLike;
+}
+
+/** What else `entries` gives. */
+export interface EntryOptions extends Range {
+  /** Table entries, before those below them. Default false. */
+  tables?: boolean;
+  /** Runs of empty entries. Default false. */
+  holes?: boolean;
+  /** @internal Scan this detached page, whose entries are of `level`, instead. */
+  root?: { pointer: number; level: number };
+}
+
+/** Outcome of an operation that may lose a race or have nothing to do. */
+export type Outcome = "done" | "again";
+
+/** @internal The fields of one submission record. */
+export interface Operation {
+  op: number;
+  name: string;
+  addr?: AddressLike;
+  size?: AddressLike;
+  phys?: AddressLike;
+  prot?: ProtLike;
+  flags?: number;
+  cache?: CacheOption;
+  level?: number;
+}
+
+const SCAN_WORDS = 8;
+
+/** What stage-1 and stage-2 tables have in common. */
+export abstract class Table implements Disposable {
+  /** The engine that it lives in. */
+  readonly engine: Engine;
+  /** Page size in bytes. */
+  readonly granule: Granule;
+  /** @internal */
+  readonly format: Format;
+  /** Is this a hypervisor stage-1 table? */
+  abstract readonly isHyp: boolean;
+  #handle = 0;
+
+  /** @internal */
+  protected constructor(engine: Engine, granule: Granule, format: Format) {
+    this.engine = engine;
+    this.granule = granule;
+    this.format = format;
+  }
+
+  /** @internal Makes the table with its hooks in place. */
+  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
+    const { hosts } = this.engine;
+    const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
+    hosts.pending = host;
+    const handle = make(hooks ? hookMask(hooks) : 0);
+    hosts.pending = undefined;
+    this.engine.check(handle, operation);
+    this.#handle = handle;
+    if (host) hosts.tables.set(handle, host);
+  }
+
+  /** The core's name of the table; 0 once closed. */
+  get handle(): number {
+    return this.#handle;
+  }
+
+  /** @internal One operation through the engine's submission record. */
+  protected perform(o: Operation): number {
+    const { engine } = this;
+    if (this.#handle === 0) throw invalid(o.name, "the table is closed");
+    engine.assertOpen(o.name);
+    const word = engine.io / 4;
+    const { u32, u64 } = engine;
+    const addr = toAddress(o.addr ?? 0, o.name);
+    u64[word / 2 + 2] = addr;
+    u64[word / 2 + 3] = toAddress(o.size ?? 0, o.name);
+    u64[word / 2 + 4] = toAddress(o.phys ?? 0, o.name);
+    u32[word] = o.op;
+    u32[word + 1] = o.flags ?? 0;
+    u32[word + 2] = this.#handle;
+    u32[word + 3] = cacheHandle(o.cache);
+    u32[word + 10] = toProt(o.prot ?? 0);
+    u32[word + 11] = o.level ?? 0;
+    engine.core.submit(engine.io, 1, 0);
+    const status = (u32[word + 12] as number) | 0;
+    engine.hosts.rethrow();
+    if (status < 0 && status !== K.EAGAIN) {
+      throw new GranuleError(status, { operation: o.name, address: addr });
+    }
+    return status;
+  }
+
+  /** @internal Value and level that the last `perform` left. */
+  protected performed(): { value: bigint; level: number } {
+    const word = this.engine.io / 4;
+    return { value: this.engine.u64[word / 2 + 7] as bigint, level: (this.engine.u32[word + 13] as number) | 0 };
+  }
+
+  /** Geometry and use. */
+  info(): TableInfo {
+    const { engine } = this;
+    engine.check(engine.core.tableInfo(this.#handle), "info");
+    const root = engine.result(0);
+    return {
+      granule: this.granule,
+      startLevel: Number(BigInt.asIntN(64, engine.result(2))),
+      rootPages: Number(engine.result(1)),
+      rootPa: root === 0n ? 0n : engine.physBase + root - BigInt(engine.arenaPointer),
+      inputBits: Number(engine.result(3)),
+      outputBits: Number(engine.result(6)),
+      pages: Number(engine.result(4)),
+      peakPages: Number(engine.result(5)),
+    };
+  }
+
+  /**
+   * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
+   */
+  leaf(addr: AddressLike): Entry {
+    const at = toAddress(addr, "leaf");
+    this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
+    const { value, level } = this.performed();
+    const shift = BigInt((4 - level) * (this.format.ps - 3) + 3);
+    return decodeEntry(this.engine, this.format, (at >> shift) << shift, value, level);
+  }
+
+  /**
+   * Leaves of many addresses in one call: 64-bit columns in, 64-bit columns and levels out. Level -128 marks an
+   * address beyond the input space. `addresses` and `leaves` may be the same array.
+   */
+  leaves64(addresses: BigUint64Array, leaves: BigUint64Array, levels: Int8Array): void {
+    const n = addresses.length;
+    if (leaves.length < n || levels.length < n) throw invalid("leaves64", "the result columns are too short");
+    const { engine } = this;
+    const block = Math.floor(engine.scanBytes / 17) & ~7;
+    const out = engine.scanBuffer + block * 8;
+    for (let i = 0; i < n; i += block) {
+      const k = Math.min(block, n - i);
+      engine.u64.set(addresses.subarray(i, i + k), engine.scanBuffer / 8);
+      const status = engine.core.getLeaves(this.#handle, engine.scanBuffer, out, out + block * 8, k);
+      engine.check(status, "leaves64");
+      leaves.set(engine.u64.subarray(out / 8, out / 8 + k), i);
+      levels.set(new Int8Array(engine.memory.buffer, out + block * 8, k), i);
+    }
+  }
+
+  /** Valid leaves, in order of address: blocks and pages. The table must not change meanwhile. */
+  *leaves(range: Range = {}): IterableIterator<Entry> {
+    for (const entry of this.entries(range)) if (entry.descriptor & 1n) yield entry;
+  }
+
+  /** All entries that are not empty, in order of address; parents before children with `tables`. */
+  *entries(options: EntryOptions = {}): IterableIterator<Entry> {
+    const { engine, format } = this;
+    for (const word of this.scan(options)) {
+      const { u32, u64 } = engine;
+      yield decodeEntry(
+        engine, format, u64[word / 2] as bigint, u64[word / 2 + 1] as bigint, (u32[word + 4] as number) | 0,
+        (u32[word + 5] as number) | 0, u32[word + 6] as number,
+      );
+    }
+  }
+
+  /** @internal Word indices of scan records in `engine.u32`; each is valid until the next. */
+  *scan(options: EntryOptions = {}): IterableIterator<number> {
+    const { engine } = this;
+    const root = options.root ?? { pointer: 0, level: 0 };
+    const end = options.to === undefined ? this.#end(options.root) : toAddress(options.to, "entries");
+    const what = (options.tables ? K.SCAN_TABLES : 0) | (options.holes ? K.SCAN_HOLES : 0);
+    const max = Math.floor(engine.scanBytes / (SCAN_WORDS * 4));
+    let cursor = toAddress(options.from ?? 0, "entries");
+    let level = -2;
+    for (;;) {
+      const status = engine.core.scan(
+        this.#handle, root.pointer, root.level, cursor, level, end, what, engine.scanBuffer, max,
+      );
+      engine.check(status, "entries", cursor);
+      const n = Number(engine.result(0));
+      const more = engine.result(1) === 1n;
+      const first = engine.scanBuffer / 4;
+      for (let i = 0; i < n; i++) yield first + i * SCAN_WORDS;
+      if (!more) return;
+      const last = first + (n - 1) * SCAN_WORDS;
+      const { u32, u64 } = engine;
+      level = (u32[last + 4] as number) | 0;
+      const skipped = BigInt((u32[last + 6] as number) - 1) << BigInt((4 - level) * (this.format.ps - 3) + 3);
+      cursor = (u64[last / 2] as bigint) + skipped;
+    }
+  }
+
+  #end(root: EntryOptions["root"]): bigint {
+    if (root) return 1n << BigInt((4 - (root.level - 1)) * (this.format.ps - 3) + 3);
+    return 1n << BigInt(this.info().inputBits);
+  }
+
+  /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
+  countLeaves(addr: AddressLike = 0, size?: AddressLike): number {
+    const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
+    this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
+    return Number(this.performed().value);
+  }
+
+  /**
+   * Walks [addr, addr + size) with a visitor of your own: one call per visit, with a context that can read, break,
+   * make and set [WLK-4, WLK-5]. A visitor ends the walk by returning a negative errno; "again" (-11) only ends it
+   * with `handleFault`. Returns the last status.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0, 3 * 4096, 0, "r");
+   * let pages = 0;
+   * table.walk(0, 8 * 4096, (visit) => { if (visit.old & 1n) pages++; });
+   * console.log(pages); // 3
+   * ```
+   */
+  walk(addr: AddressLike, size: AddressLike, visitor: Visitor, options: WalkOptions = {}): number {
+    const { engine } = this;
+    const at = toAddress(addr, "walk");
+    const bytes = toAddress(size, "walk");
+    engine.hosts.visits.push(walkVisitor(new Visit(engine, this.format), visitor));
+    let status: number;
+    try {
+      status = engine.core.walkOutside(this.#handle, at, bytes, walkFlags(options), cacheHandle(options.cache));
+    } finally {
+      engine.hosts.visits.pop();
+    }
+    engine.hosts.rethrow();
+    return status;
+  }
+
+  /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
+  poke(addr: AddressLike, descriptor: bigint): { old: bigint; level: number } {
+    const { engine } = this;
+    const at = toAddress(addr, "poke");
+    engine.check(engine.core.poke(this.#handle, at, toAddress(descriptor, "poke")), "poke", at);
+    return { old: engine.result(0), level: Number(BigInt.asIntN(64, engine.result(1))) };
+  }
+
+  /** Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. */
+  destroy(): void {
+    this.perform({ op: K.OP_DESTROY, name: "destroy" });
+  }
+
+  /** Destroys, and gives the handle back. */
+  close(): void {
+    if (this.#handle === 0 || this.engine.closed) return;
+    this.destroy();
+    this.engine.core.releaseTable(this.#handle);
+    this.engine.hosts.tables.delete(this.#handle);
+    this.#handle = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

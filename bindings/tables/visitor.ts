@@ -1,0 +1,137 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import { GranuleError } from "../core/errors.js";
+import { kindOf, type EntryKind, type Format } from "./entry.js";
+import type { CacheOption } from "./options.js";
+
+/** When a visit happens: at an entry that is no table, at a table before its entries, at a table after them [WLK-5]. */
+export type Phase = "leaf" | "pre" | "post";
+
+/** Which visits to make, and how to walk. */
+export interface WalkOptions {
+  /** Visit entries that are no tables, empty ones too. Default true. */
+  leaf?: boolean;
+  /** Visit tables before their entries. Default false. */
+  tablePre?: boolean;
+  /** Visit tables after their entries. Default false. */
+  tablePost?: boolean;
+  shared?: boolean;
+  handleFault?: boolean;
+  skipBreakTlbi?: boolean;
+  skipCacheMaintenance?: boolean;
+  /** Where `newTable` takes pages. Default: the arena. */
+  cache?: CacheOption;
+}
+
+/** Called for each visit; nothing or 0 goes on, a negative errno ends the walk. */
+export type Visitor = (visit: Visit) => number | void;
+
+/** The flags of walk options [WLK-3]. */
+export function walkFlags(options: WalkOptions): number {
+  return (
+    (options.leaf === false ? 0 : K.LEAF) |
+    (options.tablePre ? K.TABLE_PRE : 0) |
+    (options.tablePost ? K.TABLE_POST : 0) |
+    (options.shared ? K.SHARED : 0) |
+    (options.handleFault ? K.HANDLE_FAULT : 0) |
+    (options.skipBreakTlbi ? K.SKIP_BBM_TLBI : 0) |
+    (options.skipCacheMaintenance ? K.SKIP_CMO : 0)
+  );
+}
+
+/**
+ * Where a walk is, and what may be done there. One object serves the whole walk: keep values, not the object.
+ * Decide on `old`, the snapshot, not on a second read [WLK-4].
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x1000, 4096, 0x9000, "r");
+ * // Move the page by break-before-make: the TLBI is done by tryBreak.
+ * table.walk(0x1000, 4096, (visit) => {
+ *   if (visit.tryBreak()) visit.make(visit.old + 0x1000n);
+ * });
+ * console.log(table.leaf(0x1000).pa); // 40960n
+ * ```
+ */
+export class Visit {
+  readonly #engine: Engine;
+  readonly #format: Format;
+  phase: Phase = "leaf";
+  /** Where the walk is, page aligned. */
+  address = 0n;
+  level = 0;
+  /** The entry as it was read, once. */
+  old = 0n;
+
+  /** @internal */
+  constructor(engine: Engine, format: Format) {
+    this.#engine = engine;
+    this.#format = format;
+  }
+
+  /** What `old` is. */
+  get kind(): EntryKind {
+    return kindOf(this.#format, this.old, this.level);
+  }
+
+  #call(status: number, operation: string): void {
+    if (status < 0) throw new GranuleError(status, { operation, address: this.address, level: this.level, oldValue: this.old });
+  }
+
+  /** The entry as it is now. */
+  read(): bigint {
+    this.#call(this.#engine.core.visitRead(), "visit.read");
+    return this.#engine.result(0);
+  }
+
+  /** Takes the slot: marker in, stale translations flushed, reference dropped. False: somebody else has or changed it [S2-20]. */
+  tryBreak(): boolean {
+    const status = this.#engine.core.visitTryBreak();
+    if (status === K.EAGAIN) return false;
+    this.#call(status, "visit.tryBreak");
+    return true;
+  }
+
+  /** Publishes a descriptor in the slot that `tryBreak` took; EPERM if it is not taken. */
+  make(descriptor: bigint): void {
+    this.#call(this.#engine.core.visitMake(descriptor), "visit.make");
+  }
+
+  /** Writes a descriptor over the snapshot in one step, nothing flushed; false if the slot changed meanwhile. */
+  set(descriptor: bigint): boolean {
+    const status = this.#engine.core.visitSet(descriptor);
+    if (status === K.EAGAIN) return false;
+    this.#call(status, "visit.set");
+    this.old = descriptor;
+    return true;
+  }
+
+  /** A new empty table; its descriptor, to `make` in a broken slot: the walk descends into it. ENOMEM without pages. */
+  newTable(): bigint {
+    this.#call(this.#engine.core.visitNewTable(), "visit.newTable");
+    return this.#engine.result(0);
+  }
+
+  /** Frees the subtree of a table descriptor that this visit has replaced. */
+  freeTable(descriptor: bigint): void {
+    this.#call(this.#engine.core.visitFreeTable(descriptor), "visit.freeTable");
+  }
+}
+
+const PHASES: Readonly<Record<number, Phase>> = { [K.LEAF]: "leaf", [K.TABLE_PRE]: "pre", [K.TABLE_POST]: "post" };
+
+/** @internal A visitor in the shape in which the core calls it. */
+export function walkVisitor(
+  visit: Visit, visitor: Visitor,
+): (phase: number, level: number, addr: bigint, old: bigint) => number {
+  return (phase, level, addr, old) => {
+    visit.phase = PHASES[phase] ?? "leaf";
+    visit.level = level;
+    visit.address = addr;
+    visit.old = old;
+    return visitor(visit) ?? 0;
+  };
+}

@@ -1,0 +1,278 @@
+import { TraceSyntaxError } from "./errors.js";
+import { Interner } from "./intern.js";
+
+export const SPACE: number = 32;
+const MINUS = 45;
+const ZERO = 48;
+const OPEN = 40;
+const EQUALS = 61;
+
+/** Arguments of a probe, in the order of their bits in `Cursor.seen`. */
+const ARGUMENTS = [
+  "pgt",
+  "mmu",
+  "ipa",
+  "size",
+  "phys",
+  "prot",
+  "flags",
+  "level",
+  "pages",
+  "mkold",
+  "force_pte",
+  "ret",
+  "young",
+] as const;
+export type Argument = (typeof ARGUMENTS)[number];
+type NumberArgument = Exclude<Argument, "pgt" | "mmu">;
+
+const SLOT: ReadonlyMap<string, number> = new Map(ARGUMENTS.map((name, slot) => [name, slot]));
+const SLOT_OF = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Record<
+  Argument,
+  number
+>;
+const POINTERS = (1 << SLOT_OF.pgt) | (1 << SLOT_OF.mmu);
+const RETURNS = (1 << SLOT_OF.ret) | (1 << SLOT_OF.young);
+
+const word = new DataView(new ArrayBuffer(8));
+
+function bigOf(high: number, low: number): bigint {
+  word.setUint32(0, high);
+  word.setUint32(4, low);
+  return word.getBigUint64(0);
+}
+
+/** Value of a hex digit, or -1. */
+function nibble(c: number): number {
+  if (c >= 48 && c <= 57) return c - 48;
+  const letter = c | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+/**
+ * A place in a line, and what can be read there. Every reader either moves on or throws; none of
+ * them cuts strings out, since a trace has a million lines.
+ */
+export class Cursor {
+  text = "";
+  /** Next character, and the first one after the line. */
+  pos = 0;
+  end = 0;
+  /** First character of the line. */
+  start = 0;
+  /** The columns of the line (see EventHead). */
+  line = 0;
+  time = 0;
+  cpu = 0;
+  task = "";
+  pid = 0;
+  event = "";
+
+  /** The last hex number: its two halves, for those wider than a double is exact. */
+  #high = 0;
+  #low = 0;
+  #seen = 0;
+  readonly #numbers: number[] = ARGUMENTS.map(() => 0);
+  readonly #pointers: string[] = ["", ""];
+  #wideProt: bigint | undefined;
+  readonly #words = new Interner((text) => text);
+  readonly #slots = new Interner((text) => SLOT.get(text) ?? -1);
+
+  fail(expected: string): never {
+    throw new TraceSyntaxError(this.line, this.text.slice(this.start, this.end), expected);
+  }
+
+  char(): number {
+    return this.pos < this.end ? this.text.charCodeAt(this.pos) : -1;
+  }
+
+  skipBlanks(): void {
+    while (this.pos < this.end && this.text.charCodeAt(this.pos) === SPACE) this.pos++;
+  }
+
+  /** Passes exactly this text. */
+  expect(literal: string): void {
+    const { text, pos } = this;
+    const { length } = literal;
+    if (pos + length > this.end) this.fail(`"${literal.trim()}"`);
+    for (let i = 0; i < length; i++) {
+      if (text.charCodeAt(pos + i) !== literal.charCodeAt(i)) this.fail(`"${literal.trim()}"`);
+    }
+    this.pos = pos + length;
+  }
+
+  /** The line ends here, but for blanks. */
+  finish(): void {
+    this.skipBlanks();
+    if (this.pos !== this.end) this.fail("the end of the line");
+  }
+
+  /** The text up to a literal, which is passed. */
+  until(literal: string): string {
+    const stop = this.text.indexOf(literal, this.pos);
+    if (stop < 0 || stop + literal.length > this.end) this.fail(`"${literal.trim()}"`);
+    const found = this.#words.get(this.text, this.pos, stop);
+    this.pos = stop + literal.length;
+    return found;
+  }
+
+  /** The rest of the line. */
+  rest(): string {
+    return this.text.slice(this.pos, this.end);
+  }
+
+  /**
+   * A hex number of up to 64 bits, with or without 0x: a zero may come without (TRC-20). Above
+   * 2^53 the result is rounded; `exact` then has it whole.
+   */
+  hex(what: string): number {
+    const { text, end } = this;
+    let pos = this.pos;
+    if (text.charCodeAt(pos) === ZERO && (text.charCodeAt(pos + 1) | 32) === 120) pos += 2;
+    const first = pos;
+    let high = 0;
+    let low = 0;
+    for (; pos < end; pos++) {
+      const digit = nibble(text.charCodeAt(pos));
+      if (digit < 0) break;
+      if (high >>> 28 !== 0) this.fail(`${what} of at most 64 bits`);
+      high = (high << 4) | (low >>> 28);
+      low = (low << 4) | digit;
+    }
+    if (pos === first || pos > end) this.fail(what);
+    this.pos = pos;
+    this.#high = high >>> 0;
+    this.#low = low >>> 0;
+    return this.#high * 0x1_0000_0000 + this.#low;
+  }
+
+  /** A hex number below 2^53, exact. */
+  address(what = "an address"): number {
+    const value = this.hex(what);
+    if (value > Number.MAX_SAFE_INTEGER) this.fail(`${what} below 2^53`);
+    return value;
+  }
+
+  /** A hex number of 64 bits. */
+  big(what = "a 64-bit hex number"): bigint {
+    this.hex(what);
+    return this.exact();
+  }
+
+  /** The hex number just read, exactly. */
+  exact(): bigint {
+    return bigOf(this.#high, this.#low);
+  }
+
+  /** A decimal number below 2^53, exact. */
+  decimal(what = "a decimal number"): number {
+    const { text, end } = this;
+    let pos = this.pos;
+    const negative = text.charCodeAt(pos) === MINUS && pos < end;
+    if (negative) pos++;
+    const first = pos;
+    let value = 0;
+    for (; pos < end; pos++) {
+      const digit = text.charCodeAt(pos) - ZERO;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
+    }
+    if (pos === first || value > Number.MAX_SAFE_INTEGER) this.fail(what);
+    this.pos = pos;
+    return negative && value !== 0 ? -value : value;
+  }
+
+  /**
+   * Reads the arguments of a probe: `(place) key=value key=value`, in any order. Arguments that we
+   * do not know are passed over, so that a probe may record more than we need.
+   */
+  arguments(): void {
+    const { text, end } = this;
+    this.#seen = 0;
+    this.#wideProt = undefined;
+    this.skipBlanks();
+    if (this.char() === OPEN) this.#passPlace();
+    for (this.skipBlanks(); this.pos < end; this.skipBlanks()) {
+      const key = this.pos;
+      let equals = key;
+      while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
+      if (equals === end) this.fail("key=value");
+      const slot = this.#slots.get(text, key, equals);
+      this.pos = equals + 1;
+      if (slot < 0) this.#passWord();
+      else this.#argument(slot);
+    }
+  }
+
+  #passPlace(): void {
+    const close = this.text.indexOf(")", this.pos);
+    if (close < 0 || close >= this.end) this.fail('")"');
+    this.pos = close + 1;
+  }
+
+  #passWord(): void {
+    while (this.pos < this.end && this.text.charCodeAt(this.pos) !== SPACE) this.pos++;
+  }
+
+  #argument(slot: number): void {
+    const bit = 1 << slot;
+    if (this.#seen & bit) this.fail(`${ARGUMENTS[slot]}= only once`);
+    this.#seen |= bit;
+    if (bit & POINTERS) {
+      const from = this.pos;
+      this.#passWord();
+      if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
+      this.#pointers[slot] = this.#words.get(this.text, from, this.pos);
+      return;
+    }
+    this.#numbers[slot] = this.#value(slot, bit);
+    if (this.pos < this.end && this.char() !== SPACE) {
+      this.fail(`a number after ${ARGUMENTS[slot]}=`);
+    }
+  }
+
+  /** 0x... is hex, anything else signed decimal: a probe's type decides which it writes. */
+  #value(slot: number, bit: number): number {
+    const hex = this.char() === ZERO && (this.text.charCodeAt(this.pos + 1) | 32) === 120;
+    if (!hex) return this.decimal(`a number after ${ARGUMENTS[slot]}=`);
+    const value = this.hex(`a number after ${ARGUMENTS[slot]}=`);
+    // A probe of the default type shows -11 as 0xfffffff5, with or without eight f before it.
+    if (bit & RETURNS) return this.#low | 0;
+    if (value <= Number.MAX_SAFE_INTEGER) return value;
+    if (slot !== SLOT_OF.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
+    this.#wideProt = this.exact();
+    return 0;
+  }
+
+  has(name: Argument): boolean {
+    return (this.#seen & (1 << SLOT_OF[name])) !== 0;
+  }
+
+  number(name: NumberArgument): number {
+    const slot = SLOT_OF[name];
+    if ((this.#seen & (1 << slot)) === 0) this.fail(`${name}=`);
+    return this.#numbers[slot] as number;
+  }
+
+  /** An address or a size: never negative. */
+  natural(name: NumberArgument): number {
+    const value = this.number(name);
+    if (value < 0) this.fail(`${name}= not below 0`);
+    return value;
+  }
+
+  pointer(name: "pgt" | "mmu"): string {
+    if (!this.has(name)) this.fail(`${name}=`);
+    return this.#pointers[SLOT_OF[name]] as string;
+  }
+
+  prot(): number | bigint {
+    const narrow = this.natural("prot");
+    return this.#wideProt ?? narrow;
+  }
+
+  /** Interns a stretch of the text, so that equal names are one string. */
+  word(from: number, to: number): string {
+    return this.#words.get(this.text, from, to);
+  }
+}

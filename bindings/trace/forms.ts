@@ -1,0 +1,484 @@
+import type { Cursor } from "./cursor.js";
+import type {
+  EventOf,
+  HvaEvent,
+  HvaRangeEvent,
+  MmioType,
+  ReturnEvent,
+  S2AgeEvent,
+  S2RangeEvent,
+  TlbiIpaEvent,
+  TraceEvent,
+} from "./events.js";
+import { parseMarker } from "./marker.js";
+
+/*
+ * How the text of each event reads. The KVM tracepoints are a kernel interface (SPEC TRC-1..13);
+ * the s2_* and tlbi_* events are probes whose arguments the recorder named.
+ *
+ * The columns are named one by one where an event is made: `...head` reads better and costs V8
+ * 6 us an event, three hundred times as much.
+ */
+
+/** Reads the text of one event and gives the event. */
+export type Form = (c: Cursor) => TraceEvent;
+
+function guestFault(c: Cursor): EventOf<"guest_fault"> {
+  c.expect("ipa ");
+  const ipa = c.address();
+  c.expect(", hsr ");
+  const esr = c.address("a syndrome");
+  c.expect(", hxfar ");
+  const far = c.big();
+  c.expect(", pc ");
+  const pc = c.big();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "guest_fault", ipa, esr, far, pc };
+}
+
+function accessFault(c: Cursor): EventOf<"access_fault"> {
+  c.expect("IPA: ");
+  const ipa = c.address();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "access_fault", ipa };
+}
+
+const MMIO_TYPES: ReadonlySet<string> = new Set(["read", "write", "unsatisfied-read"]);
+
+function mmio(c: Cursor): EventOf<"mmio"> {
+  c.expect("mmio ");
+  const type = c.until(" len ");
+  if (!MMIO_TYPES.has(type)) c.fail("read, write or unsatisfied-read");
+  const len = c.decimal();
+  c.expect(" gpa ");
+  const gpa = c.address();
+  c.expect(" val ");
+  const val = c.big();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "mmio", type: type as MmioType, len, gpa, val };
+}
+
+function mmioNisv(c: Cursor): EventOf<"mmio_nisv"> {
+  c.expect("ipa ");
+  const ipa = c.address();
+  c.expect(", esr ");
+  const esr = c.address("a syndrome");
+  c.expect(", far ");
+  const far = c.big();
+  c.expect(", pc ");
+  const pc = c.big();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "mmio_nisv", ipa, esr, far, pc };
+}
+
+function userspaceExit(c: Cursor): EventOf<"userspace_exit"> {
+  c.expect("reason ");
+  const reason = c.until(" (");
+  const code = c.decimal();
+  c.expect(")");
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "userspace_exit", reason, code };
+}
+
+function hvaRange(kind: HvaRangeEvent["kind"], introduction: string): Form {
+  return (c) => {
+    c.expect(introduction);
+    const start = c.address();
+    c.expect(" -- ");
+    const end = c.hex("an address");
+    if (end > Number.MAX_SAFE_INTEGER) {
+      const exactEnd = c.exact();
+      c.finish();
+      const { line, time, cpu, task, pid, event } = c;
+      return {
+        line,
+        time,
+        cpu,
+        task,
+        pid,
+        event,
+        kind,
+        start,
+        end: Number.MAX_SAFE_INTEGER,
+        exactEnd,
+      };
+    }
+    c.finish();
+    const { line, time, cpu, task, pid, event } = c;
+    return { line, time, cpu, task, pid, event, kind, start, end };
+  };
+}
+
+function hva(kind: HvaEvent["kind"], introduction: string): Form {
+  return (c) => {
+    c.expect(introduction);
+    const address = c.address();
+    c.finish();
+    const { line, time, cpu, task, pid, event } = c;
+    return { line, time, cpu, task, pid, event, kind, hva: address };
+  };
+}
+
+function onOrOff(c: Cursor, literal: string): boolean {
+  const state = c.until(literal);
+  if (state !== "on" && state !== "off") c.fail("on or off");
+  return state === "on";
+}
+
+function toggleCache(c: Cursor): EventOf<"toggle_cache"> {
+  c.expect("VM op at ");
+  const pc = c.big();
+  c.expect(" (cache was ");
+  const was = onOrOff(c, ", now ");
+  const now = onOrOff(c, ")");
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "toggle_cache", pc, was, now };
+}
+
+function setWayFlush(c: Cursor): EventOf<"set_way_flush"> {
+  c.expect("S/W flush at ");
+  const pc = c.big();
+  c.expect(" (cache ");
+  const cache = onOrOff(c, ")");
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "set_way_flush", pc, cache };
+}
+
+function dirtyRingPush(c: Cursor): EventOf<"dirty_ring_push"> {
+  c.expect("ring ");
+  const ring = c.decimal();
+  c.expect(": dirty ");
+  const dirty = c.address("an index");
+  c.expect(" reset ");
+  const reset = c.address("an index");
+  c.expect(" slot ");
+  const slot = c.decimal();
+  c.expect(" offset ");
+  const offset = c.address("an offset");
+  c.expect(" (used ");
+  const used = c.decimal();
+  c.expect(")");
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "dirty_ring_push",
+    ring,
+    dirty,
+    reset,
+    slot,
+    offset,
+    used,
+  };
+}
+
+function dirtyRingReset(c: Cursor): EventOf<"dirty_ring_reset"> {
+  c.expect("ring ");
+  const ring = c.decimal();
+  c.expect(": dirty ");
+  const dirty = c.address("an index");
+  c.expect(" reset ");
+  const reset = c.address("an index");
+  c.expect(" (used ");
+  const used = c.decimal();
+  c.expect(")");
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "dirty_ring_reset", ring, dirty, reset, used };
+}
+
+function dirtyRingExit(c: Cursor): EventOf<"dirty_ring_exit"> {
+  c.expect("vcpu ");
+  const vcpu = c.decimal();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "dirty_ring_exit", vcpu };
+}
+
+function entry(c: Cursor): EventOf<"entry"> {
+  c.expect("PC: ");
+  const pc = c.big();
+  c.finish();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "entry", pc };
+}
+
+function flags(c: Cursor): number {
+  return c.has("flags") ? c.natural("flags") : 0;
+}
+
+function optionalTable(c: Cursor): string | undefined {
+  return c.has("pgt") ? c.pointer("pgt") : undefined;
+}
+
+function s2Map(c: Cursor): EventOf<"s2_map"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_map",
+    pgt: c.pointer("pgt"),
+    ipa: c.natural("ipa"),
+    size: c.natural("size"),
+    phys: c.natural("phys"),
+    prot: c.prot(),
+    flags: flags(c),
+  };
+}
+
+function s2Range(kind: S2RangeEvent["kind"]): Form {
+  return (c) => {
+    c.arguments();
+    const pgt = c.pointer("pgt");
+    const { line, time, cpu, task, pid, event } = c;
+    return {
+      line,
+      time,
+      cpu,
+      task,
+      pid,
+      event,
+      kind,
+      pgt,
+      ipa: c.natural("ipa"),
+      size: c.natural("size"),
+    };
+  };
+}
+
+function s2Split(c: Cursor): EventOf<"s2_split"> {
+  c.arguments();
+  const pgt = optionalTable(c);
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_split",
+    pgt,
+    ipa: c.natural("ipa"),
+    size: c.natural("size"),
+  };
+}
+
+function s2RelaxPerms(c: Cursor): EventOf<"s2_relax_perms"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_relax_perms",
+    pgt: c.pointer("pgt"),
+    ipa: c.natural("ipa"),
+    prot: c.prot(),
+    flags: flags(c),
+  };
+}
+
+function s2Age(kind: S2AgeEvent["kind"]): Form {
+  return (c) => {
+    c.arguments();
+    const { line, time, cpu, task, pid, event } = c;
+    return {
+      line,
+      time,
+      cpu,
+      task,
+      pid,
+      event,
+      kind,
+      pgt: c.pointer("pgt"),
+      ipa: c.natural("ipa"),
+    };
+  };
+}
+
+function s2TestClearYoung(c: Cursor): EventOf<"s2_test_clear_young"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_test_clear_young",
+    pgt: c.pointer("pgt"),
+    ipa: c.natural("ipa"),
+    size: c.natural("size"),
+    mkold: c.number("mkold") !== 0,
+  };
+}
+
+function s2CreateUnlinked(c: Cursor): EventOf<"s2_create_unlinked"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_create_unlinked",
+    pgt: optionalTable(c),
+    phys: c.natural("phys"),
+    level: c.number("level"),
+    prot: c.prot(),
+    forcePte: c.number("force_pte") !== 0,
+  };
+}
+
+function s2FreeUnlinked(c: Cursor): EventOf<"s2_free_unlinked"> {
+  c.arguments();
+  const pgt = optionalTable(c);
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "s2_free_unlinked",
+    pgt,
+    level: c.number("level"),
+  };
+}
+
+function s2Destroy(c: Cursor): EventOf<"s2_destroy"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "s2_destroy", pgt: c.pointer("pgt") };
+}
+
+function tlbiIpa(kind: TlbiIpaEvent["kind"]): Form {
+  return (c) => {
+    c.arguments();
+    const { line, time, cpu, task, pid, event } = c;
+    return {
+      line,
+      time,
+      cpu,
+      task,
+      pid,
+      event,
+      kind,
+      ipa: c.natural("ipa"),
+      level: c.number("level"),
+    };
+  };
+}
+
+function tlbiRange(c: Cursor): EventOf<"tlbi_range"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return {
+    line,
+    time,
+    cpu,
+    task,
+    pid,
+    event,
+    kind: "tlbi_range",
+    ipa: c.natural("ipa"),
+    pages: c.natural("pages"),
+  };
+}
+
+function tlbiVmid(c: Cursor): EventOf<"tlbi_vmid"> {
+  c.arguments();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "tlbi_vmid", mmu: c.pointer("mmu") };
+}
+
+/** Return probes name their value `ret`, or `young` where it is an answer. */
+function returned(of: string): Form {
+  return (c): ReturnEvent => {
+    c.arguments();
+    const value = c.has("young") ? c.number("young") : c.number("ret");
+    const { line, time, cpu, task, pid, event } = c;
+    return { line, time, cpu, task, pid, event, kind: "ret", of, value };
+  };
+}
+
+function marker(c: Cursor): EventOf<"marker"> {
+  const text = c.rest();
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "marker", text, note: parseMarker(text) };
+}
+
+/** trace-cmd and perf call a marker `print` and put the name of the writing function first. */
+function print(c: Cursor): EventOf<"marker"> {
+  c.until(": ");
+  return marker(c);
+}
+
+const OPERATIONS: readonly (readonly [string, Form])[] = [
+  ["s2_map", s2Map],
+  ["s2_unmap", s2Range("s2_unmap")],
+  ["s2_wrprotect", s2Range("s2_wrprotect")],
+  ["s2_flush", s2Range("s2_flush")],
+  ["s2_relax_perms", s2RelaxPerms],
+  ["s2_mkyoung", s2Age("s2_mkyoung")],
+  ["s2_mkold", s2Age("s2_mkold")],
+  ["s2_is_young", s2Age("s2_is_young")],
+  ["s2_test_clear_young", s2TestClearYoung],
+  ["s2_split", s2Split],
+  ["s2_create_unlinked", s2CreateUnlinked],
+  ["s2_free_unlinked", s2FreeUnlinked],
+  ["s2_destroy", s2Destroy],
+  ["s2_destroy_range", s2Range("s2_destroy_range")],
+];
+
+/** Every event that is read, by name. */
+export const FORMS: ReadonlyMap<string, Form> = new Map([
+  ["kvm_guest_fault", guestFault],
+  ["kvm_access_fault", accessFault],
+  ["kvm_mmio", mmio],
+  ["kvm_mmio_nisv", mmioNisv],
+  ["kvm_userspace_exit", userspaceExit],
+  ["kvm_unmap_hva_range", hvaRange("unmap_hva", "mmu notifier unmap range: ")],
+  ["kvm_age_hva", hvaRange("age_hva", "mmu notifier age hva: ")],
+  ["kvm_test_age_hva", hva("test_age_hva", "mmu notifier test age hva: ")],
+  ["kvm_set_spte_hva", hva("set_spte_hva", "mmu notifier set pte hva: ")],
+  ["kvm_toggle_cache", toggleCache],
+  ["kvm_set_way_flush", setWayFlush],
+  ["kvm_dirty_ring_push", dirtyRingPush],
+  ["kvm_dirty_ring_reset", dirtyRingReset],
+  ["kvm_dirty_ring_exit", dirtyRingExit],
+  ["kvm_entry", entry],
+  ...OPERATIONS,
+  ...OPERATIONS.map(([name]): readonly [string, Form] => [`${name}_ret`, returned(name)]),
+  ["tlbi_ipa", tlbiIpa("tlbi_ipa")],
+  ["tlbi_ipa_nsh", tlbiIpa("tlbi_ipa_nsh")],
+  ["tlbi_range", tlbiRange],
+  ["tlbi_vmid", tlbiVmid],
+  ["tracing_mark_write", marker],
+  ["print", print],
+]);

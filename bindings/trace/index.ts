@@ -1,0 +1,47 @@
+/**
+ * Readers of what a running kernel leaves behind: event traces, dumps of raw stage-2 tables, and
+ * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
+ */
+export {
+  ManifestError,
+  S2RawError,
+  TraceError,
+  TraceInputError,
+  type TraceInputFault,
+  TraceSyntaxError,
+} from "./errors.js";
+export * from "./events.js";
+export {
+  parseTraceLine,
+  type TraceOptions,
+  TraceParser,
+  type TraceStats,
+} from "./ftrace.js";
+export { type ByteSource, readBlocks } from "./lines.js";
+export {
+  type Backing,
+  type HostFeatures,
+  type Manifest,
+  type MemorySlotCall,
+  parseManifest,
+  readManifest,
+} from "./manifest.js";
+export { type HostCall, type MarkerNote, parseMarker, type SlotRegion } from "./marker.js";
+export {
+  inferNumbering,
+  numberingOfKernel,
+  type ProtectionNumbering,
+  protectionDecoder,
+  protectionFromLinux6,
+  protectionFromLinux7,
+} from "./protection.js";
+export { readTrace, TraceReader } from "./reader.js";
+export {
+  isValidLeaf,
+  parseS2Raw,
+  readS2Raw,
+  type S2Geometry,
+  type S2RawDump,
+  type S2RawLeaf,
+  type S2RawTable,
+} from "./s2raw.js";

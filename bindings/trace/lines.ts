@@ -1,0 +1,175 @@
+import { TraceInputError } from "./errors.js";
+
+/** No line of any of the formats comes near this; a file with one is something else. */
+const MAX_LINE_BYTES = 1 << 20;
+/** Small chunks are gathered until a block is worth a call of the parser. */
+const BLOCK_BYTES = 1 << 16;
+const NEWLINE = 10;
+
+/**
+ * Where bytes come from: the body of a `fetch`, a `Blob.stream()`, a Node stream, or bytes that
+ * are already in memory. Gzip data is recognised by its first two bytes.
+ */
+export type ByteSource =
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array>
+  | Iterable<Uint8Array>
+  | Uint8Array;
+
+function isStream(source: ByteSource): source is ReadableStream<Uint8Array> {
+  return typeof (source as ReadableStream<Uint8Array>).getReader === "function";
+}
+
+/** Not every browser can iterate over a stream, so it is read by hand. */
+async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+  if (source instanceof Uint8Array) {
+    yield source;
+    return;
+  }
+  if (!isStream(source)) {
+    yield* source;
+    return;
+  }
+  const reader = source.getReader();
+  let finished = false;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      finished = done;
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    if (!finished) await reader.cancel().catch(() => undefined);
+    reader.releaseLock();
+  }
+}
+
+/** Puts the chunks back behind a first one that was taken off to look at. */
+async function* following(
+  first: Uint8Array,
+  rest: AsyncGenerator<Uint8Array, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    if (first.length > 0) yield first;
+    yield* rest;
+  } finally {
+    await rest.return();
+  }
+}
+
+/** The first two bytes may come in two chunks. */
+async function opening(chunks: AsyncGenerator<Uint8Array, void, undefined>): Promise<Uint8Array> {
+  let first: Uint8Array = new Uint8Array(0);
+  while (first.length < 2) {
+    const { done, value } = await chunks.next();
+    if (done) break;
+    first = joined([first, value]);
+  }
+  return first;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0] as Uint8Array;
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Engines word the end of a cut gzip differently, but all of them speak of an end. */
+function gzipError(cause: unknown): TraceInputError {
+  const said =
+    cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
+  const code = (cause as { code?: unknown } | null)?.code;
+  return code === "Z_BUF_ERROR" || /unexpected end|premature|truncat|incomplete|finish/i.test(said)
+    ? new TraceInputError("truncated-gzip", "the gzip data ends too early: is the file complete?", {
+        cause,
+      })
+    : new TraceInputError("bad-gzip", "the gzip data is damaged", { cause });
+}
+
+async function* gunzip(
+  chunks: AsyncGenerator<Uint8Array, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let sourceFailed = false;
+  const packed = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller): Promise<void> {
+      try {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value as Uint8Array<ArrayBuffer>);
+      } catch (error) {
+        sourceFailed = true;
+        throw error;
+      }
+    },
+    async cancel(): Promise<void> {
+      await chunks.return();
+    },
+  });
+  try {
+    yield* chunksOf(packed.pipeThrough(new DecompressionStream("gzip")));
+  } catch (error) {
+    throw sourceFailed ? error : gzipError(error);
+  }
+}
+
+/** Only a block of more than the bound can hold a line of more: the others need no look. */
+function refuseLongLine(bytes: Uint8Array, offset: number): void {
+  for (let start = 0; bytes.length - start > MAX_LINE_BYTES; ) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline < 0 ? bytes.length : newline;
+    if (end - start > MAX_LINE_BYTES) {
+      throw new TraceInputError(
+        "long-line",
+        `the line at byte ${offset + start} is longer than 1 MiB: this is not a text trace`,
+      );
+    }
+    start = end + 1;
+  }
+}
+
+/**
+ * Turns bytes into blocks of text, each made of whole lines. Unpacks gzip (one member; some
+ * engines refuse what follows it). Text is UTF-8; a byte that is not becomes U+FFFD.
+ *
+ * @throws {@link TraceInputError} on gzip data that is cut short or damaged, and on a line of more
+ *   than 1 MiB
+ * @example
+ * ```ts
+ * import { readBlocks } from "granule/trace";
+ *
+ * const bytes = new TextEncoder().encode("one\ntwo");
+ * for await (const block of readBlocks([bytes])) console.log(block); // "one\ntwo"
+ * ```
+ */
+export async function* readBlocks(source: ByteSource): AsyncGenerator<string, void, undefined> {
+  const raw = chunksOf(source);
+  const first = await opening(raw);
+  const whole = following(first, raw);
+  const chunks = first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole;
+  const decoder = new TextDecoder();
+  let held: Uint8Array[] = [];
+  let size = 0;
+  let offset = 0;
+  for await (const chunk of chunks) {
+    held.push(chunk);
+    size += chunk.length;
+    if (size < BLOCK_BYTES) continue;
+    // Cut behind the last line end, so that no line and no character is ever split.
+    const bytes = joined(held);
+    const cut = bytes.lastIndexOf(NEWLINE) + 1;
+    refuseLongLine(bytes, offset);
+    if (cut > 0) yield decoder.decode(bytes.subarray(0, cut));
+    held = [bytes.slice(cut)];
+    size = bytes.length - cut;
+    offset += cut;
+  }
+  const rest = joined(held);
+  refuseLongLine(rest, offset);
+  if (rest.length > 0) yield decoder.decode(rest);
+}

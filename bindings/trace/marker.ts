@@ -1,0 +1,219 @@
+/*
+ * The text that VMMs write into trace_marker, always "vmm: ...". It is prose with a few fixed
+ * forms; whatever does not fit one is kept as text and is never an error.
+ */
+
+/** Arguments of a memory-slot call. */
+export interface SlotRegion {
+  readonly slot: number;
+  /** KVM_MEM_LOG_DIRTY_PAGES is 1, KVM_MEM_READONLY is 2. */
+  readonly flags: number;
+  readonly gpa: number;
+  /** Bytes; 0 deletes the slot. */
+  readonly size: number;
+  readonly hva: number;
+}
+
+/** What happened to a stretch of the VMM's own memory. */
+export type HostCall = "madvise" | "munmap" | "munmap+mmap" | "mprotect";
+
+/**
+ * What a marker says, told apart by `type`. A call writes one marker before it and, where the
+ * result matters, one after it (`*-done`), so that events in between belong to the call.
+ */
+export type MarkerNote =
+  /** The machine stood still here: a dump `<scenario>.<point>` shows the tables of this place. */
+  | { readonly type: "freeze"; readonly scenario: string; readonly point: string }
+  /** KVM_CREATE_VM; the low byte of `machine` is the number of IPA bits, 0 meaning 40. */
+  | { readonly type: "create-vm"; readonly machine: number }
+  | ({ readonly type: "set-region" } & SlotRegion)
+  /** Result of the last `set-region` of this slot: 0, or -1 with an errno. */
+  | {
+      readonly type: "set-region-done";
+      readonly slot: number;
+      readonly rc: number;
+      readonly errno: number;
+    }
+  | {
+      readonly type: "enable-cap";
+      readonly cap: string;
+      readonly value: number;
+      readonly rc: number;
+    }
+  | { readonly type: "get-dirty-log"; readonly slot: number; readonly label: string }
+  | {
+      readonly type: "get-dirty-log-done";
+      readonly slot: number;
+      readonly rc: number;
+      readonly dirtyPages: number;
+    }
+  | {
+      readonly type: "clear-dirty-log";
+      readonly slot: number;
+      readonly firstPage: number;
+      readonly pages: number;
+      readonly label: string;
+    }
+  | { readonly type: "clear-dirty-log-done"; readonly rc: number; readonly errno: number }
+  /** Guest work begins: operations by vCPU. */
+  | {
+      readonly type: "run";
+      readonly label: string;
+      readonly vcpus: readonly { readonly vcpu: number; readonly ops: number }[];
+    }
+  | { readonly type: "run-done"; readonly label: string }
+  /** The VMM changes [hva, hva + len) of its own address space; `how` is the advice or the mode. */
+  | {
+      readonly type: "host-memory";
+      readonly call: HostCall;
+      readonly how: string;
+      readonly hva: number;
+      readonly len: number;
+    }
+  | { readonly type: "fork" }
+  | { readonly type: "fork-gone" }
+  /** A VMM process starts, its name and arguments as written. */
+  | { readonly type: "vmm-start"; readonly name: string; readonly args: string }
+  | { readonly type: "vmm-exit"; readonly rc: number }
+  /** A command to the VMM's monitor, such as `migrate start`. */
+  | { readonly type: "monitor"; readonly command: string }
+  /** A `vmm:` marker of no fixed form. */
+  | { readonly type: "remark"; readonly text: string }
+  /** Not a VMM's marker. */
+  | { readonly type: "other" };
+
+type Match = RegExpExecArray;
+type Form = readonly [form: RegExp, note: (m: Match) => MarkerNote | undefined];
+
+function group(m: Match, n: number): string {
+  return m[n] ?? "";
+}
+
+function integer(m: Match, n: number): number {
+  return Number(group(m, n));
+}
+
+function region(m: Match): MarkerNote | undefined {
+  const [slot, flags, gpa, size, hva] = m.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { type: "set-region", slot, flags, gpa, size, hva };
+}
+
+function run(m: Match): MarkerNote {
+  const vcpus = [...group(m, 2).matchAll(/vcpu(\d+):(\d+)/g)].map((v) => ({
+    vcpu: Number(v[1]),
+    ops: Number(v[2]),
+  }));
+  return { type: "run", label: group(m, 1), vcpus };
+}
+
+function hostMemory(m: Match): MarkerNote {
+  return {
+    type: "host-memory",
+    call: group(m, 1) as HostCall,
+    how: group(m, 2),
+    hva: integer(m, 3),
+    len: integer(m, 4),
+  };
+}
+
+const HEX = "(0x[0-9a-f]+)";
+
+/** The fixed forms, each with the note it makes; numbers are checked once, after matching. */
+const FORMS: readonly Form[] = [
+  [/^FREEZE (\S+) (\S+)$/, (m) => ({ type: "freeze", scenario: group(m, 1), point: group(m, 2) })],
+  [
+    new RegExp(
+      `^KVM_SET_USER_MEMORY_REGION slot=(\\d+) flags=${HEX} gpa=${HEX} size=${HEX} hva=${HEX}$`,
+    ),
+    region,
+  ],
+  [
+    /^KVM_SET_USER_MEMORY_REGION slot=(\d+) rc=(-?\d+) errno=(\d+)$/,
+    (m) => ({
+      type: "set-region-done",
+      slot: integer(m, 1),
+      rc: integer(m, 2),
+      errno: integer(m, 3),
+    }),
+  ],
+  [
+    /^KVM_GET_DIRTY_LOG slot=(\d+) rc=(-?\d+) dirty_pages=(\d+)$/,
+    (m) => ({
+      type: "get-dirty-log-done",
+      slot: integer(m, 1),
+      rc: integer(m, 2),
+      dirtyPages: integer(m, 3),
+    }),
+  ],
+  [
+    /^KVM_GET_DIRTY_LOG slot=(\d+) \[(.*)\]$/,
+    (m) => ({ type: "get-dirty-log", slot: integer(m, 1), label: group(m, 2) }),
+  ],
+  [
+    /^KVM_CLEAR_DIRTY_LOG slot=(\d+) first_page=(\d+) num_pages=(\d+)(?: \[(.*)\])?$/,
+    (m) => ({
+      type: "clear-dirty-log",
+      slot: integer(m, 1),
+      firstPage: integer(m, 2),
+      pages: integer(m, 3),
+      label: group(m, 4),
+    }),
+  ],
+  [
+    /^KVM_CLEAR_DIRTY_LOG rc=(-?\d+) errno=(\d+)$/,
+    (m) => ({ type: "clear-dirty-log-done", rc: integer(m, 1), errno: integer(m, 2) }),
+  ],
+  [/^run \[(.*)\] ((?:vcpu\d+:\d+ )+)ops$/, run],
+  [/^run-done \[(.*)\]$/, (m) => ({ type: "run-done", label: group(m, 1) })],
+  [
+    new RegExp(
+      `^(madvise|munmap\\+mmap|munmap|mprotect)(?: ([A-Z_]+))? hva=${HEX} len=${HEX}(?: |$)`,
+    ),
+    hostMemory,
+  ],
+  [/^KVM_CREATE_VM type=(0x[0-9a-f]+)$/, (m) => ({ type: "create-vm", machine: integer(m, 1) })],
+  [
+    /^KVM_ENABLE_CAP ([A-Z0-9_]+)=(\d+) rc=(-?\d+)(?: |$)/,
+    (m) => ({ type: "enable-cap", cap: group(m, 1), value: integer(m, 2), rc: integer(m, 3) }),
+  ],
+  [/^fork$/, () => ({ type: "fork" })],
+  [/^fork child gone$/, () => ({ type: "fork-gone" })],
+  [/^qemu start (\S+) (.*)$/, (m) => ({ type: "vmm-start", name: group(m, 1), args: group(m, 2) })],
+  [/^qemu exit rc=(-?\d+)$/, (m) => ({ type: "vmm-exit", rc: integer(m, 1) })],
+  [/^exit$/, () => ({ type: "vmm-exit", rc: 0 })],
+  [/^monitor: (.*)$/, (m) => ({ type: "monitor", command: group(m, 1) })],
+];
+
+/** A number that a double cannot hold would be a wrong number: such a marker stays text. */
+function exact(note: MarkerNote): boolean {
+  return Object.values(note).every((v) => typeof v !== "number" || Number.isSafeInteger(v));
+}
+
+/**
+ * Reads the text of a marker.
+ *
+ * @returns the note; `remark` for a `vmm:` text of no fixed form, `other` for anyone else's
+ * @example
+ * ```ts
+ * import { parseMarker } from "granule/trace";
+ *
+ * const note = parseMarker("vmm: FREEZE ipa40 scattered");
+ * if (note.type === "freeze") console.log(note.scenario, note.point); // "ipa40" "scattered"
+ * ```
+ */
+export function parseMarker(text: string): MarkerNote {
+  if (!text.startsWith("vmm: ")) return { type: "other" };
+  const said = text.slice(5).trimEnd();
+  for (const [form, make] of FORMS) {
+    const m = form.exec(said);
+    const note = m ? make(m) : undefined;
+    if (note && exact(note)) return note;
+  }
+  return { type: "remark", text: said };
+}
