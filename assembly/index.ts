@@ -12,6 +12,7 @@ import { EINVAL, OK } from "./memory/errno";
 import { giveFrames, initFrames, isTaken, orderOf, references, takeFrames } from "./memory/frames";
 import * as L from "./memory/layout";
 import { setJournal as journalSwitch } from "./record/journal";
+import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { createHyp as makeHyp, createStage2 as makeStage2, setForcePte as forcePte } from "./table/config";
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
@@ -185,6 +186,25 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
 export function submit(p: u32, n: u32, stop: bool): i32 {
   if (L.me === 0 || !L.isArenaRange(p, <u64>n * SUBMIT_BYTES)) return EINVAL;
   return <i32>submitRecords(p, n, stop);
+}
+
+function isStage2(table: u32): bool {
+  return L.isTableHandle(table) && !(L.tableAt(table).flags & L.T_HYP);
+}
+
+/** Handles `n` translation faults: columns of addresses, outputs and statuses. How many were done, or an errno. */
+export function mapPages(
+  table: u32, addrs: u32, physs: u32, statuses: u32, n: u32, prot: u32, cache: u32, flags: u32,
+): i32 {
+  if (!isStage2(table) || !L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(physs, <u64>n << 3)) return EINVAL;
+  if (!L.isArenaRange(statuses, n)) return EINVAL;
+  return mapColumn(L.tableAt(table), addrs, physs, statuses, n, prot, cache, flags);
+}
+
+/** Handles `n` permission faults: columns of addresses and statuses. How many were done, or an errno. */
+export function relaxPages(table: u32, addrs: u32, statuses: u32, n: u32, prot: u32, shared: bool): i32 {
+  if (!isStage2(table) || !L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(statuses, n)) return EINVAL;
+  return relaxColumn(L.tableAt(table), addrs, statuses, n, prot, shared);
 }
 
 /** Leaves of `n` addresses, three columns. */

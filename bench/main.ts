@@ -7,15 +7,17 @@
 import { parseArgs } from "node:util";
 import type { EngineAdapter } from "./adapters/adapter.js";
 import { NaiveAdapter, TypedAdapter } from "./adapters/peer.js";
+import { WasmAdapter } from "./adapters/wasm.js";
 import { benchIds, runBench } from "./run.js";
 import { formatSpread, formatTable } from "./table.js";
 
-const USAGE = `usage: bench [ID...] [--peer typescript|naive|kernel=FOLDER]... [--rounds N] [--spread] [--json]
+const USAGE = `usage: bench [ID...] [--peer wasm|typescript|naive|kernel=FOLDER]... [--rounds N] [--spread] [--json]
 ids: ${benchIds.join(" ")}`;
 
 const KERNEL = "kernel=";
 
 const makers: Readonly<Record<string, () => EngineAdapter>> = {
+  wasm: () => new WasmAdapter(),
   typescript: () => new TypedAdapter(),
   naive: () => new NaiveAdapter(),
 };

@@ -34,14 +34,10 @@ export function compareExchange(p: usize, old: u64, next: u64): bool {
 // Whole runs, exclusive only: two descriptors a vector. A vector access is not atomic,
 // which is why no shared walk may come here.
 
-/** True if none of the `n` descriptors from `p` is other than zero. */
-export function isZero(p: usize, n: u32): bool {
-  const end = p + (n << 3);
-  while (p !== end) {
-    if (load<u64>(p)) return false;
-    p += 8;
-  }
-  return true;
+/** Writes `value` into the hole at `p`; returns the next slot. */
+export function fillHole(p: usize, value: u64): usize {
+  store<u64>(p, value);
+  return p + 8;
 }
 
 /** Writes value, value + step, ... into `holes`, that is while slots are zero; returns where it stopped. */
@@ -71,16 +67,25 @@ export function fillHoles(p: usize, end: usize, value: u64, step: u64): usize {
   return p;
 }
 
+/** All ones in the lanes that hold a valid descriptor. */
+function validLanes(pair: v128): v128 {
+  return i64x2.sub(i64x2.splat(0), v128.and(pair, i64x2.splat(1)));
+}
+
+function updatePair(old: v128, off: v128, on: v128): v128 {
+  const valid = validLanes(old);
+  return v128.or(v128.andnot(old, v128.and(off, valid)), v128.and(on, valid));
+}
+
 /** In every valid descriptor of [p, end): clears `clear`, then sets `set`. Invalid ones stay. */
 export function updateValid(p: usize, end: usize, clear: u64, set: u64): void {
   const four = p + ((end - p) & ~(<usize>63));
-  const one = i64x2.splat(1), off = i64x2.splat(clear), on = i64x2.splat(set), zero = i64x2.splat(0);
+  const off = i64x2.splat(clear), on = i64x2.splat(set);
   while (p !== four) {
-    for (let i: usize = 0; i < 64; i += 16) {
-      const old = v128.load(p + i);
-      const valid = i64x2.sub(zero, v128.and(old, one)); // all ones where valid
-      v128.store(p + i, v128.or(v128.andnot(old, v128.and(off, valid)), v128.and(on, valid)));
-    }
+    v128.store(p, updatePair(v128.load(p), off, on));
+    v128.store(p, updatePair(v128.load(p, 16), off, on), 16);
+    v128.store(p, updatePair(v128.load(p, 32), off, on), 32);
+    v128.store(p, updatePair(v128.load(p, 48), off, on), 48);
     p += 64;
   }
   while (p !== end) {
@@ -90,17 +95,25 @@ export function updateValid(p: usize, end: usize, clear: u64, set: u64): void {
   }
 }
 
+/** The flag where a valid descriptor has it. */
+function flagPair(old: v128, flag: v128): v128 {
+  return v128.and(old, v128.and(flag, validLanes(old)));
+}
+
 /** True if a valid descriptor of [p, end) has `flag` (one bit, at `at`); with `clear`, clears it in those. */
 export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
   const four = p + ((end - p) & ~(<usize>63));
-  const one = i64x2.splat(1);
+  const flag = i64x2.splat(<i64>1 << at);
   let seen = i64x2.splat(0);
   while (p !== four) {
-    for (let i: usize = 0; i < 64; i += 16) {
-      const old = v128.load(p + i);
-      const flag = v128.and(old, i64x2.shl(v128.and(old, one), at));
-      seen = v128.or(seen, flag);
-      if (clear) v128.store(p + i, v128.xor(old, flag));
+    const a = v128.load(p), b = v128.load(p, 16), c = v128.load(p, 32), d = v128.load(p, 48);
+    const fa = flagPair(a, flag), fb = flagPair(b, flag), fc = flagPair(c, flag), fd = flagPair(d, flag);
+    seen = v128.or(seen, v128.or(v128.or(fa, fb), v128.or(fc, fd)));
+    if (clear) {
+      v128.store(p, v128.xor(a, fa));
+      v128.store(p, v128.xor(b, fb), 16);
+      v128.store(p, v128.xor(c, fc), 32);
+      v128.store(p, v128.xor(d, fd), 48);
     }
     p += 64;
   }
@@ -142,17 +155,18 @@ export function countNonZero(p: usize, end: usize): u32 {
   return n;
 }
 
+/** What the invalid lanes hold. */
+function softwarePair(old: v128): v128 {
+  return v128.andnot(old, validLanes(old));
+}
+
 /** First slot of [p, end) that is neither zero nor valid: software state. `end` if none. */
 export function findSoftware(p: usize, end: usize): usize {
   const four = p + ((end - p) & ~(<usize>63));
-  const one = i64x2.splat(1), zero = i64x2.splat(0);
   while (p !== four) {
-    let odd = zero;
-    for (let i: usize = 0; i < 64; i += 16) {
-      const old = v128.load(p + i);
-      odd = v128.or(odd, v128.andnot(old, i64x2.sub(zero, v128.and(old, one))));
-    }
-    if (v128.any_true(odd)) break;
+    const ab = v128.or(softwarePair(v128.load(p)), softwarePair(v128.load(p, 16)));
+    const cd = v128.or(softwarePair(v128.load(p, 32)), softwarePair(v128.load(p, 48)));
+    if (v128.any_true(v128.or(ab, cd))) break;
     p += 64;
   }
   while (p !== end) {

@@ -73,6 +73,10 @@ export class Table {
   pages: u32;
   peak: u32;
   used: u32;
+  /** Pages of the arena that table descriptors name without packed bits; 0 when the host translates. See table/mmops.ts. */
+  reach: u32;
+  /** Descriptor of a table in the arena's first page. */
+  origin: u64;
 }
 
 // Table.flags
@@ -114,6 +118,9 @@ export const WALK_BYTES: usize = 256;
 /** Walks nest: a visitor that calls the table, a split that builds a tree. */
 export const WALK_DEPTH: u32 = 8;
 export const WALKER_BYTES: u32 = 4096;
+const SCRATCH: usize = STACK + 2048;
+/** Bytes that an operation may use for itself while it runs and nests in nothing. */
+export const SCRATCH_BYTES: u32 = 1024;
 
 /** What one walker (one thread) keeps beside its counters. */
 @unmanaged
@@ -143,13 +150,15 @@ export class Walk {
   ps: u32;
   layout: u32;
   status: i32;
-  /** Someone watches: journal or hooks; runs go entry by entry. */
-  watched: bool;
+  /** Nobody watches (journal, hooks) and nobody else walks: runs may be done in bulk. */
+  bulk: bool;
   /** Leaves change by atomic read-modify-write. */
   atomic: bool;
   /** Every valid base adds the offset; an invalid one stays as it is (KERNEL-NOTES 13). */
   annotate: bool;
   forcePages: bool;
+  /** CLEAN_* that a new leaf needs. */
+  maintain: u32;
   marker: u64;
   phys: u64;
   attributes: u64;
@@ -159,6 +168,8 @@ export class Walk {
   /** Last leaf seen, and its level. */
   old: u64;
   level: i32;
+  /** Level that the descent reached. */
+  depth: i32;
   cache: u32;
   /** What the operation counts: leaves, bytes, young leaves. */
   tally: u64;
@@ -184,6 +195,11 @@ export function walker(): Walker {
 /** Wide results of the last call: eight u64. */
 export function resultBlock(): usize {
   return me + RESULT;
+}
+
+/** This walker's scratch, SCRATCH_BYTES. */
+export function scratch(): usize {
+  return me + SCRATCH;
 }
 
 export function setResult(i: u32, value: u64): void {

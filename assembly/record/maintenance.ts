@@ -15,24 +15,30 @@ function handle(t: Table): usize {
   return changetype<usize>(t);
 }
 
+// Barriers of a TLBI sequence go to the journal only; their number follows from the sequence's:
+/** DSBs and ISBs in a flush by IPA or range. */
+export const IPA_SEQUENCE_DSB: u32 = 3;
+/** DSBs in a flush by VMID or VA; every sequence ends with one ISB. */
+export const VA_SEQUENCE_DSB: u32 = 2;
+
 function barrier(t: Table, domain: u64): void {
-  C.count(C.C_DSB, 1);
   J.record(J.J_DSB, handle(t), 0, 0, domain, 0);
 }
 
 function synchronize(t: Table): void {
-  C.count(C.C_ISB, 1);
   J.record(J.J_ISB, handle(t), 0, 0, 0, 0);
 }
 
 /** dsb ishst: earlier descriptor writes are visible to every walker before what follows. */
 export function storeBarrier(t: Table): void {
+  C.count(C.C_DSB, 1);
   barrier(t, J.DSB_ISHST);
 }
 
 /** dsb ishst, isb: this CPU must not use a stale "no translation" either [S1-4]. */
 export function contextBarrier(t: Table): void {
   storeBarrier(t);
+  C.count(C.C_ISB, 1);
   synchronize(t);
 }
 
@@ -44,8 +50,9 @@ export function warn(t: Table, level: i32, addr: u64): void {
 
 /** By IPA, broadcast, with a level hint or TTL_UNKNOWN [TLB-1]. */
 export function flushIpa(t: Table, ipa: u64, level: i32): void {
-  storeBarrier(t);
   C.count(C.C_TLBI_IPA, 1);
+  if (!J.journalling()) return;
+  barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_IPA, handle(t), level, ipa, 0, 0);
   completeStage1(t);
 }
@@ -59,8 +66,9 @@ function completeStage1(t: Table): void {
 
 /** By IPA, this CPU only [TLB-2]. */
 export function flushIpaLocal(t: Table, ipa: u64, level: i32): void {
-  barrier(t, J.DSB_NSHST);
   C.count(C.C_TLBI_IPA_LOCAL, 1);
+  if (!J.journalling()) return;
+  barrier(t, J.DSB_NSHST);
   J.record(J.J_TLBI_IPA_LOCAL, handle(t), level, ipa, 0, 0);
   barrier(t, J.DSB_NSH);
   J.record(J.J_TLBI_STAGE1_LOCAL, handle(t), TTL_UNKNOWN, 0, 0, 0);
@@ -70,8 +78,9 @@ export function flushIpaLocal(t: Table, ipa: u64, level: i32): void {
 
 /** Everything of the VMID [TLB-4]. */
 export function flushVmid(t: Table): void {
-  storeBarrier(t);
   C.count(C.C_TLBI_VMID, 1);
+  if (!J.journalling()) return;
+  barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_VMID, handle(t), TTL_UNKNOWN, 0, 0, 0);
   barrier(t, J.DSB_ISH);
   synchronize(t);
@@ -91,9 +100,10 @@ export function flushRange(t: Table, addr: u64, size: u64): void {
 }
 
 function flushPiece(t: Table, addr: u64, pages: u64): void {
-  storeBarrier(t);
   C.count(C.C_TLBI_RANGE, 1);
   C.count(C.C_TLBI_RANGE_OPS, rangeOperations(addr, pages, t.ps, <bool>(t.flags & T_LPA2)));
+  if (!J.journalling()) return;
+  barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_RANGE, handle(t), TTL_UNKNOWN, addr, pages, 0);
   completeStage1(t);
 }
@@ -122,8 +132,9 @@ export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64
 
 /** By VA at EL2, broadcast; the last-level form names a leaf [TLB-33]. */
 export function flushVa(t: Table, va: u64, level: i32, last: bool): void {
-  storeBarrier(t);
   C.count(last ? C.C_TLBI_VA_LAST : C.C_TLBI_VA, 1);
+  if (!J.journalling()) return;
+  barrier(t, J.DSB_ISHST);
   J.record(last ? J.J_TLBI_VA_LAST : J.J_TLBI_VA, handle(t), level, addressOperand(va), 0, 0);
   barrier(t, J.DSB_ISH);
   synchronize(t);

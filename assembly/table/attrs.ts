@@ -13,24 +13,12 @@ import { C_AGAIN, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
 import { put } from "./bbm";
 import { cleanDcache, invalidateIcache } from "./mmops";
-import { advance, close, HANDLE_FAULT, LEAF, open, setRange, SHARED, stops, Visitor, walk } from "./walk";
+import { advance, close, HANDLE_FAULT, LEAF, open, setRange, SHARED, stops, walk, LeafOnly } from "./walk";
 
 /** Stage-2 leaf changers share this walk: `next` says what a valid leaf becomes. */
 @unmanaged
-abstract class AttributeVisitor extends Visitor {
+abstract class AttributeVisitor extends LeafOnly {
   abstract next(w: Walk, old: u64): u64;
-
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
-  }
 }
 
 /** One leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13]. */
@@ -40,17 +28,20 @@ function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: 
     w.old = old;
     w.level = level;
     if (next === old) return OK;
-    const xnx = <bool>(w.table.flags & T_XNX);
-    if (isExecutable(next, xnx) && !isExecutable(old, xnx)) {
-      const sh = shift(w.ps, level);
-      invalidateIcache(w.table, decodeAddress(w.layout, w.ps, old), sh, 1);
-    }
+    if ((old ^ next) & S2_XN_FIELD) prepareToExecute(w, old, next, level);
     if (put(w, p, old, next, level)) return OK;
     if (w.flags & SHARED) break;
     old = read(p, true); // the hardware was faster: decide anew on what it left [DBM-7b]
   }
   count(C_AGAIN, 1);
   return EAGAIN;
+}
+
+/** Code that becomes executable must not be fetched from a stale instruction cache [S2-13, CMO-5]. */
+function prepareToExecute(w: Walk, old: u64, next: u64, level: i32): void {
+  const xnx = <bool>(w.table.flags & T_XNX);
+  if (!isExecutable(next, xnx) || isExecutable(old, xnx)) return;
+  invalidateIcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
 }
 
 function updateEach<V extends AttributeVisitor>(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -70,7 +61,7 @@ function updateEach<V extends AttributeVisitor>(w: Walk, p: usize, end: usize, l
 
 /** Nobody watches and nobody else writes: whole vectors of pages may change. */
 function inBulk(w: Walk, level: i32): bool {
-  return level === LAST_LEVEL && !w.watched && !w.atomic && !(w.flags & SHARED);
+  return level === LAST_LEVEL && w.bulk && !w.atomic;
 }
 
 function skipRun(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -92,27 +83,20 @@ class WriteProtectVisitor extends AttributeVisitor {
   }
 }
 
-@final
-@unmanaged
-class YoungVisitor extends AttributeVisitor {
-  @inline next(w: Walk, old: u64): u64 {
-    return old | AF;
-  }
-
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    return updateEach<YoungVisitor>(w, p, end, level);
-  }
+/** `next` with the execute rights of `old` and `prot` together, with FEAT_XNX. */
+function uniteExecute(old: u64, next: u64, prot: u32): u64 {
+  const execute = executeBits(prot) | executeBits(executeOf(old, true));
+  return (next & ~S2_XN_FIELD) | executeNever(<bool>(execute & PROT_PX), <bool>(execute & PROT_UX), true);
 }
 
 @final
 @unmanaged
-class RelaxVisitor extends AttributeVisitor {
+/** Sets bits of one leaf: permissions, or the access flag. */
+export class RelaxVisitor extends AttributeVisitor {
   /** The union of what is granted and what is asked for, never less [S2-17, S2-18]. */
   @inline next(w: Walk, old: u64): u64 {
-    const xnx = <bool>(w.table.flags & T_XNX);
-    const execute = executeBits(w.prot) | executeBits(executeOf(old, xnx));
-    const never = executeNever(<bool>(execute & PROT_PX), <bool>(execute & PROT_UX), xnx);
-    return (old & ~(xnx ? S2_XN_FIELD : XN)) | w.set | never;
+    const next = (old & ~w.clear) | w.set;
+    return w.table.flags & T_XNX ? uniteExecute(old, next, w.prot) : next;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -149,11 +133,7 @@ class AgeVisitor extends AttributeVisitor {
 
 @final
 @unmanaged
-class FlushVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class FlushVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
       const old = read(p, false);
@@ -163,14 +143,6 @@ class FlushVisitor extends Visitor {
       p += ENTRY_BYTES;
     }
     return p;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }
 
@@ -191,10 +163,11 @@ function faultFlags(t: Table, shared: bool): u32 {
 /** Sets the access flag of one leaf; its old descriptor in result 0, or 0. No TLBI: a clear flag is never cached [S2-15]. */
 export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
   setResult(0, 0);
-  const w = open(t, faultFlags(t, shared));
+  const w = openRelax(t, 0, shared);
   if (!w) return EBUSY;
+  w.set = AF;
   w.old = 0;
-  const r = walk<YoungVisitor>(w, addr, 1);
+  const r = walk<RelaxVisitor>(w, addr, 1);
   if (r === OK) storeBarrier(t);
   setResult(0, w.old);
   close();
@@ -215,14 +188,22 @@ export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool): i32
   return young;
 }
 
+/** Opens a walk that adds `prot`, which is checked; null when walks are nested too deep. */
+export function openRelax(t: Table, prot: u32, shared: bool): Walk {
+  const w = open(t, faultFlags(t, shared));
+  if (!w) return w;
+  w.prot = prot;
+  w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
+  w.clear = executeBits(prot) && !(t.flags & T_XNX) ? XN : 0;
+  w.level = TTL_UNKNOWN; // of a hole nothing is known [BUG-31]
+  return w;
+}
+
 /** Adds permissions to one leaf and flushes this CPU's stale denial [S2-17]. Never takes any away. */
 export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
   if (!isProtection(prot) || prot & PROT_SW) return EINVAL;
-  const w = open(t, faultFlags(t, shared));
+  const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
-  w.prot = prot;
-  w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
-  w.level = TTL_UNKNOWN; // of a hole nothing is known [BUG-31]
   const r = walk<RelaxVisitor>(w, addr, 1);
   // EAGAIN flushes too: a stale entry on this CPU would fault for ever [BUG-25].
   if (r === OK || r === EAGAIN) flushIpaLocal(t, flushAddress(t, addr), w.level);

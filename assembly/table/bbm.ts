@@ -6,7 +6,7 @@ import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
 import { alignDown, shift } from "../arch/granule";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
 import { T_TYPED, virtToPhys, Walk } from "../memory/layout";
-import { C_BREAKS, C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, C_MAKES, count } from "../record/counters";
+import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
 import { getPages, putPages } from "./mmops";
@@ -49,7 +49,6 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
     return false;
   }
   if (!put(w, p, old, w.marker, level)) return false;
-  count(C_BREAKS, 1);
   if (isValid(old)) {
     count(C_BREAKS_VALID, 1);
     if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
@@ -70,7 +69,6 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   const shared = <bool>(w.flags & SHARED);
   if (read(p, shared) !== w.marker) warn(w.table, level, w.addr);
   if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1, shared);
-  count(C_MAKES, 1);
   if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
   if (shared) release(p, next);
   else write(p, next);

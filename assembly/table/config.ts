@@ -1,14 +1,14 @@
 // Making a table: stage 2 from a VTCR, stage 1 of the hypervisor from a VA size [S2-1, GEO-13].
 
-import { addressLayout } from "../arch/descriptor";
+import { addressLayout, linearBits, TABLE } from "../arch/descriptor";
 import { vtcrGranule, vtcrIpaBits, vtcrStartLevel, VTCR_HD } from "../arch/control";
 import { CONCATENATED_BITS, FIRST_LEVEL, isGranule, LAST_LEVEL, PS_64K, shift, stage1Levels, startTables } from "../arch/granule";
 import { EBUSY, EINVAL, ENOMEM } from "../memory/errno";
 import {
-  FORCE_HOST, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable,
+  FORCE_HOST, header, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable,
 } from "../memory/layout";
 import { storeBarrier } from "../record/maintenance";
-import { HOOKS, zallocPagesExact } from "./mmops";
+import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
 /** Output addresses below 2^48, or 2^52 with LPA2 or with 64K pages and 52-bit support [GEO-5]. */
 function outputBits(ps: u32, flags: u32): u32 {
@@ -27,6 +27,10 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.addressLayout = addressLayout(ps, <bool>(flags & T_LPA2));
   t.paBits = outputBits(ps, flags);
   t.hooks = hooks;
+  const h = header();
+  const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && (h.physBase + h.arenaBytes) >> linearBits(t.addressLayout) === 0;
+  t.reach = direct ? h.arenaBytes >> ps : 0;
+  t.origin = h.physBase | TABLE;
   t.root = zallocPagesExact(t, rootPages);
   if (t.root) return <i32>p;
   t.used = 0;

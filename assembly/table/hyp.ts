@@ -12,8 +12,8 @@ import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
 import { clear, pageOf, put } from "./bbm";
 import { isOutputRange } from "./map";
-import { getPages, hasPageCount, pageCount, physToVirt, putPages, virtToPhys, zallocPage } from "./mmops";
-import { advance, close, DESCEND, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
+import { Child, getPages, hasPageCount, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
+import { advance, close, DESCEND, LEAF, open, TABLE_POST, Visitor, walk, LeafOnly } from "./walk";
 
 /** UXN and PXN stand apart under hVHE; 6.12 still wrote bit 54 alone [FMT-13, BUG-40]. */
 export function splitsExecute(t: Table): bool {
@@ -39,11 +39,7 @@ function leaf(w: Walk, level: i32): u64 {
 /** Refuses a range in which something else is mapped, before anything changes [S1-2, S1-5a]. */
 @final
 @unmanaged
-class HypCheckVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class HypCheckVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
       const old = read(p, false);
@@ -57,23 +53,11 @@ class HypCheckVisitor extends Visitor {
     }
     return p;
   }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
-  }
 }
 
 @final
 @unmanaged
-class HypMapVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class HypMapVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
       const old = read(p, false);
@@ -88,14 +72,6 @@ class HypMapVisitor extends Visitor {
       p += ENTRY_BYTES;
     }
     return p;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }
 
@@ -136,8 +112,8 @@ function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
 @final
 @unmanaged
 class HypUnmapVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return true;
+  @inline phases(): u32 {
+    return LEAF | TABLE_POST;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -166,7 +142,7 @@ class HypUnmapVisitor extends Visitor {
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
-    const table = physToVirt(t, decodeAddress(w.layout, w.ps, old));
+    const table = Child.table(t, old);
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);

@@ -1,20 +1,16 @@
 // Reading a table: one leaf, many leaves, counting, and a scan of all entries in order.
 
-import { decodeAddress, isTable } from "../arch/descriptor";
+import { isTable } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, FIRST_LEVEL, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
-import { setResult, Table, Walk } from "../memory/layout";
-import { pageCount, physToVirt } from "./mmops";
-import { advance, close, LEAF, open, SHARED, Visitor, walk } from "./walk";
+import { header, setResult, Table, Walk } from "../memory/layout";
+import { Child, pageCount, tableOf } from "./mmops";
+import { advance, close, LEAF, open, rootEntries, SHARED, walk, LeafOnly } from "./walk";
 
 @final
 @unmanaged
-class LeafVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class LeafVisitor extends LeafOnly {
   @inline run(w: Walk, p: usize, end: usize, level: i32): usize {
     const old = read(p, <bool>(w.flags & SHARED));
     if (isTable(old, level)) return p;
@@ -22,14 +18,6 @@ class LeafVisitor extends Visitor {
     w.level = level;
     advance(w, level);
     return p + ENTRY_BYTES;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }
 
@@ -46,48 +34,69 @@ export function getLeaf(t: Table, addr: u64): i32 {
   return r;
 }
 
+/** Addresses whose last descriptors are read together. */
+export const GROUP: u32 = 64;
+
 /**
  * Leaves of many addresses in one call: `n` u64 at `addrs` -> `n` u64 at `leaves`, `n` i8 at `levels`.
  * An address outside the input space gives leaf 0 and level -128. 0, or EFAULT for a damaged table.
  * Preconditions: the three columns lie in the arena.
+ *
+ * Two passes over a group: first where each walk ends, then what is there. The second pass is a row of loads that
+ * wait for no other, so that their cache misses overlap.
  */
 export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
   if (!t.root) return EINVAL;
-  const inputBits = t.inputBits, ps = t.ps, start = t.startLevel;
-  const rootMask = (t.rootPages << levelBits(ps)) - 1, mask = entries(ps) - 1, bits = levelBits(ps);
-  const rootShift = shift(ps, start);
-  let status: i32 = OK;
-  for (let i: u32 = 0; i < n; i++) {
-    const addr = load<u64>(addrs + (i << 3));
-    let level = start, sh = rootShift, leaf: u64 = 0;
-    if (addr >> inputBits) {
-      level = i8.MIN_VALUE;
-    } else {
-      leaf = load<u64>(t.root + ((<u32>(addr >> sh) & rootMask) << 3));
-      while (isTable(leaf, level)) {
-        const table = physToVirt(t, decodeAddress(t.addressLayout, ps, leaf));
-        if (!table) {
-          status = EFAULT;
-          break;
-        }
-        sh -= bits;
-        level++;
-        leaf = load<u64>(table + ((<u32>(addr >> sh) & mask) << 3));
-      }
+  while (n !== 0) {
+    const group = min(n, GROUP);
+    if (!findSlots(t, addrs, leaves, levels, group)) return EFAULT;
+    for (let p = leaves, end = leaves + (group << 3); p !== end; p += 8) {
+      const slot = <usize>load<u64>(p);
+      store<u64>(p, slot ? load<u64>(slot) : 0);
     }
-    store<u64>(leaves + (i << 3), leaf);
-    store<i8>(levels + i, <i8>level);
+    addrs += group << 3;
+    leaves += group << 3;
+    levels += group;
+    n -= group;
   }
-  return status;
+  return OK;
+}
+
+/** Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels. False for a damaged table. */
+export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
+  const root = t.root, inputBits = t.inputBits, start = t.startLevel, bits = levelBits(t.ps);
+  const rootMask = rootEntries(t) - 1, mask = (1 << bits) - 1, rootShift = shift(t.ps, start);
+  // As Child.table, with everything that stays the same in locals: the loop is nothing else.
+  const ps = <u64>t.ps, reach = <u64>t.reach, origin = t.origin, arena = header().arena;
+  for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
+    const addr = load<u64>(addrs);
+    if (addr >> inputBits) {
+      store<u64>(slots, 0);
+      store<i8>(levels, i8.MIN_VALUE);
+      continue;
+    }
+    let level = start, sh = rootShift;
+    let p: usize = root + ((<u32>(addr >> sh) & rootMask) << 3);
+    for (; level !== LAST_LEVEL; level++) {
+      const old = load<u64>(p), page = rotr<u64>(old - origin, ps);
+      let table: usize = arena + (<usize>page << <usize>ps);
+      if (page >= reach) {
+        if (!isTable(old, level)) break;
+        table = tableOf(t, old);
+        if (!table) return false;
+      }
+      sh -= bits;
+      p = table + ((<u32>(addr >> sh) & mask) << 3);
+    }
+    store<u64>(slots, p);
+    store<i8>(levels, <i8>level);
+  }
+  return true;
 }
 
 @final
 @unmanaged
-class CountVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class CountVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level === LAST_LEVEL) {
       w.tally += countValid(p, end);
@@ -102,14 +111,6 @@ class CountVisitor extends Visitor {
       p += ENTRY_BYTES;
     }
     return p;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }
 
@@ -164,7 +165,7 @@ function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
     if (addr >= w.end) return OK;
     const d = read(table + (i << 3), false);
     if (isTable(d, level)) {
-      const child = physToVirt(t, decodeAddress(w.layout, w.ps, d));
+      const child = Child.table(t, d);
       if (!child) return EFAULT;
       if (w.flags & SCAN_TABLES && !isBehind(w, addr, level) && !emit(w, addr, d, level, pageCount(t, child), 1)) return FULL;
       const r = scanTable(w, child, entries(w.ps), addr, level + 1);

@@ -2,38 +2,41 @@
 
 import {
   isAnnotation, isCounted, isTable, isValid, leafDescriptor, linearBits, MAX_OWNER, ownerAnnotation,
-  decodeAddress, tableDescriptor, typedAnnotation, differsOnlyInSoftware,
+  tableDescriptor, typedAnnotation, differsOnlyInSoftware, VALID,
 } from "../arch/descriptor";
 import { ENTRY_BYTES, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
 import { isCacheable, isExecutable, isStage2Prot, permissionMask, stage2Attributes } from "../arch/stage2";
 import { CACHE_NONE, isCache } from "../memory/cache";
-import { fillHoles, read } from "../memory/cell";
+import { fillHole, fillHoles, read } from "../memory/cell";
+import { addReferences } from "../memory/frames";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { hostForcePte } from "../memory/host";
 import {
-  FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_FWB, T_IDMAP, T_LINUX, T_LPA2, T_TYPED, T_XNX, Table, Walk,
+  FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_DCACHE, T_FWB, T_ICACHE, T_IDMAP, T_LINUX, T_LPA2, T_TYPED, T_XNX, Table, Walk,
 } from "../memory/layout";
-import { C_AGAIN, C_BREAKS, C_LEAVES_MADE, C_MAKES, count } from "../record/counters";
+import { C_AGAIN, C_LEAVES_MADE, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { cleanDcache, getPages, invalidateIcache, putPages, virtToPhys, zallocPage } from "./mmops";
 import { advance, close, DESCEND, LEAF, open, SHARED, SKIP_CMO, stops, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
 import { freeUnlinked } from "./teardown";
 
+/** What a new leaf needs, Walk.maintain. */
+const CLEAN_DATA: u32 = 1;
+const CLEAN_CODE: u32 = 2;
 /** A visit made the entry a table. Not an errno: never leaves this file. */
 const GREW: i32 = 1;
 
 @final
 @unmanaged
 export class MapVisitor extends Visitor {
-  // A table that the range covers only in part cannot become a leaf, so PRE has nothing to do there.
-  @inline wantsPartialTables(): bool {
-    return false;
+  @inline phases(): u32 {
+    return LEAF | TABLE_PRE;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
-      if (!w.watched) p = fill(w, p, end, level);
+      if (w.bulk) p = fill(w, p, end, level);
       if (p === end) break;
       const old = read(p, <bool>(w.flags & SHARED));
       if (isTable(old, level)) return p;
@@ -54,7 +57,7 @@ export class MapVisitor extends Visitor {
   pre(w: Walk, p: usize, old: u64, level: i32): i32 {
     const r = tryLeaf(w, p, old, level);
     if (r === E2BIG) return OK;
-    if (r === OK) freeUnlinked(w.table, decodeAddress(w.layout, w.ps, old), level);
+    if (r === OK) freeUnlinked(w.table, old, level);
     return r;
   }
 
@@ -92,7 +95,7 @@ function tryLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
   if (!needsUpdate(t, old, next)) return EAGAIN;
   if (!(w.flags & SHARED) && differsOnlyInSoftware(old, next)) return rewriteSoftware(w, p, old, next, level);
   if (!tryBreak(w, p, old, level)) return EAGAIN;
-  if (!(w.flags & SKIP_CMO)) maintainCaches(w, next, level);
+  if (w.maintain && mapped) cleanMade(w, outputAddress(w), shift(w.ps, level), 1);
   make(w, p, next, level);
   return OK;
 }
@@ -106,11 +109,21 @@ function rewriteSoftware(w: Walk, p: usize, old: u64, next: u64, level: i32): i3
   return OK;
 }
 
-/** Data before code, before the new leaf can be seen [S2-5]. */
-function maintainCaches(w: Walk, next: u64, level: i32): void {
-  const t = w.table, sh = shift(w.ps, level);
-  if (isCacheable(next, <bool>(t.flags & T_FWB))) cleanDcache(t, outputAddress(w), sh, 1);
-  if (isExecutable(next, <bool>(t.flags & T_XNX))) invalidateIcache(t, outputAddress(w), sh, 1);
+/** Data before code, before the new leaves can be seen [S2-5]: `n` of them, 1 << sh bytes each, from `phys`. */
+export function cleanMade(w: Walk, phys: u64, sh: u32, n: u32): void {
+  if (w.maintain & CLEAN_DATA) cleanDcache(w.table, phys, sh, n);
+  if (w.maintain & CLEAN_CODE) invalidateIcache(w.table, phys, sh, n);
+}
+
+/** What leaves of `prot` need before they can be seen: all of a walk are alike. */
+export function setAttributes(w: Walk, prot: u32): void {
+  const t = w.table;
+  w.attributes = attributesOf(t, prot);
+  w.maintain = 0;
+  if (w.flags & SKIP_CMO) return;
+  const leaf = w.attributes | VALID;
+  if (t.flags & T_DCACHE && isCacheable(leaf, <bool>(t.flags & T_FWB))) w.maintain |= CLEAN_DATA;
+  if (t.flags & T_ICACHE && isExecutable(leaf, <bool>(t.flags & T_XNX))) w.maintain |= CLEAN_CODE;
 }
 
 function visitLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
@@ -143,26 +156,19 @@ function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
  * References, counters and cache maintenance are kept for the whole sweep at once.
  */
 function fill(w: Walk, p: usize, end: usize, level: i32): usize {
-  if (w.annotate || w.flags & SHARED) return p;
-  const phys = outputAddress(w);
-  const t = w.table;
-  if (!leafAllowed(w, level, true) || phys >> t.paBits) return p;
-  const sh = shift(w.ps, level), linear = linearBits(w.layout);
-  const whole = (w.end - w.addr) >> sh;
-  const toBoundary = ((((phys >> linear) + 1) << linear) - phys) >> sh;
-  const n = min<u64>(min<u64>(whole, toBoundary), (end - p) >> 3);
+  if (read(p, false) !== 0 || w.annotate) return p;
+  const phys = outputAddress(w), t = w.table;
+  if ((level !== LAST_LEVEL && !leafAllowed(w, level, true)) || phys >> t.paBits) return p;
+  const sh = shift(w.ps, level);
+  let n = min<u64>((w.end - w.addr) >> sh, (end - p) >> 3);
+  const boundary = ((phys >> linearBits(w.layout)) + 1) << linearBits(w.layout);
+  if (phys + (n << sh) > boundary) n = (boundary - phys) >> sh;
   const first = leafDescriptor(w.layout, w.ps, phys, w.attributes, level);
-  const stop = fillHoles(p, p + (<usize>n << 3), first, <u64>1 << sh);
+  const stop = n > 1 ? fillHoles(p, p + (<usize>n << 3), first, <u64>1 << sh) : fillHole(p, first);
   const made = <u32>(stop - p) >> 3;
-  if (made === 0) return p;
-  getPages(t, pageOf(w, p), made, false);
+  addReferences(pageOf(w, p), made, false); // no hooks in bulk
   count(C_LEAVES_MADE, made);
-  count(C_BREAKS, made);
-  count(C_MAKES, made);
-  if (!(w.flags & SKIP_CMO)) {
-    if (isCacheable(first, <bool>(t.flags & T_FWB))) cleanDcache(t, phys, sh, made);
-    if (isExecutable(first, <bool>(t.flags & T_XNX))) invalidateIcache(t, phys, sh, made);
-  }
+  if (w.maintain) cleanMade(w, phys, sh, made);
   w.addr += <u64>made << sh;
   return stop;
 }
@@ -176,7 +182,7 @@ function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
 }
 
 /** Attributes of `prot` for leaves of `t`. */
-export function attributesOf(t: Table, prot: u32): u64 {
+function attributesOf(t: Table, prot: u32): u64 {
   return stage2Attributes(prot, <bool>(t.flags & T_FWB), <bool>(t.flags & T_LPA2), <bool>(t.flags & T_XNX));
 }
 
@@ -204,7 +210,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   w.phys = phys & ~((<u64>1 << t.ps) - 1);
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
-  w.attributes = attributesOf(t, prot);
+  setAttributes(w, prot);
   w.cache = cache;
   w.forcePages = pages;
   const r = walk<MapVisitor>(w, addr, size);
@@ -220,6 +226,7 @@ function annotatePages(t: Table, addr: u64, size: u64, cache: u32, value: u64): 
   if (!w) return EBUSY;
   w.annotate = true;
   w.annotation = value;
+  w.maintain = 0;
   w.cache = cache;
   w.forcePages = true;
   const r = walk<MapVisitor>(w, addr, size);

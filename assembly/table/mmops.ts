@@ -1,12 +1,13 @@
 // The memory operations that every walker goes through [WLK-16]. Built-in ones serve the arena;
 // a table may replace any of them by a host function, the others stay native.
 
+import { decodeAddress } from "../arch/descriptor";
 import { UNIT_SHIFT, pageBytes } from "../arch/granule";
 import { takePage } from "../memory/cache";
 import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
 import { hostHook } from "../memory/host";
 import {
-  isArenaPage, physToVirt as arenaPointer, setResult, T_DCACHE, T_ICACHE, T_PAGE_COUNT, Table, virtToPhys as arenaAddress,
+  header, isArenaPage, physToVirt as arenaPointer, setResult, T_DCACHE, T_ICACHE, T_PAGE_COUNT, Table, virtToPhys as arenaAddress,
   resultBlock,
 } from "../memory/layout";
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
@@ -143,6 +144,30 @@ export function pageCount(t: Table, p: usize): i32 {
 
 export function hasPageCount(t: Table): bool {
   return <bool>(t.flags & T_PAGE_COUNT);
+}
+
+/** From a table descriptor to the table: the step that every walk makes at every level, so it is inlined. */
+@final
+@unmanaged
+export class Child {
+  /**
+   * Number of the arena page that `d` names, if d is a table descriptor as this core writes them; else at least t.reach.
+   * Such a descriptor is t.origin and a multiple of the page, so rotating the difference puts any stray low bit on top.
+   */
+  @inline static page(t: Table, d: u64): u64 {
+    return rotr<u64>(d - t.origin, t.ps);
+  }
+
+  /** Pointer of the table that descriptor `d` names, 0 when that is not a page of this memory. */
+  @inline static table(t: Table, d: u64): usize {
+    const n = Child.page(t, d);
+    return n < t.reach ? header().arena + (<usize>n << t.ps) : tableOf(t, d);
+  }
+}
+
+/** The careful way: addresses that are packed, or that the host translates. */
+export function tableOf(t: Table, d: u64): usize {
+  return physToVirt(t, decodeAddress(t.addressLayout, t.ps, d));
 }
 
 /** Pointer of the table page at `pa`, 0 when that is not a page of this memory. */

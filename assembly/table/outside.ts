@@ -1,6 +1,6 @@
 // Visitors from outside: one host call per visit, and what such a visitor may do there [WLK-4, WLK-6].
 
-import { decodeAddress, isCounted, isTable, tableDescriptor } from "../arch/descriptor";
+import { isCounted, isTable, tableDescriptor } from "../arch/descriptor";
 import { ENTRY_BYTES } from "../arch/granule";
 import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
@@ -10,7 +10,7 @@ import { setResult, Table, Walk, walker, walkFrame } from "../memory/layout";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
 import { freeUnlinked } from "./teardown";
-import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
+import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS, LeafOnly } from "./walk";
 
 function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
   w.slot = p;
@@ -24,8 +24,8 @@ function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): 
 @final
 @unmanaged
 class OutsideVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return true;
+  @inline phases(): u32 {
+    return LEAF | TABLE_PRE | TABLE_POST;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -126,7 +126,7 @@ export function visitNewTable(): i32 {
 export function visitFreeTable(descriptor: u64): i32 {
   const w = current();
   if (!w || !isTable(descriptor, w.level)) return EPERM;
-  freeUnlinked(w.table, decodeAddress(w.layout, w.ps, descriptor), w.level);
+  freeUnlinked(w.table, descriptor, w.level);
   return OK;
 }
 
@@ -147,11 +147,7 @@ export function poke(t: Table, addr: u64, descriptor: u64): i32 {
 
 @final
 @unmanaged
-class PokeVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class PokeVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     const old = read(p, false);
     if (isTable(old, level)) return p;
@@ -163,13 +159,5 @@ class PokeVisitor extends Visitor {
     if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
     advance(w, level);
     return p + ENTRY_BYTES;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }

@@ -10,10 +10,10 @@ import { T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, tryBreak } from "./bbm";
-import { attributesOf, isOutputRange, MapVisitor } from "./map";
+import { isOutputRange, MapVisitor, setAttributes } from "./map";
 import { virtToPhys, zallocPage } from "./mmops";
 import { openSubtree, releaseSubtree } from "./teardown";
-import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP_CMO, stops, Visitor, walk } from "./walk";
+import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP_CMO, stops, walk, LeafOnly } from "./walk";
 
 /**
  * A detached table that maps phys.. as one entry of `level` would, for that entry to name [S2-25].
@@ -39,7 +39,7 @@ function populate(t: Table, table: usize, phys: u64, level: i32, prot: u32, cach
   w.phys = phys;
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
-  w.attributes = attributesOf(t, prot);
+  setAttributes(w, prot);
   w.cache = cache;
   w.forcePages = pages;
   const r = rows<MapVisitor>(w, table, entries(t.ps), level + 1);
@@ -49,11 +49,7 @@ function populate(t: Table, table: usize, phys: u64, level: i32, prot: u32, cach
 
 @final
 @unmanaged
-class SplitVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return false;
-  }
-
+class SplitVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level === LAST_LEVEL) {
       w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
@@ -74,14 +70,6 @@ class SplitVisitor extends Visitor {
       p += ENTRY_BYTES;
     }
     return p;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return OK;
   }
 }
 

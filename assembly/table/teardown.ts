@@ -1,13 +1,13 @@
 // Freeing subtrees and whole tables [S2-27, S2-28].
 
-import { decodeAddress, isCounted, isTable, isValid } from "../arch/descriptor";
+import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countNonZero, findSoftware, read } from "../memory/cell";
 import { EBUSY, EINVAL, OK } from "../memory/errno";
 import { T_HYP, Table, Walk } from "../memory/layout";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { deferUnlinked, freePagesExact, pageCount, physToVirt, putPages } from "./mmops";
+import { Child, deferUnlinked, freePagesExact, pageCount, putPages } from "./mmops";
 import { advance, close, LEAF, open, rows, TABLE_POST, Visitor, walk } from "./walk";
 
 /** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
@@ -19,8 +19,8 @@ function holdsReference(w: Walk, old: u64): bool {
 @final
 @unmanaged
 class FreeVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return true;
+  @inline phases(): u32 {
+    return LEAF | TABLE_POST;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -48,7 +48,7 @@ class FreeVisitor extends Visitor {
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     putPages(w.table, pageOf(w, p), 1, false);
-    putPages(w.table, physToVirt(w.table, decodeAddress(w.layout, w.ps, old)), 1, false);
+    putPages(w.table, Child.table(w.table, old), 1, false);
     return OK;
   }
 }
@@ -57,8 +57,8 @@ class FreeVisitor extends Visitor {
 @final
 @unmanaged
 class ClearVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return true;
+  @inline phases(): u32 {
+    return LEAF | TABLE_POST;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -80,7 +80,7 @@ class ClearVisitor extends Visitor {
   }
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    const table = physToVirt(w.table, decodeAddress(w.layout, w.ps, old));
+    const table = Child.table(w.table, old);
     if (pageCount(w.table, table) !== 1) return OK;
     clear(w, p, old, level);
     putPages(w.table, pageOf(w, p), 1, false);
@@ -110,10 +110,10 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   return OK;
 }
 
-/** Frees the subtree at physical address `pa`, at once or when the host says so [LCK-10, LCK-13]. */
-export function freeUnlinked(t: Table, pa: u64, level: i32): void {
-  const table = physToVirt(t, pa);
-  if (!table) return warn(t, level, pa);
+/** Frees the subtree that table descriptor `old` of `level` names, at once or when the host says so [LCK-10, LCK-13]. */
+export function freeUnlinked(t: Table, old: u64, level: i32): void {
+  const table = Child.table(t, old);
+  if (!table) return warn(t, level, old);
   if (!deferUnlinked(t, table, level)) releaseSubtree(t, table, level);
 }
 

@@ -10,7 +10,7 @@ import { T_FWB, T_LINUX, T_RANGE_TLBI, Table, Walk } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { cleanDcache, pageCount, physToVirt, putPages } from "./mmops";
+import { Child, cleanDcache, pageCount, putPages } from "./mmops";
 import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /** With range TLBI and FWB one flush at the end serves all leaves; without FWB the cache maintenance needs each flush done before it [S2-12]. */
@@ -21,8 +21,8 @@ function deferred(t: Table): bool {
 @final
 @unmanaged
 class UnmapVisitor extends Visitor {
-  @inline wantsPartialTables(): bool {
-    return true; // even a table that is left in part may have become empty
+  @inline phases(): u32 {
+    return LEAF | TABLE_POST;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -44,7 +44,7 @@ class UnmapVisitor extends Visitor {
   /** A table that is empty goes: clear, flush at once with no level hint, then free. Never deferred [BUG-26, BUG-27]. */
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
-    const table = physToVirt(t, decodeAddress(w.layout, w.ps, old));
+    const table = Child.table(t, old);
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushIpa(t, addr, TTL_UNKNOWN);
@@ -55,7 +55,7 @@ class UnmapVisitor extends Visitor {
 }
 
 function sweepable(w: Walk): bool {
-  return !w.watched && !w.atomic && deferred(w.table);
+  return w.bulk && !w.atomic && deferred(w.table);
 }
 
 /** Empties a run of pages up to the first one with software state; returns where it stopped. */

@@ -6,16 +6,16 @@
 //   no table:  the whole run of such entries goes to `run`, which is the LEAF visit of each in turn;
 //              a run that installs a table ends there, and the walk descends into it.
 
-import { decodeAddress, isTable, lockedMarker } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { isTable, lockedMarker } from "../arch/descriptor";
+import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { read } from "../memory/cell";
 import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, OK } from "../memory/errno";
 import {
-  T_HD, T_HYP, T_LINUX, T_TYPED, Table, Walk, WALK_DEPTH, walker, walkFrame,
+  header, T_HD, T_HYP, T_LINUX, T_TYPED, Table, Walk, WALK_DEPTH, walker, walkFrame,
 } from "../memory/layout";
 import { C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
-import { physToVirt } from "./mmops";
+import { Child, tableOf } from "./mmops";
 
 // Flags of a walk, numbered as in 6.12 [WLK-3].
 export const LEAF: u32 = 1 << 0;
@@ -27,14 +27,16 @@ export const SKIP_BBM_TLBI: u32 = 1 << 5;
 export const SKIP_CMO: u32 = 1 << 6;
 export const WALK_FLAGS: u32 = 0x7f;
 
+const ALL_PHASES: u32 = LEAF | TABLE_PRE | TABLE_POST;
+
 /** Low bit of what `run` returns: the entry there now is a table, descend. */
 export const DESCEND: usize = 1;
 
 /** An operation, as the walker sees it. No object: `changetype<V>(0)` selects the methods at compile time. */
 @unmanaged
 export abstract class Visitor {
-  /** Must a table that the range covers only in part be visited? Without, the walk goes straight down. */
-  abstract wantsPartialTables(): bool;
+  /** The visits that it may ask for: LEAF, TABLE_PRE, TABLE_POST. What it never asks for is not compiled. */
+  abstract phases(): u32;
   /**
    * Visits entries of `level` from `p` up to `end`, all no tables at first sight, moving w.addr along.
    * Returns the slot to go on at (one that holds a table, or `end`), with DESCEND if it made that a table.
@@ -43,6 +45,22 @@ export abstract class Visitor {
   abstract run(w: Walk, p: usize, end: usize, level: i32): usize;
   abstract pre(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32;
+}
+
+/** A visitor of leaves alone, as most are. */
+@unmanaged
+export abstract class LeafOnly extends Visitor {
+  @inline phases(): u32 {
+    return LEAF;
+  }
+
+  @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
+    return OK;
+  }
+
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+    return OK;
+  }
 }
 
 /** Does this result of a visit end the walk? EAGAIN does not, unless a fault is being handled [WLK-10]. */
@@ -57,13 +75,6 @@ export function advance(w: Walk, level: i32): void {
   w.addr = alignDown(w.addr, span) + span;
 }
 
-/** The child table that `old` names; 0 (and status EFAULT) when it is outside the arena. */
-export function childTable(w: Walk, old: u64): usize {
-  const p = physToVirt(w.table, decodeAddress(w.layout, w.ps, old));
-  if (!p) w.status = EFAULT;
-  return p;
-}
-
 /** Opens a walk of `t` on this walker's stack; 0 when walks are nested too deep. */
 export function open(t: Table, flags: u32): Walk {
   const self = walker();
@@ -74,8 +85,8 @@ export function open(t: Table, flags: u32): Walk {
   w.ps = t.ps;
   w.layout = t.addressLayout;
   w.status = OK;
-  w.watched = self.capacity !== 0 || t.hooks !== 0;
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD;
+  w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED);
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   count(C_WALKS, 1);
   return w;
@@ -109,27 +120,63 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
 export function walk<V extends Visitor>(w: Walk, addr: u64, size: u64): i32 {
   const bad = setRange(w, addr, size);
   if (bad) return bad;
-  if (w.addr >= w.end) return OK;
+  return w.addr < w.end ? walkOpened<V>(w) : OK;
+}
+
+/** Walks w.addr..w.end, which is checked and not empty, from the root. */
+export function walkOpened<V extends Visitor>(w: Walk): i32 {
   const t = w.table;
   const v = changetype<V>(0);
-  let level = t.startLevel;
-  let table: usize = t.root;
-  let n = t.rootPages << levelBits(t.ps);
-  if (v.wantsPartialTables()) return rows<V>(w, table, n, level);
-  // Straight down while one table holds the range: no visitor looks at these entries.
-  const last = w.end - 1;
-  while (level < LAST_LEVEL) {
-    const sh = shift(w.ps, level);
-    const at = w.addr >> sh;
-    if (at !== last >> sh || w.end - w.addr >= <u64>1 << sh) break;
-    const old = read(table + ((<usize>at & (n - 1)) << 3), <bool>(w.flags & SHARED));
-    if (!isTable(old, level)) break;
-    table = childTable(w, old);
-    if (!table) return EFAULT;
-    n = entries(w.ps);
+  // PRE alone is no reason to stop: no visitor does anything before a table that the range covers in part.
+  if (v.phases() & TABLE_POST) return rows<V>(w, t.root, rootEntries(t), t.startLevel);
+  const table = descend(w);
+  if (!table) return EFAULT;
+  const level = w.depth;
+  if (level === t.startLevel) return rows<V>(w, table, rootEntries(t), level);
+  if (level < LAST_LEVEL) return rows<V>(w, table, entries(t.ps), level);
+  // All that is left is one run of pages.
+  const p = table + (index(t.ps, LAST_LEVEL, w.addr) << 3);
+  v.run(w, p, p + ((<usize>(w.end - w.addr) >> t.ps) << 3), LAST_LEVEL);
+  return w.status;
+}
+
+/** Entries of the start tables, side by side. */
+export function rootEntries(t: Table): u32 {
+  return t.rootPages << levelBits(t.ps);
+}
+
+/**
+ * Straight down to the table in which the range is more than one entry, or one entry as a whole, or that has no table
+ * there: no visitor that leaves partial tables alone looks at what lies above. Its pointer, its level in w.depth;
+ * 0 for a damaged table.
+ */
+function descend(w: Walk): usize {
+  const t = w.table, first = w.addr, shared = <bool>(w.flags & SHARED);
+  // As Child.table, with everything that stays the same in locals.
+  const ps = <u64>t.ps, reach = <u64>t.reach, origin = t.origin, arena: usize = header().arena;
+  const bits = levelBits(t.ps), floor = rangeBits(first, w.end - 1);
+  let table: usize = t.root, mask = rootEntries(t) - 1, level = t.startLevel;
+  for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
+    const old = read(table + ((<u32>(first >> sh) & mask) << 3), shared);
+    const page = rotr<u64>(old - origin, ps);
+    if (page < reach) {
+      table = arena + (<usize>page << <usize>ps);
+    } else {
+      if (!isTable(old, level)) break;
+      table = tableOf(t, old);
+      if (!table) return 0;
+    }
+    mask = (1 << bits) - 1;
     level++;
   }
-  return rows<V>(w, table, n, level);
+  w.depth = level;
+  return table;
+}
+
+/** The smallest k so that [first, last] is an aligned block of 1 << k bytes, or lies in one of 2 << k. */
+function rangeBits(first: u64, last: u64): u32 {
+  const differ = 64 - <u32>clz(first ^ last);
+  return last - first === ((<u64>1 << differ) - 1) ? differ : differ - 1;
 }
 
 /**
@@ -151,7 +198,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
   do {
     let old = read(p, shared);
     if (isTable(old, level)) {
-      if (w.flags & TABLE_PRE) {
+      if (v.phases() & TABLE_PRE && w.flags & TABLE_PRE) {
         const r = v.pre(w, p, old, level);
         if (stops(w, r)) return r;
         old = read(p, shared); // PRE may have put a block here: the child is gone [WLK-7]
@@ -162,7 +209,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
         }
       }
     } else {
-      if (!(w.flags & LEAF)) {
+      if (v.phases() === ALL_PHASES && !(w.flags & LEAF)) {
         advance(w, level);
         p += ENTRY_BYTES;
         continue;
@@ -185,13 +232,17 @@ function pageEnd(ps: u32, p: usize): usize {
   return (p | ((<usize>1 << ps) - 1)) + 1;
 }
 
+function childTable(t: Table, old: u64): usize {
+  return Child.table(t, old);
+}
+
 function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
-  const table = childTable(w, old);
+  const table = childTable(w.table, old);
   if (!table) return EFAULT;
   const here = w.addr; // POST sees the address that the entry was met at, not where its child ends (KERNEL-NOTES 5)
   const r = rows<V>(w, table, entries(w.ps), level + 1);
   if (r) return r;
-  if (!(w.flags & TABLE_POST)) return OK;
+  if (!(changetype<V>(0).phases() & TABLE_POST && w.flags & TABLE_POST)) return OK;
   const after = changetype<V>(0).post(w, p, old, level, here);
   return stops(w, after) ? after : OK;
 }

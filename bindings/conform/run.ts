@@ -1,3 +1,4 @@
+import { GranuleError } from "../core/errors.js";
 import { type Header, type Line, parseHeader, parseObject, VectorSyntaxError } from "./format.js";
 import { type Actual, Scenario, type Surroundings } from "./scenario.js";
 
@@ -25,8 +26,8 @@ const ARGUMENTS = new Set([
   "op", "addr", "size", "phys", "prot", "mc", "walk_flags", "owner", "mkold", "fail_at", "fail_ret", "level", "force_pte",
   "mmfr0", "mmfr1", "phys_shift", "va_bits", "pte",
 ]);
-/** Where a result has the name of an argument. */
-const RESULTS_TOO: Readonly<Record<string, readonly string[]>> = { get_leaf: ["pte", "level"] };
+/** Results of get_leaf that elsewhere are arguments. */
+const LEAF_RESULTS: readonly string[] = ["pte", "level"];
 
 function same(a: unknown, b: unknown): boolean {
   if (a === b) return true;
@@ -38,12 +39,32 @@ function same(a: unknown, b: unknown): boolean {
 
 /** Compares the result fields of a line with what came; a field only one side has differs too. */
 function compare(expected: Line, actual: Actual): { field: string; expected: unknown; actual: unknown }[] {
-  const results = RESULTS_TOO[String(expected.op)] ?? [];
+  const results = expected.op === "get_leaf" ? LEAF_RESULTS : [];
   const isResult = (field: string) => !ARGUMENTS.has(field) || results.includes(field);
   const fields = new Set([...Object.keys(expected).filter(isResult), ...Object.keys(actual)]);
   return [...fields]
     .filter((field) => !same(expected[field], actual[field]))
     .map((field) => ({ field, expected: expected[field], actual: actual[field] }));
+}
+
+/** What an operation gives; for one that is refused out of turn, the refusal as its `ret`. */
+function attempt(operation: () => Actual): Actual {
+  try {
+    return operation();
+  } catch (error) {
+    if (error instanceof GranuleError) return { ret: error.message };
+    throw error;
+  }
+}
+
+/** The table that a header asks for; one that cannot be is the file's fault. */
+function makeScenario(header: Header, surroundings: Surroundings): Scenario {
+  try {
+    return new Scenario(header, surroundings);
+  } catch (error) {
+    if (error instanceof GranuleError) throw new VectorSyntaxError(1, `no such table: ${error.message}`);
+    throw error;
+  }
 }
 
 const GEOMETRY = ["ia_bits", "start_level", "pgd_pages", "vtcr"] as const;
@@ -64,13 +85,13 @@ export function runVectors(file: string, text: string, surroundings: Surrounding
   if (lines.at(-1) === "") lines.pop();
   if (lines.length === 0) throw new VectorSyntaxError(1, "the file is empty");
   const header = parseHeader(lines[0] as string);
-  using scenario = new Scenario(header, surroundings);
+  using scenario = makeScenario(header, surroundings);
   const result: FileResult = { file, ops: 0, passed: 0, failed: 0, failures: checkHeader(file, header, scenario) };
   result.failed = result.failures.length > 0 ? 1 : 0;
   for (let n = 2; n <= lines.length; n++) {
     const line = parseObject(lines[n - 1] as string, n) as Line;
     const op = line.op ?? "dump";
-    const actual = line.op === undefined ? { dump: scenario.dump() } : scenario.perform(line, n);
+    const actual = line.op === undefined ? { dump: scenario.dump() } : attempt(() => scenario.perform(line, n));
     if (line.op !== undefined) result.ops++;
     const differences = compare(line, actual);
     if (line.op !== undefined && differences.length === 0) result.passed++;
@@ -80,13 +101,27 @@ export function runVectors(file: string, text: string, surroundings: Surrounding
   return result;
 }
 
-/** Performs the lines of an operations file without comparing; the scenario is left as it then is. */
-export function performScript(text: string, surroundings: Surroundings): Scenario {
-  const lines = text.split("\n").filter((line) => line.trim() !== "");
-  const scenario = new Scenario(parseHeader(lines[0] ?? "{}"), surroundings);
+/** What `performScript` leaves: the table as it then is, and how it came about. */
+export interface Script {
+  scenario: Scenario;
+  ops: number;
+  /** Operations that the table refused, by a negative errno. */
+  refused: number;
+}
+
+/** Performs the lines of an operations file without comparing; the caller closes the scenario. Empty lines are skipped. */
+export function performScript(text: string, surroundings: Surroundings): Script {
+  const lines = text.split("\n");
+  const scenario = makeScenario(parseHeader(lines[0] ?? ""), { ...surroundings, observe: false });
+  const script: Script = { scenario, ops: 0, refused: 0 };
   for (let n = 2; n <= lines.length; n++) {
-    const line = parseObject(lines[n - 1] as string, n) as Line;
-    if (line.op !== undefined) scenario.perform(line, n);
+    const content = lines[n - 1] as string;
+    if (content.trim() === "") continue;
+    const line = parseObject(content, n) as Line;
+    if (line.op === undefined) continue;
+    const { ret } = attempt(() => scenario.apply(line, n));
+    script.ops++;
+    if (typeof ret === "number" ? ret < 0 : typeof ret === "string" && !ret.startsWith("0x")) script.refused++;
   }
-  return scenario;
+  return script;
 }

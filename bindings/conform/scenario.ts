@@ -8,7 +8,7 @@ import type { HypTable } from "../tables/hyp.js";
 import type { MmOps } from "../tables/hooks.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import type { Table } from "../tables/table.js";
-import { canonicalDump } from "./canonical.js";
+import { CanonicalDumper } from "./canonical.js";
 import { type Header, integer, type Line, names, number64, VectorSyntaxError } from "./format.js";
 
 /** One event in the spelling of FORMAT.md: name, address, size or level. */
@@ -25,6 +25,10 @@ export interface Surroundings {
   /** Behaviour of the tables; the files are recorded from Linux 6.12. */
   quirks?: "none" | "linux-6.12";
   arenaBytes?: number;
+  /** Physical address of the table memory, in place of the header's. */
+  physBase?: bigint;
+  /** False: nothing is recorded, and only `apply` may be used. Default true. */
+  observe?: boolean;
 }
 
 const JOURNAL_RECORDS = 1 << 20;
@@ -41,7 +45,7 @@ const MAX_VISITS = 200;
 function walkOptions(line: Line, n: number): Record<string, boolean> {
   const options: Record<string, boolean> = { leaf: false };
   for (const name of names(line, "walk_flags", n)) {
-    const option = WALK_FLAGS[name];
+    const option = Object.hasOwn(WALK_FLAGS, name) ? WALK_FLAGS[name] : undefined;
     if (!option) throw new VectorSyntaxError(n, `unknown walk flag ${name}`);
     options[option] = true;
   }
@@ -55,17 +59,24 @@ export class Scenario implements Disposable {
   readonly #header: Header;
   readonly #sha256: Sha256;
   readonly #quirks: "none" | "linux-6.12";
+  readonly #dumper: CanonicalDumper;
+  /** The last dump and its hash: most operations of a file change nothing, and hashing is what takes longest. */
+  #dumped: Uint8Array | undefined;
+  #hash = "";
   #cache: PageCache | undefined;
 
   constructor(header: Header, surroundings: Surroundings) {
     this.#header = header;
     this.#sha256 = surroundings.sha256;
     this.#quirks = surroundings.quirks ?? "linux-6.12";
+    const observe = surroundings.observe ?? true;
     this.engine = surroundings.createEngine({
-      arenaBytes: surroundings.arenaBytes ?? 256 << 20, physBase: BigInt(header.arena_base), journalRecords: JOURNAL_RECORDS,
+      arenaBytes: surroundings.arenaBytes ?? 256 << 20, physBase: surroundings.physBase ?? BigInt(header.arena_base),
+      journalRecords: observe ? JOURNAL_RECORDS : 0,
     });
     this.table = header.stage === "hyp" ? this.#hyp(header.va_bits as number) : this.#stage2(this.vtcr());
-    this.engine.journal.start(EVENT_KINDS);
+    this.#dumper = new CanonicalDumper(this.table);
+    if (observe) this.engine.journal.start(EVENT_KINDS);
   }
 
   #hooks(): MmOps {
@@ -109,25 +120,40 @@ export class Scenario implements Disposable {
 
   /** The canonical dump as text lines. */
   dump(): string[] {
-    const text = new TextDecoder().decode(this.#bytes());
+    const text = new TextDecoder().decode(this.#dumper.dump());
     return text === "" ? [] : text.slice(0, -1).split("\n");
   }
 
-  #bytes(): Uint8Array {
-    return this.table.info().rootPa === 0n ? new Uint8Array(0) : canonicalDump(this.table);
+  #dumpHash(): string {
+    const bytes = this.#dumper.dump();
+    if (bytes !== this.#dumped) {
+      this.#dumped = bytes;
+      this.#hash = this.#sha256(bytes);
+    }
+    return this.#hash;
+  }
+
+  /** Performs an operation line, and looks at nothing but what it returns. */
+  apply(line: Line, n: number): Actual {
+    const name = String(line.op);
+    const perform = Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
+    if (!perform) throw new VectorSyntaxError(n, `unknown operation ${JSON.stringify(line.op)}`);
+    this.#cache = this.#cacheFor(line, n);
+    try {
+      const result = perform(this, line, n);
+      if (this.#cache) result.mc_left = this.#cache.count;
+      return result;
+    } finally {
+      this.#cache?.close();
+      this.#cache = undefined;
+    }
   }
 
   /** Performs an operation line; every result field of FORMAT.md. */
   perform(line: Line, n: number): Actual {
-    const perform = OPERATIONS[String(line.op)];
-    if (!perform) throw new VectorSyntaxError(n, `unknown operation ${JSON.stringify(line.op)}`);
     this.engine.journal.clear();
     const before = this.engine.counters();
-    this.#cache = this.#cacheFor(line, n);
-    const result = perform(this, line, n);
-    if (this.#cache) result.mc_left = this.#cache.count;
-    this.#cache?.close();
-    this.#cache = undefined;
+    const result = this.apply(line, n);
     const after = this.engine.counters();
     return {
       ...result,
@@ -137,7 +163,7 @@ export class Scenario implements Disposable {
       live: after.tablesTaken - after.tablesFreed,
       pgd_rc: this.#rootReferences(),
       warn: after.warnings - before.warnings,
-      sha256: this.#sha256(this.#bytes()),
+      sha256: this.#dumpHash(),
     };
   }
 
@@ -229,7 +255,7 @@ export class Scenario implements Disposable {
       ret,
       unlinked_pages: this.engine.counters().tablesTaken - before,
       unlinked_rc: this.engine.core.pageReferences(page),
-      unlinked_sha256: this.#sha256(canonicalDump(table, { pointer: page, level: level + 1 })),
+      unlinked_sha256: this.#sha256(new CanonicalDumper(table).dump({ pointer: page, level: level + 1 })),
     };
     table.freeUnlinked(page, level);
     return result;

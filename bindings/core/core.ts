@@ -33,6 +33,10 @@ export interface Core {
   createUnlinked(table: number, phys: bigint, level: number, prot: number, cache: number, pages: number): number;
   freeUnlinked(table: number, page: number, level: number): number;
   submit(p: number, n: number, stop: number): number;
+  mapPages(
+    table: number, addrs: number, physs: number, statuses: number, n: number, prot: number, cache: number, flags: number,
+  ): number;
+  relaxPages(table: number, addrs: number, statuses: number, n: number, prot: number, shared: number): number;
   getLeaves(table: number, addrs: number, leaves: number, levels: number, n: number): number;
   scan(
     table: number, root: number, level: number, cursor: bigint, cursorLevel: number, end: bigint, what: number,

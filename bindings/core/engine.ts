@@ -213,6 +213,11 @@ export class Engine implements Disposable {
     K.COUNTER_NAMES.forEach((name, i) => {
       counters[name] = Number(this.u64[at + i]);
     });
+    // The core counts barriers that stand alone; each TLBI sequence has its own [TLB-1..4].
+    const byIpa = counters.tlbiIpa + counters.tlbiIpaLocal + counters.tlbiRange;
+    const byVa = counters.tlbiVmid + counters.tlbiVa + counters.tlbiVaLast;
+    counters.dsb += byIpa * K.IPA_SEQUENCE_DSB + byVa * K.VA_SEQUENCE_DSB;
+    counters.isb += byIpa + byVa;
     return counters;
   }
 

@@ -1,0 +1,135 @@
+import type { ParseArgsConfig } from "node:util";
+
+/** Exit codes of the command line [DESIGN section 6]. */
+export const Exit = {
+  /** Done, and nothing to report. */
+  OK: 0,
+  /** Done, and something was found: a failure, a difference, a violation. */
+  FINDING: 1,
+  /** The command line makes no sense. */
+  USAGE: 2,
+  /** An input cannot be read: absent, or not of its format. */
+  UNREADABLE: 3,
+  /** Stopped by SIGINT. */
+  INTERRUPTED: 130,
+} as const;
+
+/** Where a command reads and writes. Data goes to `out`; progress and notes go to `note`. */
+export interface CommandIo {
+  /** Writes data to standard output; resolves when more may be written, so that big output does not pile up. */
+  out(text: string): Promise<void>;
+  /** Writes one line for a person to standard error. */
+  note(line: string): void;
+  /** Shows how far a long command is, on standard error if that is a terminal; `undefined` clears the line. */
+  progress(text: string | undefined): void;
+  /** The bytes of standard input, for a path of `-`. */
+  stdin(): AsyncIterable<Uint8Array>;
+  /** Fires on SIGINT; the command stops soon after and its exit code becomes 130. */
+  readonly signal: AbortSignal;
+  /** Marks text for a terminal; the text itself where colours are off. */
+  style(format: "bold" | "dim" | "red" | "green" | "yellow" | "cyan", text: string): string;
+}
+
+/** One option of a command: what parseArgs needs, and how help shows it. */
+export interface CommandOption {
+  type: "boolean" | "string";
+  short?: string;
+  multiple?: boolean;
+  default?: string | boolean;
+  /** Name of the value in help: `FILE` in `--html FILE`. */
+  value?: string;
+  /** One line of help; an option without one is not shown. */
+  help?: string;
+}
+
+/** The values of the options of a command, as parseArgs gives them. */
+export type OptionValues = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
+
+/** What follows the name of the command on the command line. */
+export interface CommandArgs {
+  /** Everything that is not an option, in order. */
+  readonly operands: readonly string[];
+  readonly options: OptionValues;
+  /** True with `--json`, which every command has. */
+  readonly json: boolean;
+}
+
+/** One command of `granule`. `--json` and `--help` are added by main and are not listed in `options`. */
+export interface Command {
+  readonly name: string;
+  /** Operands and options in short, after the name: `PATH... [--json]`. */
+  readonly usage: string;
+  /** One line for the overview. */
+  readonly summary: string;
+  /** Paragraphs for `--help`, below the usage line. */
+  readonly help: string;
+  readonly options: Readonly<Record<string, CommandOption>>;
+  /** Runs the command; resolves to an exit code of `Exit`. Throws UsageError and InputError for these cases. */
+  run(args: CommandArgs, io: CommandIo): Promise<number>;
+}
+
+/** The command line makes no sense: exit 2. The message is one line. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** An input cannot be read or is not of its format: exit 3. The message is one line that begins with the input's name. */
+export class InputError extends Error {
+  override readonly name = "InputError";
+}
+
+/** The value of a string option, or undefined. */
+export function stringOption(args: CommandArgs, name: string): string | undefined {
+  const value = args.options[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** True if a boolean option was given. */
+export function booleanOption(args: CommandArgs, name: string): boolean {
+  return args.options[name] === true;
+}
+
+/** The value of an option that is one of `choices`; UsageError for another. */
+export function choiceOption<T extends string>(args: CommandArgs, name: string, choices: readonly T[]): T | undefined {
+  const value = stringOption(args, name);
+  if (value === undefined) return undefined;
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined) throw new UsageError(`--${name} is ${choices.join(" or ")}, not ${value}`);
+  return found;
+}
+
+/** The value of an option that is a whole number in a range; UsageError for anything else. */
+export function integerOption(args: CommandArgs, name: string, min: number, max: number): number | undefined {
+  const value = stringOption(args, name);
+  if (value === undefined) return undefined;
+  const n = Number(value);
+  if (!/^-?\d+$/.test(value) || n < min || n > max) {
+    throw new UsageError(`--${name} is a whole number from ${min} to ${max}, not ${value}`);
+  }
+  return n;
+}
+
+/** The one operand of a command; UsageError for none or more. */
+export function oneOperand(args: CommandArgs, name: string): string {
+  const [operand, second] = args.operands;
+  if (operand === undefined) throw new UsageError(`${name} is missing`);
+  if (second !== undefined) throw new UsageError(`one ${name} only: ${second} is too much`);
+  return operand;
+}
+
+/** The options of a command in the form of parseArgs, with those that every command has. */
+export function parseArgsOptions(command: Command): NonNullable<ParseArgsConfig["options"]> {
+  const options: NonNullable<ParseArgsConfig["options"]> = {
+    json: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
+  };
+  for (const [name, { type, short, multiple, default: fallback }] of Object.entries(command.options)) {
+    options[name] = {
+      type,
+      ...(short === undefined ? {} : { short }),
+      ...(multiple === undefined ? {} : { multiple }),
+      ...(fallback === undefined ? {} : { default: fallback }),
+    };
+  }
+  return options;
+}

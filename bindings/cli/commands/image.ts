@@ -1,0 +1,67 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { GranuleError } from "../../core/errors.js";
+import { tableImage, type TableImage } from "../../report/image.js";
+import { bytes, plural } from "../../report/text.js";
+import { type Command, type CommandArgs, type CommandIo, Exit, InputError, stringOption, UsageError } from "../command.js";
+import { unreadable } from "../input.js";
+import { runScript, SCRIPT_OPTIONS } from "../script.js";
+
+function baseOf(args: CommandArgs): bigint | undefined {
+  const text = stringOption(args, "base");
+  if (text === undefined) return undefined;
+  if (!/^0x[0-9a-f]{1,13}$/i.test(text) || BigInt(text) % (1n << 20n) !== 0n) {
+    throw new UsageError(`--base is a hex address below 2^52 on a 1 MiB boundary, not ${text}`);
+  }
+  return BigInt(text);
+}
+
+async function write(folder: string, { manifest, image }: TableImage): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, "image.bin"), image);
+    await writeFile(join(folder, "manifest.json"), `${JSON.stringify(manifest)}\n`);
+  } catch (error) {
+    throw unreadable(folder, error);
+  }
+}
+
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  const folder = stringOption(args, "out");
+  if (folder === undefined) throw new UsageError("--out DIR is missing");
+  const { scenario, name } = await runScript(args, io, baseOf(args));
+  using _engine = scenario.engine;
+  let made: TableImage;
+  try {
+    made = tableImage(scenario.table);
+  } catch (error) {
+    if (error instanceof GranuleError) throw new InputError(`${name}: ${error.hint}`);
+    throw error;
+  }
+  await write(folder, made);
+  const { manifest, image, pages } = made;
+  if (args.json) {
+    const document = { schemaVersion: 1, out: folder, bytes: image.length, pages, manifest };
+    await io.out(`${JSON.stringify(document, undefined, 2)}\n`);
+  } else {
+    await io.out(`${join(folder, "image.bin")}: ${bytes(image.length)}, ${plural(pages, "table page")} from ${manifest.phys_base}\n`);
+  }
+  return Exit.OK;
+}
+
+/** `granule image OPS --out DIR`. */
+export const image: Command = {
+  name: "image",
+  usage: "OPS --out DIR [--base ADDRESS]",
+  summary: "run an operations file and write the table memory for an independent MMU",
+  help: `Runs an operations file (vectors/FORMAT.md) and writes into DIR what another MMU, in an emulator or in silicon,
+needs to walk the table: image.bin, the table pages at their places, and manifest.json, the physical address of its first
+byte and the register values (VTCR_EL2 and VTTBR_EL2, or TCR_EL2, TTBR0_EL2 and MAIR_EL2), as mmu-vectors/FORMAT.md has them.
+Table pages only: bytes between them are zero. OPS is a file, gzipped or not, or - for standard input.`,
+  options: {
+    out: { type: "string", short: "o", value: "DIR", help: "folder to write into; made if it is not there" },
+    base: { type: "string", value: "ADDRESS", help: "physical address of the table memory, 1 MiB aligned (default: the header's)" },
+    ...SCRIPT_OPTIONS,
+  },
+  run,
+};

@@ -1,0 +1,176 @@
+import { writeFile } from "node:fs/promises";
+import { GranuleError } from "../../core/errors.js";
+import type { Granule } from "../../model/granule.js";
+import { findManifest, traceName, TruthFolder } from "../../replay/files.js";
+import { replayTrace, type ReplayOptions } from "../../replay/replay.js";
+import { passed, type ReplayReport } from "../../replay/summary.js";
+import { reportText } from "../../replay/text.js";
+import { ptdumpLines } from "../../report/ptdump.js";
+import { count } from "../../report/text.js";
+import { type Manifest, openFile, TraceError } from "../../trace/node.js";
+import type { SlotRequest } from "../../vm/slots.js";
+import {
+  booleanOption, choiceOption, type Command, type CommandArgs, type CommandIo, Exit, InputError, integerOption, oneOperand,
+  stringOption, UsageError,
+} from "../command.js";
+import { inputName, unreadable } from "../input.js";
+
+const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
+const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
+const MIB = 1 << 20;
+
+/** Slots of `gpa:size:hva[:flags],...`; UsageError for anything else. */
+function parseSlots(text: string | undefined): SlotRequest[] {
+  if (text === undefined) return [];
+  return text.split(",").map((part, slot) => {
+    const [gpa, size, hva, flags] = (SLOT.exec(part)?.slice(1) ?? []).map((digits) => Number(digits ?? 0)) as number[];
+    const numbers = [gpa, size, hva, flags];
+    if (!numbers.every((n) => Number.isSafeInteger(n))) {
+      throw new UsageError(`--slots is gpa:size:hva[:flags],... with numbers such as 0x40000000, not ${part}`);
+    }
+    return { slot, gpa: gpa as number, size: size as number, hva: hva as number, flags: flags as number };
+  });
+}
+
+function parseBacking(args: CommandArgs): ReplayOptions["backing"] {
+  const backing = choiceOption(args, "backing", BACKINGS);
+  if (backing === undefined) return undefined;
+  const [kind, size] = backing.split("-");
+  const unit = size?.endsWith("g") ? 1024 * MIB : MIB;
+  return { thp: kind === "thp", hugetlb: size === undefined ? 0 : Number.parseInt(size, 10) * unit };
+}
+
+function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]> {
+  const granule = choiceOption(args, "granule", ["4096", "16384", "65536", "4k", "16k", "64k"] as const);
+  const sizes: Record<string, Granule> = { "4k": 4096, "16k": 16384, "64k": 65536 };
+  const fwb = args.options.fwb;
+  const lpa2 = booleanOption(args, "lpa2") || undefined;
+  const bytes = granule === undefined ? undefined : ((sizes[granule] ?? Number(granule)) as Granule);
+  const ipaBits = integerOption(args, "ipa-bits", 32, 52);
+  if (lpa2 && bytes === 65536) throw new UsageError("--lpa2 is of 4k and 16k pages");
+  if (ipaBits !== undefined && ipaBits > 48 && !lpa2 && bytes !== 65536) throw new UsageError("more than 48 IPA bits need --lpa2");
+  return { granule: bytes, ipaBits, lpa2, fwb: typeof fwb === "boolean" ? fwb : undefined };
+}
+
+/** What an input error is called after: a file that cannot be opened names itself. */
+function inputError(path: string, error: unknown): unknown {
+  if (error instanceof TraceError || error instanceof GranuleError) {
+    return new InputError(`${inputName(path)}: ${error.message.replace(/\s*\n\s*/g, " ")}`);
+  }
+  if (error instanceof Error && "code" in error && "path" in error) return unreadable(String(error.path), error);
+  return error;
+}
+
+async function manifestOf(args: CommandArgs, path: string): Promise<Manifest | undefined> {
+  const named = stringOption(args, "manifest");
+  return findManifest(path, named).catch((error: unknown) => {
+    throw inputError(named ?? `${traceName(path)}.manifest.json`, error);
+  });
+}
+
+function truthOf(folder: string): TruthFolder {
+  let truth: TruthFolder;
+  try {
+    truth = new TruthFolder(folder);
+  } catch (error) {
+    throw unreadable(folder, error);
+  }
+  if (truth.size === 0) throw new InputError(`${folder}: the folder holds no raw tables (*.s2raw)`);
+  return truth;
+}
+
+/** Collects the dump of the table that a replay is about. */
+function dumper(manifest: Manifest | undefined): { text: () => string; onTable: NonNullable<ReplayOptions["onTable"]> } {
+  let lines: string[] = [];
+  const format = manifest?.numbering === "7.x" ? "7.x" : "6.12";
+  return {
+    text: () => `${lines.join("\n")}\n`,
+    onTable: (table) => {
+      lines = [...ptdumpLines(table, { format })];
+    },
+  };
+}
+
+async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
+  const slots = parseSlots(stringOption(args, "slots"));
+  const geometry = parseGeometry(args);
+  const backing = parseBacking(args);
+  const from = choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults";
+  const folder = stringOption(args, "verify");
+  const dumpFile = stringOption(args, "dump");
+  integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
+  const manifest = await manifestOf(args, path);
+  if (from === "faults" && !manifest && slots.length === 0) {
+    io.note("granule: no manifest and no --slots: unless the trace's markers tell of memory slots, every fault is MMIO");
+  }
+  const dump = dumper(manifest);
+  const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
+    from, name: path === "-" ? undefined : traceName(path), manifest, geometry, slots, backing, signal: io.signal,
+    truth: folder === undefined ? undefined : truthOf(folder), lenient: booleanOption(args, "lenient"),
+    onProgress: (events) => io.progress(`${count(events)} events`),
+    ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
+  }).catch((error: unknown) => {
+    throw inputError(path, error);
+  });
+  if (dumpFile === "-") await io.out(dump.text());
+  else if (dumpFile !== undefined) {
+    await writeFile(dumpFile, dump.text()).catch((error: unknown) => {
+      throw unreadable(dumpFile, error);
+    });
+  }
+  return report;
+}
+
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  const path = oneOperand(args, "TRACE");
+  const report = await replay(args, io, path);
+  io.progress(undefined);
+  if (stringOption(args, "dump") !== "-") {
+    await io.out(args.json ? `${JSON.stringify(report, null, 1)}\n` : reportText(report, io.style));
+  }
+  if (stringOption(args, "verify") !== undefined && report.checks.length === 0) {
+    io.note("granule: nothing was compared: the trace has no FREEZE marker for which there is a raw table");
+  }
+  if (io.signal.aborted) return Exit.INTERRUPTED;
+  return passed(report) ? Exit.OK : Exit.FINDING;
+}
+
+const HELP = `
+Replays a trace of a KVM guest: text of /sys/kernel/tracing/trace, trace-cmd report or perf script, gzipped or not,
+read as a stream; - is standard input.
+
+--from faults services each kvm_guest_fault on a virtual machine whose memory slots come from the manifest beside the
+trace (NAME.manifest.json), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map
+lines, the two are compared. Physical addresses are the guest's plus a constant.
+
+--from ops applies the recorded s2_* operations of the page-table engine to tables of the same shape. With --verify the
+leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the kernel that was running (NAME.POINT.cpuNN.s2raw
+in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are apart. Kernel
+dumps (NAME.POINT.s2ptdump) are compared as text. With --from faults output addresses are not compared.
+
+A line that cannot be read ends the replay with its number and what was expected; --lenient counts and skips it.
+Events of other kinds are counted. Exit code 1 when a comparison finds a difference.
+`;
+
+/** `granule replay` */
+export const replayCommand: Command = {
+  name: "replay",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [options]",
+  summary: "make a recorded guest's page tables again, and compare them with the kernel's",
+  help: HELP,
+  options: {
+    from: { type: "string", value: "faults|ops", default: "faults", help: "what to replay" },
+    verify: { type: "string", value: "DIR", help: "compare with the raw tables in this folder" },
+    manifest: { type: "string", value: "FILE", help: "manifest of the capture, if not NAME.manifest.json beside the trace" },
+    dump: { type: "string", value: "FILE", help: "write the table as ptdump text, as it was at its end; - for standard output" },
+    lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
+    slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
+    backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },
+    granule: { type: "string", value: "4k|16k|64k", help: "page size where neither dump nor manifest tells (default 4k)" },
+    "ipa-bits": { type: "string", value: "N", help: "bits of guest address, likewise (default 40)" },
+    lpa2: { type: "boolean", help: "52-bit descriptors, likewise" },
+    fwb: { type: "boolean", help: "--no-fwb: the CPU has no forced write-back, likewise" },
+    seed: { type: "string", value: "N", help: "accepted for scripts; a replay draws nothing at random" },
+  },
+  run,
+};

@@ -1,0 +1,17 @@
+import type { Command } from "./command.js";
+import { bench } from "./commands/bench.js";
+import { conform } from "./commands/conform.js";
+import { dump } from "./commands/dump.js";
+import { explain } from "./commands/explain.js";
+import { image } from "./commands/image.js";
+import { replayCommand } from "./commands/replay.js";
+
+/** The commands in the order of the overview. */
+export const COMMANDS: readonly Command[] = [
+  conform,
+  bench,
+  dump,
+  image,
+  explain,
+  replayCommand,
+];

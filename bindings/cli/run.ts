@@ -1,0 +1,174 @@
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+import { GranuleError } from "../core/errors.js";
+import { columns, styler, wantsColour } from "../report/text.js";
+import { type Command, type CommandArgs, type CommandIo, Exit, InputError, parseArgsOptions, UsageError } from "./command.js";
+import { COMMANDS } from "./registry.js";
+
+/** The process as a command sees it, so that tests can stand in for it. */
+export interface Surroundings {
+  stdin: AsyncIterable<Uint8Array>;
+  stdout: NodeJS.WritableStream & { isTTY?: boolean };
+  stderr: NodeJS.WritableStream & { isTTY?: boolean };
+  env: Readonly<Record<string, string | undefined>>;
+  /** Calls `listener` on the first SIGINT; a second one ends the process as usual. */
+  onInterrupt(listener: () => void): void;
+}
+
+const CLEAR_LINE = "\r\u001b[2K";
+
+/** Commands that look at `signal` end on their own; for the others SIGINT keeps its usual, immediate effect. */
+function lazySignal(s: Surroundings): () => AbortSignal {
+  let controller: AbortController | undefined;
+  return () => {
+    if (!controller) {
+      const made = new AbortController();
+      s.onInterrupt(() => made.abort());
+      controller = made;
+    }
+    return controller.signal;
+  };
+}
+
+function makeIo(s: Surroundings): CommandIo {
+  const signal = lazySignal(s);
+  const live = s.stderr.isTTY === true && s.env.TERM !== "dumb";
+  let shown = false;
+  const clear = () => {
+    if (shown) s.stderr.write(CLEAR_LINE);
+    shown = false;
+  };
+  return {
+    out: async (text) => {
+      clear();
+      if (!s.stdout.write(text)) await once(s.stdout, "drain");
+    },
+    note: (line) => {
+      clear();
+      s.stderr.write(`${line}\n`);
+    },
+    progress: (text) => {
+      if (!live) return;
+      clear();
+      shown = text !== undefined;
+      if (text !== undefined) s.stderr.write(text);
+    },
+    stdin: () => s.stdin,
+    get signal() {
+      return signal();
+    },
+    style: styler(wantsColour(s.stdout, s.env)),
+  };
+}
+
+const OVERVIEW = `usage: granule <command> [options] [operands]
+
+Arm64 page tables as KVM keeps them: build, check, dump, explain, replay.
+`;
+
+const EPILOGUE = `
+Every command has --help and --json. Data goes to stdout, notes and progress to stderr.
+Exit code: 0 fine, 1 something was found, 2 usage, 3 unreadable input, 130 interrupted.
+NO_COLOR=1 turns colours off.
+`;
+
+/** The text of `granule --help`. */
+export function overview(): string {
+  const rows = COMMANDS.map(({ name, summary }) => [`  ${name}`, summary]);
+  return `${OVERVIEW}\ncommands:\n${columns(rows).join("\n")}\n${EPILOGUE}`;
+}
+
+/** The text of `granule COMMAND --help`. */
+export function commandHelp(command: Command): string {
+  const shown = Object.entries(command.options).filter(([, option]) => option.help !== undefined);
+  const rows = shown.map(([name, { short, value, help, default: fallback }]) => [
+    `  ${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`,
+    `${help}${typeof fallback === "string" ? ` (default ${fallback})` : ""}`,
+  ]);
+  rows.push(["  --json", "print JSON"], ["  -h, --help", "print this text"]);
+  const options = columns(rows).join("\n");
+  return `usage: granule ${command.name} ${command.usage}\n\n${command.help.trim()}\n\noptions:\n${options}\n`;
+}
+
+/** The package's version, from the package.json above this file, wherever the package is installed. */
+export function version(): string {
+  const require = createRequire(import.meta.url);
+  for (const path of ["../../package.json", "../../../package.json"]) {
+    try {
+      const { name, version } = require(path) as { name?: string; version?: string };
+      if (name === "granule" && version) return version;
+    } catch {
+      // Sources lie one folder higher than what is built from them.
+    }
+  }
+  return "unknown";
+}
+
+/** Splits the command line of `command`; parseArgs's own complaints become usage errors of one line. */
+function parse(command: Command, argv: readonly string[]): CommandArgs & { help: boolean } {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv], options: parseArgsOptions(command), allowPositionals: true, allowNegative: true,
+    });
+    const options = values as CommandArgs["options"];
+    return { operands: positionals, options, json: options.json === true, help: options.help === true };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    // The first sentence names the option; the rest of it is advice on quoting.
+    throw new UsageError((message.split(". ")[0] ?? message).replace(/\.$/, "").replace(/\s*\n\s*/g, " "));
+  }
+}
+
+async function dispatch(argv: readonly string[], io: CommandIo): Promise<number> {
+  const [first, ...rest] = argv;
+  if (first === undefined) throw new UsageError("which command?");
+  if (first === "--help" || first === "-h" || first === "help") {
+    const named = COMMANDS.find(({ name }) => name === rest[0]);
+    await io.out(named ? commandHelp(named) : overview());
+    return Exit.OK;
+  }
+  if (first === "--version" || first === "-V") {
+    await io.out(rest.includes("--json") ? `${JSON.stringify({ schemaVersion: 1, version: version() })}\n` : `${version()}\n`);
+    return Exit.OK;
+  }
+  const command = COMMANDS.find(({ name }) => name === first);
+  if (!command) throw new UsageError(`${first.startsWith("-") ? "no option" : "no command"} ${first}`);
+  const args = parse(command, rest);
+  if (args.help) {
+    await io.out(commandHelp(command));
+    return Exit.OK;
+  }
+  return command.run(args, io);
+}
+
+/** One line on stderr for what went wrong, and its exit code. Only a defect of granule itself prints a stack. */
+function report(error: unknown, argv: readonly string[], io: CommandIo): number {
+  const known = COMMANDS.some(({ name }) => name === argv[0]);
+  if (error instanceof UsageError) {
+    io.note(`granule: ${error.message} (see granule ${known ? `${argv[0]} ` : ""}--help)`);
+    return Exit.USAGE;
+  }
+  if (error instanceof InputError) {
+    io.note(`granule: ${error.message}`);
+    return Exit.UNREADABLE;
+  }
+  if (error instanceof GranuleError) {
+    io.note(`granule: ${error.message.replace(/\s*\n\s*/g, " ")}`);
+    return Exit.FINDING;
+  }
+  io.note(`granule: a defect of granule itself: ${error instanceof Error ? error.stack : String(error)}`);
+  return Exit.FINDING;
+}
+
+/** Runs a command line, without `node` and the script; resolves to the exit code. */
+export async function runCli(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+  const io = makeIo(surroundings);
+  try {
+    return await dispatch(argv, io);
+  } catch (error) {
+    return report(error, argv, io);
+  } finally {
+    io.progress(undefined);
+  }
+}

@@ -1,0 +1,93 @@
+import type { Service } from "../vm/machine.js";
+import { type ProtectionNumbering, protectionDecoder, type S2AgeEvent, type S2MapEvent, type S2RelaxPermsEvent } from "../trace/index.js";
+
+/** What the kernel did for a fault, as its own lines tell. */
+export type KernelService = S2MapEvent | S2RelaxPermsEvent | S2AgeEvent;
+
+const OF_KERNEL = { s2_map: "map", s2_relax_perms: "relax", s2_mkyoung: "young", s2_mkold: "", s2_is_young: "" } as const;
+
+/** How often a fault led to the same operation here and in the kernel that recorded it. */
+export interface AgreementSummary {
+  /** Faults for which the kernel's own line is in the trace. */
+  readonly compared: number;
+  /** Same operation, guest address, size and protection. */
+  readonly agreed: number;
+  /** Faults for which the kernel did nothing, and those of them that we serviced. */
+  readonly silent: number;
+  readonly silentHere: number;
+  /** Kernel maps that belong to no fault. */
+  readonly unasked: number;
+  readonly differing: Readonly<Record<string, number>>;
+  /** The first few differences: line of the fault and what differs. */
+  readonly examples: readonly string[];
+}
+
+const MAX_EXAMPLES = 8;
+
+function hex(n: number): string {
+  return `0x${n.toString(16)}`;
+}
+
+function letters(prot: number): string {
+  return `${prot & 4 ? "r" : ""}${prot & 2 ? "w" : ""}${prot & 1 ? "x" : ""}`;
+}
+
+/** Compares our decisions with the kernel's. */
+export class Agreement {
+  readonly #decode: (prot: number | bigint) => number;
+  #compared = 0;
+  #agreed = 0;
+  #silent = 0;
+  #silentHere = 0;
+  unasked = 0;
+  readonly #differing: Record<string, number> = {};
+  readonly #examples: string[] = [];
+
+  constructor(numbering: ProtectionNumbering) {
+    this.#decode = protectionDecoder(numbering);
+  }
+
+  /** A fault has been dealt with, here and, if its line is there, by the kernel. */
+  add(line: number, ours: Service, kernel: KernelService | undefined): void {
+    if (!kernel) {
+      this.#silent++;
+      if (ours.kind === "map" || ours.kind === "relax") this.#silentHere++;
+      return;
+    }
+    this.#compared++;
+    const difference = this.#difference(ours, kernel);
+    if (difference === undefined) {
+      this.#agreed++;
+      return;
+    }
+    this.#differing[difference] = (this.#differing[difference] ?? 0) + 1;
+    if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`line ${line}: ${hex(ours.ipa)}: ${difference}`);
+  }
+
+  /** A fault that the host interrupted, so that neither should have mapped anything. */
+  retried(line: number, kernel: KernelService | undefined): void {
+    if (!kernel) return;
+    this.#compared++;
+    const difference = "retried here, serviced there";
+    this.#differing[difference] = (this.#differing[difference] ?? 0) + 1;
+    if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`line ${line}: ${difference}`);
+  }
+
+  #difference(ours: Service, kernel: KernelService): string | undefined {
+    const theirs = OF_KERNEL[kernel.kind];
+    if (theirs !== ours.kind) return `${ours.kind} here, ${theirs} there`;
+    if (kernel.kind === "s2_map" && kernel.size !== ours.size) return `${hex(ours.size)} here, ${hex(kernel.size)} there`;
+    if (kernel.kind !== "s2_map" && kernel.kind !== "s2_relax_perms") return undefined;
+    // The kernel may name the 4K that faulted where we name the first byte of the leaf.
+    if (kernel.ipa - (kernel.ipa % ours.size) !== ours.ipa) return "another address there";
+    const prot = this.#decode(kernel.prot);
+    return prot === ours.prot ? undefined : `${letters(ours.prot)} here, ${letters(prot)} there`;
+  }
+
+  summary(): AgreementSummary {
+    return {
+      compared: this.#compared, agreed: this.#agreed, silent: this.#silent, silentHere: this.#silentHere,
+      unasked: this.unasked, differing: this.#differing, examples: this.#examples,
+    };
+  }
+}

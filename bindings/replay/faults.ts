@@ -1,0 +1,266 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
+import type { GuestFaultEvent, HvaRangeEvent, Manifest, MarkerEvent, ProtectionNumbering, TraceEvent } from "../trace/index.js";
+import { type Service, VirtualMachine } from "../vm/machine.js";
+import { OperationQueue } from "../vm/queue.js";
+import type { SlotRequest } from "../vm/slots.js";
+import { Agreement, type KernelService } from "./agreement.js";
+import { describeHost, Host } from "./host.js";
+import { type OperationCounts, type Replayer, type ServiceSummary, type TableUse, tableUse } from "./replayer.js";
+import { decodeSyndrome } from "./syndrome.js";
+
+/** What servicing the faults of a trace needs. */
+export interface FaultsOptions {
+  readonly table: Stage2Config;
+  readonly ipaBits: number;
+  readonly numbering: ProtectionNumbering;
+  readonly manifest: Manifest | undefined;
+  /** Memory slots, where no manifest and no marker tells them. */
+  readonly slots: readonly SlotRequest[];
+  /** Memory of which nothing is known: anonymous pages, huge pages where they fit, or hugetlb of so many bytes. */
+  readonly backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
+  readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
+}
+
+/**
+ * A fault that is being serviced. It stays open until its thread is seen at something else: if the host invalidates
+ * the faulting page from within, the fault has to be retried and maps nothing [FLT-24].
+ */
+interface OpenFault {
+  readonly event: GuestFaultEvent;
+  kernel: KernelService | undefined;
+  retried: boolean;
+}
+
+const OP_NAMES: Readonly<Record<number, string>> = {
+  [K.OP_MAP]: "map", [K.OP_UNMAP]: "unmap", [K.OP_WRPROTECT]: "wrprotect", [K.OP_MKYOUNG]: "mkyoung",
+  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young", [K.OP_RELAX_PERMS]: "relax_perms", [K.OP_FLUSH]: "flush",
+  [K.OP_SPLIT]: "split", [K.OP_TLB_FLUSH_RANGE]: "flush_tlb_range",
+};
+
+/** Services the guest's faults on a VM, and does to its memory what the host did. */
+export class FaultReplayer implements Replayer {
+  readonly counts: OperationCounts = { applied: {}, refused: {}, failed: {}, returns: { agreed: 0, differing: {} } };
+  readonly #table: Stage2Table;
+  readonly #queue: OperationQueue;
+  readonly #vm: VirtualMachine;
+  readonly #host: Host;
+  readonly #agreement: Agreement;
+  readonly #options: FaultsOptions;
+  readonly #open = new Map<number, OpenFault>();
+  readonly #services: Record<string, number> = {};
+  readonly #notifiers = { met: 0, elsewhere: 0 };
+  readonly #dirtyReads = { reads: 0, equal: 0, pages: 0 };
+  #kernelLines = false;
+  #faults = 0;
+  /** Slot calls of the manifest that have not had their turn; undefined once markers tell of slots. */
+  #calls: SlotRequest[] | undefined;
+  #asked: SlotRequest | undefined;
+  #dirtyAsked: number | undefined;
+
+  constructor(engine: Engine, options: FaultsOptions) {
+    this.#options = options;
+    this.#table = engine.createStage2(options.table);
+    this.#queue = new OperationQueue(engine, (op, status) => this.#settle(op, status));
+    this.#host = describeHost(options.manifest, this.#table.granule, options.backing);
+    this.#vm = new VirtualMachine({
+      table: this.#table, queue: this.#queue, host: this.#host.memory, ipaBits: options.ipaBits,
+    });
+    this.#vm.manualDirtyLog = options.manifest?.manualDirtyLog ?? 0;
+    this.#vm.eagerSplit = options.manifest?.eagerSplit ?? 0;
+    this.#agreement = new Agreement(options.numbering);
+    this.#calls = options.manifest?.slotCalls.filter((call) => call.rc === 0) ?? [...options.slots];
+  }
+
+  #settle(op: number, status: number): void {
+    const name = OP_NAMES[op] ?? String(op);
+    this.counts.applied[name] = (this.counts.applied[name] ?? 0) + 1;
+    if (status >= 0) return;
+    const counts = status === K.EAGAIN ? this.counts.refused : this.counts.failed;
+    counts[`${name} ${status}`] = (counts[`${name} ${status}`] ?? 0) + 1;
+  }
+
+  event(e: TraceEvent): void {
+    switch (e.kind) {
+      case "guest_fault":
+        this.#guestFault(e);
+        break;
+      case "mmio":
+      case "mmio_nisv":
+      case "userspace_exit":
+      case "entry":
+        this.#closeFault(e.pid);
+        break;
+      case "unmap_hva":
+        this.#unmapHost(e);
+        break;
+      case "age_hva":
+        this.#closeAll();
+        this.#note(this.#vm.age(e.start, e.end, true));
+        break;
+      case "test_age_hva":
+        this.#closeAll();
+        this.#note(this.#vm.age(e.hva, e.hva + 1, false));
+        break;
+      case "set_spte_hva":
+        this.#closeAll();
+        this.#note(this.#vm.changePage(e.hva));
+        break;
+      case "toggle_cache":
+        this.#closeAll();
+        if (e.was !== e.now) this.#vm.cleanCaches();
+        break;
+      case "s2_map":
+      case "s2_relax_perms":
+      case "s2_mkyoung":
+        this.#kernel(e);
+        break;
+      case "marker":
+        this.#closeAll();
+        this.#marker(e);
+        break;
+    }
+  }
+
+  #guestFault(e: GuestFaultEvent): void {
+    this.#closeFault(e.pid);
+    if (this.#faults++ === 0) this.#callManifest(true);
+    this.#open.set(e.pid, { event: e, kernel: undefined, retried: false });
+  }
+
+  #kernel(e: KernelService): void {
+    this.#kernelLines = true;
+    const open = this.#open.get(e.pid);
+    if (open && !open.kernel) open.kernel = e;
+    else if (e.kind === "s2_map") this.#agreement.unasked++;
+  }
+
+  #closeFault(pid: number): void {
+    const open = this.#open.get(pid);
+    if (!open) return;
+    this.#open.delete(pid);
+    const { event, kernel } = open;
+    if (open.retried) {
+      this.#count("retried");
+      this.#agreement.retried(event.line, kernel);
+      return;
+    }
+    const service = this.#vm.fault(pid, event.ipa, decodeSyndrome(event.esr));
+    this.#count(service.kind);
+    this.#agreement.add(event.line, service, kernel);
+  }
+
+  #closeAll(): void {
+    if (this.#open.size > 0) for (const pid of this.#open.keys()) this.#closeFault(pid);
+  }
+
+  #count(kind: Service["kind"] | "retried"): void {
+    this.#services[kind] = (this.#services[kind] ?? 0) + 1;
+  }
+
+  #note(met: boolean): void {
+    this.#notifiers[met ? "met" : "elsewhere"]++;
+  }
+
+  /** An invalidation by the faulting thread itself is the host replacing the very page: the fault must be retried. */
+  #unmapHost(e: HvaRangeEvent): void {
+    const open = this.#open.get(e.pid);
+    const slot = open && this.#vm.slots.find(open.event.ipa);
+    const hva = open && slot ? slot.hva + (open.event.ipa - slot.gpa) : -1;
+    const own = open !== undefined && hva >= e.start && hva < e.end;
+    if (own && !open.retried) {
+      open.retried = true;
+      this.#host.memory.touch(hva, decodeSyndrome(open.event.esr).write);
+    }
+    for (const pid of this.#open.keys()) if (!own || pid !== e.pid) this.#closeFault(pid);
+    const met = this.#vm.invalidate(e.start, e.end);
+    this.#note(met);
+    if (met && !own) this.#host.invalidated(e.task, e.start, e.end);
+  }
+
+  /** Slots that no marker speaks of: those that the VM began with, or the next ones of a kind. */
+  #callManifest(first: boolean): void {
+    const calls = this.#calls;
+    if (!calls) return;
+    const seen = new Set<number>();
+    const logging = calls[0] ? calls[0].flags & 1 : 0;
+    while (calls[0] && (first ? !seen.has(calls[0].slot) : (calls[0].flags & 1) === logging)) {
+      const call = calls.shift() as SlotRequest;
+      seen.add(call.slot);
+      this.#vm.setRegion(call);
+    }
+  }
+
+  #marker(e: MarkerEvent): void {
+    const { note } = e;
+    switch (note.type) {
+      case "set-region":
+        this.#calls = undefined;
+        this.#asked = note;
+        break;
+      case "set-region-done":
+        if (note.rc === 0 && this.#asked?.slot === note.slot) this.#vm.setRegion(this.#asked);
+        this.#asked = undefined;
+        break;
+      case "enable-cap":
+        if (note.rc === 0 && note.cap === "MANUAL_DIRTY_LOG_PROTECT2") this.#vm.manualDirtyLog = note.value;
+        if (note.rc === 0 && note.cap === "EAGER_SPLIT_CHUNK_SIZE") this.#vm.eagerSplit = note.value;
+        break;
+      case "get-dirty-log":
+        this.#dirtyAsked = this.#vm.getDirtyLog(note.slot);
+        break;
+      case "get-dirty-log-done":
+        this.#dirtyRead(note.rc, note.dirtyPages);
+        break;
+      case "clear-dirty-log":
+        this.#vm.clearDirtyLog(note.slot, note.firstPage, note.pages);
+        break;
+      case "monitor":
+        // A VMM without markers for its ioctls: what is next in the manifest happens at its monitor's commands.
+        this.#callManifest(false);
+        break;
+      default:
+        this.#host.marker(note);
+    }
+  }
+
+  #dirtyRead(rc: number, pages: number): void {
+    if (rc !== 0 || this.#dirtyAsked === undefined) return;
+    this.#dirtyReads.reads++;
+    this.#dirtyReads.pages += this.#dirtyAsked;
+    if (this.#dirtyAsked === pages) this.#dirtyReads.equal++;
+    this.#dirtyAsked = undefined;
+  }
+
+  get vms(): number {
+    return 1;
+  }
+
+  get dirty(): Readonly<Record<string, number>> {
+    return { ...this.#dirtyReads, ...this.#vm.log };
+  }
+
+  /** What became of the faults, and how often the kernel did the same. */
+  get service(): ServiceSummary {
+    const agreement = this.#kernelLines ? { agreement: this.#agreement.summary() } : {};
+    return { faults: { ...this.#services }, notifiers: { ...this.#notifiers }, ...agreement };
+  }
+
+  flush(): void {
+    this.#closeAll();
+    this.#queue.flush();
+  }
+
+  tables(): Stage2Table[] {
+    return [this.#table];
+  }
+
+  finish(): TableUse {
+    this.flush();
+    this.#options.onTeardown?.(this.#table);
+    const use = tableUse(this.#table);
+    this.#vm.close();
+    return use;
+  }
+}

@@ -1,0 +1,89 @@
+import { existsSync, readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { type Manifest, openFile, readBlocks, readManifest, readS2Raw, type S2RawDump } from "../trace/node.js";
+
+const TRACE_NAME = /^(.*?)(?:\.trace|\.txt)?(?:\.gz)?$/;
+const RAW_NAME = /^cpu\d{1,4}\.s2raw(?:\.gz)?$/;
+const TEXT_NAME = /^s2ptdump(?:\.gz)?$/;
+
+/** A file with what it holds. */
+export interface Named<T> {
+  readonly file: string;
+  readonly content: T;
+}
+
+/** Ground truth beside a trace: what the tables of the running kernel held at each freeze point. */
+export interface Truth {
+  /** Some dump of a scenario (of any, if it is unknown), for its header; nearest first. */
+  headers(scenario: string | undefined): AsyncIterable<S2RawDump>;
+  /** Raw tables of a point. */
+  dumps(scenario: string, point: string): Promise<Named<S2RawDump>[]>;
+  /** Texts of the kernel's own dump at a point. */
+  texts(scenario: string, point: string): Promise<Named<string>[]>;
+}
+
+/** Name of a trace without its folder and endings: `dir/age.trace.gz` is `age`. */
+export function traceName(path: string): string {
+  return TRACE_NAME.exec(basename(path))?.[1] ?? basename(path);
+}
+
+async function textOf(path: string): Promise<string> {
+  let text = "";
+  for await (const block of readBlocks(openFile(path))) text += block;
+  return text;
+}
+
+/** The dumps of a folder, `<scenario>.<point>.cpu<n>.s2raw[.gz]` and `<scenario>.<point>.s2ptdump[.gz]`. */
+export class TruthFolder implements Truth {
+  readonly #folder: string;
+  readonly #names: readonly string[];
+
+  /** @param folder - with the dumps in it, or in a folder `s2` below it */
+  constructor(folder: string) {
+    const below = join(folder, "s2");
+    this.#folder = existsSync(below) ? below : folder;
+    this.#names = readdirSync(this.#folder).sort();
+  }
+
+  /** How many raw tables there are. */
+  get size(): number {
+    return this.#names.filter((name) => /\.s2raw(\.gz)?$/.test(name)).length;
+  }
+
+  async *headers(scenario: string | undefined): AsyncGenerator<S2RawDump, void, undefined> {
+    const prefix = scenario === undefined ? "" : `${scenario}.`;
+    for (const name of this.#names) {
+      if (!name.startsWith(prefix) || !/\.s2raw(\.gz)?$/.test(name)) continue;
+      yield await readS2Raw(openFile(join(this.#folder, name)), name);
+    }
+  }
+
+  #matching(scenario: string, point: string, form: RegExp): string[] {
+    const prefix = `${scenario}.${point}.`;
+    return this.#names.filter((name) => name.startsWith(prefix) && form.test(name.slice(prefix.length)));
+  }
+
+  async dumps(scenario: string, point: string): Promise<Named<S2RawDump>[]> {
+    const found: Named<S2RawDump>[] = [];
+    for (const name of this.#matching(scenario, point, RAW_NAME)) {
+      found.push({ file: name, content: await readS2Raw(openFile(join(this.#folder, name)), name) });
+    }
+    return found;
+  }
+
+  async texts(scenario: string, point: string): Promise<Named<string>[]> {
+    const found: Named<string>[] = [];
+    for (const name of this.#matching(scenario, point, TEXT_NAME)) {
+      found.push({ file: name, content: await textOf(join(this.#folder, name)) });
+    }
+    return found;
+  }
+}
+
+/** The manifest of a trace: the named one, or `NAME.manifest.json` beside the trace if there is one. */
+export async function findManifest(trace: string, named: string | undefined): Promise<Manifest | undefined> {
+  if (named !== undefined) return readManifest(openFile(named));
+  if (trace === "-") return undefined;
+  const beside = join(dirname(trace), `${traceName(trace)}.manifest.json`);
+  return existsSync(beside) ? readManifest(openFile(beside)) : undefined;
+}

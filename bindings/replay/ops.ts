@@ -1,0 +1,231 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
+import {
+  type ProtectionNumbering,
+  protectionDecoder,
+  type ReturnEvent,
+  type S2MapEvent,
+  type S2RelaxPermsEvent,
+  type TraceEvent,
+} from "../trace/index.js";
+import { OperationQueue } from "../vm/queue.js";
+import { type OperationCounts, type Replayer, type TableUse, tableUse } from "./replayer.js";
+
+/*
+ * A call of the page-table engine is one line when it begins and, for those that can refuse, one when it returns.
+ * Between the two stand lines of what it did inside (tlbi_*, s2_create_unlinked, s2_free_unlinked) and lines of other
+ * threads. So a map waits here until its return is known: a refused map changed nothing and must not be made.
+ */
+
+/** One VM of the trace, told by the kernel's pointer to its page table. */
+interface RecordedVm {
+  readonly pgt: string;
+  readonly table: Stage2Table;
+  operations: number;
+}
+
+type Waiting = S2MapEvent | S2RelaxPermsEvent;
+
+/** What the operations of a trace need. */
+export interface OpsOptions {
+  readonly table: Stage2Config;
+  readonly numbering: ProtectionNumbering;
+  /** Kernels before 6.2 have no walk flags: a fault's map there reports EAGAIN as with HANDLE_FAULT. */
+  readonly walkFlags: boolean;
+  /** Called with a table that is about to go. */
+  readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
+}
+
+/** Recorded walk flags that a map takes over: SHARED, HANDLE_FAULT, SKIP_BBM_TLBI, SKIP_CMO have Linux's numbers. */
+const MAP_FLAGS = K.SHARED | K.HANDLE_FAULT | K.SKIP_BBM_TLBI | K.SKIP_CMO;
+const NO_RETURN = 1;
+const RETURNING: Readonly<Record<number, string>> = { [K.OP_MAP]: "s2_map", [K.OP_RELAX_PERMS]: "s2_relax_perms" };
+
+/** Applies recorded `s2_*` operations to tables of its own, one for each VM. */
+export class OpsReplayer implements Replayer {
+  readonly counts: OperationCounts = { applied: {}, refused: {}, failed: {}, returns: { agreed: 0, differing: {} } };
+  readonly #engine: Engine;
+  readonly #options: OpsOptions;
+  readonly #queue: OperationQueue;
+  readonly #vms = new Map<string, RecordedVm>();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #decode: (prot: number | bigint) => number;
+  #seenReturn = false;
+  #created = 0;
+  #lastUse: { use: TableUse; operations: number } | undefined;
+
+  constructor(engine: Engine, options: OpsOptions) {
+    this.#engine = engine;
+    this.#options = options;
+    this.#decode = protectionDecoder(options.numbering);
+    this.#queue = new OperationQueue(engine, (op, status, tag) => this.#settle(op, status, tag));
+  }
+
+  #settle(op: number, status: number, recorded: number): void {
+    if (status < 0 && status !== K.EAGAIN) bump(this.counts.failed, `${OP_NAMES[op] ?? op} ${status}`);
+    if (recorded === NO_RETURN) return;
+    const { returns } = this.counts;
+    if (status === recorded) returns.agreed++;
+    else bump(returns.differing, `${RETURNING[op]} returned ${recorded} there, ${status} here`);
+  }
+
+  event(e: TraceEvent): void {
+    switch (e.kind) {
+      case "s2_map":
+      case "s2_relax_perms":
+        this.#release(e.pid);
+        this.#waiting.set(e.pid, e);
+        break;
+      case "ret":
+        this.#returned(e);
+        break;
+      case "s2_unmap":
+        this.#range(K.OP_UNMAP, e.kind, e.pgt, e.ipa, e.size);
+        break;
+      case "s2_wrprotect":
+        this.#range(K.OP_WRPROTECT, e.kind, e.pgt, e.ipa, e.size);
+        break;
+      case "s2_flush":
+        this.#range(K.OP_FLUSH, e.kind, e.pgt, e.ipa, e.size);
+        break;
+      case "s2_destroy_range":
+        this.#range(K.OP_DESTROY_RANGE, e.kind, e.pgt, e.ipa, e.size);
+        break;
+      case "s2_split":
+        this.#range(K.OP_SPLIT, e.kind, e.pgt ?? this.#busiest()?.pgt ?? "", e.ipa, e.size);
+        break;
+      case "s2_mkyoung":
+        this.#range(K.OP_MKYOUNG, e.kind, e.pgt, e.ipa, 0);
+        break;
+      case "s2_mkold":
+      case "s2_is_young":
+        this.#range(K.OP_TEST_CLEAR_YOUNG, e.kind, e.pgt, e.ipa, 1, e.kind === "s2_mkold" ? 1 : 0);
+        break;
+      case "s2_test_clear_young":
+        this.#range(K.OP_TEST_CLEAR_YOUNG, e.kind, e.pgt, e.ipa, e.size, e.mkold ? 1 : 0);
+        break;
+      case "s2_destroy":
+        this.#destroy(e.pgt);
+        break;
+    }
+  }
+
+  #returned(e: ReturnEvent): void {
+    const call = this.#waiting.get(e.pid);
+    if (call === undefined || e.of !== call.kind) return;
+    this.#seenReturn = true;
+    this.#waiting.delete(e.pid);
+    this.#apply(call, e.value);
+  }
+
+  /** Decides about a call: refused calls are only counted. */
+  #apply(call: Waiting, returned: number): void {
+    if (returned !== NO_RETURN && returned !== 0 && !(returned === K.EAGAIN && !this.#inFlight(call.pgt))) {
+      bump(this.counts.refused, `${call.kind} ${returned}`);
+      return;
+    }
+    const vm = this.#vm(call.pgt, call.kind);
+    const prot = this.#decode(call.prot);
+    if (call.kind === "s2_map") {
+      const flags = this.#options.walkFlags ? call.flags & MAP_FLAGS : K.HANDLE_FAULT;
+      this.#queue.push(
+        K.OP_MAP, vm.table.handle, K.CACHE_ARENA, call.ipa, call.size, call.phys, prot, flags, 0, returned,
+      );
+    } else {
+      this.#queue.push(K.OP_RELAX_PERMS, vm.table.handle, K.CACHE_NONE, call.ipa, 0, 0, prot, 0, 0, returned);
+    }
+  }
+
+  /**
+   * Is another call on this VM under way? A map that returns EAGAIN while one is has lost a race to it: made here
+   * before the winner, it would win.
+   */
+  #inFlight(pgt: string): boolean {
+    for (const call of this.#waiting.values()) if (call.pgt === pgt) return true;
+    return false;
+  }
+
+  /** Calls whose return will not come: this thread, or this VM, is already further on. */
+  #release(pid: number | undefined, pgt?: string): void {
+    if (this.#waiting.size === 0) return;
+    for (const [key, call] of this.#waiting) {
+      if (key !== pid && call.pgt !== pgt && (pid !== undefined || pgt !== undefined)) continue;
+      this.#waiting.delete(key);
+      this.#apply(call, NO_RETURN);
+    }
+  }
+
+  /** An exclusive operation: nothing else of this VM is under way. */
+  #range(op: number, kind: string, pgt: string, ipa: number, size: number, level = 0): void {
+    this.#release(undefined, pgt);
+    const vm = this.#vm(pgt, kind);
+    this.#queue.push(op, vm.table.handle, K.CACHE_ARENA, ipa, size, 0, 0, 0, level, NO_RETURN);
+  }
+
+  #vm(pgt: string, kind: string): RecordedVm {
+    bump(this.counts.applied, kind);
+    let vm = this.#vms.get(pgt);
+    if (vm === undefined) {
+      vm = { pgt, table: this.#engine.createStage2(this.#options.table), operations: 0 };
+      this.#vms.set(pgt, vm);
+      this.#created++;
+    }
+    vm.operations++;
+    return vm;
+  }
+
+  #destroy(pgt: string): void {
+    bump(this.counts.applied, "s2_destroy");
+    this.#release(undefined, pgt);
+    const vm = this.#vms.get(pgt);
+    if (vm === undefined) return;
+    this.#queue.flush();
+    this.#vms.delete(pgt);
+    if (vm.operations >= (this.#lastUse?.operations ?? 0)) {
+      this.#lastUse = { use: tableUse(vm.table), operations: vm.operations };
+      this.#options.onTeardown?.(vm.table);
+    }
+    vm.table.close();
+  }
+
+  #busiest(): RecordedVm | undefined {
+    let best: RecordedVm | undefined;
+    for (const vm of this.#vms.values()) if (!best || vm.operations > best.operations) best = vm;
+    return best;
+  }
+
+  flush(): void {
+    // A trace without return lines: the calls before this point are done.
+    if (!this.#seenReturn) this.#release(undefined);
+    this.#queue.flush();
+  }
+
+  tables(): Stage2Table[] {
+    return [...this.#vms.values()].map((vm) => vm.table);
+  }
+
+  get vms(): number {
+    return this.#created;
+  }
+
+  finish(): TableUse | undefined {
+    this.flush();
+    const vm = this.#busiest();
+    if (vm && vm.operations >= (this.#lastUse?.operations ?? 0)) {
+      this.#options.onTeardown?.(vm.table);
+      return tableUse(vm.table);
+    }
+    return this.#lastUse?.use;
+  }
+}
+
+const OP_NAMES: Readonly<Record<number, string>> = {
+  [K.OP_MAP]: "map", [K.OP_UNMAP]: "unmap", [K.OP_WRPROTECT]: "wrprotect", [K.OP_MKYOUNG]: "mkyoung",
+  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young", [K.OP_RELAX_PERMS]: "relax_perms", [K.OP_FLUSH]: "flush",
+  [K.OP_SPLIT]: "split", [K.OP_DESTROY_RANGE]: "destroy_range",
+};
+
+function bump(counts: Record<string, number>, key: string): void {
+  counts[key] = (counts[key] ?? 0) + 1;
+}

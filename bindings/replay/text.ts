@@ -1,0 +1,158 @@
+import { bytes, columns, count, plural, seconds } from "../report/text.js";
+import type { AgreementSummary } from "./agreement.js";
+import { type ReplayReport, passed } from "./summary.js";
+import { differs, type Check, textDiffers } from "./verify.js";
+
+/** Marks text for a terminal. */
+export type Style = (format: "bold" | "dim" | "red" | "green" | "yellow" | "cyan", text: string) => string;
+
+const SOURCES = {
+  dump: "from the header of a raw table", manifest: "from the manifest", options: "from the options", defaults: "assumed",
+} as const;
+
+/** Rows `name  number`, the largest number first. */
+function tally(counts: Readonly<Record<string, number>>): string[] {
+  const rows = Object.entries(counts).sort(([, a], [, b]) => b - a);
+  return rows.length === 0 ? [] : columns([["", ""], ...rows.map(([name, n]) => [`  ${name}`, count(n)])]).slice(1);
+}
+
+function section(title: string, lines: readonly string[], style: Style): string[] {
+  return lines.length === 0 ? [] : ["", style("bold", title), ...lines];
+}
+
+function head(r: ReplayReport, style: Style): string[] {
+  const c = r.config;
+  const kernel = c.kernel === undefined ? "" : `, recorded on Linux ${c.kernel}`;
+  const how = c.from === "ops" ? "the recorded operations applied again" : "the guest's faults serviced anew";
+  const kind = [
+    `${bytes(c.granule)} pages`, `${c.ipaBits}-bit guest addresses`, ...(c.lpa2 ? ["52-bit descriptors (LPA2)"] : []),
+    c.fwb ? "forced write-back" : "no forced write-back",
+  ];
+  return [
+    `${style("bold", r.trace.name ?? "trace")}: ${plural(r.events, "event")}${kernel}; ${how} in ${seconds(r.seconds)}, ` +
+      `${count(r.eventsPerSecond)} events a second`,
+    `tables: ${kind.join(", ")} (${SOURCES[c.geometrySource]})`,
+  ];
+}
+
+function trouble(r: ReplayReport, style: Style): string[] {
+  const lines: string[] = [];
+  const { malformed, errors, lostPlaces, lostEvents, unknown } = r.trace;
+  if (malformed > 0) lines.push(style("yellow", `${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`));
+  if (lostPlaces > 0) {
+    lines.push(style("yellow", `the recorder lost events at ${plural(lostPlaces, "place")} (${count(lostEvents)} known): no replay of this is exact`));
+  }
+  const kinds = Object.entries(unknown).map(([name, n]) => `${name} ${count(n)}`);
+  if (kinds.length > 0) lines.push(`events that granule does not read: ${kinds.join(", ")}`);
+  return lines;
+}
+
+function operations(r: ReplayReport): string[] {
+  const { applied, refused, failed, returns } = r.operations;
+  const lines = tally(applied);
+  for (const [name, n] of Object.entries(refused)) {
+    const why = r.config.from === "ops" ? "refused by the kernel, so not applied" : "nothing to do";
+    lines.push(`  ${name}: ${count(n)} ${why}`);
+  }
+  for (const [name, n] of Object.entries(failed)) lines.push(`  ${name}: ${count(n)} failed here`);
+  if (returns.agreed > 0) lines.push(`  ${count(returns.agreed)} return values are the kernel's`);
+  for (const [what, n] of Object.entries(returns.differing)) lines.push(`  ${what}: ${count(n)} times`);
+  return lines;
+}
+
+/** TLB invalidations: ours, and beside them the recorded ones of the same form. */
+function invalidations(r: ReplayReport): string[] {
+  const c = r.counters;
+  const seen = r.trace.byName;
+  const rows = [
+    ["one address, all CPUs", c.tlbiIpa, seen.tlbi_ipa], ["one address, this CPU", c.tlbiIpaLocal, seen.tlbi_ipa_nsh],
+    ["a range", c.tlbiRange, seen.tlbi_range], ["the whole VM", c.tlbiVmid, seen.tlbi_vmid],
+  ] as const;
+  const recorded = rows.some(([, , n]) => n !== undefined);
+  return columns([
+    ["  form", "here", ...(recorded ? ["recorded"] : [])],
+    ...rows.map(([name, n, there]) => [`  ${name}`, count(n), ...(recorded ? [count(there ?? 0)] : [])]),
+  ]);
+}
+
+function table(r: ReplayReport): string[] {
+  const t = r.table;
+  const levels = Object.entries(t.leaves).sort(([a], [b]) => Number(a) - Number(b));
+  const leafSize = (level: string) => bytes(r.config.granule * (r.config.granule / 8) ** (3 - Number(level)));
+  return [
+    ...levels.map(([level, n]) => `  level ${level}: ${count(n)} ${n === 1 ? "leaf" : "leaves"} of ${leafSize(level)}`),
+    `  ${bytes(t.mapped)} of guest memory mapped by ${plural(t.pages, "table page")} (${bytes(t.bytes)}); at most ${count(t.peakPages)} pages (${bytes(t.peakBytes)})`,
+    `  ${count(r.counters.breaksValid)} break-before-make sequences, ${count(r.counters.leavesMade)} leaves written, ${count(r.counters.leavesCleared)} cleared`,
+  ];
+}
+
+function agreementText(a: AgreementSummary): string[] {
+  const rate = a.compared === 0 ? "" : ` (${((100 * a.agreed) / a.compared).toFixed(2)} %)`;
+  const lines = [`  ${count(a.agreed)} of ${count(a.compared)} faults led to the kernel's own operation: address, size and rights${rate}`];
+  for (const [what, n] of Object.entries(a.differing)) lines.push(`  ${count(n)} times ${what}`);
+  if (a.silentHere > 0) lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced`);
+  return lines;
+}
+
+function service(r: ReplayReport, style: Style): string[] {
+  const s = r.service;
+  if (!s) return [];
+  const dirty = r.dirty;
+  return [
+    ...section("faults led to", tally(s.faults), style),
+    ...section("the host changed memory", [
+      `  ${plural(s.notifiers.met, "notification")} met a slot, ${count(s.notifiers.elsewhere)} did not`,
+    ], style),
+    ...(dirty.reads ? section("dirty logging", [
+      `  ${plural(dirty.reads, "bitmap")} read, ${count(dirty.equal ?? 0)} with as many dirty pages as the kernel's; ${count(dirty.pages ?? 0)} pages in all`,
+    ], style) : []),
+    ...(s.agreement ? section("compared with the kernel", agreementText(s.agreement), style) : []),
+  ];
+}
+
+function checkLine(c: Check, style: Style): string[] {
+  if (c.skipped !== undefined) return [`  ${c.point}: ${style("yellow", "not compared")}: ${c.skipped}`];
+  const bad = differs(c);
+  const lines = [
+    `  ${c.point}: ${count(c.leaves)} leaves, ` +
+      (bad ? style("red", `${count(c.missing)} missing, ${count(c.extra)} extra, ${count(c.differing)} differing`) : style("green", "all equal")),
+  ];
+  if (bad) lines.push(...c.examples.map((e) => `    ${e}`));
+  return lines;
+}
+
+function checks(r: ReplayReport, style: Style): string[] {
+  const texts = r.textChecks.flatMap((c) => [
+    `  ${c.file}: ${plural(c.lines, "line")}, ${textDiffers(c) ? style("red", `${count(c.differing)} differ`) : style("green", "same text")}`,
+    ...c.examples.map((e) => `    ${e}`),
+  ]);
+  return [
+    ...section("compared with the tables of the running kernel", r.checks.flatMap((c) => checkLine(c, style)), style),
+    ...section("compared with the kernel's own dump", texts, style),
+  ];
+}
+
+/** A report as text for people. */
+export function reportText(r: ReplayReport, style: Style): string {
+  const lines = [
+    ...head(r, style),
+    ...trouble(r, style),
+    ...section("events", tally(r.trace.byName), style),
+    ...section(`faults of the guest: ${count(r.faults.total)}`, tally(r.faults.byCode), style),
+    ...service(r, style),
+    ...section(`operations on ${plural(r.vms, "table")}`, operations(r), style),
+    ...section("TLB invalidations", invalidations(r), style),
+    ...section("the page table at its end", table(r), style),
+    ...checks(r, style),
+  ];
+  if (r.checks.length + r.textChecks.length > 0) lines.push("", verdict(r, style));
+  return `${lines.join("\n")}\n`;
+}
+
+function verdict(r: ReplayReport, style: Style): string {
+  const skipped = r.checks.filter((c) => c.skipped !== undefined).length;
+  const all = r.checks.length + r.textChecks.length - skipped;
+  const bad = r.checks.filter(differs).length + r.textChecks.filter(textDiffers).length;
+  const text = `${count(all - bad)} of ${plural(all, "check")} equal${skipped > 0 ? `, ${count(skipped)} not compared` : ""}`;
+  return style(passed(r) ? "green" : "red", text);
+}

@@ -1,0 +1,108 @@
+import { T_FWB, T_LPA2 } from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
+import { hex } from "../model/address.js";
+import type { Stage2Table } from "../tables/stage2.js";
+import type { Table } from "../tables/table.js";
+
+/** What an independent MMU must be told to walk an image; the form of mmu-vectors' manifest.json. */
+export interface ImageManifest {
+  stage: "stage2" | "hyp";
+  granule: "4K" | "16K" | "64K";
+  /** Physical address of byte 0 of the image. */
+  phys_base: string;
+  /** How an MMU is meant to be asked: by address-translation instructions. */
+  mode: "at";
+  /** HCR_EL2.FWB. */
+  fwb: boolean;
+  vtcr?: string;
+  vttbr?: string;
+  tcr?: string;
+  ttbr0?: string;
+  mair?: string;
+}
+
+/** A table's memory and its registers. */
+export interface TableImage {
+  manifest: ImageManifest;
+  /** The table pages at their places, zeros between them. */
+  image: Uint8Array;
+  /** Table pages in it. */
+  pages: number;
+}
+
+/** MAIR_EL2 in Linux's order: Normal, tagged, non-cacheable, Device-nGnRnE, Device-nGnRE [FMT-10]. */
+const LINUX_MAIR = 0x04_00_44_f0_ffn;
+const TABLE_BITS = 3n;
+const PARANGE_48 = 5;
+const PARANGE_52 = 6;
+
+/** Physical addresses of all table pages, the start tables first. */
+function tablePages(table: Table): bigint[] {
+  const { engine, format } = table;
+  const info = table.info();
+  const pages = Array.from({ length: info.rootPages }, (_, i) => info.rootPa + BigInt(i * info.granule));
+  const lpa2 = format.flags & T_LPA2 ? 1 : 0;
+  const { u32, u64 } = engine;
+  for (const word of table.scan({ tables: true })) {
+    const descriptor = u64[word / 2 + 1] as bigint;
+    const isTable = (u32[word + 4] as number | 0) !== 3 && (descriptor & TABLE_BITS) === TABLE_BITS;
+    if (isTable) pages.push(BigInt.asUintN(64, engine.core.outputAddress(format.ps, lpa2, descriptor)));
+  }
+  return pages;
+}
+
+function registers(table: Table): Partial<ImageManifest> {
+  const { engine, format } = table;
+  const info = table.info();
+  if (!table.isHyp) {
+    return {
+      vtcr: hex((table as Stage2Table).vtcr),
+      vttbr: hex(BigInt.asUintN(64, engine.core.vttbr(info.rootPa, 0, 0))),
+    };
+  }
+  const paCode = info.outputBits > 48 ? PARANGE_52 : PARANGE_48;
+  const tcr = engine.core.tcrEl2(format.ps, info.inputBits, paCode, format.flags & T_LPA2 ? 1 : 0);
+  // TTBR0_EL2 packs a 52-bit address as VTTBR_EL2 does.
+  const ttbr0 = engine.core.vttbr(info.rootPa, 0, 0);
+  return { tcr: hex(BigInt.asUintN(64, tcr)), ttbr0: hex(BigInt.asUintN(64, ttbr0)), mair: hex(LINUX_MAIR) };
+}
+
+/**
+ * The memory of a table as an independent MMU can walk it: from its lowest table page to its highest, and the register
+ * values. Memory between them that belongs to other tables is left out. EINVAL once the table is destroyed.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { tableImage } from "granule/report";
+ * using engine = createEngine();
+ * const table = engine.createStage2({ ipaBits: 40 });
+ * table.map(0, 4096, 0x9000_0000, "r");
+ * console.log(tableImage(table).pages); // 4: two start tables, one of level 2, one of level 3
+ * ```
+ */
+export function tableImage(table: Table): TableImage {
+  const info = table.info();
+  if (info.rootPa === 0n) {
+    throw invalid("tableImage", "the table is destroyed: there is nothing to walk");
+  }
+  const { engine } = table;
+  const pages = tablePages(table);
+  const base = pages.reduce((a, b) => (a < b ? a : b));
+  const last = pages.reduce((a, b) => (a > b ? a : b));
+  const image = new Uint8Array(Number(last - base) + info.granule);
+  const arena = engine.image();
+  for (const page of pages) {
+    const from = Number(page - engine.physBase);
+    image.set(arena.subarray(from, from + info.granule), Number(page - base));
+  }
+  const manifest: ImageManifest = {
+    stage: table.isHyp ? "hyp" : "stage2",
+    granule: `${info.granule / 1024}K` as ImageManifest["granule"],
+    phys_base: hex(base),
+    mode: "at",
+    fwb: !table.isHyp && (table.format.flags & T_FWB) !== 0,
+    ...registers(table),
+  };
+  return { manifest, image, pages: pages.length };
+}

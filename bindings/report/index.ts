@@ -1,0 +1,23 @@
+/**
+ * Tables as text and as images: the kernel's ptdump, descriptors explained, memory for an independent MMU.
+ * Runs in browsers too.
+ *
+ * @module
+ */
+
+export { type ExplainOptions, explain, type Reading, type ReadingKind } from "./explain.js";
+export { draw, type Field } from "./fields.js";
+export { type ImageManifest, type TableImage, tableImage } from "./image.js";
+export {
+  ptdump,
+  type PtdumpEntry,
+  type PtdumpFormat,
+  ptdumpLines,
+  ptdumpOf,
+  type PtdumpOptions,
+  type PtdumpRun,
+  ptdumpRuns,
+  PTDUMP_TITLE,
+  type RawTables,
+  rawEntries,
+} from "./ptdump.js";

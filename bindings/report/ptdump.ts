@@ -1,0 +1,257 @@
+import type { Table } from "../tables/table.js";
+
+/** Which kernel's columns: 6.12 (and 6.13 up to 6.18), or those of 7.x with the two-bit XN field [DMP-14, DMP-15]. */
+export type PtdumpFormat = "6.12" | "7.x";
+
+/** How to print. */
+export interface PtdumpOptions {
+  /** Columns. Default "6.12". */
+  format?: PtdumpFormat;
+  /**
+   * Byte for byte what the kernel prints: its last run is never printed, since only the next run's first entry makes
+   * it print one [DMP-17]. Default false.
+   */
+  kernelCompat?: boolean;
+}
+
+/** Consecutive equal entries: one leaf, or `count` empty entries side by side. */
+export interface PtdumpEntry {
+  /** First input address. */
+  address: bigint;
+  level: number;
+  /** The 64 bits; 0n for a hole. */
+  descriptor: bigint;
+  /** Entries that this stands for. */
+  count: number;
+}
+
+/** A raw table page: what `parseS2Raw` of `granule/trace` gives. */
+export interface RawTables {
+  geometry: { granule: number };
+  tables: readonly {
+    level: number;
+    ipa: number;
+    entries: number;
+    indices: ArrayLike<number>;
+    descriptors: ArrayLike<bigint>;
+  }[];
+}
+
+/** One attribute column: printed after a space, `set` if the masked entry is `value`. */
+interface Column {
+  mask: number;
+  value: number;
+  set: string;
+  clear: string;
+}
+
+// The attribute bits of an entry, squeezed into a number: bits 10..0 in place, XN [54:53] at 17:16.
+const VALID = 1;
+const TYPE = 1 << 1;
+const READ = 1 << 6;
+const WRITE = 1 << 7;
+const AF = 1 << 10;
+const XN_LOW = 16;
+const XN_FIELD = 3 << XN_LOW;
+const XN = 2 << XN_LOW;
+const LOW_BITS = BigInt(VALID | TYPE | READ | WRITE | AF);
+
+const FAULT: Column = { mask: VALID, value: VALID, set: " ", clear: "F" };
+const BLOCK: Column = { mask: VALID | TYPE, value: VALID, set: "BLK", clear: "   " };
+
+function bit(mask: number, set: string, needsValid: boolean): Column {
+  const value = mask | (needsValid ? VALID : 0);
+  return { mask: value, value, set, clear: " ".repeat(set.length) };
+}
+
+function execute(code: number, set: string): Column {
+  return { mask: XN_FIELD, value: code << XN_LOW, set, clear: "" };
+}
+
+const COLUMNS: Readonly<Record<PtdumpFormat, readonly Column[]>> = {
+  "6.12": [
+    FAULT,
+    bit(READ, "R", true),
+    bit(WRITE, "W", true),
+    // Inverted in the kernel, and so for all who read its dumps: X marks what may not be executed [BUG-42].
+    { mask: XN | VALID, value: VALID, set: " ", clear: "X" },
+    bit(AF, "AF", true),
+    BLOCK,
+  ],
+  "7.x": [
+    FAULT,
+    bit(READ, "R", false),
+    bit(WRITE, "W", false),
+    execute(0, "px ux "),
+    execute(1, "PXNux "),
+    execute(2, "PXNUXN"),
+    execute(3, "px UXN"),
+    bit(AF, "AF", false),
+    BLOCK,
+  ],
+};
+
+/** The bits of an entry that make a run [DMP-14]: 6.12 sees one XN bit, 7.x two. */
+function attributesOf(format: PtdumpFormat, descriptor: bigint): number {
+  if (descriptor === 0n) return 0;
+  const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
+  return Number(descriptor & LOW_BITS) | (format === "6.12" ? xn & XN : xn);
+}
+
+function columnsText(format: PtdumpFormat, attributes: number): string {
+  if (attributes === 0) return "";
+  let text = "";
+  for (const { mask, value, set, clear } of COLUMNS[format]) {
+    const column = (attributes & mask) === value ? set : clear;
+    // A column whose clear form is empty prints nothing at all, not even its space.
+    if (column !== "") text += ` ${column}`;
+  }
+  return text;
+}
+
+const UNITS = ["K", "M", "G", "T", "P", "E"];
+
+/** Size in the largest unit that divides it, at least KiB [DMP-12]. */
+function sizeText(bytes: bigint): string {
+  let size = bytes >> 10n;
+  let unit = 0;
+  while (size % 1024n === 0n && unit < UNITS.length - 1 && size !== 0n) {
+    size /= 1024n;
+    unit++;
+  }
+  return size.toString().padStart(9) + (UNITS[unit] as string);
+}
+
+function digits(address: bigint): string {
+  return `0x${address.toString(16).padStart(16, "0")}`;
+}
+
+/** First line of every stage-2 dump [DMP-10]. */
+export const PTDUMP_TITLE = "---[ Guest IPA ]---";
+
+/** Neighbouring entries of one level and equal attributes [DMP-11]. */
+export interface PtdumpRun {
+  start: bigint;
+  /** First address after it. */
+  end: bigint;
+  level: number;
+  /** The attribute columns as printed, their leading space included; "" for a hole. */
+  columns: string;
+}
+
+/** The runs of entries in order of address [DMP-11..19]. */
+function* runsOf(entries: Iterable<PtdumpEntry>, shift: number, o: PtdumpOptions): Generator<PtdumpRun, void, undefined> {
+  const format = o.format ?? "6.12";
+  let attributes = -1;
+  let level = 0;
+  let start = 0n;
+  let end = 0n;
+  for (const entry of entries) {
+    const next = attributesOf(format, entry.descriptor);
+    if (next !== attributes || entry.level !== level || entry.address !== end) {
+      if (attributes >= 0) yield { start, end, level, columns: columnsText(format, attributes) };
+      attributes = next;
+      level = entry.level;
+      start = entry.address;
+    }
+    end = entry.address + (BigInt(entry.count) << BigInt((4 - entry.level) * (shift - 3) + 3));
+  }
+  if (attributes >= 0 && !o.kernelCompat) yield { start, end, level, columns: columnsText(format, attributes) };
+}
+
+/**
+ * The lines of a dump, without line ends, from entries in order of address: leaves, annotations and holes alike
+ * [DMP-10..19]. The lines depend on nothing else, so raw tables of a real machine can be printed as well.
+ *
+ * @param shift - log2 of the granule: 12, 14 or 16
+ */
+export function* ptdumpOf(
+  entries: Iterable<PtdumpEntry>,
+  shift: number,
+  options: PtdumpOptions = {},
+): Generator<string, void, undefined> {
+  yield PTDUMP_TITLE;
+  for (const { start, end, level, columns } of runsOf(entries, shift, options)) {
+    yield `${digits(start)}-${digits(end)}   ${sizeText(end - start)} ${level}${columns}`;
+  }
+}
+
+/** One object for all records: a dump keeps none of them. */
+function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
+  const entry: PtdumpEntry = { address: 0n, level: 0, descriptor: 0n, count: 1 };
+  const { u32, u64 } = table.engine;
+  for (const word of table.scan({ holes: true })) {
+    entry.address = u64[word / 2] as bigint;
+    entry.descriptor = u64[word / 2 + 1] as bigint;
+    entry.level = (u32[word + 4] as number) | 0;
+    entry.count = u32[word + 6] as number;
+    yield entry;
+  }
+}
+
+/**
+ * The lines of a table's dump as `stage2_page_tables` of debugfs has them, without line ends, one by one.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { ptdumpLines } from "granule/report";
+ * using engine = createEngine();
+ * const table = engine.createStage2({ ipaBits: 32 });
+ * for (const line of ptdumpLines(table)) console.log(line); // the title, and a hole of 4G
+ * ```
+ */
+export function ptdumpLines(table: Table, options: PtdumpOptions = {}): Generator<string, void, undefined> {
+  return ptdumpOf(entriesOf(table), table.format.ps, options);
+}
+
+/** The runs behind the lines of `ptdumpLines`. */
+export function ptdumpRuns(table: Table, options: PtdumpOptions = {}): Generator<PtdumpRun, void, undefined> {
+  return runsOf(entriesOf(table), table.format.ps, options);
+}
+
+/**
+ * A table's dump in the text of `/sys/kernel/debug/kvm/<vm>/stage2_page_tables`, to `diff` with a live host's.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { ptdump } from "granule/report";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 4096, 0x8000_0000, "rw");
+ * console.log(ptdump(table).split("\n")[2]);
+ * // 0x0000000040000000-0x0000000040001000           4K 3   R W X AF
+ * ```
+ */
+export function ptdump(table: Table, options: PtdumpOptions = {}): string {
+  let text = "";
+  for (const line of ptdumpLines(table, options)) text += `${line}\n`;
+  return text;
+}
+
+/** The entries of raw tables with the holes between them, as `ptdumpOf` wants them. Tables without entries are one hole. */
+export function* rawEntries(raw: RawTables): Generator<PtdumpEntry, void, undefined> {
+  const places = new Map(raw.tables.map((table) => [`${table.level} ${table.ipa}`, table]));
+  const bits = Math.log2(raw.geometry.granule) - 3;
+
+  function* walk(table: RawTables["tables"][number]): Generator<PtdumpEntry, void, undefined> {
+    const { level, entries } = table;
+    const span = 2 ** ((4 - level) * bits + 3);
+    const at = (index: number) => BigInt(table.ipa + index * span);
+    let next = 0;
+    for (let i = 0; i < table.indices.length; i++) {
+      const index = table.indices[i] as number;
+      const descriptor = table.descriptors[i] as bigint;
+      if (index > next) yield { address: at(next), level, descriptor: 0n, count: index - next };
+      next = index + 1;
+      const child = level < 3 && (descriptor & 3n) === 3n && places.get(`${level + 1} ${table.ipa + index * span}`);
+      if (child) yield* walk(child);
+      else yield { address: at(index), level, descriptor, count: 1 };
+    }
+    if (next < entries) yield { address: at(next), level, descriptor: 0n, count: entries - next };
+  }
+
+  const root = raw.tables[0];
+  if (root) yield* walk(root);
+}

@@ -1,0 +1,285 @@
+/*
+ * The VMM's own memory, as far as a guest fault can tell: how large a page of it is, and whether it may be written
+ * without asking the host first. A trace does not show this; it follows from what kind of memory it is and from what
+ * has happened to it:
+ *
+ *   untouched --read--> zero (the zero page)       untouched --write--> private
+ *   zero, shared --write--> private (a copy)       private --fork, KSM--> shared
+ *
+ * With transparent huge pages the same holds for whole blocks, as long as they stay whole.
+ */
+
+/** Kind of memory of a stretch of the VMM's address space. */
+export interface Backing {
+  readonly hva: number;
+  readonly size: number;
+  /** Bytes of a hugetlb page; 0 for anonymous memory. */
+  readonly hugetlb: number;
+  /** Anonymous memory gets huge pages where a whole one fits. */
+  readonly thp: boolean;
+  /** Nothing was in it when the VM started; otherwise the VMM had filled it. */
+  readonly fresh: boolean;
+}
+
+/** What a fault finds. */
+export interface HostPage {
+  /** Bytes of the host's mapping. */
+  readonly size: number;
+  /** Size comes from hugetlb, not from a transparent huge page. */
+  readonly hugetlb: boolean;
+  readonly writable: boolean;
+}
+
+interface Area extends Backing {
+  readonly end: number;
+  writable: boolean;
+}
+
+const UNTOUCHED = 0;
+const ZERO = 1;
+const SHARED = 2;
+const PRIVATE = 3;
+type State = typeof UNTOUCHED | typeof ZERO | typeof SHARED | typeof PRIVATE;
+
+/** One block's worth of anonymous memory. Whole: one state; else one a page. */
+interface Block {
+  whole: boolean;
+  state: State;
+  pages: Uint8Array | undefined;
+  /** Shared by a fork whose child lives: a write copies a page of it, not all. */
+  forked: boolean;
+}
+
+/** Blocks that one event may touch one by one: more are left as they are. */
+const MAX_BLOCKS = 1 << 14;
+
+/** What the host is like. */
+export interface HostKind {
+  readonly granule: number;
+  /** Memory of which nothing is known. */
+  readonly otherwise: { readonly hugetlb: number; readonly thp: boolean };
+  /** A write to the huge zero page gives a small page (Linux before 6.13), not a huge one. */
+  readonly splitsHugeZero: boolean;
+}
+
+/** A model of the VMM's memory. */
+export class HostMemory {
+  readonly #kind: HostKind;
+  readonly #blockSize: number;
+  #areas: Area[] = [];
+  readonly #blocks = new Map<number, Block>();
+  readonly #hugetlbWritten = new Set<number>();
+  #forks = 0;
+
+  constructor(kind: HostKind) {
+    this.#kind = kind;
+    this.#blockSize = (kind.granule * kind.granule) / 8;
+  }
+
+  /** Says what a stretch is made of; what was said of it before is forgotten. */
+  define(backing: Backing): void {
+    const { hva, size } = backing;
+    this.#cut(hva, hva + size);
+    if (size === 0) return;
+    const area = { ...backing, end: hva + size, writable: true };
+    this.#areas.push(area);
+    this.#areas.sort((a, b) => a.hva - b.hva);
+    // Blocks that lie only partly in the area are there already when a neighbour was touched.
+    for (const start of [hva, area.end - 1].map((at) => Math.floor(at / this.#blockSize) * this.#blockSize)) {
+      const block = this.#blocks.get(start);
+      if (block?.pages) this.#fill(block.pages, start, area);
+    }
+  }
+
+  /** The pages of a block that lie in an area, as they are before anyone touches them. */
+  #fill(pages: Uint8Array, start: number, area: Area): void {
+    const from = Math.max(0, Math.ceil((area.hva - start) / this.#kind.granule));
+    const to = Math.min(pages.length, Math.ceil((area.end - start) / this.#kind.granule));
+    if (from < to) pages.fill(area.fresh ? UNTOUCHED : PRIVATE, from, to);
+  }
+
+  /** Memory that is there, but that nobody has described. */
+  assume(hva: number, size: number): void {
+    const known = this.#areas.some((a) => a.hva < hva + size && hva < a.end);
+    if (!known) this.define({ hva, size, ...this.#kind.otherwise, fresh: false });
+  }
+
+  /** Makes a hole in the areas; an area that is cut goes on as two. */
+  #cut(start: number, end: number): void {
+    const rest: Area[] = [];
+    for (const area of this.#areas) {
+      if (area.end <= start || area.hva >= end) {
+        rest.push(area);
+        continue;
+      }
+      if (area.hva < start) rest.push({ ...area, size: start - area.hva, end: start });
+      if (area.end > end) rest.push({ ...area, hva: end, size: area.end - end });
+    }
+    this.#areas = rest;
+  }
+
+  #area(hva: number): Area | undefined {
+    let low = 0;
+    let high = this.#areas.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#areas[middle] as Area).hva <= hva) low = middle + 1;
+      else high = middle;
+    }
+    const area = this.#areas[low - 1];
+    return area && hva < area.end ? area : undefined;
+  }
+
+  #block(area: Area, start: number): Block {
+    let block = this.#blocks.get(start);
+    if (!block) {
+      const end = start + this.#blockSize;
+      const whole = area.thp && start >= area.hva && end <= area.end;
+      block = { whole, state: area.fresh ? UNTOUCHED : PRIVATE, pages: undefined, forked: false };
+      this.#blocks.set(start, block);
+      if (!whole) {
+        const pages = this.#split(block);
+        for (const other of this.#areas) if (other.hva < end && start < other.end) this.#fill(pages, start, other);
+      }
+    }
+    return block;
+  }
+
+  #split(block: Block): Uint8Array {
+    block.whole = false;
+    block.pages ??= new Uint8Array(this.#blockSize / this.#kind.granule).fill(block.state);
+    return block.pages;
+  }
+
+  /**
+   * The guest touches a byte: the host provides a page. `undefined` where there is none, or none to write to.
+   * Code that nobody has written cannot be run, so memory that is executed was filled by the VMM before.
+   */
+  touch(hva: number, write: boolean, exec = false): HostPage | undefined {
+    const area = this.#area(hva);
+    if (!area || (write && !area.writable)) return undefined;
+    if (area.hugetlb > 0) return this.#touchHugetlb(area, hva, write || exec);
+    const start = Math.floor(hva / this.#blockSize) * this.#blockSize;
+    const block = this.#block(area, start);
+    const page = Math.floor((hva - start) / this.#kind.granule);
+    if (block.whole && write && this.#breaksUp(block)) this.#split(block);
+    const next = (state: number): State => {
+      if (write || (exec && state <= ZERO)) return PRIVATE;
+      return (state || ZERO) as State;
+    };
+    if (block.whole) block.state = next(block.state);
+    else {
+      const pages = this.#split(block);
+      pages[page] = next(pages[page] as number);
+    }
+    const state = block.whole ? block.state : (block.pages as Uint8Array)[page];
+    const size = block.whole ? this.#blockSize : this.#kind.granule;
+    return { size, hugetlb: false, writable: area.writable && state === PRIVATE };
+  }
+
+  /** hugetlb has no zero page: a read gets a page of its own, which a first write then makes writable. */
+  #touchHugetlb(area: Area, hva: number, write: boolean): HostPage {
+    const page = hva - (hva % area.hugetlb);
+    if (write || !area.fresh) this.#hugetlbWritten.add(page);
+    return { size: area.hugetlb, hugetlb: true, writable: area.writable && this.#hugetlbWritten.has(page) };
+  }
+
+  /** Does a write to a whole block copy one page of it only? */
+  #breaksUp(block: Block): boolean {
+    if (block.state === ZERO) return this.#kind.splitsHugeZero;
+    return block.state === SHARED && block.forked;
+  }
+
+  /** Calls back for each block of [start, end) with the pages concerned; `whole` blocks only with all of them. */
+  #each(start: number, end: number, visit: (block: Block, all: boolean, first: number, last: number) => void): void {
+    const g = this.#kind.granule;
+    const first = Math.floor(start / this.#blockSize);
+    const last = Math.ceil(end / this.#blockSize);
+    if (last - first > MAX_BLOCKS) return;
+    for (let i = first; i < last; i++) {
+      const base = i * this.#blockSize;
+      const area = this.#area(Math.max(base, start));
+      if (!area || area.hugetlb > 0) continue;
+      const from = Math.max(0, Math.floor((start - base) / g));
+      const to = Math.min(this.#blockSize / g, Math.ceil((end - base) / g));
+      visit(this.#block(area, base), base >= start && base + this.#blockSize <= end, from, to);
+    }
+  }
+
+  #set(start: number, end: number, state: State): void {
+    this.#each(start, end, (block, all, first, last) => {
+      if (block.whole && all) block.state = state;
+      else if (!block.whole || block.state !== UNTOUCHED) this.#split(block).fill(state, first, last);
+    });
+  }
+
+  /** The pages are given back (MADV_DONTNEED, a balloon). A block that is empty again may become a huge page again. */
+  discard(start: number, end: number): void {
+    for (const page of this.#hugetlbWritten) if (page >= start && page < end) this.#hugetlbWritten.delete(page);
+    const first = Math.floor(start / this.#blockSize);
+    const last = Math.ceil(end / this.#blockSize);
+    if (last - first > MAX_BLOCKS) return;
+    this.#set(start, end, UNTOUCHED);
+    for (let i = first; i < last; i++) {
+      const base = i * this.#blockSize;
+      const block = this.#blocks.get(base);
+      const area = this.#area(base);
+      if (!block || block.whole || !area?.thp || base < area.hva || base + this.#blockSize > area.end) continue;
+      if (block.pages?.every((p) => p === UNTOUCHED)) {
+        Object.assign(block, { whole: true, state: UNTOUCHED, pages: undefined, forked: false });
+      }
+    }
+  }
+
+  /** The pages may be read only until they are written: merged by KSM. */
+  share(start: number, end: number): void {
+    this.#set(start, end, SHARED);
+  }
+
+  /** Small pages become one huge page: khugepaged, MADV_COLLAPSE. */
+  collapse(start: number, end: number): void {
+    this.#each(start, end, (block, all) => {
+      if (all) Object.assign(block, { whole: true, state: PRIVATE, pages: undefined, forked: false });
+    });
+  }
+
+  /** mprotect: without PROT_WRITE, writes fail and reads map read-only. */
+  protect(start: number, end: number, writable: boolean): void {
+    const inside = this.#areas.filter((a) => a.hva < end && start < a.end);
+    for (const area of inside) {
+      const from = Math.max(start, area.hva);
+      const to = Math.min(end, area.end);
+      this.#cut(from, to);
+      this.#areas.push({ ...area, hva: from, size: to - from, end: to, writable });
+    }
+    this.#areas.sort((a, b) => a.hva - b.hva);
+  }
+
+  /** munmap, and with `again` an mmap of ordinary memory in its place. */
+  unmap(start: number, end: number, again: boolean): void {
+    this.discard(start, end);
+    this.#cut(start, end);
+    if (again) this.define({ hva: start, size: end - start, hugetlb: 0, thp: false, fresh: true });
+  }
+
+  /** fork: all that was private is shared with the child until written. */
+  fork(): void {
+    this.#forks++;
+    for (const area of this.#areas) {
+      if (area.hugetlb > 0 || area.size / this.#blockSize > MAX_BLOCKS) continue;
+      this.#each(area.hva, area.end, (block) => {
+        block.forked = true;
+        if (block.state === PRIVATE) block.state = SHARED;
+        block.pages?.forEach((p, i, pages) => {
+          if (p === PRIVATE) pages[i] = SHARED;
+        });
+      });
+    }
+  }
+
+  /** The child has gone: what is still shared with it is copied no more, only taken over. */
+  forkGone(): void {
+    this.#forks = Math.max(0, this.#forks - 1);
+    if (this.#forks === 0) for (const block of this.#blocks.values()) block.forked = false;
+  }
+}

@@ -1,0 +1,90 @@
+import * as K from "../core/constants.generated.js";
+import type { Engine } from "../core/engine.js";
+import type { Batch } from "../tables/batch.js";
+
+const WORDS = K.SUBMIT_BYTES / 4;
+const HIGH = 2 ** 32;
+
+/** Told of each operation once it is done: its opcode, its status, what it read, and the tag it was given. */
+export type Settle = (op: number, status: number, tag: number, value: () => bigint) => void;
+
+/**
+ * Operations on stage-2 tables that wait to be done in one call, in their order. For those who do not need a result
+ * before the next operation, such as a replay: a record costs some nanoseconds, and no bigint.
+ *
+ * Addresses are plain numbers: whole, not negative, below 2^53. Who feeds it from outside checks that first.
+ */
+export class OperationQueue implements Disposable {
+  readonly #engine: Engine;
+  readonly #batch: Batch;
+  readonly #settle: Settle;
+  readonly #u32: Uint32Array;
+  readonly #first: number;
+  readonly #tags: Int32Array;
+  #length = 0;
+  #value = 0;
+  readonly #read = (): bigint => this.#engine.u64[this.#value] as bigint;
+
+  /** @param settle - called for each operation, in order, from `flush`; it must not push */
+  constructor(engine: Engine, settle: Settle, capacity = 2048) {
+    this.#engine = engine;
+    this.#batch = engine.createBatch(capacity);
+    this.#settle = settle;
+    this.#u32 = engine.u32;
+    this.#first = this.#batch.pointer / 4;
+    this.#tags = new Int32Array(capacity);
+  }
+
+  /** Operations that wait. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds an operation; does all that wait when there is no more room. */
+  push(
+    op: number, table: number, cache: number, addr: number, size: number, phys: number,
+    prot: number, flags: number, level: number, tag: number,
+  ): void {
+    if (this.#length === this.#batch.capacity) this.flush();
+    const u32 = this.#u32;
+    const word = this.#first + this.#length * WORDS;
+    u32[word] = op;
+    u32[word + 1] = flags;
+    u32[word + 2] = table;
+    u32[word + 3] = cache;
+    u32[word + 4] = addr;
+    u32[word + 5] = addr / HIGH;
+    u32[word + 6] = size;
+    u32[word + 7] = size / HIGH;
+    u32[word + 8] = phys;
+    u32[word + 9] = phys / HIGH;
+    u32[word + 10] = prot;
+    u32[word + 11] = level;
+    this.#tags[this.#length++] = tag;
+  }
+
+  /** Does all operations that wait. An operation that fails does not hold up those behind it. */
+  flush(): void {
+    const n = this.#length;
+    if (n === 0) return;
+    this.#batch.setLength(n);
+    this.#batch.run({ stop: false });
+    this.#length = 0;
+    for (let i = 0; i < n; i++) {
+      const word = this.#first + i * WORDS;
+      this.#value = word / 2 + 7;
+      const status = (this.#u32[word + 12] as number) | 0;
+      this.#settle(this.#u32[word] as number, status, this.#tags[i] as number, this.#read);
+    }
+  }
+
+  /** Gives the buffer back; what still waits is dropped. */
+  close(): void {
+    this.#length = 0;
+    this.#batch.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

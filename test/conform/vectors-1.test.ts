@@ -1,0 +1,3 @@
+import { describePart } from "./shared.js";
+
+describePart(0, 6);

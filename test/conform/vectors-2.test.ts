@@ -1,0 +1,3 @@
+import { describePart } from "./shared.js";
+
+describePart(1, 6);

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { benchIds } from "../../bench/run.js";
+import { committedFiles, filesBelow, text } from "./sources.js";
+
+const LOCK = "package-lock.json";
+const BINARY = /\.(?:gz|wasm|png|jpg|bin|s2raw)$/;
+
+/** Recorded material says where it was recorded; nothing else may know a machine. */
+const RECORDED = /^test\/.*fixtures\//;
+
+function committed(): string[] {
+  const files =
+    committedFiles() ?? ["assembly", "bindings", "bench", "test", "docs"].flatMap((folder) => filesBelow(folder));
+  return files.filter((path) => !BINARY.test(path) && !RECORDED.test(path));
+}
+
+function linesWith(pattern: RegExp, except: (path: string) => boolean = () => false): string[] {
+  return committed()
+    .filter((path) => !except(path))
+    .flatMap((path) => {
+      const lines = text(path).split("\n");
+      return lines.flatMap((line, i) => (pattern.test(line) ? [`${path}:${i + 1} ${line.trim().slice(0, 100)}`] : []));
+    });
+}
+
+describe("committed files", () => {
+  it("name no folder of a machine", () => {
+    // Put together here, so that this file does not find itself.
+    const folders = ["/work", "/home", "/root", "/Users"].map((folder) => `${folder}/[\\w.]`);
+    expect(linesWith(new RegExp(`(?:^|[\\s"'\`(=:])(?:${folders.join("|")})`))).toEqual([]);
+  });
+
+  it("name no registry and no download host", () => {
+    const hosts = ["registry\\.", "npmjs\\.", "yarnpkg\\.", "jsdelivr\\.", "unpkg\\."].join("|");
+    expect(linesWith(new RegExp(`https?://[\\w.-]*(?:${hosts})`))).toEqual([]);
+  });
+});
+
+interface Lock {
+  readonly packages: Readonly<
+    Record<string, { readonly resolved?: string; readonly integrity?: string; readonly link?: boolean }>
+  >;
+}
+
+describe("package-lock.json", () => {
+  const { packages } = JSON.parse(text(LOCK)) as Lock;
+  const installed = Object.entries(packages).filter(([path]) => path !== "");
+
+  it("leaves the registry to npm's own configuration", () => {
+    expect(installed.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
+  });
+
+  it("pins every package by its hash", () => {
+    expect(installed.filter(([, { integrity }]) => !integrity?.startsWith("sha512-")).map(([path]) => path)).toEqual(
+      [],
+    );
+  });
+});
+
+// DESIGN section 8. Those of later issues come when their work is there.
+const DESIGN_IDS = [
+  "map-4k",
+  "fault-random",
+  "fault-random-shared",
+  "wrprotect",
+  "unmap",
+  "age",
+  "lookup-1g",
+  "lookup-64g",
+  "walk-leaf",
+  "walk-leaf-js",
+  "split",
+  "relax-random",
+  "map-64g-2m",
+  "fault-parallel-disjoint",
+  "fault-parallel-interleaved",
+  "translate-hit",
+  "translate-miss",
+  "replay",
+  "table-bytes",
+];
+const LATER = new Set(["translate-hit", "translate-miss", "replay"]);
+
+describe("the benchmark", () => {
+  it("knows the design's ids and no others", () => {
+    expect(benchIds.filter((id) => !DESIGN_IDS.includes(id))).toEqual([]);
+    expect(new Set(benchIds).size).toBe(benchIds.length);
+  });
+
+  it("lacks only what comes later", () => {
+    expect(DESIGN_IDS.filter((id) => !benchIds.includes(id) && !LATER.has(id))).toEqual([]);
+  });
+});

@@ -1,0 +1,97 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { ROOT } from "./sources.js";
+import { readModule, type WasmModule } from "./wasm.js";
+
+/** The budget of the release core; README states it. */
+const MAX_BYTES = 40 * 1024;
+const MAX_GZIP_BYTES = 16 * 1024;
+const SHARED_WITH_MAXIMUM = 3;
+
+const releasePath = join(ROOT, "build/granule.wasm");
+
+function core(name: string): Buffer<ArrayBuffer> {
+  const path = join(ROOT, "build", name);
+  if (!existsSync(path)) throw new Error(`${path} is missing: npm run build:core`);
+  return readFileSync(path);
+}
+
+const release: WasmModule = readModule(core("granule.wasm"));
+const debug: WasmModule = readModule(core("granule.debug.wasm"));
+
+type Exports = Record<string, (...words: (number | bigint)[]) => number>;
+
+function instance(bytes: Buffer<ArrayBuffer>, memory: WebAssembly.Memory): Exports {
+  const nothing = (): number => 0;
+  const imports = { env: { memory, abort: nothing }, host: { hook: nothing, visit: nothing, forcePte: nothing } };
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports as unknown as Exports;
+}
+
+describe("the release core", () => {
+  it("has no data segment and no start function", () => {
+    expect(release.sections).not.toContain("data");
+    expect(release.sections).not.toContain("datacount");
+    expect(release.sections).not.toContain("start");
+  });
+
+  it("has no table of functions: every call is direct", () => {
+    expect(release.sections).not.toContain("element");
+  });
+
+  it("imports its memory and three functions of the host", () => {
+    expect(release.imports.map(({ name }) => name).sort()).toEqual([
+      "env.memory",
+      "host.forcePte",
+      "host.hook",
+      "host.visit",
+    ]);
+  });
+
+  it("wants a shared memory of at least one page and at most 4 GiB", () => {
+    const memory = release.imports.find(({ name }) => name === "env.memory");
+    expect(memory).toMatchObject({ kind: "memory", flags: SHARED_WITH_MAXIMUM, initial: 1, maximum: 65536 });
+  });
+
+  it("exports functions only", () => {
+    expect(release.exports.filter(({ kind }) => kind !== "function")).toEqual([]);
+  });
+
+  it("exports what the debug core does", () => {
+    const names = ({ exports }: WasmModule) => exports.map(({ name }) => name).sort();
+    expect(names(debug)).toEqual(names(release));
+  });
+
+  it("keeps no name and no address of a source map", () => {
+    expect(release.customs).toEqual([]);
+  });
+
+  it("is as small as promised", () => {
+    const bytes = statSync(releasePath).size;
+    const zipped = gzipSync(core("granule.wasm"), { level: 9 }).length;
+    console.log(`release core: ${bytes} bytes, ${zipped} gzipped`);
+    expect(bytes).toBeLessThan(MAX_BYTES);
+    expect(zipped).toBeLessThan(MAX_GZIP_BYTES);
+  });
+});
+
+describe.each(["granule.wasm", "granule.debug.wasm"])("a second instance of %s", (name) => {
+  it("on the same memory changes no byte, and sees the first one's engine", () => {
+    const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
+    const bytes = core(name);
+    const first = instance(bytes, memory);
+    const arena = 1 << 20;
+    expect(first.initialise?.(arena, 0x8000_0000n, 4, 2, 0)).toBe(0);
+    // Whatever the first one used must survive: also the words that stand for a page.
+    const block = (first.takeBlock?.(0) ?? 0) >>> 0;
+    expect(block).toBeGreaterThan(0);
+    const words = new Uint32Array(memory.buffer);
+    words[block / 4] = 0xdead_beef;
+    const before = Uint8Array.from(new Uint8Array(memory.buffer));
+    const second = instance(bytes, memory);
+    expect(Buffer.compare(before, new Uint8Array(memory.buffer))).toBe(0);
+    expect(second.attach?.(1)).toBe(0);
+    expect(second.blockOrder?.(block)).toBe(0);
+  });
+});
