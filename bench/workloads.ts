@@ -72,7 +72,7 @@ function faults(id: string, shared: boolean): Workload {
     shared,
     setup: (engine) => {
       engine.reset();
-      engine.stageOrder?.(inputs().order);
+      engine.stageOrder?.(inputs().order, IPA, PA);
     },
     run: (engine) => engine.faultBatch(inputs().order, IPA, PA, READ_WRITE, shared),
   });
@@ -121,7 +121,7 @@ export const workloads: readonly Workload[] = [
     setup: (engine) => {
       populate(engine, GIB, true);
       must(engine.wrprotect(IPA, GIB));
-      engine.stageOrder?.(inputs().order);
+      engine.stageOrder?.(inputs().order, IPA, PA);
     },
     run: (engine) => engine.relaxBatch(inputs().order, IPA, READ_WRITE),
   }),

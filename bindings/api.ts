@@ -1,14 +1,15 @@
 // The public names that every entry point has: `granule`, `granule/slim`, `granule/debug`.
 
-export { Engine, type ArenaUse, type Counters, type EngineOptions } from "./core/engine.js";
+export { Engine, type ArenaUse, type Counters, type EngineOptions } from "./tables/engine.js";
 export type { Core, CoreSource } from "./core/core.js";
 export { GranuleError, errnoName, type ErrorCode, type ErrorDetails } from "./core/errors.js";
-export { type Journal, JournalKind, type JournalRecord } from "./core/journal.js";
+export { type Journal, JournalKind, type JournalRecord } from "./tables/journal.js";
 export { type AddressLike, hex, type Ipa, ipa, type Pa, pa, toAddress, type Va, va } from "./model/address.js";
 export { type Granule, GRANULES, granuleShift, type Level, levelShift } from "./model/granule.js";
 export { Prot, type ProtLike, protFromNames, protNames, toProt } from "./model/protection.js";
 export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
+export type { Columns } from "./tables/columns.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
 export type { MmOps } from "./tables/hooks.js";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Engine, type EngineOptions } from "./core/engine.js";
+import { Engine, type EngineOptions } from "./tables/engine.js";
 import { compile, fromBase64 } from "./core/core.js";
 import { BYTES } from "./core/debug.generated.js";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Engine, type EngineOptions } from "./core/engine.js";
+import { Engine, type EngineOptions } from "./tables/engine.js";
 import type { CoreSource } from "./core/core.js";
 import { invalid } from "./core/errors.js";
 

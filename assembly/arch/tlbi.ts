@@ -10,13 +10,15 @@
 //             +-------+-----+-----+------+-----+-----+
 
 import { insert, ones } from "./field";
-import { PS_16K, PS_4K } from "./granule";
+import { PS_16K, PS_4K, UNIT_SHIFT } from "./granule";
 
 /** "Level not known": no hint. Linux passes INT_MAX. */
 export const TTL_UNKNOWN: i32 = 0x7fffffff;
 /** Most pages that one series of range operations covers [TLB-9]. */
 export const MAX_RANGE_PAGES: u64 = 1 << 21;
 const RANGE_LPA2_UNIT: u32 = 16;
+/** By-address operands count 4K units in every granule. */
+const OPERAND_SHIFT: u32 = UNIT_SHIFT;
 
 /** TG code of TTL and range operands: 4K 1, 16K 2, 64K 3 [TLB-5]. */
 export function granuleCode(ps: u32): u64 {
@@ -31,12 +33,12 @@ export function ttl(ps: u32, level: i32): u64 {
 
 /** Operand of a by-address TLBI: address >> 12 in every granule, 44 bits (KERNEL-NOTES 53). */
 export function addressOperand(addr: u64): u64 {
-  return (addr >> 12) & ones(44);
+  return (addr >> OPERAND_SHIFT) & ones(44);
 }
 
 /** Operand of IPAS2E1IS with a level hint [TLB-1, TLB-5]. */
 export function ipaOperand(ps: u32, ipa: u64, level: i32): u64 {
-  return ((ipa >> 12) & ones(36)) | insert(ttl(ps, level), 44, 4);
+  return ((ipa >> OPERAND_SHIFT) & ones(36)) | insert(ttl(ps, level), 44, 4);
 }
 
 /**

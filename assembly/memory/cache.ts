@@ -3,7 +3,7 @@
 
 import { UNIT_SHIFT, isGranule } from "../arch/granule";
 import { ENOMEM, EINVAL, OK } from "./errno";
-import { giveFrames, takeFrames } from "./frames";
+import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
 import { ORDERS, isArenaPage } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
@@ -22,11 +22,31 @@ function slot(cache: u32, i: u32): usize {
   return cache + PAGES + (i << 2);
 }
 
+/** Slots of the block, whatever its words say: they lie in memory that the host can write. */
+function slots(cache: u32): u32 {
+  return ((1 << (UNIT_SHIFT + orderOf(cache))) - <u32>PAGES) >> 2;
+}
+
+/** Pages in a cache, as far as that can be. */
+function countOf(cache: u32): u32 {
+  return min(load<u32>(cache, COUNT), slots(cache));
+}
+
+function capacityOf(cache: u32): u32 {
+  return min(load<u32>(cache), slots(cache));
+}
+
+/** Page `i`, 0 if what is there is no page that was taken. */
+function pageAt(cache: u32, i: u32, ps: u32): usize {
+  const p = load<u32>(slot(cache, i));
+  return isArenaPage(p, ps) && isTaken(p) ? p : 0;
+}
+
 /** Is `cache` a cache for pages of 1 << ps, or one of the two stand-ins? Any u32 is allowed. */
 export function isCache(cache: u32, ps: u32): bool {
   if (cache <= CACHE_ARENA) return true;
   if (!isArenaPage(cache, UNIT_SHIFT)) return false;
-  return load<u32>(cache, MAGIC_AT) === MAGIC && load<u32>(cache, PS) === ps;
+  return isTaken(cache) && load<u32>(cache, MAGIC_AT) === MAGIC && load<u32>(cache, PS) === ps;
 }
 
 /** Makes an empty cache; its pointer, or a negative errno. */
@@ -46,14 +66,14 @@ export function createCache(ps: u32, capacity: u32): i32 {
 
 /** Pages in a real cache. */
 export function cached(cache: u32): u32 {
-  return load<u32>(cache, COUNT);
+  return countOf(cache);
 }
 
 /** At least `min` pages, and then as many as fit [MC-2, MC-3]. ENOMEM only below `min`. Precondition: a real cache. */
 export function topUp(cache: u32, min: u32): i32 {
-  let n = load<u32>(cache, COUNT);
+  let n = countOf(cache);
   if (n >= min) return OK;
-  const capacity = load<u32>(cache), order = load<u32>(cache, PS) - UNIT_SHIFT;
+  const capacity = capacityOf(cache), order = load<u32>(cache, PS) - UNIT_SHIFT;
   if (min > capacity) return EINVAL;
   while (n < capacity) {
     const p = takeFrames(order);
@@ -66,10 +86,13 @@ export function topUp(cache: u32, min: u32): i32 {
 
 /** Holds exactly `n` pages afterwards, if memory allows. */
 export function fillTo(cache: u32, n: u32): i32 {
-  if (n > load<u32>(cache)) return EINVAL;
-  const order = load<u32>(cache, PS) - UNIT_SHIFT;
-  let have = load<u32>(cache, COUNT);
-  while (have > n) giveFrames(load<u32>(slot(cache, --have)));
+  if (n > capacityOf(cache)) return EINVAL;
+  const ps = load<u32>(cache, PS), order = ps - UNIT_SHIFT;
+  let have = countOf(cache);
+  while (have > n) {
+    const p = pageAt(cache, --have, ps);
+    if (p) giveFrames(p);
+  }
   while (have < n) {
     const p = takeFrames(order);
     if (!p) break;
@@ -83,16 +106,16 @@ export function fillTo(cache: u32, n: u32): i32 {
 export function takePage(cache: u32, ps: u32): usize {
   if (cache === CACHE_NONE) return 0;
   if (cache === CACHE_ARENA) return takeFrames(ps - UNIT_SHIFT);
-  const n = load<u32>(cache, COUNT);
+  const n = countOf(cache);
   if (n === 0) return 0;
   store<u32>(cache, n - 1, COUNT);
-  return load<u32>(slot(cache, n - 1));
+  return pageAt(cache, n - 1, ps);
 }
 
 /** Pages that a walk could take; the arena counts as endless. */
 export function available(cache: u32): u32 {
   if (cache === CACHE_NONE) return 0;
-  return cache === CACHE_ARENA ? u32.MAX_VALUE : load<u32>(cache, COUNT);
+  return cache === CACHE_ARENA ? u32.MAX_VALUE : countOf(cache);
 }
 
 /** Gives back the pages and the cache [MC-5]. */

@@ -149,7 +149,7 @@ export function countValid(p: usize, end: usize): u32 {
 export function countNonZero(p: usize, end: usize): u32 {
   let n: u32 = 0;
   while (p !== end) {
-    n += <u32>(load<u64>(p) !== 0);
+    if (load<u64>(p) !== 0) n++;
     p += 8;
   }
   return n;

@@ -3,13 +3,16 @@
 // This file is not linted: declarations with decorators are AssemblyScript's alone.
 
 /** A replaced memory operation `op` (HOOK_*) of `table`; meaning of the rest by operation, see table/mmops.ts. */
+// @ts-ignore: decorator
 @external("host", "hook")
 export declare function hostHook(op: u32, table: u32, a: u32, lo: u32, hi: u32, n: u32): u32;
 
 /** A visit of an outside visitor: 0, or a negative errno that ends the walk. */
+// @ts-ignore: decorator
 @external("host", "visit")
 export declare function hostVisit(phase: u32, level: i32, addrLo: u32, addrHi: u32, oldLo: u32, oldHi: u32): i32;
 
 /** The force-pte callback: nonzero forces pages. */
+// @ts-ignore: decorator
 @external("host", "forcePte")
 export declare function hostForcePte(table: u32, addrLo: u32, addrHi: u32, endLo: u32, endHi: u32, prot: u32): u32;

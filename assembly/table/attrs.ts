@@ -23,7 +23,8 @@ abstract class AttributeVisitor extends LeafOnly {
 
 /** One leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13]. */
 function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
-  while (isValid(old)) {
+  if (!isValid(old)) return EAGAIN;
+  do {
     const next = changetype<V>(0).next(w, old);
     w.old = old;
     w.level = level;
@@ -32,7 +33,7 @@ function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: 
     if (put(w, p, old, next, level)) return OK;
     if (w.flags & SHARED) break;
     old = read(p, true); // the hardware was faster: decide anew on what it left [DBM-7b]
-  }
+  } while (isValid(old));
   count(C_AGAIN, 1);
   return EAGAIN;
 }
@@ -188,6 +189,13 @@ export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool): i32
   return young;
 }
 
+/** Can `prot` be added? No software bits, and EL1 and EL0 execute apart only with FEAT_XNX [S2-17, FMT-25]. */
+export function isRelaxation(t: Table, prot: u32): bool {
+  const execute = executeBits(prot);
+  if (!isProtection(prot) || prot & PROT_SW) return false;
+  return <bool>(t.flags & T_XNX) || execute === 0 || execute === (PROT_PX | PROT_UX);
+}
+
 /** Opens a walk that adds `prot`, which is checked; null when walks are nested too deep. */
 export function openRelax(t: Table, prot: u32, shared: bool): Walk {
   const w = open(t, faultFlags(t, shared));
@@ -201,7 +209,7 @@ export function openRelax(t: Table, prot: u32, shared: bool): Walk {
 
 /** Adds permissions to one leaf and flushes this CPU's stale denial [S2-17]. Never takes any away. */
 export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
-  if (!isProtection(prot) || prot & PROT_SW) return EINVAL;
+  if (!isRelaxation(t, prot)) return EINVAL;
   const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
   const r = walk<RelaxVisitor>(w, addr, 1);

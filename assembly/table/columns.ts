@@ -3,7 +3,6 @@
 
 import { isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL } from "../arch/granule";
-import { isProtection, PROT_SW } from "../arch/protection";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
@@ -13,7 +12,7 @@ import { addReferences } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
 import { C_DSB, C_LEAVES_MADE, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
-import { openRelax, RelaxVisitor } from "./attrs";
+import { isRelaxation, openRelax, RelaxVisitor } from "./attrs";
 import { findSlots, GROUP } from "./lookup";
 import { pageOf } from "./bbm";
 import { cleanMade, MapVisitor, setAttributes } from "./map";
@@ -62,7 +61,7 @@ export function mapPages(
   w.forcePages = true; // one page is never a block
   const ps = t.ps, layout = t.addressLayout, attributes = w.attributes, paBits = t.paBits;
   const simple = w.bulk && !(t.flags & T_IDMAP), maintain = w.maintain !== 0, pageMask = ~((<u64>1 << ps) - 1);
-  let done: u32 = 0, made: u32 = 0, group: u32 = 0, end: u32 = 0, pages: u32 = 0, found = false;
+  let done: u32 = 0, made: u32 = 0, group: u32 = 0, end: u32 = 0, pages: u32 = 0, found: bool = false;
   while (done < n) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
     if (done === end || pages !== t.pages) {
@@ -114,11 +113,11 @@ function mapPage(w: Walk, addr: u64, phys: u64): i32 {
  * Returns how many were done: all, unless an address is out of range. Preconditions: the columns lie in the arena.
  */
 export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot: u32, shared: bool): i32 {
-  if (!isProtection(prot) || prot & PROT_SW || !t.root) return EINVAL;
+  if (!isRelaxation(t, prot) || !t.root) return EINVAL;
   const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
   const set = w.set, clear = w.clear, simple = w.bulk && !w.atomic && !(t.flags & T_XNX);
-  let done: u32 = 0, relaxed: u32 = 0, group: u32 = 0, end: u32 = 0, found = false;
+  let done: u32 = 0, relaxed: u32 = 0, group: u32 = 0, end: u32 = 0, found: bool = false;
   while (done < n) {
     if (done === end) {
       group = done;

@@ -6,7 +6,7 @@ import { isStage1Prot, stage1Attributes } from "../arch/stage1";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
-import { EBUSY, EEXIST, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { setResult, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table, Walk } from "../memory/layout";
 import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
@@ -36,25 +36,7 @@ function leaf(w: Walk, level: i32): u64 {
   return leafDescriptor(w.layout, w.ps, outputAddress(w), w.attributes, level);
 }
 
-/** Refuses a range in which something else is mapped, before anything changes [S1-2, S1-5a]. */
-@final
-@unmanaged
-class HypCheckVisitor extends LeafOnly {
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) return p;
-      if (isValid(old) && !(leafAllowed(w, level) && differsOnlyInSoftware(old, leaf(w, level)))) {
-        w.status = level === LAST_LEVEL ? EINVAL : EEXIST;
-        return p;
-      }
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
-  }
-}
-
+/** Maps, or with w.clear only looks whether it could: nothing else may be mapped in the range [S1-2, S1-5a]. */
 @final
 @unmanaged
 class HypMapVisitor extends LeafOnly {
@@ -62,17 +44,24 @@ class HypMapVisitor extends LeafOnly {
     while (p !== end) {
       const old = read(p, false);
       if (isTable(old, level)) return p;
-      if (!tryLeaf(w, p, old, level)) {
-        const r = grow(w, p, old, level);
-        if (r === OK) return p | DESCEND;
-        w.status = r;
-        return p;
+      if (w.clear) {
+        w.status = isValid(old) ? clash(w, old, level) : OK;
+      } else if (!tryLeaf(w, p, old, level)) {
+        w.status = grow(w, p, old, level);
+        if (w.status === OK) return p | DESCEND;
       }
+      if (w.status) return p;
       advance(w, level);
       p += ENTRY_BYTES;
     }
     return p;
   }
+}
+
+/** Is the valid `old` in the way? Only software bits of the same leaf may change: EINVAL for a page, EEXIST for a block. */
+function clash(w: Walk, old: u64, level: i32): i32 {
+  if (leafAllowed(w, level) && differsOnlyInSoftware(old, leaf(w, level))) return OK;
+  return level === LAST_LEVEL ? EINVAL : EEXIST;
 }
 
 /** True if the leaf is there now [S1-2]. */
@@ -143,6 +132,7 @@ class HypUnmapVisitor extends Visitor {
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
     const table = Child.table(t, old);
+    if (!table) return EFAULT;
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);
@@ -164,8 +154,10 @@ export function hypMap(t: Table, va: u64, size: u64, phys: u64, prot: u32, cache
     prot, <bool>(t.flags & T_HVHE), <bool>(t.flags & T_BTI), <bool>(t.flags & T_LPA2), splitsExecute(t),
   );
   w.cache = cache;
-  let r = strict ? walk<HypCheckVisitor>(w, va, size) : OK;
+  w.clear = 1;
+  let r = strict ? walk<HypMapVisitor>(w, va, size) : OK;
   if (r === OK) {
+    w.clear = 0;
     r = walk<HypMapVisitor>(w, va, size);
     contextBarrier(t); // a stale "no translation" must not be used [S1-4]
   }
@@ -183,5 +175,5 @@ export function hypUnmap(t: Table, va: u64, size: u64): i32 {
   const r = walk<HypUnmapVisitor>(w, va, size);
   setResult(0, w.tally);
   close();
-  return r === EINVAL ? OK : r; // a hole or a block that is too big: the count says how far it came
+  return r === EINVAL && t.root ? OK : r; // a hole or a block that is too big: the count says how far it came
 }

@@ -8,14 +8,16 @@ import { header, setResult, Table, Walk } from "../memory/layout";
 import { Child, pageCount, tableOf } from "./mmops";
 import { advance, close, LEAF, open, rootEntries, SHARED, walk, LeafOnly } from "./walk";
 
+/** Finds where the translation of one page ends: slot, descriptor and level. */
 @final
 @unmanaged
-class LeafVisitor extends LeafOnly {
+export class LeafVisitor extends LeafOnly {
   @inline run(w: Walk, p: usize, end: usize, level: i32): usize {
     const old = read(p, <bool>(w.flags & SHARED));
     if (isTable(old, level)) return p;
     w.old = old;
     w.level = level;
+    w.slot = p;
     advance(w, level);
     return p + ENTRY_BYTES;
   }
@@ -136,6 +138,8 @@ export const SCAN_TABLES: u32 = 1;
 export const SCAN_HOLES: u32 = 2;
 const SCAN_ALL: u32 = 3;
 const FULL: i32 = 1;
+/** Cursor level of a scan that begins. */
+const FROM_CURSOR: i32 = -2;
 
 /** Where a scan writes; lives in spare fields of its walk record: cursor in start and level, buffer in slot and cache. */
 function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, n: u32): bool {
@@ -152,8 +156,9 @@ function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, 
   return true;
 }
 
-/** Was the entry of `level` at `addr` given out by an earlier call? */
+/** Lies the entry of `level` at `addr` behind the cursor? At the start of a scan that is one that ends before it. */
 function isBehind(w: Walk, addr: u64, level: i32): bool {
+  if (w.level === FROM_CURSOR) return addr + (<u64>1 << shift(w.ps, level)) <= w.low;
   return addr < w.low || (addr === w.low && level <= w.level);
 }
 
@@ -175,7 +180,8 @@ function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
     } else if (w.flags & SCAN_HOLES) {
       let run: u32 = 1;
       while (i + run < n && addr + (<u64>run << sh) < w.end && read(table + ((i + run) << 3), false) === 0) run++;
-      if (!isBehind(w, addr, level) && !emit(w, addr, 0, level, -1, run)) return FULL;
+      const lastHole = addr + (<u64>(run - 1) << sh);
+      if (!isBehind(w, lastHole, level) && !emit(w, addr, 0, level, -1, run)) return FULL;
       i += run - 1;
     }
   }

@@ -18,7 +18,7 @@ import { C_AGAIN, C_LEAVES_MADE, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { cleanDcache, getPages, invalidateIcache, putPages, virtToPhys, zallocPage } from "./mmops";
-import { advance, close, DESCEND, LEAF, open, SHARED, SKIP_CMO, stops, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
+import { advance, canOpen, close, DESCEND, LEAF, open, SHARED, SKIP_CMO, stops, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
 import { freeUnlinked } from "./teardown";
 
 /** What a new leaf needs, Walk.maintain. */
@@ -42,7 +42,10 @@ export class MapVisitor extends Visitor {
       if (isTable(old, level)) return p;
       const r = visitLeaf(w, p, old, level);
       if (r === GREW) return p | DESCEND;
-      if (r === EAGAIN) count(C_AGAIN, 1);
+      if (r === EAGAIN) {
+        if (isRetry(w, p, old)) continue;
+        count(C_AGAIN, 1);
+      }
       if (stops(w, r)) {
         w.status = r;
         return p;
@@ -57,13 +60,22 @@ export class MapVisitor extends Visitor {
   pre(w: Walk, p: usize, old: u64, level: i32): i32 {
     const r = tryLeaf(w, p, old, level);
     if (r === E2BIG) return OK;
-    if (r === OK) freeUnlinked(w.table, old, level);
-    return r;
+    return r === OK ? freeUnlinked(w.table, old, level) : r;
   }
 
   @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     return OK;
   }
+}
+
+/**
+ * Did only the hardware get in between, with an exclusive walk? Then the entry is visited again: to skip it would
+ * leave it as it was without a word [DBM-8, WLK-11].
+ */
+export function isRetry(w: Walk, p: usize, old: u64): bool {
+  if (!w.atomic || w.flags & SHARED) return false;
+  const now = read(p, true);
+  return now !== old && isValid(now);
 }
 
 /** Output address of the entry that the walk is at; meaningless when annotating. */
@@ -182,8 +194,16 @@ function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
 }
 
 /** Attributes of `prot` for leaves of `t`. */
-function attributesOf(t: Table, prot: u32): u64 {
+export function attributesOf(t: Table, prot: u32): u64 {
   return stage2Attributes(prot, <bool>(t.flags & T_FWB), <bool>(t.flags & T_LPA2), <bool>(t.flags & T_XNX));
+}
+
+/** Opens a walk that may replace tables by leaves: there is room for the walk that frees such a table too. */
+function openMap(t: Table, flags: u32): Walk {
+  const w = open(t, flags | LEAF | TABLE_PRE);
+  if (!w || canOpen()) return w;
+  close();
+  return changetype<Walk>(0);
 }
 
 /** Is [phys, phys + size) within the output addresses of `t`? */
@@ -205,7 +225,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   }
   if (!isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
   if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, size)) return ERANGE;
-  const w = open(t, flags | LEAF | TABLE_PRE);
+  const w = openMap(t, flags);
   if (!w) return EBUSY;
   w.phys = phys & ~((<u64>1 << t.ps) - 1);
   w.annotate = phys >> t.paBits !== 0;
@@ -222,7 +242,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
 /** Writes annotation `value` on every page of the range, in place of what is mapped there [S2-8]. */
 function annotatePages(t: Table, addr: u64, size: u64, cache: u32, value: u64): i32 {
   if (!isCache(cache, t.ps)) return EINVAL;
-  const w = open(t, LEAF | TABLE_PRE);
+  const w = openMap(t, 0);
   if (!w) return EBUSY;
   w.annotate = true;
   w.annotation = value;

@@ -9,15 +9,19 @@ import { hostVisit } from "../memory/host";
 import { setResult, Table, Walk, walker, walkFrame } from "../memory/layout";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
+import { LeafVisitor } from "./lookup";
 import { freeUnlinked } from "./teardown";
-import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS, LeafOnly } from "./walk";
+import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS} from "./walk";
 
 function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
+  const here = w.addr;
+  w.addr = addr; // at POST the walk is already behind the child
   w.slot = p;
   w.old = old;
   w.level = level;
   const r = hostVisit(phase, level, <u32>addr, <u32>(addr >> 32), <u32>old, <u32>(old >> 32));
   w.slot = 0;
+  w.addr = here;
   return r;
 }
 
@@ -59,7 +63,6 @@ export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u
   if (flags & ~WALK_FLAGS || !isCache(cache, t.ps)) return EINVAL;
   const w = open(t, flags);
   if (!w) return EBUSY;
-  w.slot = 0;
   w.cache = cache;
   const r = walk<OutsideVisitor>(w, addr, size);
   close();
@@ -86,7 +89,6 @@ export function visitRead(): i32 {
 export function visitTryBreak(): i32 {
   const w = current();
   if (!w) return EPERM;
-  w.addr &= ~((<u64>1 << w.ps) - 1);
   return tryBreak(w, w.slot, w.old, w.level) ? OK : EAGAIN;
 }
 
@@ -104,10 +106,7 @@ export function visitSet(next: u64): i32 {
   if (!w) return EPERM;
   const shared = <bool>(w.flags & SHARED), slot: usize = w.slot;
   if (read(slot, shared) !== w.old) return EAGAIN;
-  if (!put(w, slot, w.old, next, w.level)) return EAGAIN;
-  const before = isCounted(w.old, w.marker), after = isCounted(next, w.marker);
-  if (before && !after) putPages(w.table, pageOf(w, slot), 1, shared);
-  if (after && !before) getPages(w.table, pageOf(w, slot), 1, shared);
+  if (!replace(w, slot, w.old, next)) return EAGAIN;
   w.old = next;
   return OK;
 }
@@ -126,8 +125,7 @@ export function visitNewTable(): i32 {
 export function visitFreeTable(descriptor: u64): i32 {
   const w = current();
   if (!w || !isTable(descriptor, w.level)) return EPERM;
-  freeUnlinked(w.table, descriptor, w.level);
-  return OK;
+  return freeUnlinked(w.table, descriptor, w.level);
 }
 
 /**
@@ -137,27 +135,23 @@ export function visitFreeTable(descriptor: u64): i32 {
 export function poke(t: Table, addr: u64, descriptor: u64): i32 {
   const w = open(t, LEAF);
   if (!w) return EBUSY;
-  w.set = descriptor;
-  const r = walk<PokeVisitor>(w, addr, 1);
+  w.old = 0;
+  w.level = 0;
+  const r = walk<LeafVisitor>(w, addr, 1);
   setResult(0, w.old);
   setResult(1, <u64>w.level);
+  // Past the end of the range nothing was visited.
+  if (r === OK && w.slot) replace(w, w.slot, w.old, descriptor);
   close();
   return r;
 }
 
-@final
-@unmanaged
-class PokeVisitor extends LeafOnly {
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    const old = read(p, false);
-    if (isTable(old, level)) return p;
-    w.old = old;
-    w.level = level;
-    put(w, p, old, w.set, level);
-    const before = isCounted(old, w.marker), after = isCounted(w.set, w.marker);
-    if (before && !after) putPages(w.table, pageOf(w, p), 1, false);
-    if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
-    advance(w, level);
-    return p + ENTRY_BYTES;
-  }
+/** One store over the snapshot, with the reference of the table kept right. */
+function replace(w: Walk, p: usize, old: u64, next: u64): bool {
+  const shared = <bool>(w.flags & SHARED);
+  if (!put(w, p, old, next, w.level)) return false;
+  const before = isCounted(old, w.marker), after = isCounted(next, w.marker);
+  if (before && !after) putPages(w.table, pageOf(w, p), 1, shared);
+  if (after && !before) getPages(w.table, pageOf(w, p), 1, shared);
+  return true;
 }

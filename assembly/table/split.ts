@@ -1,16 +1,18 @@
 // Building detached subtrees and splitting blocks [S2-25, S2-26].
 
-import { decodeAddress, isTable, isValid, tableDescriptor } from "../arch/descriptor";
+import {
+  addressMask, AF, CONTIGUOUS, decodeAddress, isTable, isValid, LEAF_ATTRIBUTES, tableDescriptor,
+} from "../arch/descriptor";
 import { entries, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
-import { isStage2Prot, stage2MemoryType, stage2Prot } from "../arch/stage2";
+import { isStage2Prot, stage2Prot } from "../arch/stage2";
 import { available, isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
-import { T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
+import { T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, tryBreak } from "./bbm";
-import { isOutputRange, MapVisitor, setAttributes } from "./map";
+import { attributesOf, isOutputRange, isRetry, MapVisitor } from "./map";
 import { virtToPhys, zallocPage } from "./mmops";
 import { openSubtree, releaseSubtree } from "./teardown";
 import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP_CMO, stops, walk, LeafOnly } from "./walk";
@@ -20,30 +22,32 @@ import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP
  * Its pointer, or a negative errno. Nobody can see it: nothing is flushed or cleaned.
  */
 export function createUnlinked(t: Table, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i64 {
-  if (!(t.flags & T_LINUX) && (level < 1 || level >= LAST_LEVEL)) return EINVAL;
+  const linux = <bool>(t.flags & T_LINUX);
+  if (!linux && (level < 1 || level >= LAST_LEVEL || !t.root)) return EINVAL;
   if (level < 0 || level > LAST_LEVEL || !isCache(cache, t.ps)) return EINVAL;
   const span = <u64>1 << shift(t.ps, level);
   if (phys & (span - 1) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
-  if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, span)) return ERANGE;
+  if (!linux && !isOutputRange(t, phys, span)) return ERANGE;
+  return buildSubtree(t, phys, level, attributesOf(t, prot), cache, pages);
+}
+
+/** The subtree itself; its leaves get `attributes` as they are. */
+function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u32, pages: bool): i64 {
   if (!canOpen()) return EBUSY;
   const table = zallocPage(t, cache);
   if (!table) return ENOMEM;
-  const r = populate(t, table, phys, level, prot, cache, pages);
-  if (r === OK) return table;
-  releaseSubtree(t, table, level);
-  return r;
-}
-
-function populate(t: Table, table: usize, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i32 {
   const w = openSubtree(t, LEAF | SKIP_BBM_TLBI | SKIP_CMO, level + 1);
   w.phys = phys;
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
-  setAttributes(w, prot);
+  w.attributes = attributes;
+  w.maintain = 0;
   w.cache = cache;
   w.forcePages = pages;
   const r = rows<MapVisitor>(w, table, entries(t.ps), level + 1);
   close();
+  if (r === OK) return table;
+  releaseSubtree(t, table, level);
   return r;
 }
 
@@ -61,6 +65,7 @@ class SplitVisitor extends LeafOnly {
       if (isValid(old)) {
         const r = splitBlock(w, p, old, level);
         if (r === OK) return p | DESCEND;
+        if (r === EAGAIN && isRetry(w, p, old)) continue;
         if (stops(w, r)) {
           w.status = r;
           return p;
@@ -78,11 +83,13 @@ function tablesOf(t: Table, level: i32): u32 {
   return level === 1 ? entries(t.ps) + 1 : 1;
 }
 
-/** Protections of a block, for its pages. 6.12 forgets the memory type here [FMT-29, BUG-49]. */
-function protOf(t: Table, old: u64): u32 {
-  const prot = stage2Prot(old, <bool>(t.flags & T_XNX));
-  if (t.flags & T_LINUX) return prot;
-  return prot | stage2MemoryType(old, <bool>(t.flags & T_FWB));
+/**
+ * Attributes of a block, for its pages: all it has, and the access flag. 6.12 makes them anew from the
+ * permissions and forgets the memory type [FMT-29, BUG-49].
+ */
+function attributesOfBlock(t: Table, old: u64): u64 {
+  if (t.flags & T_LINUX) return attributesOf(t, stage2Prot(old, <bool>(t.flags & T_XNX)));
+  return (old & LEAF_ATTRIBUTES & ~addressMask(t.addressLayout, t.ps) & ~CONTIGUOUS) | AF;
 }
 
 /** Builds the tree, then break, then make. A short cache gives one table of next smaller blocks, split on the way down. */
@@ -94,7 +101,8 @@ function splitBlock(w: Walk, p: usize, old: u64, level: i32): i32 {
   }
   const have = available(w.cache);
   if (have < 1) return ENOMEM;
-  const built = createUnlinked(t, decodeAddress(w.layout, w.ps, old), level, protOf(t, old), w.cache, have >= tablesOf(t, level));
+  const phys = decodeAddress(w.layout, w.ps, old);
+  const built = buildSubtree(t, phys, level, attributesOfBlock(t, old), w.cache, have >= tablesOf(t, level));
   if (built < 0) return <i32>built;
   if (!tryBreak(w, p, old, level)) {
     releaseSubtree(t, <usize>built, level);

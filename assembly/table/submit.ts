@@ -7,8 +7,8 @@
 
 import { GRANULE_LEVELS } from "../arch/granule";
 import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
-import { EAGAIN, EINVAL, OK } from "../memory/errno";
-import { isTableHandle, resultBlock, setResult, T_HYP, Table, tableAt } from "../memory/layout";
+import { EAGAIN, EINVAL, ERANGE, OK } from "../memory/errno";
+import { isTableHandle, resultBlock, setResult, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
 import { C_SUBMITTED, count } from "../record/counters";
 import { flushRange } from "../record/maintenance";
 import { flush, mkyoung, relax, testClearYoung, wrprotect } from "./attrs";
@@ -93,7 +93,7 @@ function perform(p: usize, op: u32, t: Table): i32 {
     case OP_SPLIT: return split(t, addr, size, cache);
     case OP_GET_LEAF: return getLeaf(t, addr);
     case OP_COUNT_LEAVES: return countLeaves(t, addr, size);
-    case OP_TLB_FLUSH_RANGE: flushRange(t, addr, size); return OK;
+    case OP_TLB_FLUSH_RANGE: return flushTlb(t, addr, size);
     case OP_DESTROY: return destroy(t);
     case OP_DESTROY_RANGE: return destroyRange(t, addr, size);
     case OP_HYP_MAP: return hypMap(t, addr, size, phys, prot, cache);
@@ -101,6 +101,19 @@ function perform(p: usize, op: u32, t: Table): i32 {
     case OP_ANNOTATE: return annotate(t, addr, size, cache, level, phys);
     default: return EINVAL;
   }
+}
+
+/** Flushes the pages that the range touches; the kernel drops what is less than a page (KERNEL-NOTES 23). */
+function flushTlb(t: Table, addr: u64, size: u64): i32 {
+  if (t.flags & T_LINUX) {
+    flushRange(t, addr, size);
+    return OK;
+  }
+  const limit = <u64>1 << t.inputBits, page = (<u64>1 << t.ps) - 1;
+  if (addr > limit || size > limit - addr) return ERANGE;
+  const start = addr & ~page;
+  flushRange(t, start, ((addr + size + page) & ~page) - start);
+  return OK;
 }
 
 function submitOne(p: usize): i32 {

@@ -3,7 +3,7 @@
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countNonZero, findSoftware, read } from "../memory/cell";
-import { EBUSY, EINVAL, OK } from "../memory/errno";
+import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
 import { T_HYP, Table, Walk } from "../memory/layout";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
@@ -47,8 +47,10 @@ class FreeVisitor extends Visitor {
   }
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+    const table = Child.table(w.table, old);
+    if (!table) return EFAULT;
     putPages(w.table, pageOf(w, p), 1, false);
-    putPages(w.table, Child.table(w.table, old), 1, false);
+    putPages(w.table, table, 1, false);
     return OK;
   }
 }
@@ -81,6 +83,7 @@ class ClearVisitor extends Visitor {
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const table = Child.table(w.table, old);
+    if (!table) return EFAULT;
     if (pageCount(w.table, table) !== 1) return OK;
     clear(w, p, old, level);
     putPages(w.table, pageOf(w, p), 1, false);
@@ -111,10 +114,10 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
 }
 
 /** Frees the subtree that table descriptor `old` of `level` names, at once or when the host says so [LCK-10, LCK-13]. */
-export function freeUnlinked(t: Table, old: u64, level: i32): void {
+export function freeUnlinked(t: Table, old: u64, level: i32): i32 {
   const table = Child.table(t, old);
-  if (!table) return warn(t, level, old);
-  if (!deferUnlinked(t, table, level)) releaseSubtree(t, table, level);
+  if (!table) return EFAULT;
+  return deferUnlinked(t, table, level) ? OK : releaseSubtree(t, table, level);
 }
 
 /** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */

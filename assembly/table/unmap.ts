@@ -5,7 +5,7 @@ import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { clearRun, countValid, findSoftware, read } from "../memory/cell";
-import { EBUSY, OK } from "../memory/errno";
+import { EBUSY, EFAULT, OK } from "../memory/errno";
 import { T_FWB, T_LINUX, T_RANGE_TLBI, Table, Walk } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
@@ -45,6 +45,7 @@ class UnmapVisitor extends Visitor {
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
     const table = Child.table(t, old);
+    if (!table) return EFAULT;
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushIpa(t, addr, TTL_UNKNOWN);

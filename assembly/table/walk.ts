@@ -85,6 +85,7 @@ export function open(t: Table, flags: u32): Walk {
   w.ps = t.ps;
   w.layout = t.addressLayout;
   w.status = OK;
+  w.slot = 0;
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD;
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED);
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));

@@ -18,7 +18,7 @@ export interface EngineAdapter {
    * Puts a page order where {@link EngineAdapter.faultBatch} and {@link EngineAdapter.relaxBatch} will read it. Never
    * timed: it stands for the caller's own array, and must do nothing of the batch's work.
    */
-  stageOrder?(order: Uint32Array): void;
+  stageOrder?(order: Uint32Array, ipa: number, pa: number): void;
   /** The same for the addresses of {@link EngineAdapter.lookupBatch}. */
   stageAddresses?(batch: AddressBatch): void;
   map(ipa: number, size: number, pa: number, prot: number, forcePages: boolean): number;

@@ -1,11 +1,10 @@
 /**
- * granule itself, used as an emulator author would: single calls for bulk work, batches of records for the rest.
- * Filling the records is part of what is timed.
+ * granule itself, used as an emulator author would: single calls for bulk work, columns of addresses for many faults.
  *
  * @module
  */
 import * as K from "../../bindings/core/constants.generated.js";
-import { type Batch, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
+import { type Columns, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
 import { LeafDigest, PAGE_SIZE } from "../peers/peer.js";
 import type { AddressBatch } from "../random.js";
 import type { EngineAdapter } from "./adapter.js";
@@ -13,39 +12,62 @@ import type { EngineAdapter } from "./adapter.js";
 const ARENA_BYTES = 256 << 20;
 const CACHE_PAGES = 40;
 const SPLIT_PAGES = 520;
-/** 1,024 records are 64 KiB: they stay in the second-level cache beside the tables. */
-const BATCH = 1024;
-const WORDS = K.SUBMIT_BYTES / 4;
-const HIGH = 2 ** 32;
+/** Rows of one column: as many as a block of the arena holds, in round numbers. */
+const ROWS = 1 << 15;
+/** As the kernel's benchmark: no cache maintenance operations. */
+const HOOKS = { dcacheCleanInvalPoc: null, icacheInvalPou: null };
 
 /** The Wasm core behind its facade. */
 export class WasmAdapter implements EngineAdapter {
   readonly peer: string = "wasm";
   readonly shared: boolean = true;
   readonly #engine: Engine;
-  readonly #batch: Batch;
   readonly #faults: PageCache;
   readonly #splits: PageCache;
-  readonly #leaves: BigUint64Array = new BigUint64Array(1 << 20);
-  readonly #levels: Int8Array = new Int8Array(1 << 20);
-  #addresses: BigUint64Array = new BigUint64Array(0);
+  #staged: Uint32Array | AddressBatch | undefined;
+  #pieces: { columns: Columns; rows: number }[] = [];
   #table: Stage2Table;
 
   constructor() {
     this.#engine = createEngine({ arenaBytes: ARENA_BYTES, pretouch: true });
-    this.#batch = this.#engine.createBatch(BATCH);
     this.#faults = this.#engine.createCache(PAGE_SIZE, CACHE_PAGES);
     this.#splits = this.#engine.createCache(PAGE_SIZE, SPLIT_PAGES);
-    this.#table = this.#engine.createStage2();
+    this.#table = this.#engine.createStage2({ hooks: HOOKS });
   }
 
   reset(): void {
     this.#table.close();
-    this.#table = this.#engine.createStage2();
+    this.#table = this.#engine.createStage2({ hooks: HOOKS });
+  }
+
+  stageOrder(order: Uint32Array, ipa: number, pa: number): void {
+    if (this.#staged === order) return;
+    this.#staged = order;
+    this.#stage(order.length, (columns, row, i) => {
+      const offset = (order[i] as number) * PAGE_SIZE;
+      columns.addresses[row] = BigInt(ipa + offset);
+      columns.values[row] = BigInt(pa + offset);
+    });
   }
 
   stageAddresses(batch: AddressBatch): void {
-    this.#addresses = new BigUint64Array(batch.words.buffer, batch.words.byteOffset, batch.words.length / 2);
+    if (this.#staged === batch) return;
+    this.#staged = batch;
+    this.#stage(batch.bytes.length, (columns, row, i) => {
+      columns.addresses[row] = BigInt(batch.bytes[i] as number);
+    });
+  }
+
+  /** Fills as many columns as `n` rows take. */
+  #stage(n: number, fill: (columns: Columns, row: number, i: number) => void): void {
+    for (const { columns } of this.#pieces) columns.close();
+    this.#pieces = [];
+    for (let from = 0; from < n; from += ROWS) {
+      const rows = Math.min(ROWS, n - from);
+      const columns = this.#engine.createColumns(ROWS);
+      for (let row = 0; row < rows; row++) fill(columns, row, from + row);
+      this.#pieces.push({ columns, rows });
+    }
   }
 
   map(ipa: number, size: number, pa: number, prot: number, forcePages: boolean): number {
@@ -75,59 +97,28 @@ export class WasmAdapter implements EngineAdapter {
     return 0;
   }
 
-  faultBatch(order: Uint32Array, ipa: number, pa: number, prot: number, shared: boolean): number {
+  faultBatch(_order: Uint32Array, _ipa: number, _pa: number, prot: number, shared: boolean): number {
     this.#table.setForcePte("none");
-    const flags = K.HANDLE_FAULT | K.SUBMIT_TOP_UP | (shared ? K.SHARED : 0);
-    return this.#pages(K.OP_MAP, order, ipa, pa, prot, flags);
-  }
-
-  relaxBatch(order: Uint32Array, ipa: number, prot: number): number {
-    return this.#pages(K.OP_RELAX_PERMS, order, ipa, 0, prot, 0);
-  }
-
-  /** One operation per page of `order`, BATCH records a call. */
-  #pages(op: number, order: Uint32Array, ipa: number, pa: number, prot: number, flags: number): number {
-    const { u32 } = this.#engine;
-    const first = this.#batch.pointer / 4;
-    for (let i = 0; i < BATCH; i++) {
-      const word = first + i * WORDS;
-      u32[word] = op;
-      u32[word + 1] = flags;
-      u32[word + 2] = this.#table.handle;
-      u32[word + 3] = this.#faults.handle;
-      u32[word + 6] = PAGE_SIZE;
-      u32[word + 7] = 0;
-      u32[word + 10] = prot;
-      u32[word + 11] = 0;
-    }
-    for (let done = 0; done < order.length; ) {
-      const n = Math.min(BATCH, order.length - done);
-      for (let i = 0; i < n; i++) this.#address(first + i * WORDS, (order[done + i] as number) * PAGE_SIZE, ipa, pa);
-      this.#batch.setLength(n);
-      const ran = this.#batch.run();
-      if (ran < n) return this.#batch.result(ran - 1).status;
-      done += n;
+    for (const { columns, rows } of this.#pieces) {
+      this.#table.mapColumns(columns, rows, prot, { cache: this.#faults, shared });
     }
     return 0;
   }
 
-  #address(word: number, offset: number, ipa: number, pa: number): void {
-    const { u32 } = this.#engine;
-    const from = ipa + offset;
-    const to = pa + offset;
-    u32[word + 4] = from;
-    u32[word + 5] = from / HIGH;
-    u32[word + 8] = to;
-    u32[word + 9] = to / HIGH;
+  relaxBatch(_order: Uint32Array, _ipa: number, prot: number): number {
+    for (const { columns, rows } of this.#pieces) this.#table.relaxColumns(columns, rows, prot);
+    return 0;
   }
 
-  lookupBatch(batch: AddressBatch): number {
-    const n = batch.bytes.length;
-    this.#table.leaves64(this.#addresses, this.#leaves, this.#levels);
-    const words = new Uint32Array(this.#leaves.buffer);
+  lookupBatch(_batch: AddressBatch): number {
     let sum = 0;
-    for (let i = 0; i < n; i++) sum = (sum + (words[2 * i] as number) + (this.#levels[i] as number)) >>> 0;
-    return sum;
+    for (const { columns, rows } of this.#pieces) {
+      this.#table.leafColumns(columns, rows);
+      const { values, statuses } = columns;
+      const words = new Uint32Array(values.buffer, values.byteOffset, values.length * 2);
+      for (let i = 0; i < rows; i++) sum = (sum + (words[2 * i] as number) + (statuses[i] as number)) | 0;
+    }
+    return sum >>> 0;
   }
 
   countLeaves(ipa: number, size: number): number {

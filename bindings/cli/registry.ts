@@ -7,11 +7,4 @@ import { image } from "./commands/image.js";
 import { replayCommand } from "./commands/replay.js";
 
 /** The commands in the order of the overview. */
-export const COMMANDS: readonly Command[] = [
-  conform,
-  bench,
-  dump,
-  image,
-  explain,
-  replayCommand,
-];
+export const COMMANDS: readonly Command[] = [conform, bench, dump, image, explain, replayCommand];

@@ -3,7 +3,15 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
 import { columns, styler, wantsColour } from "../report/text.js";
-import { type Command, type CommandArgs, type CommandIo, Exit, InputError, parseArgsOptions, UsageError } from "./command.js";
+import {
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  Exit,
+  InputError,
+  parseArgsOptions,
+  UsageError,
+} from "./command.js";
 import { COMMANDS } from "./registry.js";
 
 /** The process as a command sees it, so that tests can stand in for it. */
@@ -109,7 +117,10 @@ export function version(): string {
 function parse(command: Command, argv: readonly string[]): CommandArgs & { help: boolean } {
   try {
     const { values, positionals } = parseArgs({
-      args: [...argv], options: parseArgsOptions(command), allowPositionals: true, allowNegative: true,
+      args: [...argv],
+      options: parseArgsOptions(command),
+      allowPositionals: true,
+      allowNegative: true,
     });
     const options = values as CommandArgs["options"];
     return { operands: positionals, options, json: options.json === true, help: options.help === true };
@@ -129,7 +140,9 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
     return Exit.OK;
   }
   if (first === "--version" || first === "-V") {
-    await io.out(rest.includes("--json") ? `${JSON.stringify({ schemaVersion: 1, version: version() })}\n` : `${version()}\n`);
+    await io.out(
+      rest.includes("--json") ? `${JSON.stringify({ schemaVersion: 1, version: version() })}\n` : `${version()}\n`,
+    );
     return Exit.OK;
   }
   const command = COMMANDS.find(({ name }) => name === first);

@@ -64,7 +64,8 @@ const SWITCHES = ["lpa2", "fwb", "tlbi_range", "bti", "hvhe", "pa_bits52", "ac03
 export function parseHeader(text: string): Header {
   const h = parseObject(text, 1);
   const refuse = (problem: string) => new VectorSyntaxError(1, problem);
-  if (h.format !== "pgtable-vectors/1") throw refuse(`format "pgtable-vectors/1" expected, not ${JSON.stringify(h.format)}`);
+  if (h.format !== "pgtable-vectors/1")
+    throw refuse(`format "pgtable-vectors/1" expected, not ${JSON.stringify(h.format)}`);
   if (!STAGES.includes(h.stage)) throw refuse('stage is "stage2" or "hyp"');
   if (!PAGE_SIZES.includes(h.granule)) throw refuse("granule is 4096, 16384 or 65536");
   for (const name of SWITCHES) if (typeof h[name] !== "boolean") throw refuse(`${name} is true or false`);

@@ -23,8 +23,24 @@ export interface FileResult {
 
 /** Fields of a line that are arguments, and so are not compared. */
 const ARGUMENTS = new Set([
-  "op", "addr", "size", "phys", "prot", "mc", "walk_flags", "owner", "mkold", "fail_at", "fail_ret", "level", "force_pte",
-  "mmfr0", "mmfr1", "phys_shift", "va_bits", "pte",
+  "op",
+  "addr",
+  "size",
+  "phys",
+  "prot",
+  "mc",
+  "walk_flags",
+  "owner",
+  "mkold",
+  "fail_at",
+  "fail_ret",
+  "level",
+  "force_pte",
+  "mmfr0",
+  "mmfr1",
+  "phys_shift",
+  "va_bits",
+  "pte",
 ]);
 /** Results of get_leaf that elsewhere are arguments. */
 const LEAF_RESULTS: readonly string[] = ["pte", "level"];
@@ -72,7 +88,12 @@ const GEOMETRY = ["ia_bits", "start_level", "pgd_pages", "vtcr"] as const;
 function checkHeader(file: string, header: Header, scenario: Scenario): Failure[] {
   const actual = scenario.geometry();
   return GEOMETRY.filter((field) => header[field] !== undefined && header[field] !== actual[field]).map((field) => ({
-    file, line: 1, op: "header", field, expected: header[field], actual: actual[field],
+    file,
+    line: 1,
+    op: "header",
+    field,
+    expected: header[field],
+    actual: actual[field],
   }));
 }
 

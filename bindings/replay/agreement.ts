@@ -1,10 +1,22 @@
+import {
+  type ProtectionNumbering,
+  protectionDecoder,
+  type S2AgeEvent,
+  type S2MapEvent,
+  type S2RelaxPermsEvent,
+} from "../trace/index.js";
 import type { Service } from "../vm/machine.js";
-import { type ProtectionNumbering, protectionDecoder, type S2AgeEvent, type S2MapEvent, type S2RelaxPermsEvent } from "../trace/index.js";
 
 /** What the kernel did for a fault, as its own lines tell. */
 export type KernelService = S2MapEvent | S2RelaxPermsEvent | S2AgeEvent;
 
-const OF_KERNEL = { s2_map: "map", s2_relax_perms: "relax", s2_mkyoung: "young", s2_mkold: "", s2_is_young: "" } as const;
+const OF_KERNEL = {
+  s2_map: "map",
+  s2_relax_perms: "relax",
+  s2_mkyoung: "young",
+  s2_mkold: "",
+  s2_is_young: "",
+} as const;
 
 /** How often a fault led to the same operation here and in the kernel that recorded it. */
 export interface AgreementSummary {
@@ -29,6 +41,7 @@ function hex(n: number): string {
 }
 
 function letters(prot: number): string {
+  if (prot < 0) return "impossible rights";
   return `${prot & 4 ? "r" : ""}${prot & 2 ? "w" : ""}${prot & 1 ? "x" : ""}`;
 }
 
@@ -76,18 +89,33 @@ export class Agreement {
   #difference(ours: Service, kernel: KernelService): string | undefined {
     const theirs = OF_KERNEL[kernel.kind];
     if (theirs !== ours.kind) return `${ours.kind} here, ${theirs} there`;
-    if (kernel.kind === "s2_map" && kernel.size !== ours.size) return `${hex(ours.size)} here, ${hex(kernel.size)} there`;
+    if (kernel.kind === "s2_map" && kernel.size !== ours.size)
+      return `${hex(ours.size)} here, ${hex(kernel.size)} there`;
     if (kernel.kind !== "s2_map" && kernel.kind !== "s2_relax_perms") return undefined;
     // The kernel may name the 4K that faulted where we name the first byte of the leaf.
     if (kernel.ipa - (kernel.ipa % ours.size) !== ours.ipa) return "another address there";
-    const prot = this.#decode(kernel.prot);
+    const prot = this.#protection(kernel.prot);
     return prot === ours.prot ? undefined : `${letters(ours.prot)} here, ${letters(prot)} there`;
+  }
+
+  /** A number that this kernel does not have is equal to none of ours. */
+  #protection(prot: number | bigint): number {
+    try {
+      return this.#decode(prot);
+    } catch {
+      return -1;
+    }
   }
 
   summary(): AgreementSummary {
     return {
-      compared: this.#compared, agreed: this.#agreed, silent: this.#silent, silentHere: this.#silentHere,
-      unasked: this.unasked, differing: this.#differing, examples: this.#examples,
+      compared: this.#compared,
+      agreed: this.#agreed,
+      silent: this.#silent,
+      silentHere: this.#silentHere,
+      unasked: this.unasked,
+      differing: this.#differing,
+      examples: this.#examples,
     };
   }
 }

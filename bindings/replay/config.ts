@@ -70,7 +70,9 @@ function usesRangeTlbi(manifest: Manifest | undefined): boolean {
  * capture, else from options, else from defaults (4K, 40 bits, forced write-back).
  */
 export function chooseGeometry(
-  dumps: readonly S2RawDump[], manifest: Manifest | undefined, options: GeometryOptions,
+  dumps: readonly S2RawDump[],
+  manifest: Manifest | undefined,
+  options: GeometryOptions,
 ): Geometry {
   const dump = dumps.find((d) => !isForeign(d, manifest?.ipaBits)) ?? dumps[0];
   const said = Object.values(options).some((value) => value !== undefined);
@@ -95,7 +97,12 @@ export function tableConfig(geometry: Geometry, quirks: "none" | "linux-6.12"): 
   const { granule, ipaBits, lpa2, fwb, rangeTlbi, annotations, vtcr } = geometry;
   const wide = lpa2 || granule === 65536;
   return {
-    granule, lpa2, fwb, tlbiRange: rangeTlbi, annotations, quirks,
+    granule,
+    lpa2,
+    fwb,
+    tlbiRange: rangeTlbi,
+    annotations,
+    quirks,
     ...(vtcr === undefined ? { ipaBits, paBits: wide ? 52 : 48 } : { vtcr: toAddress(vtcr, "replay") }),
   };
 }

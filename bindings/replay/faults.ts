@@ -1,12 +1,19 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
-import type { GuestFaultEvent, HvaRangeEvent, Manifest, MarkerEvent, ProtectionNumbering, TraceEvent } from "../trace/index.js";
+import type {
+  GuestFaultEvent,
+  HvaRangeEvent,
+  Manifest,
+  MarkerEvent,
+  ProtectionNumbering,
+  TraceEvent,
+} from "../trace/index.js";
 import { type Service, VirtualMachine } from "../vm/machine.js";
 import { OperationQueue } from "../vm/queue.js";
 import type { SlotRequest } from "../vm/slots.js";
 import { Agreement, type KernelService } from "./agreement.js";
-import { describeHost, Host } from "./host.js";
+import { describeHost, type Host } from "./host.js";
 import { type OperationCounts, type Replayer, type ServiceSummary, type TableUse, tableUse } from "./replayer.js";
 import { decodeSyndrome } from "./syndrome.js";
 
@@ -34,9 +41,15 @@ interface OpenFault {
 }
 
 const OP_NAMES: Readonly<Record<number, string>> = {
-  [K.OP_MAP]: "map", [K.OP_UNMAP]: "unmap", [K.OP_WRPROTECT]: "wrprotect", [K.OP_MKYOUNG]: "mkyoung",
-  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young", [K.OP_RELAX_PERMS]: "relax_perms", [K.OP_FLUSH]: "flush",
-  [K.OP_SPLIT]: "split", [K.OP_TLB_FLUSH_RANGE]: "flush_tlb_range",
+  [K.OP_MAP]: "map",
+  [K.OP_UNMAP]: "unmap",
+  [K.OP_WRPROTECT]: "wrprotect",
+  [K.OP_MKYOUNG]: "mkyoung",
+  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young",
+  [K.OP_RELAX_PERMS]: "relax_perms",
+  [K.OP_FLUSH]: "flush",
+  [K.OP_SPLIT]: "split",
+  [K.OP_TLB_FLUSH_RANGE]: "flush_tlb_range",
 };
 
 /** Services the guest's faults on a VM, and does to its memory what the host did. */
@@ -65,7 +78,10 @@ export class FaultReplayer implements Replayer {
     this.#queue = new OperationQueue(engine, (op, status) => this.#settle(op, status));
     this.#host = describeHost(options.manifest, this.#table.granule, options.backing);
     this.#vm = new VirtualMachine({
-      table: this.#table, queue: this.#queue, host: this.#host.memory, ipaBits: options.ipaBits,
+      table: this.#table,
+      queue: this.#queue,
+      host: this.#host.memory,
+      ipaBits: options.ipaBits,
     });
     this.#vm.manualDirtyLog = options.manifest?.manualDirtyLog ?? 0;
     this.#vm.eagerSplit = options.manifest?.eagerSplit ?? 0;

@@ -22,7 +22,9 @@ export class Host {
   readonly #largest: { hva: number; size: number } | undefined;
 
   constructor(
-    memory: HostMemory, otherwise: { hugetlb: number; thp: boolean }, fixed: boolean,
+    memory: HostMemory,
+    otherwise: { hugetlb: number; thp: boolean },
+    fixed: boolean,
     largest?: { hva: number; size: number },
   ) {
     this.#largest = largest;
@@ -61,12 +63,15 @@ export class Host {
   invalidated(task: string, start: number, end: number): void {
     if (task.startsWith("ksmd")) this.memory.share(start, end);
     else if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
+    else if (end - start === this.memory.pageSize) this.memory.replaced(start);
   }
 }
 
 /** The host of a manifest, as far as it tells. */
 export function describeHost(
-  manifest: Manifest | undefined, granule: number, backing: { hugetlb: number; thp: boolean } | undefined,
+  manifest: Manifest | undefined,
+  granule: number,
+  backing: { hugetlb: number; thp: boolean } | undefined,
 ): Host {
   const block = (granule * granule) / 8;
   const files = HUGETLBFS.test(manifest?.vmmCommand ?? "");
@@ -75,7 +80,13 @@ export function describeHost(
   const memory = new HostMemory({ granule, otherwise, splitsHugeZero });
   for (const b of manifest?.backing ?? []) {
     const hugetlb = b.kind === "hugetlb" ? b.pageSize : 0;
-    memory.define({ hva: b.hva, size: b.size, hugetlb, thp: b.kind === "anonymous" && b.hugePages === "advised", fresh: true });
+    memory.define({
+      hva: b.hva,
+      size: b.size,
+      hugetlb,
+      thp: b.kind === "anonymous" && b.hugePages === "advised",
+      fresh: true,
+    });
   }
   const largest = [...(manifest?.backing ?? [])].sort((a, b) => b.size - a.size)[0];
   return new Host(memory, otherwise, backing !== undefined, largest);

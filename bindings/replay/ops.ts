@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {
   type ProtectionNumbering,
@@ -8,6 +8,7 @@ import {
   type S2MapEvent,
   type S2RelaxPermsEvent,
   type TraceEvent,
+  TraceSyntaxError,
 } from "../trace/index.js";
 import { OperationQueue } from "../vm/queue.js";
 import { type OperationCounts, type Replayer, type TableUse, tableUse } from "./replayer.js";
@@ -33,6 +34,8 @@ export interface OpsOptions {
   readonly numbering: ProtectionNumbering;
   /** Kernels before 6.2 have no walk flags: a fault's map there reports EAGAIN as with HANDLE_FAULT. */
   readonly walkFlags: boolean;
+  /** Skip calls with impossible protections instead of failing. */
+  readonly lenient: boolean;
   /** Called with a table that is about to go. */
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
 }
@@ -125,15 +128,38 @@ export class OpsReplayer implements Replayer {
       bump(this.counts.refused, `${call.kind} ${returned}`);
       return;
     }
+    const prot = this.#protection(call);
+    if (prot === undefined) return;
     const vm = this.#vm(call.pgt, call.kind);
-    const prot = this.#decode(call.prot);
     if (call.kind === "s2_map") {
       const flags = this.#options.walkFlags ? call.flags & MAP_FLAGS : K.HANDLE_FAULT;
       this.#queue.push(
-        K.OP_MAP, vm.table.handle, K.CACHE_ARENA, call.ipa, call.size, call.phys, prot, flags, 0, returned,
+        K.OP_MAP,
+        vm.table.handle,
+        K.CACHE_ARENA,
+        call.ipa,
+        call.size,
+        call.phys,
+        prot,
+        flags,
+        0,
+        returned,
       );
     } else {
       this.#queue.push(K.OP_RELAX_PERMS, vm.table.handle, K.CACHE_NONE, call.ipa, 0, 0, prot, 0, 0, returned);
+    }
+  }
+
+  /** The rights of a call; a number that this kernel does not have is an error of its line, or skipped. */
+  #protection(call: Waiting): number | undefined {
+    try {
+      return this.#decode(call.prot);
+    } catch {
+      const { numbering, lenient } = this.#options;
+      const expected = `a protection as Linux ${numbering} numbers them (of another kernel? the manifest tells)`;
+      if (!lenient) throw new TraceSyntaxError(call.line, `${call.event} prot=0x${call.prot.toString(16)}`, expected);
+      bump(this.counts.failed, `${call.kind} protection`);
+      return undefined;
     }
   }
 
@@ -221,9 +247,15 @@ export class OpsReplayer implements Replayer {
 }
 
 const OP_NAMES: Readonly<Record<number, string>> = {
-  [K.OP_MAP]: "map", [K.OP_UNMAP]: "unmap", [K.OP_WRPROTECT]: "wrprotect", [K.OP_MKYOUNG]: "mkyoung",
-  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young", [K.OP_RELAX_PERMS]: "relax_perms", [K.OP_FLUSH]: "flush",
-  [K.OP_SPLIT]: "split", [K.OP_DESTROY_RANGE]: "destroy_range",
+  [K.OP_MAP]: "map",
+  [K.OP_UNMAP]: "unmap",
+  [K.OP_WRPROTECT]: "wrprotect",
+  [K.OP_MKYOUNG]: "mkyoung",
+  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young",
+  [K.OP_RELAX_PERMS]: "relax_perms",
+  [K.OP_FLUSH]: "flush",
+  [K.OP_SPLIT]: "split",
+  [K.OP_DESTROY_RANGE]: "destroy_range",
 };
 
 function bump(counts: Record<string, number>, key: string): void {

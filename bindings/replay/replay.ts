@@ -1,5 +1,5 @@
-import type { Engine } from "../core/engine.js";
 import { createEngine } from "../index.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import {
   type ByteSource,
@@ -14,7 +14,14 @@ import {
   type TraceEvent,
   type TraceReader,
 } from "../trace/index.js";
-import { chooseGeometry, type Geometry, type GeometryOptions, ipaBitsOfMachine, isForeign, tableConfig } from "./config.js";
+import {
+  chooseGeometry,
+  type Geometry,
+  type GeometryOptions,
+  ipaBitsOfMachine,
+  isForeign,
+  tableConfig,
+} from "./config.js";
 import { FaultReplayer } from "./faults.js";
 import type { Truth } from "./files.js";
 import { OpsReplayer } from "./ops.js";
@@ -98,19 +105,25 @@ class Replay {
 
   #make(batch: readonly TraceEvent[]): Replayer {
     const { manifest, slots, backing, onTable } = this.#options;
-    this.#numbering ??= inferNumbering(
-      batch.filter((e): e is S2MapEvent => e.kind === "s2_map").map((e) => e.prot),
-    );
+    this.#numbering ??= inferNumbering(batch.filter((e): e is S2MapEvent => e.kind === "s2_map").map((e) => e.prot));
     const numbering = this.#numbering ?? "6.x";
     if (this.#options.from === "ops") {
       return new OpsReplayer(this.#engine, {
-        table: tableConfig(this.#geometry, "linux-6.12"), numbering, onTeardown: onTable,
+        table: tableConfig(this.#geometry, "linux-6.12"),
+        numbering,
+        lenient: this.#options.lenient ?? false,
+        onTeardown: onTable,
         walkFlags: release(manifest) >= WALK_FLAGS_SINCE,
       });
     }
     return new FaultReplayer(this.#engine, {
-      table: tableConfig(this.#geometry, "none"), ipaBits: this.#geometry.ipaBits, numbering, manifest,
-      slots: slots ?? [], backing, onTeardown: onTable,
+      table: tableConfig(this.#geometry, "none"),
+      ipaBits: this.#geometry.ipaBits,
+      numbering,
+      manifest,
+      slots: slots ?? [],
+      backing,
+      onTeardown: onTable,
     });
   }
 
@@ -153,9 +166,19 @@ class Replay {
     const use = replayer.finish();
     return report({
       from: this.#options.from ?? "faults",
-      name: this.#options.name, stats: trace.stats, geometry: this.#geometry, numbering: this.#numbering,
-      manifest: this.#options.manifest, events: this.events, seconds: (milliseconds - this.#checking) / 1000,
-      counters: this.#engine.counters(), replayer, use, faults: this.faults, checks: this.checks, texts: this.texts,
+      name: this.#options.name,
+      stats: trace.stats,
+      geometry: this.#geometry,
+      numbering: this.#numbering,
+      manifest: this.#options.manifest,
+      events: this.events,
+      seconds: (milliseconds - this.#checking) / 1000,
+      counters: this.#engine.counters(),
+      replayer,
+      use,
+      faults: this.faults,
+      checks: this.checks,
+      texts: this.texts,
     });
   }
 }

@@ -1,6 +1,6 @@
-import type { AgreementSummary } from "./agreement.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { TraceEvent } from "../trace/index.js";
+import type { AgreementSummary } from "./agreement.js";
 
 /** What a table held at one moment. */
 export interface TableUse {

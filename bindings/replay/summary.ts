@@ -1,4 +1,4 @@
-import type { Counters } from "../core/engine.js";
+import type { Counters } from "../tables/engine.js";
 import type { Manifest, ProtectionNumbering, TraceStats } from "../trace/index.js";
 import type { Geometry } from "./config.js";
 import type { OperationCounts, Replayer, ServiceSummary, TableUse } from "./replayer.js";
@@ -102,14 +102,26 @@ export function report(p: ReportParts): ReplayReport {
   return {
     schemaVersion: 1,
     trace: {
-      name: p.name, lines: stats.lines, byName: Object.fromEntries(stats.events),
-      unknown: Object.fromEntries(stats.unknown), malformed: stats.malformed,
-      errors: stats.errors.map((e) => e.message), lostPlaces: stats.lostPlaces, lostEvents: stats.lostEvents,
+      name: p.name,
+      lines: stats.lines,
+      byName: Object.fromEntries(stats.events),
+      unknown: Object.fromEntries(stats.unknown),
+      malformed: stats.malformed,
+      errors: stats.errors.map((e) => e.message),
+      lostPlaces: stats.lostPlaces,
+      lostEvents: stats.lostEvents,
     },
     config: {
-      from: p.from, granule: g.granule, ipaBits: g.ipaBits, lpa2: g.lpa2, fwb: g.fwb,
-      vtcr: g.vtcr === undefined ? undefined : `0x${g.vtcr.toString(16)}`, geometrySource: g.source,
-      protections: p.numbering ?? "6.x", kernel: manifest?.release, vcpus: manifest?.vcpus,
+      from: p.from,
+      granule: g.granule,
+      ipaBits: g.ipaBits,
+      lpa2: g.lpa2,
+      fwb: g.fwb,
+      vtcr: g.vtcr === undefined ? undefined : `0x${g.vtcr.toString(16)}`,
+      geometrySource: g.source,
+      protections: p.numbering ?? "6.x",
+      kernel: manifest?.release,
+      vcpus: manifest?.vcpus,
     },
     events: p.events,
     seconds: p.seconds,

@@ -54,15 +54,7 @@ function decode(esr: number): Syndrome {
 const known = new Map<number, Syndrome>();
 const MAX_KNOWN = 4096;
 
-/**
- * Decodes ESR_EL2 of a stage-2 abort.
- *
- * @example
- * ```ts
- * const { kind, level, write } = decodeSyndrome(0x93c48047);
- * // translation, 3, true
- * ```
- */
+/** Decodes ESR_EL2 of a stage-2 abort: 0x93c48047 is a write that found no entry at level 3. */
 export function decodeSyndrome(esr: number): Syndrome {
   let syndrome = known.get(esr);
   if (syndrome === undefined) {

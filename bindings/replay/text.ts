@@ -1,13 +1,16 @@
 import { bytes, columns, count, plural, seconds } from "../report/text.js";
 import type { AgreementSummary } from "./agreement.js";
-import { type ReplayReport, passed } from "./summary.js";
-import { differs, type Check, textDiffers } from "./verify.js";
+import { passed, type ReplayReport } from "./summary.js";
+import { type Check, differs, textDiffers } from "./verify.js";
 
 /** Marks text for a terminal. */
 export type Style = (format: "bold" | "dim" | "red" | "green" | "yellow" | "cyan", text: string) => string;
 
 const SOURCES = {
-  dump: "from the header of a raw table", manifest: "from the manifest", options: "from the options", defaults: "assumed",
+  dump: "from the header of a raw table",
+  manifest: "from the manifest",
+  options: "from the options",
+  defaults: "assumed",
 } as const;
 
 /** Rows `name  number`, the largest number first. */
@@ -25,7 +28,9 @@ function head(r: ReplayReport, style: Style): string[] {
   const kernel = c.kernel === undefined ? "" : `, recorded on Linux ${c.kernel}`;
   const how = c.from === "ops" ? "the recorded operations applied again" : "the guest's faults serviced anew";
   const kind = [
-    `${bytes(c.granule)} pages`, `${c.ipaBits}-bit guest addresses`, ...(c.lpa2 ? ["52-bit descriptors (LPA2)"] : []),
+    `${bytes(c.granule)} pages`,
+    `${c.ipaBits}-bit guest addresses`,
+    ...(c.lpa2 ? ["52-bit descriptors (LPA2)"] : []),
     c.fwb ? "forced write-back" : "no forced write-back",
   ];
   return [
@@ -38,9 +43,15 @@ function head(r: ReplayReport, style: Style): string[] {
 function trouble(r: ReplayReport, style: Style): string[] {
   const lines: string[] = [];
   const { malformed, errors, lostPlaces, lostEvents, unknown } = r.trace;
-  if (malformed > 0) lines.push(style("yellow", `${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`));
+  if (malformed > 0)
+    lines.push(style("yellow", `${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`));
   if (lostPlaces > 0) {
-    lines.push(style("yellow", `the recorder lost events at ${plural(lostPlaces, "place")} (${count(lostEvents)} known): no replay of this is exact`));
+    lines.push(
+      style(
+        "yellow",
+        `the recorder lost events at ${plural(lostPlaces, "place")} (${count(lostEvents)} known): no replay of this is exact`,
+      ),
+    );
   }
   const kinds = Object.entries(unknown).map(([name, n]) => `${name} ${count(n)}`);
   if (kinds.length > 0) lines.push(`events that granule does not read: ${kinds.join(", ")}`);
@@ -65,8 +76,10 @@ function invalidations(r: ReplayReport): string[] {
   const c = r.counters;
   const seen = r.trace.byName;
   const rows = [
-    ["one address, all CPUs", c.tlbiIpa, seen.tlbi_ipa], ["one address, this CPU", c.tlbiIpaLocal, seen.tlbi_ipa_nsh],
-    ["a range", c.tlbiRange, seen.tlbi_range], ["the whole VM", c.tlbiVmid, seen.tlbi_vmid],
+    ["one address, all CPUs", c.tlbiIpa, seen.tlbi_ipa],
+    ["one address, this CPU", c.tlbiIpaLocal, seen.tlbi_ipa_nsh],
+    ["a range", c.tlbiRange, seen.tlbi_range],
+    ["the whole VM", c.tlbiVmid, seen.tlbi_vmid],
   ] as const;
   const recorded = rows.some(([, , n]) => n !== undefined);
   return columns([
@@ -88,7 +101,9 @@ function table(r: ReplayReport): string[] {
 
 function agreementText(a: AgreementSummary): string[] {
   const rate = a.compared === 0 ? "" : ` (${((100 * a.agreed) / a.compared).toFixed(2)} %)`;
-  const lines = [`  ${count(a.agreed)} of ${count(a.compared)} faults led to the kernel's own operation: address, size and rights${rate}`];
+  const lines = [
+    `  ${count(a.agreed)} of ${count(a.compared)} faults led to the kernel's own operation: address, size and rights${rate}`,
+  ];
   for (const [what, n] of Object.entries(a.differing)) lines.push(`  ${count(n)} times ${what}`);
   if (a.silentHere > 0) lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced`);
   return lines;
@@ -100,12 +115,20 @@ function service(r: ReplayReport, style: Style): string[] {
   const dirty = r.dirty;
   return [
     ...section("faults led to", tally(s.faults), style),
-    ...section("the host changed memory", [
-      `  ${plural(s.notifiers.met, "notification")} met a slot, ${count(s.notifiers.elsewhere)} did not`,
-    ], style),
-    ...(dirty.reads ? section("dirty logging", [
-      `  ${plural(dirty.reads, "bitmap")} read, ${count(dirty.equal ?? 0)} with as many dirty pages as the kernel's; ${count(dirty.pages ?? 0)} pages in all`,
-    ], style) : []),
+    ...section(
+      "the host changed memory",
+      [`  ${plural(s.notifiers.met, "notification")} met a slot, ${count(s.notifiers.elsewhere)} did not`],
+      style,
+    ),
+    ...(dirty.reads
+      ? section(
+          "dirty logging",
+          [
+            `  ${plural(dirty.reads, "bitmap")} read, ${count(dirty.equal ?? 0)} with as many dirty pages as the kernel's; ${count(dirty.pages ?? 0)} pages in all`,
+          ],
+          style,
+        )
+      : []),
     ...(s.agreement ? section("compared with the kernel", agreementText(s.agreement), style) : []),
   ];
 }
@@ -115,7 +138,9 @@ function checkLine(c: Check, style: Style): string[] {
   const bad = differs(c);
   const lines = [
     `  ${c.point}: ${count(c.leaves)} leaves, ` +
-      (bad ? style("red", `${count(c.missing)} missing, ${count(c.extra)} extra, ${count(c.differing)} differing`) : style("green", "all equal")),
+      (bad
+        ? style("red", `${count(c.missing)} missing, ${count(c.extra)} extra, ${count(c.differing)} differing`)
+        : style("green", "all equal")),
   ];
   if (bad) lines.push(...c.examples.map((e) => `    ${e}`));
   return lines;
@@ -127,7 +152,11 @@ function checks(r: ReplayReport, style: Style): string[] {
     ...c.examples.map((e) => `    ${e}`),
   ]);
   return [
-    ...section("compared with the tables of the running kernel", r.checks.flatMap((c) => checkLine(c, style)), style),
+    ...section(
+      "compared with the tables of the running kernel",
+      r.checks.flatMap((c) => checkLine(c, style)),
+      style,
+    ),
     ...section("compared with the kernel's own dump", texts, style),
   ];
 }

@@ -1,7 +1,7 @@
 import { T_LPA2 } from "../core/constants.generated.js";
+import { ptdumpLines } from "../report/ptdump.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { S2RawDump, S2RawLeaf } from "../trace/index.js";
-import { ptdumpLines } from "../report/ptdump.js";
 import { scannedAddress } from "./replayer.js";
 
 /** How our table compares with one dump of the running kernel's. */
@@ -175,15 +175,27 @@ function faults(c: Comparison): number {
 /** A check that could not be made, with the reason. */
 export function skippedCheck(dump: S2RawDump, file: string, skipped: string): Check {
   return {
-    point: `${dump.scenario}.${dump.point}`, file, leaves: 0, matched: 0, missing: 0, extra: 0, differing: 0,
-    accessFlag: { set: 0, clear: 0 }, hardwareDirty: 0, examples: [], skipped,
+    point: `${dump.scenario}.${dump.point}`,
+    file,
+    leaves: 0,
+    matched: 0,
+    missing: 0,
+    extra: 0,
+    differing: 0,
+    accessFlag: { set: 0, clear: 0 },
+    hardwareDirty: 0,
+    examples: [],
+    skipped,
   };
 }
 
 /** Columns of 7.x spell execution as two rights. */
 const COLUMNS_7 = /\b(?:px|PXN) ?(?:ux|UXN)/;
 
-function textDifferences(ours: Iterator<string, void>, theirs: readonly string[]): { differing: number; examples: string[] } {
+function textDifferences(
+  ours: Iterator<string, void>,
+  theirs: readonly string[],
+): { differing: number; examples: string[] } {
   const examples: string[] = [];
   let differing = 0;
   for (let i = 0; ; i++) {
@@ -192,7 +204,8 @@ function textDifferences(ours: Iterator<string, void>, theirs: readonly string[]
     if (mine === undefined && theirs[i] === undefined) return { differing, examples };
     if (mine === theirs[i]) continue;
     differing++;
-    if (examples.length < MAX_EXAMPLES) examples.push(`line ${i + 1}: ${theirs[i] ?? "(none)"} / here ${mine ?? "(none)"}`);
+    if (examples.length < MAX_EXAMPLES)
+      examples.push(`line ${i + 1}: ${theirs[i] ?? "(none)"} / here ${mine ?? "(none)"}`);
   }
 }
 

@@ -51,13 +51,17 @@ interface Context {
 const VALID = 1n;
 const TABLE = 3n;
 
-const field = (d: bigint, high: number, low: number) => Number((d >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
+const field = (d: bigint, high: number, low: number) =>
+  Number((d >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
 
-const SHAREABILITY = ["non-shareable: this CPU alone", "reserved", "outer shareable", "inner shareable: all CPUs of the system"];
-const S2AP = ["no access: everything faults", "read only", "write only", "read and write"];
-const XNX = [
-  "executable at EL1 and EL0", "executable at EL0 only", "not executable", "executable at EL1 only",
+const SHAREABILITY = [
+  "non-shareable: this CPU alone",
+  "reserved",
+  "outer shareable",
+  "inner shareable: all CPUs of the system",
 ];
+const S2AP = ["no access: everything faults", "read only", "write only", "read and write"];
+const XNX = ["executable at EL1 and EL0", "executable at EL0 only", "not executable", "executable at EL1 only"];
 
 /** Stage-2 memory attributes [FMT-20, FMT-22]. */
 function memAttr(v: number, fwb: boolean | undefined): string {
@@ -66,7 +70,15 @@ function memAttr(v: number, fwb: boolean | undefined): string {
   if (v < 4) return `Device-${["nGnRnE", "nGnRE", "nGRE", "GRE"][v]}`;
   const by = forced ? "FWB" : "no FWB";
   if (forced) {
-    return ({ 5: `Normal non-cacheable (${by})`, 6: `Normal write-back, whatever the guest says (${by})`, 7: `as the guest's stage 1 says (${by})` } as Record<number, string>)[v] ?? `reserved with FWB`;
+    return (
+      (
+        {
+          5: `Normal non-cacheable (${by})`,
+          6: `Normal write-back, whatever the guest says (${by})`,
+          7: `as the guest's stage 1 says (${by})`,
+        } as Record<number, string>
+      )[v] ?? `reserved with FWB`
+    );
   }
   const outer = ["", "non-cacheable", "write-through", "write-back"][v >> 2];
   const inner = ["reserved", "non-cacheable", "write-through", "write-back"][v & 3];
@@ -84,7 +96,10 @@ function accessPermission(v: number, hvhe: boolean): string {
 function addressRules(c: Context, low: number): FieldRule[] {
   const text = (d: bigint) => `output address 0x${d.toString(16)}`;
   if (c.lpa2 && c.shift < 16) {
-    return [["OA", 49, low, () => "output address, bits 49 and below", "hex"], ["OAhi", 9, 8, () => "output address, bits 51:50"]];
+    return [
+      ["OA", 49, low, () => "output address, bits 49 and below", "hex"],
+      ["OAhi", 9, 8, () => "output address, bits 51:50"],
+    ];
   }
   const rules: FieldRule[] = [["OA", 47, low, (v) => text(v << BigInt(low)), "hex"]];
   if (c.shift === 16) rules.push(["OAhi", 15, 12, () => "output address, bits 51:48"]);
@@ -101,7 +116,12 @@ function commonRules(c: Context, kind: "page" | "block" | "reserved"): FieldRule
     ["SW", 58, 55, (v) => (v === 0n ? "software bits, none set" : "software bits SW3..SW0: the hardware ignores them")],
     ["Cont", 52, 52, set("one of a run of entries that a TLB may cache as one", "contiguous hint, not set")],
     ["DBM", 51, 51, set("the hardware may turn read-only into writable: dirty state", "dirty bit modifier, not set")],
-    ["AF", 10, 10, set("accessed: may be used and cached", "not accessed yet: the first use faults, or hardware sets it")],
+    [
+      "AF",
+      10,
+      10,
+      set("accessed: may be used and cached", "not accessed yet: the first use faults, or hardware sets it"),
+    ],
     ["type", 1, 1, () => type],
     ["V", 0, 0, () => "valid"],
     ...shareRules(c),
@@ -121,7 +141,10 @@ function stage2Rules(c: Context): FieldRule[] {
 
 function hypRules(c: Context): FieldRule[] {
   const xn: FieldRule[] = c.hvhe
-    ? [["UXN", 54, 54, set("EL0 must not execute", "EL0 may execute")], ["PXN", 53, 53, set("EL2 must not execute", "EL2 may execute")]]
+    ? [
+        ["UXN", 54, 54, set("EL0 must not execute", "EL0 may execute")],
+        ["PXN", 53, 53, set("EL2 must not execute", "EL2 may execute")],
+      ]
     : [["XN", 54, 54, set("execute never", "executable")]];
   return [
     ...xn,
@@ -142,7 +165,11 @@ function leafRights(d: bigint, c: Context): string[] {
   const xn54 = field(d, 54, 54);
   if (c.stage === "2") {
     const execute = c.xnx ? (XNX[field(d, 54, 53)] as string) : xn54 ? "not executable" : "executable";
-    return [S2AP[field(d, 7, 6)] as string, execute, memAttr(field(d, 5, 2), c.fwb).replace(/ \(.*/, "")];
+    return [
+      S2AP[field(d, 7, 6)] as string,
+      execute,
+      memAttr(field(d, 5, 2), c.fwb).replace(/(?:, whatever| \().*/, ""),
+    ];
   }
   const execute = xn54 && (!c.hvhe || field(d, 53, 53)) ? "not executable" : "executable";
   return [accessPermission(field(d, 7, 6), c.hvhe), execute, MAIR_INDEX[field(d, 4, 2)] ?? "unused MAIR index"];
@@ -150,23 +177,33 @@ function leafRights(d: bigint, c: Context): string[] {
 
 function leafNotes(d: bigint, c: Context, kind: "page" | "block" | "reserved"): string[] {
   const notes: string[] = [];
-  if (kind === "reserved") notes.push("Valid with type 0 at level 3: hardware faults on it, software counts it as a leaf [FMT-5].");
+  if (kind === "reserved")
+    notes.push("Valid with type 0 at level 3: hardware faults on it, software counts it as a leaf [FMT-5].");
   const minimum = c.shift === 12 ? 1 : 2;
   if (kind === "block" && c.level !== undefined && c.level < minimum) {
     notes.push(`KVM makes no blocks at level ${c.level} with this granule [GEO-3].`);
   }
-  if (kind === "block" && c.level === undefined) notes.push("Without --level the size is not known, nor where its address ends.");
-  if (c.stage === "2" && c.fwb === undefined) notes.push("Memory type read as KVM writes it; --fwb or --no-fwb says what the CPU does.");
-  if (c.stage === "2" && !c.xnx && field(d, 53, 53)) notes.push("Bit 53 is set: with FEAT_XNX it is part of XN (--xnx).");
+  if (kind === "block" && c.level === undefined)
+    notes.push("Without --level the size is not known, nor where its address ends.");
+  if (c.stage === "2" && c.fwb === undefined)
+    notes.push("Memory type read as KVM writes it; --fwb or --no-fwb says what the CPU does.");
+  if (c.stage === "2" && !c.xnx && field(d, 53, 53))
+    notes.push("Bit 53 is set: with FEAT_XNX it is part of XN (--xnx).");
   return notes;
 }
 
 function leaf(d: bigint, c: Context, kind: "page" | "block" | "reserved"): Reading {
   const low = kind === "block" && c.level !== undefined ? (4 - c.level) * (c.shift - 3) + 3 : c.shift;
-  const rules: Cut = [...commonRules(c, kind), ...(c.stage === "2" ? stage2Rules(c) : hypRules(c)), ...addressRules(c, low)];
-  if (kind === "block" && low > 17) rules.push(["nT", 16, 16, set("block size is being changed (FEAT_BBM)", "not in a change of size")]);
+  const rules: Cut = [
+    ...commonRules(c, kind),
+    ...(c.stage === "2" ? stage2Rules(c) : hypRules(c)),
+    ...addressRules(c, low),
+  ];
+  if (kind === "block" && low > 17)
+    rules.push(["nT", 16, 16, set("block size is being changed (FEAT_BBM)", "not in a change of size")]);
   const pa = (outputAddress(c.shift, c.lpa2, d) >> BigInt(low)) << BigInt(low);
-  const size = kind === "block" ? (c.level === undefined ? "block" : `block of ${sizeName(low)}`) : `${sizeName(low)} page`;
+  const size =
+    kind === "block" ? (c.level === undefined ? "block" : `block of ${sizeName(low)}`) : `${sizeName(low)} page`;
   const [access, execute, memory] = leafRights(d, c);
   const age = field(d, 10, 10) ? "accessed" : "not accessed yet";
   return {
@@ -181,15 +218,21 @@ function leaf(d: bigint, c: Context, kind: "page" | "block" | "reserved"): Readi
 
 function table(d: bigint, c: Context): Reading {
   const pa = outputAddress(c.shift, c.lpa2, d);
-  const limits: FieldRule[] = c.stage === "2" ? [] : [
-    ["NST", 63, 63, set("the tables below are non-secure", "no limit")],
-    ["APT", 62, 61, (v) => (v === 0n ? "no limit on access below" : "limits access below")],
-    ["XNT", 60, 60, set("nothing below is executable", "no limit on execution below")],
-    ["PXNT", 59, 59, set("nothing below is executable at EL2", "no limit on EL2 execution below")],
-  ];
+  const limits: FieldRule[] =
+    c.stage === "2"
+      ? []
+      : [
+          ["NST", 63, 63, set("the tables below are non-secure", "no limit")],
+          ["APT", 62, 61, (v) => (v === 0n ? "no limit on access below" : "limits access below")],
+          ["XNT", 60, 60, set("nothing below is executable", "no limit on execution below")],
+          ["PXNT", 59, 59, set("nothing below is executable at EL2", "no limit on EL2 execution below")],
+        ];
   const next: FieldRule[] = addressRules(c, c.shift).map(([name, high, low, , form]) => [
-    name === "OA" ? "next" : "nextHi", high, low,
-    () => (name === "OA" ? `next table at 0x${pa.toString(16)}` : "next table, upper bits"), form,
+    name === "OA" ? "next" : "nextHi",
+    high,
+    low,
+    () => (name === "OA" ? `next table at 0x${pa.toString(16)}` : "next table, upper bits"),
+    form,
   ]);
   return {
     kind: "table",
@@ -201,7 +244,12 @@ function table(d: bigint, c: Context): Reading {
   };
 }
 
-const TYPES_7X = ["not typed", "locked: a walker is changing this entry", "donated by the host", "poisoned for the guest"];
+const TYPES_7X = [
+  "not typed",
+  "locked: a walker is changing this entry",
+  "donated by the host",
+  "poisoned for the guest",
+];
 
 function typed(d: bigint): Reading {
   const type = field(d, 63, 60);
@@ -210,8 +258,15 @@ function typed(d: bigint): Reading {
     kind: type === 1 ? "locked" : "annotation",
     levels: "any",
     summary: `Not valid; annotated as Linux 7.x does: ${meaning}.`,
-    fields: cut(d, [["type", 63, 60, () => meaning], ["payload", 59, 1, () => "belongs to the type", "hex"], ["V", 0, 0, () => "not valid"]]),
-    notes: ["Hardware looks at bit 0 only: a translation fault.", "Read in the encoding of 7.x, since bits 63:60 are set [FMT-41]."],
+    fields: cut(d, [
+      ["type", 63, 60, () => meaning],
+      ["payload", 59, 1, () => "belongs to the type", "hex"],
+      ["V", 0, 0, () => "not valid"],
+    ]),
+    notes: [
+      "Hardware looks at bit 0 only: a translation fault.",
+      "Read in the encoding of 7.x, since bits 63:60 are set [FMT-41].",
+    ],
   };
 }
 
@@ -219,14 +274,18 @@ function invalid(d: bigint): Reading {
   const locked = field(d, 10, 10) === 1;
   const owner = field(d, 9, 2);
   const kind: ReadingKind = d === 0n ? "empty" : locked ? "locked" : "annotation";
-  const says = { empty: "nothing is mapped", locked: "a walker is changing this entry", annotation: `the page is owned by ${owner}` };
+  const says = {
+    empty: "nothing is mapped",
+    locked: "a walker is changing this entry",
+    annotation: `the page is owned by ${owner}`,
+  };
   return {
     kind,
     levels: "any",
     summary: `Not valid: ${says[kind as "empty"]}.`,
     fields: cut(d, [
       ["lock", 10, 10, set("locked: a walker is changing this entry", "not locked")],
-      ["owner", 9, 2, (v) => (v === 0n ? "the table's own guest" : v === 1n ? "the hypervisor" : "no owner that Linux has")],
+      ["owner", 9, 2, (v) => (v === 0n ? "no owner named" : v === 1n ? "the hypervisor" : "no owner that Linux has")],
       ["V", 0, 0, () => "not valid"],
     ]),
     notes: [
@@ -249,8 +308,13 @@ function invalid(d: bigint): Reading {
  */
 export function explain(descriptor: bigint, options: ExplainOptions = {}): Reading[] {
   const c: Context = {
-    stage: options.stage ?? "2", shift: granuleShift(options.granule ?? 4096), level: options.level,
-    lpa2: options.lpa2 ?? false, fwb: options.fwb, hvhe: options.hvhe ?? false, xnx: options.xnx ?? false,
+    stage: options.stage ?? "2",
+    shift: granuleShift(options.granule ?? 4096),
+    level: options.level,
+    lpa2: options.lpa2 ?? false,
+    fwb: options.fwb,
+    hvhe: options.hvhe ?? false,
+    xnx: options.xnx ?? false,
   };
   if (!(descriptor & VALID)) return [descriptor >> 60n === 0n ? invalid(descriptor) : typed(descriptor)];
   if ((descriptor & TABLE) !== TABLE) return [leaf(descriptor, c, c.level === 3 ? "reserved" : "block")];

@@ -14,7 +14,13 @@ export interface Field {
 }
 
 /** Name, highest bit, lowest bit, meaning of a value, and how to draw it. */
-export type FieldRule = [name: string, high: number, low: number, meaning: (value: bigint) => string, form?: "hex" | undefined];
+export type FieldRule = [
+  name: string,
+  high: number,
+  low: number,
+  meaning: (value: bigint) => string,
+  form?: "hex" | undefined,
+];
 /** Rules in any order; none overlap. */
 export type Cut = FieldRule[];
 
@@ -66,7 +72,16 @@ function centre(text: string, width: number): string {
   return " ".repeat(left) + text + " ".repeat(width - text.length - left);
 }
 
-/** The word as a drawing: bit numbers over a row of boxes with names and bits. */
+/**
+ * The word as a drawing: bit numbers over a row of boxes with names and bits.
+ *
+ * @example
+ * ```ts
+ * import { draw, explain } from "granule/report";
+ * const [empty] = explain(0n);
+ * console.log(draw(empty?.fields ?? []).length); // 5
+ * ```
+ */
 export function draw(fields: readonly Field[]): string[] {
   const cells = fields.map((f) => [range(f), f.name, digits(f)] as const);
   const widths = cells.map((cell) => Math.max(...cell.map((text) => text.length)));

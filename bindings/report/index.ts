@@ -9,15 +9,14 @@ export { type ExplainOptions, explain, type Reading, type ReadingKind } from "./
 export { draw, type Field } from "./fields.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export {
-  ptdump,
   type PtdumpEntry,
   type PtdumpFormat,
-  ptdumpLines,
-  ptdumpOf,
   type PtdumpOptions,
   type PtdumpRun,
+  ptdump,
+  ptdumpLines,
+  ptdumpOf,
   ptdumpRuns,
-  PTDUMP_TITLE,
   type RawTables,
   rawEntries,
 } from "./ptdump.js";

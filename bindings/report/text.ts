@@ -14,7 +14,10 @@ export interface Terminal {
  * Whether to colour what goes to `stream`: NO_COLOR (any value but the empty one) forbids, FORCE_COLOR other than 0
  * forces, otherwise a terminal decides.
  */
-export function wantsColour(stream: Terminal, env: Readonly<Record<string, string | undefined>> = process.env): boolean {
+export function wantsColour(
+  stream: Terminal,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): boolean {
   if (env.NO_COLOR) return false;
   if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== "0";
   return stream.isTTY === true && env.TERM !== "dumb";

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 import { errnoName, invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
@@ -32,7 +32,7 @@ export interface BatchResult {
  * batch.map(table, 0x1000, 4096, 0x9000, "rw");
  * batch.getLeaf(table, 0x1000);
  * batch.run();
- * console.log(batch.result(1).value.toString(16)); // 40000000099db with FWB
+ * console.log(batch.result(1).value.toString(16)); // 400000000097db
  * ```
  */
 export class Batch implements Disposable {

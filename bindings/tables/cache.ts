@@ -1,5 +1,5 @@
 import { ENOMEM } from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 
 /**
  * Pages taken before a walk, so that it never waits for memory [MC-1..8]. Make one with `engine.createCache`.

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 
 /** What an entry is. `reserved` is valid with type 0 at level 3: software calls it a leaf, hardware faults. */
 export type EntryKind = "table" | "block" | "page" | "reserved" | "hole" | "annotation" | "locked";

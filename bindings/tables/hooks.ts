@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 import type { TableHost } from "./host.js";
 
 /**

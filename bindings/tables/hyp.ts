@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
 import { granuleShift } from "../model/granule.js";

@@ -1,10 +1,11 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 import { invalid } from "../core/errors.js";
 import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
 import { granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
+import type { Columns } from "./columns.js";
 import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
 import { type Outcome, Table, type TableConfig } from "./table.js";
 
@@ -94,7 +95,12 @@ export class Stage2Table extends Table {
     super(engine, granule, { ps, flags });
     this.vtcr = vtcr;
     this.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
-    this.setForcePte(config.forcePte ?? "none");
+    try {
+      this.setForcePte(config.forcePte ?? "none");
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** Chooses anew when leaves must be pages. */
@@ -142,6 +148,35 @@ export class Stage2Table extends Table {
   /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
   annotate(ipa: AddressLike, size: AddressLike, type: number, payload: bigint, cache?: CacheOption): void {
     this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
+  }
+
+  /**
+   * Handles many translation faults in one call: maps the pages of the first `n` `addresses` to those of `values`, one
+   * after the other, each as `map` with `handleFault` does; each one's status (0, or -11 for "again") goes to `statuses`.
+   * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ERANGE,
+   * ENOMEM); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
+   */
+  mapColumns(columns: Columns, n: number, prot: ProtLike, options: MapOptions = {}): void {
+    this.assertUsable("mapColumns");
+    const { core } = this.engine;
+    const mask = toProt(prot);
+    const cache = cacheHandle(options.cache);
+    columns.run("mapColumns", n, (addresses, values, statuses) =>
+      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, mapFlags(options)),
+    );
+  }
+
+  /**
+   * Handles many permission faults in one call: adds `prot` to the leaves of the first `n` `addresses`, each with its
+   * local flush, as `relaxPerms` does. Statuses as of `mapColumns`.
+   */
+  relaxColumns(columns: Columns, n: number, prot: ProtLike): void {
+    this.assertUsable("relaxColumns");
+    const { core } = this.engine;
+    const mask = toProt(prot);
+    columns.run("relaxColumns", n, (addresses, _values, statuses) =>
+      core.relaxPages(this.handle, addresses, statuses, n, mask, 0),
+    );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
@@ -192,6 +227,7 @@ export class Stage2Table extends Table {
   createUnlinked(pa: AddressLike, level: number, prot: ProtLike, options: { cache?: CacheOption; forcePte?: boolean } = {}): number {
     const { core } = this.engine;
     const phys = toAddress(pa, "createUnlinked");
+    this.assertUsable("createUnlinked", level);
     const status = core.createUnlinked(
       this.handle, phys, level, toProt(prot), cacheHandle(options.cache), options.forcePte ? 1 : 0,
     );
@@ -201,6 +237,7 @@ export class Stage2Table extends Table {
 
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
   freeUnlinked(pointer: number, level: number): void {
+    this.assertUsable("freeUnlinked", level);
     this.engine.check(this.engine.core.freeUnlinked(this.handle, pointer, level), "freeUnlinked");
   }
 }

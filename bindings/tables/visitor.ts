@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
+import type { Engine } from "./engine.js";
 import { GranuleError } from "../core/errors.js";
 import { kindOf, type EntryKind, type Format } from "./entry.js";
 import type { CacheOption } from "./options.js";

@@ -60,6 +60,12 @@ export class DirtyBitmap {
     let chunk = this.#chunks.get(index);
     if (!chunk) {
       chunk = new Uint32Array(CHUNK_PAGES / 32).fill(this.#initial);
+      const rest = this.pages - index * CHUNK_PAGES;
+      // Beyond the last page there is nothing to be dirty.
+      if (rest < CHUNK_PAGES) {
+        chunk.fill(0, Math.ceil(rest / 32));
+        if (rest % 32) chunk[rest >>> 5] = (chunk[rest >>> 5] as number) & ((1 << (rest % 32)) - 1);
+      }
       this.#chunks.set(index, chunk);
     }
     return chunk;
@@ -74,13 +80,12 @@ export class DirtyBitmap {
 
   /** Pages that are dirty. */
   count(): number {
-    let n = 0;
-    const chunks = Math.ceil(this.pages / CHUNK_PAGES);
-    for (const chunk of this.#chunks.values()) for (const word of chunk) n += bitCount(word);
-    if (this.#initial === 0) return n;
-    n += (chunks - this.#chunks.size) * CHUNK_PAGES;
-    // Bits beyond the last page of the slot are set in its last chunk, and only there.
-    return n - (chunks * CHUNK_PAGES - this.pages);
+    let n = this.#initial === 0 ? 0 : this.pages;
+    for (const [index, chunk] of this.#chunks) {
+      if (this.#initial !== 0) n -= Math.min(CHUNK_PAGES, this.pages - index * CHUNK_PAGES);
+      for (const word of chunk) n += bitCount(word);
+    }
+    return n;
   }
 
   /**
@@ -112,6 +117,6 @@ export class DirtyBitmap {
     chunk[at + 1] = 0;
     const first = low !== 0 ? lowest(low) : 32 + lowest(high);
     const last = high !== 0 ? 63 - Math.clz32(high) : 31 - Math.clz32(low);
-    merged.add(page + first, Math.min(last, this.pages - 1 - page) - first + 1);
+    merged.add(page + first, last - first + 1);
   }
 }

@@ -71,6 +71,11 @@ export class HostMemory {
   readonly #hugetlbWritten = new Set<number>();
   #forks = 0;
 
+  /** Bytes of a small page. */
+  get pageSize(): number {
+    return this.#kind.granule;
+  }
+
   constructor(kind: HostKind) {
     this.#kind = kind;
     this.#blockSize = (kind.granule * kind.granule) / 8;
@@ -234,6 +239,17 @@ export class HostMemory {
   /** The pages may be read only until they are written: merged by KSM. */
   share(start: number, end: number): void {
     this.#set(start, end, SHARED);
+  }
+
+  /** One page was replaced, and nobody gave it back: the VMM wrote to a page that it had only for reading. */
+  replaced(hva: number): void {
+    const area = this.#area(hva);
+    if (!area || area.hugetlb > 0) return;
+    const start = Math.floor(hva / this.#blockSize) * this.#blockSize;
+    const block = this.#blocks.get(start);
+    const page = Math.floor((hva - start) / this.#kind.granule);
+    const state = block?.whole ? block.state : block?.pages?.[page];
+    if (block && (state === ZERO || state === SHARED)) this.#split(block)[page] = PRIVATE;
   }
 
   /** Small pages become one huge page: khugepaged, MADV_COLLAPSE. */

@@ -88,7 +88,15 @@ export class VirtualMachine implements Disposable {
     return cache.handle;
   }
 
-  #push(op: number, purpose: number, addr: number, size: number, prot = 0, level = 0, cache: number = K.CACHE_NONE): void {
+  #push(
+    op: number,
+    purpose: number,
+    addr: number,
+    size: number,
+    prot = 0,
+    level = 0,
+    cache: number = K.CACHE_NONE,
+  ): void {
     const flags = op === K.OP_MAP ? K.HANDLE_FAULT | K.SUBMIT_TOP_UP : 0;
     const phys = op === K.OP_MAP ? this.#physBase + addr : 0;
     this.#queue.push(op, this.#table.handle, cache, addr, size, phys, prot, flags, level, purpose);
@@ -227,7 +235,16 @@ export class VirtualMachine implements Disposable {
     const ranges: readonly GuestRange[] = this.slots.ofHost(hva, hva + 1);
     for (const { gpa, size } of ranges) {
       this.#queue.push(
-        K.OP_MAP, this.#table.handle, K.CACHE_NONE, gpa, size, this.#physBase + gpa, K.PROT_R, 0, 0, Purpose.HOST,
+        K.OP_MAP,
+        this.#table.handle,
+        K.CACHE_NONE,
+        gpa,
+        size,
+        this.#physBase + gpa,
+        K.PROT_R,
+        0,
+        0,
+        Purpose.HOST,
       );
     }
     return ranges.length > 0;

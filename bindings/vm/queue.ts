@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../core/engine.js";
 import type { Batch } from "../tables/batch.js";
+import type { Engine } from "../tables/engine.js";
 
 const WORDS = K.SUBMIT_BYTES / 4;
 const HIGH = 2 ** 32;
@@ -42,8 +42,16 @@ export class OperationQueue implements Disposable {
 
   /** Adds an operation; does all that wait when there is no more room. */
   push(
-    op: number, table: number, cache: number, addr: number, size: number, phys: number,
-    prot: number, flags: number, level: number, tag: number,
+    op: number,
+    table: number,
+    cache: number,
+    addr: number,
+    size: number,
+    phys: number,
+    prot: number,
+    flags: number,
+    level: number,
+    tag: number,
   ): void {
     if (this.#length === this.#batch.capacity) this.flush();
     const u32 = this.#u32;

@@ -5,6 +5,9 @@ export const LOG_DIRTY = 1;
 /** KVM_MEM_READONLY. */
 export const READ_ONLY = 2;
 
+/** KVM_USER_MEM_SLOTS of arm64. */
+const MAX_SLOTS = 32767;
+
 /** Where a stretch of guest memory lies in the VMM's address space, as KVM_SET_USER_MEMORY_REGION says it. */
 export interface SlotRequest {
   readonly slot: number;
@@ -43,7 +46,7 @@ export class MemorySlots {
   readonly #limit: number;
   readonly #byId = new Map<number, Slot>();
   /** In order of guest address. */
-  #sorted: Slot[] = [];
+  readonly #sorted: Slot[] = [];
   #last: Slot | undefined;
 
   /** @param limit - first guest address that no slot may reach beyond */
@@ -66,22 +69,43 @@ export class MemorySlots {
     if (kind === "none") return { kind, before, after: before };
     const logs = (request.flags & (LOG_DIRTY | READ_ONLY)) === LOG_DIRTY;
     const pages = request.size / this.#granule;
-    const dirty = logs ? ((kind === "move" ? before?.dirty : undefined) ?? new DirtyBitmap(pages, initiallySet)) : undefined;
+    const dirty = logs
+      ? ((kind === "move" ? before?.dirty : undefined) ?? new DirtyBitmap(pages, initiallySet))
+      : undefined;
     const { slot, flags, gpa, size, hva } = request;
     return this.#replace(kind, before, { slot, flags, gpa, size, hva, dirty });
   }
 
   #acceptable(r: SlotRequest, before: Slot | undefined): boolean {
     const g = this.#granule;
+    if (r.slot < 0 || r.slot >= MAX_SLOTS) return false;
     if (r.gpa % g || r.size % g || r.hva % g || r.gpa + r.size > this.#limit || r.size / g >= 2 ** 31) return false;
-    if (before && (before.size !== r.size || before.hva !== r.hva || (before.flags ^ r.flags) & READ_ONLY)) return false;
-    return !this.#sorted.some((s) => s !== before && s.gpa < r.gpa + r.size && r.gpa < s.gpa + s.size);
+    if (before && (before.size !== r.size || before.hva !== r.hva || (before.flags ^ r.flags) & READ_ONLY))
+      return false;
+    // Slots do not overlap, so no other than the next ones on either side can.
+    const at = this.#position(r.gpa);
+    const near = this.#sorted.slice(Math.max(0, at - 2), at + 2);
+    return !near.some((s) => s !== before && s.gpa < r.gpa + r.size && r.gpa < s.gpa + s.size);
+  }
+
+  /** How many slots begin at or below an address. */
+  #position(gpa: number): number {
+    let low = 0;
+    let high = this.#sorted.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#sorted[middle] as Slot).gpa <= gpa) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #replace(kind: SlotChange["kind"], before: Slot | undefined, after: Slot | undefined): SlotChange {
-    if (after) this.#byId.set(after.slot, after);
-    else if (before) this.#byId.delete(before.slot);
-    this.#sorted = [...this.#byId.values()].sort((a, b) => a.gpa - b.gpa);
+    if (before) this.#sorted.splice(this.#position(before.gpa) - 1, 1);
+    if (after) {
+      this.#byId.set(after.slot, after);
+      this.#sorted.splice(this.#position(after.gpa), 0, after);
+    } else if (before) this.#byId.delete(before.slot);
     this.#last = undefined;
     return { kind, before, after };
   }
@@ -95,14 +119,7 @@ export class MemorySlots {
   find(gpa: number): Slot | undefined {
     const last = this.#last;
     if (last && gpa >= last.gpa && gpa - last.gpa < last.size) return last;
-    let low = 0;
-    let high = this.#sorted.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#sorted[middle] as Slot).gpa <= gpa) low = middle + 1;
-      else high = middle;
-    }
-    const slot = this.#sorted[low - 1];
+    const slot = this.#sorted[this.#position(gpa) - 1];
     if (!slot || gpa - slot.gpa >= slot.size) return undefined;
     this.#last = slot;
     return slot;

@@ -36,6 +36,12 @@ describe("the release core", () => {
     expect(release.sections).not.toContain("start");
   });
 
+  it("is read by a scanner that sees what the debug core has", () => {
+    expect(debug.sections).toContain("data");
+    expect(debug.customs).toEqual(expect.arrayContaining(["name", "sourceMappingURL"]));
+    expect(debug.imports.map(({ name }) => name)).toContain("env.abort");
+  });
+
   it("has no table of functions: every call is direct", () => {
     expect(release.sections).not.toContain("element");
   });

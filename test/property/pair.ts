@@ -127,13 +127,6 @@ class Side {
   }
 }
 
-/** Does a sequence step relax Device or NC to executable? What split then makes of it is a test of its own. */
-function isOddRelax(model: Stage2Model, op: Op): boolean {
-  if (op.op !== "relax" || !(op.prot & 97)) return false;
-  const found = model.find(Math.floor(op.addr / model.page));
-  return found?.content.kind === "leaf" && (found.content.type === "device" || found.content.type === "nc");
-}
-
 /** The model's word on an operation. */
 function predict(model: Stage2Model, c: Config, op: Op): Given {
   const supply = { pages: "cache" in op && op.cache >= 0 ? op.cache : Infinity };
@@ -192,7 +185,6 @@ export function runSequence(engines: Engines, { config, ops }: Sequence): void {
   const fast = new Side(engines.fast, config, false), watched = new Side(engines.watched, config, true);
   try {
     ops.forEach((op, i) => {
-      if (isOddRelax(model, op)) return;
       const expected = predict(model, config, op);
       for (const [name, side] of [["fast", fast], ["watched", watched]] as const) {
         const step = `step ${i} ${op.op} (${name})`;

@@ -136,3 +136,19 @@ export function expectRefused(table: Table, code: string, operation: () => unkno
   expect(digest(table)).toBe(before);
   expect(table.engine.arena().taken).toBe(taken);
 }
+
+/** Index in `engine.u64` of the entry where the translation of `addr` ends: for writing as the hardware would, or as an attacker. */
+export function slotOf(table: Table, addr: bigint): number {
+  const { engine, granule } = table;
+  const { rootPa, startLevel, rootPages } = table.info();
+  const perTable = BigInt(granule / 8);
+  let at = pointerOf(engine, rootPa) / 8 + Number((addr >> shiftOf(granule, startLevel)) % (perTable * BigInt(rootPages)));
+  for (let level = startLevel; level < 3; level++) {
+    const descriptor = engine.u64[at] as bigint;
+    if ((descriptor & 3n) !== 3n) break;
+    const lpa2 = 0; // tables of these tests lie below 2^48
+    const child = BigInt.asUintN(64, engine.core.outputAddress(Math.log2(granule), lpa2, descriptor));
+    at = pointerOf(engine, child) / 8 + Number((addr >> shiftOf(granule, level + 1)) % perTable);
+  }
+  return at;
+}

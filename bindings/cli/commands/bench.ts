@@ -1,11 +1,19 @@
 import type { EngineAdapter } from "../../../bench/adapters/adapter.js";
 import type { ResultRow } from "../../../bench/rows.js";
-import { booleanOption, type Command, type CommandArgs, type CommandIo, Exit, integerOption, UsageError } from "../command.js";
+import {
+  booleanOption,
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  Exit,
+  integerOption,
+  UsageError,
+} from "../command.js";
 
 const KERNEL = "kernel=";
 const MAX_ROUNDS = 10_000;
 
-/** The bench rooms are loaded when they are asked for: they need tinybench, which an installed package has not. */
+/** Loaded when asked for: an installed package has neither these files nor tinybench, and must do without any. */
 async function load() {
   try {
     const [run, table, peers, wasm] = await Promise.all([
@@ -22,7 +30,9 @@ async function load() {
     return { ...run, ...table, makers };
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND") {
-      throw new UsageError("bench needs tinybench 6, which granule does not bring along: npm install tinybench");
+      throw new UsageError(
+        "bench runs in a checkout of granule after npm ci: the installed package brings neither bench/ nor tinybench",
+      );
     }
     throw error;
   }
@@ -59,7 +69,8 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     return Exit.OK;
   }
   const unknown = args.operands.filter((id) => !bench.benchIds.includes(id));
-  if (unknown.length > 0) throw new UsageError(`no workload ${unknown.join(", ")}: there are ${bench.benchIds.join(" ")}`);
+  if (unknown.length > 0)
+    throw new UsageError(`no workload ${unknown.join(", ")}: there are ${bench.benchIds.join(" ")}`);
   const report = bench.runBench({
     ids: args.operands,
     adapters: adaptersFor(bench, peers),
@@ -79,9 +90,14 @@ export const bench: Command = {
   summary: "measure the same work on the Wasm core, on TypeScript, and on the kernel's own C",
   help: `Runs the benchmark workloads ID... (all without one; --list names them) on each peer in turn, batches of at least
 a microsecond, and prints medians. Peers: wasm (granule), typescript (typed arrays), naive (bigint), kernel=FOLDER (a build
-of the kernel's C with a bench binary in it). Needs tinybench.`,
+of the kernel's C with a bench binary in it). Runs in a checkout of granule: it needs bench/ and tinybench.`,
   options: {
-    peer: { type: "string", multiple: true, value: "NAME", help: "wasm, typescript, naive or kernel=FOLDER; repeatable (default: the first three)" },
+    peer: {
+      type: "string",
+      multiple: true,
+      value: "NAME",
+      help: "wasm, typescript, naive or kernel=FOLDER; repeatable (default: the first three)",
+    },
     rounds: { type: "string", value: "N", help: "samples of each workload" },
     spread: { type: "boolean", help: "show minimum and 99th percentile as well" },
     list: { type: "boolean", help: "name the workloads and stop" },

@@ -2,7 +2,13 @@ import { hex } from "../../model/address.js";
 import { type PtdumpFormat, type PtdumpOptions, ptdumpLines, ptdumpRuns } from "../../report/ptdump.js";
 import type { Table } from "../../tables/table.js";
 import {
-  booleanOption, choiceOption, type Command, type CommandArgs, type CommandIo, Exit, InputError,
+  booleanOption,
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  choiceOption,
+  Exit,
+  InputError,
 } from "../command.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
@@ -23,9 +29,19 @@ async function writeLines(lines: Iterable<string>, io: CommandIo): Promise<void>
 async function writeJson(table: Table, options: PtdumpOptions, io: CommandIo): Promise<void> {
   const { granule, inputBits, startLevel } = table.info();
   const format = options.format ?? "6.12";
-  const head = { schemaVersion: 1, format, kernelCompat: options.kernelCompat ?? false, granule, ipaBits: inputBits, startLevel };
+  const head = {
+    schemaVersion: 1,
+    format,
+    kernelCompat: options.kernelCompat ?? false,
+    granule,
+    ipaBits: inputBits,
+    startLevel,
+  };
   const runs = [...ptdumpRuns(table, options)].map(({ start, end, level, columns }) => ({
-    start: hex(start), end: hex(end), level, columns,
+    start: hex(start),
+    end: hex(end),
+    level,
+    columns,
   }));
   await io.out(`${JSON.stringify({ ...head, runs }, undefined, 2)}\n`);
 }
@@ -39,7 +55,8 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   using engine = scenario.engine;
   const { table } = scenario;
   if (table.isHyp) throw new InputError(`${name}: a hypervisor table; ptdump text is of stage-2 tables`);
-  if (engine.closed || table.info().rootPa === 0n) throw new InputError(`${name}: the table is destroyed at the end: nothing to dump`);
+  if (engine.closed || table.info().rootPa === 0n)
+    throw new InputError(`${name}: the table is destroyed at the end: nothing to dump`);
   if (args.json) await writeJson(table, options, io);
   else await writeLines(ptdumpLines(table, options), io);
   return Exit.OK;

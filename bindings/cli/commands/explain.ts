@@ -3,16 +3,30 @@ import { type ExplainOptions, explain as explainDescriptor, type Reading } from 
 import { digits, draw, type Field, range } from "../../report/fields.js";
 import { columns } from "../../report/text.js";
 import {
-  booleanOption, choiceOption, type Command, type CommandArgs, type CommandIo, Exit, integerOption, oneOperand, UsageError,
+  booleanOption,
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  choiceOption,
+  Exit,
+  integerOption,
+  oneOperand,
+  UsageError,
 } from "../command.js";
 
 const GRANULES: Readonly<Record<string, Granule>> = {
-  "4k": 4096, "16k": 16384, "64k": 65536, "4096": 4096, "16384": 16384, "65536": 65536,
+  "4k": 4096,
+  "16k": 16384,
+  "64k": 65536,
+  "4096": 4096,
+  "16384": 16384,
+  "65536": 65536,
 };
 
 function descriptorOf(text: string): bigint {
   const plain = text.replaceAll("_", "");
-  if (!/^(0x[0-9a-f]+|\d+)$/i.test(plain)) throw new UsageError(`${text} is no number: give hex (0x...) or decimal digits`);
+  if (!/^(0x[0-9a-f]+|\d+)$/i.test(plain))
+    throw new UsageError(`${text} is no number: give hex (0x...) or decimal digits`);
   const value = BigInt(plain);
   if (value >> 64n) throw new UsageError(`${text} has more than 64 bits`);
   return value;
@@ -24,11 +38,16 @@ function optionsOf(args: CommandArgs): ExplainOptions {
   const level = integerOption(args, "level", -1, 3);
   const fwb = args.options.fwb;
   const options: ExplainOptions = {
-    stage: choiceOption(args, "stage", ["2", "hyp"]) ?? "2", granule,
-    lpa2: booleanOption(args, "lpa2"), hvhe: booleanOption(args, "hvhe"), xnx: booleanOption(args, "xnx"),
+    stage: choiceOption(args, "stage", ["2", "hyp"]) ?? "2",
+    granule,
+    lpa2: booleanOption(args, "lpa2"),
+    hvhe: booleanOption(args, "hvhe"),
+    xnx: booleanOption(args, "xnx"),
   };
-  if (options.lpa2 && granule === 65536) throw new UsageError("LPA2 is of 4K and 16K pages: 64K has 52-bit addresses without it");
-  if (options.hvhe && options.stage === "2") throw new UsageError("--hvhe concerns the hypervisor's own table: --stage hyp");
+  if (options.lpa2 && granule === 65536)
+    throw new UsageError("LPA2 is of 4K and 16K pages: 64K has 52-bit addresses without it");
+  if (options.hvhe && options.stage === "2")
+    throw new UsageError("--hvhe concerns the hypervisor's own table: --stage hyp");
   if (level !== undefined) options.level = level;
   if (typeof fwb === "boolean") options.fwb = fwb;
   return options;
@@ -46,11 +65,18 @@ function readingJson({ kind, levels, summary, fields, notes, pa }: Reading): Rec
 }
 
 function readingText(reading: Reading, io: CommandIo): string {
-  const rows = reading.fields.filter((f) => f.name !== "-" || f.value !== 0n).map((f) => [
-    `  ${range(f)}`, f.name, digits(f), f.meaning,
-  ]);
+  const rows = reading.fields
+    .filter((f) => f.name !== "-" || f.value !== 0n)
+    .map((f) => [`  ${range(f)}`, f.name, digits(f), f.meaning]);
   const notes = reading.notes.map((note) => `  ${io.style("dim", note)}`);
-  return [io.style("bold", reading.summary), "", ...draw(reading.fields), "", ...columns(rows), ...(notes.length ? ["", ...notes] : [])].join("\n");
+  return [
+    io.style("bold", reading.summary),
+    "",
+    ...draw(reading.fields),
+    "",
+    ...columns(rows),
+    ...(notes.length ? ["", ...notes] : []),
+  ].join("\n");
 }
 
 /** Both readings under headings that say when each holds. */
@@ -71,8 +97,13 @@ function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const readings = explainDescriptor(descriptor, options);
   const [first, ...others] = readings.map(readingJson);
   const document = {
-    schemaVersion: 1, descriptor: `0x${descriptor.toString(16).padStart(16, "0")}`, stage: options.stage,
-    granule: options.granule, level: options.level ?? null, ...first, alternatives: others,
+    schemaVersion: 1,
+    descriptor: `0x${descriptor.toString(16).padStart(16, "0")}`,
+    stage: options.stage,
+    granule: options.granule,
+    level: options.level ?? null,
+    ...first,
+    alternatives: others,
   };
   const body = args.json ? JSON.stringify(document, undefined, 2) : `${document.descriptor}\n${text(readings, io)}`;
   return io.out(`${body}\n`).then(() => Exit.OK);

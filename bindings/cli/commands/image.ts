@@ -1,9 +1,17 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GranuleError } from "../../core/errors.js";
-import { tableImage, type TableImage } from "../../report/image.js";
+import { type TableImage, tableImage } from "../../report/image.js";
 import { bytes, plural } from "../../report/text.js";
-import { type Command, type CommandArgs, type CommandIo, Exit, InputError, stringOption, UsageError } from "../command.js";
+import {
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  Exit,
+  InputError,
+  stringOption,
+  UsageError,
+} from "../command.js";
 import { unreadable } from "../input.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
@@ -44,7 +52,9 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     const document = { schemaVersion: 1, out: folder, bytes: image.length, pages, manifest };
     await io.out(`${JSON.stringify(document, undefined, 2)}\n`);
   } else {
-    await io.out(`${join(folder, "image.bin")}: ${bytes(image.length)}, ${plural(pages, "table page")} from ${manifest.phys_base}\n`);
+    await io.out(
+      `${join(folder, "image.bin")}: ${bytes(image.length)}, ${plural(pages, "table page")} from ${manifest.phys_base}\n`,
+    );
   }
   return Exit.OK;
 }
@@ -60,7 +70,11 @@ byte and the register values (VTCR_EL2 and VTTBR_EL2, or TCR_EL2, TTBR0_EL2 and 
 Table pages only: bytes between them are zero. OPS is a file, gzipped or not, or - for standard input.`,
   options: {
     out: { type: "string", short: "o", value: "DIR", help: "folder to write into; made if it is not there" },
-    base: { type: "string", value: "ADDRESS", help: "physical address of the table memory, 1 MiB aligned (default: the header's)" },
+    base: {
+      type: "string",
+      value: "ADDRESS",
+      help: "physical address of the table memory, 1 MiB aligned (default: the header's)",
+    },
     ...SCRIPT_OPTIONS,
   },
   run,

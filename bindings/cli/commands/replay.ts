@@ -1,8 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { GranuleError } from "../../core/errors.js";
 import type { Granule } from "../../model/granule.js";
-import { findManifest, traceName, TruthFolder } from "../../replay/files.js";
-import { replayTrace, type ReplayOptions } from "../../replay/replay.js";
+import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
+import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
 import { passed, type ReplayReport } from "../../replay/summary.js";
 import { reportText } from "../../replay/text.js";
 import { ptdumpLines } from "../../report/ptdump.js";
@@ -10,8 +10,17 @@ import { count } from "../../report/text.js";
 import { type Manifest, openFile, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/slots.js";
 import {
-  booleanOption, choiceOption, type Command, type CommandArgs, type CommandIo, Exit, InputError, integerOption, oneOperand,
-  stringOption, UsageError,
+  booleanOption,
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  choiceOption,
+  Exit,
+  InputError,
+  integerOption,
+  oneOperand,
+  stringOption,
+  UsageError,
 } from "../command.js";
 import { inputName, unreadable } from "../input.js";
 
@@ -48,7 +57,8 @@ function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]
   const bytes = granule === undefined ? undefined : ((sizes[granule] ?? Number(granule)) as Granule);
   const ipaBits = integerOption(args, "ipa-bits", 32, 52);
   if (lpa2 && bytes === 65536) throw new UsageError("--lpa2 is of 4k and 16k pages");
-  if (ipaBits !== undefined && ipaBits > 48 && !lpa2 && bytes !== 65536) throw new UsageError("more than 48 IPA bits need --lpa2");
+  if (ipaBits !== undefined && ipaBits > 48 && !lpa2 && bytes !== 65536)
+    throw new UsageError("more than 48 IPA bits need --lpa2");
   return { granule: bytes, ipaBits, lpa2, fwb: typeof fwb === "boolean" ? fwb : undefined };
 }
 
@@ -80,7 +90,10 @@ function truthOf(folder: string): TruthFolder {
 }
 
 /** Collects the dump of the table that a replay is about. */
-function dumper(manifest: Manifest | undefined): { text: () => string; onTable: NonNullable<ReplayOptions["onTable"]> } {
+function dumper(manifest: Manifest | undefined): {
+  text: () => string;
+  onTable: NonNullable<ReplayOptions["onTable"]>;
+} {
   let lines: string[] = [];
   const format = manifest?.numbering === "7.x" ? "7.x" : "6.12";
   return {
@@ -101,12 +114,21 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
   const manifest = await manifestOf(args, path);
   if (from === "faults" && !manifest && slots.length === 0) {
-    io.note("granule: no manifest and no --slots: unless the trace's markers tell of memory slots, every fault is MMIO");
+    io.note(
+      "granule: no manifest and no --slots: unless the trace's markers tell of memory slots, every fault is MMIO",
+    );
   }
   const dump = dumper(manifest);
   const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
-    from, name: path === "-" ? undefined : traceName(path), manifest, geometry, slots, backing, signal: io.signal,
-    truth: folder === undefined ? undefined : truthOf(folder), lenient: booleanOption(args, "lenient"),
+    from,
+    name: path === "-" ? undefined : traceName(path),
+    manifest,
+    geometry,
+    slots,
+    backing,
+    signal: io.signal,
+    truth: folder === undefined ? undefined : truthOf(folder),
+    lenient: booleanOption(args, "lenient"),
     onProgress: (events) => io.progress(`${count(events)} events`),
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   }).catch((error: unknown) => {
@@ -161,12 +183,24 @@ export const replayCommand: Command = {
   options: {
     from: { type: "string", value: "faults|ops", default: "faults", help: "what to replay" },
     verify: { type: "string", value: "DIR", help: "compare with the raw tables in this folder" },
-    manifest: { type: "string", value: "FILE", help: "manifest of the capture, if not NAME.manifest.json beside the trace" },
-    dump: { type: "string", value: "FILE", help: "write the table as ptdump text, as it was at its end; - for standard output" },
+    manifest: {
+      type: "string",
+      value: "FILE",
+      help: "manifest of the capture, if not NAME.manifest.json beside the trace",
+    },
+    dump: {
+      type: "string",
+      value: "FILE",
+      help: "write the table as ptdump text, as it was at its end; - for standard output",
+    },
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
     backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },
-    granule: { type: "string", value: "4k|16k|64k", help: "page size where neither dump nor manifest tells (default 4k)" },
+    granule: {
+      type: "string",
+      value: "4k|16k|64k",
+      help: "page size where neither dump nor manifest tells (default 4k)",
+    },
     "ipa-bits": { type: "string", value: "N", help: "bits of guest address, likewise (default 40)" },
     lpa2: { type: "boolean", help: "52-bit descriptors, likewise" },
     fwb: { type: "boolean", help: "--no-fwb: the CPU has no forced write-back, likewise" },

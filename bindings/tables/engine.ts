@@ -1,14 +1,15 @@
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { granuleShift } from "../model/granule.js";
-import { PageCache } from "../tables/cache.js";
-import { Batch } from "../tables/batch.js";
-import { Hosts } from "../tables/host.js";
-import { HypTable, type HypConfig } from "../tables/hyp.js";
-import { Stage2Table, type Stage2Config } from "../tables/stage2.js";
-import * as K from "./constants.generated.js";
-import { type Core, type CoreSource, compile, instantiate } from "./core.js";
-import { GranuleError, invalid } from "./errors.js";
+import { PageCache } from "./cache.js";
+import { Batch } from "./batch.js";
+import { Columns } from "./columns.js";
+import { Hosts } from "./host.js";
+import { HypTable, type HypConfig } from "./hyp.js";
+import { Stage2Table, type Stage2Config } from "./stage2.js";
+import * as K from "../core/constants.generated.js";
+import { type Core, type CoreSource, compile, instantiate } from "../core/core.js";
+import { GranuleError, invalid } from "../core/errors.js";
 import { Journal } from "./journal.js";
 
 /** How to make an engine. Every field has a default. */
@@ -39,8 +40,7 @@ const UNIT = 4096;
 const WASM_PAGE = 65536;
 const MAX_WASM_PAGES = 65536;
 const FIXED_BYTES = 1 << 20;
-const IO_ORDER = 4; // 64 KiB: one record for single operations, the rest for scans
-const SCAN_OFFSET = 128;
+const BUFFER_BYTES = 65536;
 
 function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
   const metadata = (options.arenaBytes / UNIT) * K.FRAME_BYTES;
@@ -86,10 +86,9 @@ export class Engine implements Disposable {
   readonly hosts: Hosts = new Hosts();
   /** @internal One submission record, for single operations. */
   readonly io: number;
-  /** @internal Buffer for scans. */
-  readonly scanBuffer: number;
-  /** @internal Bytes of it. */
-  readonly scanBytes: number = (UNIT << IO_ORDER) - SCAN_OFFSET;
+  /** @internal Bytes of a borrowed buffer. */
+  readonly bufferBytes: number = BUFFER_BYTES;
+  readonly #buffers: number[] = [];
   #u32: Uint32Array;
   #u64: BigUint64Array;
   readonly #result: number;
@@ -110,10 +109,27 @@ export class Engine implements Disposable {
     this.arenaPointer = Number(this.result(0));
     this.arenaBytes = Number(this.result(1));
     this.physBase = physBase;
-    this.io = this.core.takeBlock(IO_ORDER) >>> 0;
-    this.scanBuffer = this.io + SCAN_OFFSET;
+    this.io = this.takeBlock(UNIT);
+    this.#buffers.push(this.takeBlock(BUFFER_BYTES));
     this.journal = new Journal(this);
-    if (o.pretouch) new Uint8Array(this.memory.buffer, this.arenaPointer + (UNIT << IO_ORDER)).fill(0);
+    if (o.pretouch) this.#pretouch();
+  }
+
+  /** Writes a zero to every page that nobody has taken yet. */
+  #pretouch(): void {
+    const untouched = Math.max(this.io, ...this.#buffers) + BUFFER_BYTES;
+    new Uint8Array(this.memory.buffer, untouched, this.arenaPointer + this.arenaBytes - untouched).fill(0);
+  }
+
+  /** @internal A buffer of `bufferBytes` in the arena, for the time of one call or one iteration. */
+  borrowBuffer(): number {
+    return this.#buffers.pop() ?? this.takeBlock(BUFFER_BYTES);
+  }
+
+  /** @internal One stays for the next; more go back to the arena. */
+  returnBuffer(pointer: number): void {
+    if (this.#buffers.length === 0) this.#buffers.push(pointer);
+    else this.giveBlock(pointer);
   }
 
   /** The whole memory as 32-bit words. */
@@ -193,6 +209,12 @@ export class Engine implements Disposable {
     return new Batch(this, capacity);
   }
 
+  /** Columns in this memory for `capacity` pages, at most 61,680: for `leafColumns`, `mapColumns` and `relaxColumns`. */
+  createColumns(capacity: number): Columns {
+    this.assertOpen("createColumns");
+    return new Columns(this, capacity);
+  }
+
   /** A block of arena memory, zeroed, `bytes` rounded up to 4K << n, at most 1 MiB: for batches, columns and replaced allocators. */
   takeBlock(bytes: number): number {
     const order = Math.max(0, Math.ceil(Math.log2(bytes / UNIT)));
@@ -208,6 +230,7 @@ export class Engine implements Disposable {
 
   /** Everything counted so far. */
   counters(): Counters {
+    this.assertOpen("counters");
     const at = (this.core.counterPointer(0) >>> 0) / 8;
     const counters = {} as Counters;
     K.COUNTER_NAMES.forEach((name, i) => {
@@ -223,6 +246,7 @@ export class Engine implements Disposable {
 
   /** How full the arena is, in bytes. */
   arena(): ArenaUse {
+    this.assertOpen("arena");
     this.core.engineInfo();
     return {
       bytes: this.arenaBytes,

@@ -1,6 +1,6 @@
-import * as K from "./constants.generated.js";
+import * as K from "../core/constants.generated.js";
 import type { Engine } from "./engine.js";
-import { invalid } from "./errors.js";
+import { invalid } from "../core/errors.js";
 
 /** Kinds of journal records, as numbered in assembly/record/journal.ts. */
 export const JournalKind = {
@@ -67,6 +67,7 @@ export class Journal {
 
   #info(): { pointer: number; capacity: number; total: number } {
     const e = this.#engine;
+    e.assertOpen("journal");
     e.check(e.core.journalInfo(), "journal");
     return { pointer: Number(e.result(0)), capacity: Number(e.result(1)), total: Number(e.result(2)) };
   }

@@ -1,0 +1,219 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runCli } from "../../bindings/cli/run.js";
+import { esr, fault, folderOf, op, setRegion, tracePath } from "./support.js";
+
+const BOOT = "J-boot-6.12-4k/Image612-v1-thp-256m";
+const UNMAP = "F-7.2custom-4k-vhe-max/pd-unmap";
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "granule-replay-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function granule(argv: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
+  const text = { out: "", err: "" };
+  const stream = (name: "out" | "err") =>
+    new Writable({
+      write(chunk, _encoding, done) {
+        text[name] += String(chunk);
+        done();
+      },
+    });
+  async function* input(): AsyncGenerator<Uint8Array> {
+    yield new TextEncoder().encode(stdin);
+  }
+  const code = await runCli(["replay", ...argv], {
+    stdin: input(),
+    stdout: stream("out"),
+    stderr: stream("err"),
+    env: { NO_COLOR: "1" },
+    onInterrupt: () => undefined,
+  });
+  return { code, ...text };
+}
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+describe("granule replay", () => {
+  it("ends with 0 when every check is equal, and says so", async () => {
+    const { code, out, err } = await granule([tracePath(BOOT), "--from", "ops", "--verify", folderOf(BOOT)]);
+    expect(err).toBe("");
+    expect(out).toContain("39 leaves, all equal");
+    expect(out).toContain("1 of 1 check equal");
+    expect(code).toBe(0);
+  });
+
+  it("finds the folder s2 beside the trace, or takes that folder itself", async () => {
+    const { code, out } = await granule([tracePath(BOOT), "--from", "ops", "--verify", join(folderOf(BOOT), "s2")]);
+    expect(out).toContain("1 of 1 check equal");
+    expect(code).toBe(0);
+  });
+
+  it("services faults without being told, with the manifest beside the trace", async () => {
+    const { code, out } = await granule([tracePath(BOOT)]);
+    expect(code).toBe(0);
+    expect(out).toContain("73 of 73 faults led to the kernel's own operation");
+  });
+
+  it("ends with 1 when a check differs", async () => {
+    // One unmap more, just before the point where the table was read out.
+    const trace = gunzipSync(readFileSync(tracePath(UNMAP))).toString();
+    const changed = trace.replace(/^(.*tracing_mark_write: vmm: FREEZE pd-unmap mapped-thp)$/m, (freeze) => {
+      const pgt = /pgt=(0x[0-9a-f]+)/.exec(trace)?.[1];
+      return `kvmt-7 [000] d.... 1.0: s2_unmap: (f+0x0/0x1) pgt=${pgt} ipa=0x40000000 size=0x200000\n${freeze}`;
+    });
+    const path = file("pd-unmap.trace", changed);
+    const manifest = tracePath(UNMAP).replace(".trace.gz", ".manifest.json");
+    const argv = [path, "--from", "ops", "--manifest", manifest, "--verify", folderOf(UNMAP), "--json"];
+    const { code, out } = await granule(argv);
+    expect(code).toBe(1);
+    const point = JSON.parse(out).checks.find((c: { point: string }) => c.point === "pd-unmap.mapped-thp");
+    expect(point).toMatchObject({ missing: 1, extra: 0, differing: 0 });
+    expect((await granule(argv.slice(0, -1))).out).toContain("1 missing, 0 extra, 0 differing");
+  });
+
+  it("prints the JSON that scripts rely on", async () => {
+    const { out } = await granule([
+      tracePath(BOOT),
+      "--from",
+      "ops",
+      "--verify",
+      folderOf(BOOT),
+      "--json",
+      "--seed",
+      "7",
+    ]);
+    const report = JSON.parse(out);
+    expect(report).toMatchObject({
+      schemaVersion: 1,
+      trace: { name: "Image612-v1-thp-256m", malformed: 0, unknown: {}, byName: { s2_map: 70 } },
+      config: { from: "ops", granule: 4096, ipaBits: 40, lpa2: true, fwb: true, geometrySource: "dump" },
+      events: 14758,
+      faults: { total: 4371, byCode: { "translation level 1": 565, "permission level 2": 3 } },
+      counters: { tlbiIpaLocal: 3, tlbiRange: 1 },
+      table: { leaves: { 2: 69, 3: 1 }, pages: 5, bytes: 20480 },
+      dirty: {},
+      checks: [{ point: "Image612-v1-thp-256m.guest-up", leaves: 39, matched: 39, missing: 0, extra: 0, differing: 0 }],
+    });
+    expect(report.seconds).toBeGreaterThan(0);
+    expect(report.checks[0].file).toContain("s2raw");
+  });
+
+  it("writes the table as ptdump text", async () => {
+    const path = join(folder, "dump.txt");
+    await granule([tracePath(BOOT), "--from", "ops", "--dump", path]);
+    const lines = readFileSync(path, "utf8").trimEnd().split("\n");
+    expect(lines[0]).toBe("---[ Guest IPA ]---");
+    expect(lines.filter((l) => l.includes("BLK")).length).toBeGreaterThan(0);
+    const { out } = await granule([tracePath(BOOT), "--from", "ops", "--dump", "-"]);
+    expect(out.trimEnd().split("\n")).toEqual(lines);
+  });
+
+  it("reads standard input", async () => {
+    const { code, out } = await granule(["-", "--from", "ops", "--json"], op.map(16, 0, 4096, 0) + op.mapped());
+    expect(code).toBe(0);
+    expect(JSON.parse(out).table.leaves).toEqual({ 3: 1 });
+  });
+
+  it("takes slots and the kind of memory from options, and notes when it has neither", async () => {
+    const text = fault(0x4000_0000, esr.write(7));
+    const none = await granule(["-", "--json"], text);
+    expect(JSON.parse(none.out).service.faults).toEqual({ mmio: 1 });
+    expect(none.err).toContain("--slots");
+    const argv = ["-", "--json", "--slots", "0x40000000:0x200000:0x7f0000000000", "--backing", "thp"];
+    expect(JSON.parse((await granule(argv, text)).out).table.leaves).toEqual({ 2: 1 });
+  });
+
+  it("takes the shape of the tables from options", async () => {
+    const text = setRegion(0, 0, 0, 1 << 26, 0x7f00_0000_0000) + fault(0, esr.write(7));
+    const { out } = await granule(["-", "--json", "--granule", "64k", "--ipa-bits", "48", "--no-fwb"], text);
+    expect(JSON.parse(out)).toMatchObject({
+      config: { granule: 65536, ipaBits: 48, fwb: false },
+      table: { mapped: 65536 },
+    });
+  });
+});
+
+describe("what cannot be read", () => {
+  const good = op.map(16, 0, 4096, 0) + op.mapped();
+  const bad = `${good}kvmt-7 [000] d.... 9.0: s2_map: (f+0x0/0x1) pgt=0x10 ipa=zero\n`;
+
+  it("ends with 3, the number of the line and what was expected", async () => {
+    const { code, err, out } = await granule([file("bad.trace", bad), "--from", "ops"]);
+    expect(code).toBe(3);
+    expect(out).toBe("");
+    expect(err).toMatch(/bad\.trace: line 3: expected /);
+    expect(err.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("is counted and skipped with --lenient", async () => {
+    const { code, out } = await granule([file("bad.trace", bad), "--from", "ops", "--lenient", "--json"]);
+    expect(code).toBe(0);
+    const report = JSON.parse(out);
+    expect(report).toMatchObject({ trace: { malformed: 1 }, table: { leaves: { 3: 1 } } });
+    expect(report.trace.errors[0]).toContain("line 3");
+    expect((await granule([file("bad.trace", bad), "--lenient", "--from", "ops"])).out).toContain(
+      "1 line could not be read",
+    );
+  });
+
+  it("does not include unknown events: they are counted and reported", async () => {
+    const text = `${good}kvmt-7 [000] ..... 9.0: sched_switch: prev_comm=a\n`;
+    const { code, out } = await granule([file("unknown.trace", text), "--from", "ops"]);
+    expect(code).toBe(0);
+    expect(out).toContain("events that granule does not read: sched_switch 1");
+  });
+
+  it.each([
+    ["a trace that is not there", () => ["nowhere.trace"], "no such file"],
+    ["gzip data cut short", () => [file("cut.gz", gzipSync(good).subarray(0, 20))], "gzip"],
+    ["a manifest that is not there", () => [file("a.trace", good), "--manifest", "nowhere.json"], "no such file"],
+    ["a manifest of another form", () => [file("a.trace", good), "--manifest", file("m.json", "{}")], "manifest name"],
+    ["a folder of raw tables that is not there", () => [file("a.trace", good), "--verify", "nowhere"], "no such file"],
+    ["a folder without raw tables", () => [file("a.trace", good), "--verify", tmpFolder()], "no raw tables"],
+    ["a raw table cut short", () => [file("a.trace", good), "--verify", brokenTruth()], "cut short"],
+  ])("ends with 3 for %s", async (_, argv, message) => {
+    const { code, err } = await granule(argv());
+    expect(err).toContain(message);
+    expect(code).toBe(3);
+  });
+
+  function tmpFolder(): string {
+    return mkdtempSync(join(folder, "empty-"));
+  }
+
+  function brokenTruth(): string {
+    const path = mkdtempSync(join(folder, "broken-"));
+    writeFileSync(join(path, "a.point.cpu00.s2raw"), "# raw stage-2 tables of a VM at freeze point a.point\n");
+    return path;
+  }
+
+  it.each([
+    [[]],
+    [["a", "b"]],
+    [["a", "--from", "elsewhere"]],
+    [["a", "--granule", "8k"]],
+    [["a", "--ipa-bits", "99"]],
+    [["a", "--ipa-bits", "52"]],
+    [["a", "--lpa2", "--granule", "64k"]],
+    [["a", "--slots", "1:2"]],
+    [["a", "--slots", "99999999999999999999:1:1"]],
+    [["a", "--backing", "gold"]],
+    [["a", "--seed", "x"]],
+    [["a", "--frobnicate"]],
+  ])("%j ends with 2", async (argv) => {
+    const { code, err } = await granule(argv);
+    expect(code).toBe(2);
+    expect(err).toContain("granule replay --help");
+  });
+});
