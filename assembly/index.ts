@@ -1,31 +1,31 @@
 // The exports of the core, and nothing else: handles are checked here, addresses are joined here.
 // Addresses come as (lo, hi); statuses are 0 or a negative errno; wide results stand in the result block.
 
+import { vttbrAlignment as alignmentOf, tcrEl2 as tcrOf, vtcr as vtcrOf, vttbr as vttbrOf } from "./arch/control";
 import { addressLayout, addressMask, decodeAddress, encodeAddress, leafDescriptor } from "./arch/descriptor";
-import { tcrEl2 as tcrOf, vtcr as vtcrOf, vttbr as vttbrOf, vttbrAlignment as alignmentOf } from "./arch/control";
 import * as G from "./arch/granule";
 import { isStage1Prot, stage1Attributes, stage1MemoryType, stage1Prot } from "./arch/stage1";
 import { isStage2Prot, stage2Attributes, stage2MemoryType, stage2Prot } from "./arch/stage2";
 import { ipaOperand, needsSingle, rangeNum, rangeOperand, rangePages } from "./arch/tlbi";
-import { cached, createCache, destroyCache, fillTo, isCache, topUp, CACHE_ARENA } from "./memory/cache";
+import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, isCache, topUp } from "./memory/cache";
 import { EINVAL, OK } from "./memory/errno";
 import { giveFrames, initFrames, isTaken, orderOf, references, takeFrames } from "./memory/frames";
 import * as L from "./memory/layout";
 import { setJournal as journalSwitch } from "./record/journal";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
-import { createHyp as makeHyp, createStage2 as makeStage2, setForcePte as forcePte } from "./table/config";
+import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
 import * as V from "./table/outside";
 import { createUnlinked as makeUnlinked } from "./table/split";
-import { submit as submitRecords, SUBMIT_BYTES } from "./table/submit";
+import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
 import { release, releaseSubtree } from "./table/teardown";
 
 // --- engine -----------------------------------------------------------------------------------
 
 /** Lays out an engine in the imported, zeroed memory and attaches as walker 0. */
 export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
-  const bytes = <u64>memory.size() << 16;
+  const bytes = (<u64>memory.size()) << 16;
   const r = L.layOut(bytes, arenaBytes, physBase, tables, walkers, ring);
   if (r) return r;
   initFrames();
@@ -194,31 +194,49 @@ function isStage2(table: u32): bool {
 
 /** Handles `n` translation faults: columns of addresses, outputs and statuses. How many were done, or an errno. */
 export function mapPages(
-  table: u32, addrs: u32, physs: u32, statuses: u32, n: u32, prot: u32, cache: u32, flags: u32,
+  table: u32,
+  addrs: u32,
+  physs: u32,
+  statuses: u32,
+  n: u32,
+  prot: u32,
+  cache: u32,
+  flags: u32,
 ): i32 {
-  if (!isStage2(table) || !L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(physs, <u64>n << 3)) return EINVAL;
+  if (!isStage2(table) || !L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(physs, (<u64>n) << 3)) return EINVAL;
   if (!L.isArenaRange(statuses, n)) return EINVAL;
   return mapColumn(L.tableAt(table), addrs, physs, statuses, n, prot, cache, flags);
 }
 
 /** Handles `n` permission faults: columns of addresses and statuses. How many were done, or an errno. */
 export function relaxPages(table: u32, addrs: u32, statuses: u32, n: u32, prot: u32, shared: bool): i32 {
-  if (!isStage2(table) || !L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(statuses, n)) return EINVAL;
+  if (!isStage2(table) || !L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(statuses, n)) return EINVAL;
   return relaxColumn(L.tableAt(table), addrs, statuses, n, prot, shared);
 }
 
 /** Leaves of `n` addresses, three columns. */
 export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u32): i32 {
   if (!L.isTableHandle(table)) return EINVAL;
-  if (!L.isArenaRange(addrs, <u64>n << 3) || !L.isArenaRange(leaves, <u64>n << 3) || !L.isArenaRange(levels, n)) return EINVAL;
+  if (!L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(leaves, (<u64>n) << 3) || !L.isArenaRange(levels, n))
+    return EINVAL;
+  // Slots are parked in `leaves` between the two passes.
+  if (<u64>levels + n > leaves && <u64>leaves + ((<u64>n) << 3) > levels) return EINVAL;
   return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
 }
 
 /** Records of the entries behind a cursor; see table/lookup.ts. */
 export function scan(
-  table: u32, root: u32, level: i32, cursor: u64, cursorLevel: i32, end: u64, what: u32, out: u32, max: u32,
+  table: u32,
+  root: u32,
+  level: i32,
+  cursor: u64,
+  cursorLevel: i32,
+  end: u64,
+  what: u32,
+  out: u32,
+  max: u32,
 ): i32 {
-  if (!L.isTableHandle(table) || !L.isArenaRange(out, <u64>max << 5)) return EINVAL;
+  if (!L.isTableHandle(table) || !L.isArenaRange(out, (<u64>max) << 5)) return EINVAL;
   const t = L.tableAt(table);
   if (root !== 0 && !L.isArenaPage(root, t.ps)) return EINVAL;
   return scanTable(t, root, level, cursor, cursorLevel, end, what, out, max);
@@ -298,7 +316,8 @@ export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
 
 /** A stage-2 leaf, 0 for protections that cannot be. `flags` as of tables. */
 export function stage2Leaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
-  const xnx = <bool>(flags & L.T_XNX), lpa2 = <bool>(flags & L.T_LPA2);
+  const xnx = <bool>(flags & L.T_XNX),
+    lpa2 = <bool>(flags & L.T_LPA2);
   if (!G.isGranule(ps) || !isLevel(level) || !isStage2Prot(prot, xnx)) return 0;
   const attributes = stage2Attributes(prot, <bool>(flags & L.T_FWB), lpa2, xnx);
   return leafDescriptor(addressLayout(ps, lpa2), ps, pa, attributes, level);
@@ -306,21 +325,18 @@ export function stage2Leaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32):
 
 /** An EL2 stage-1 leaf, 0 for protections that cannot be. */
 export function hypLeaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
-  const lpa2 = <bool>(flags & L.T_LPA2), split = splitsFlags(flags);
+  const lpa2 = <bool>(flags & L.T_LPA2),
+    split = splitsExecute(flags);
   if (!G.isGranule(ps) || !isLevel(level) || !isStage1Prot(prot, split)) return 0;
   const attributes = stage1Attributes(prot, <bool>(flags & L.T_HVHE), <bool>(flags & L.T_BTI), lpa2, split);
   return leafDescriptor(addressLayout(ps, lpa2), ps, pa, attributes, level);
-}
-
-function splitsFlags(flags: u32): bool {
-  return (flags & (L.T_HVHE | L.T_LINUX)) === L.T_HVHE;
 }
 
 /** Protections of a descriptor under `flags` (T_HYP chooses the stage); memory type with `type`. */
 export function protectionOf(descriptor: u64, flags: u32, type: bool): u32 {
   const valid = <bool>(descriptor & 1);
   if (flags & L.T_HYP) {
-    const prot = stage1Prot(descriptor, <bool>(flags & L.T_HVHE), splitsFlags(flags));
+    const prot = stage1Prot(descriptor, <bool>(flags & L.T_HVHE), splitsExecute(flags));
     return type && valid ? prot | stage1MemoryType(descriptor) : prot;
   }
   const prot = stage2Prot(descriptor, <bool>(flags & L.T_XNX));
@@ -353,11 +369,18 @@ export function tlbiIpaOperand(ps: u32, ipa: u64, level: i32): u64 {
  */
 export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level: i32, lpa2: bool, ranged: bool): i32 {
   if (L.me === 0 || !G.isGranule(ps) || pages === 0 || scale < 0 || scale > 3) return EINVAL;
+  addr = G.alignDown(addr, G.pageBytes(ps));
   if (needsSingle(addr, pages, lpa2, ranged)) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
   while (scale > 0 && rangeNum(pages, scale) < 0) scale--;
   const num = rangeNum(pages, scale);
   if (num < 0) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
-  return rangeResult(rangePages(num, scale), scale, num, rangeOperand(ps, addr, scale, num, level, lpa2), max(scale - 1, 0));
+  return rangeResult(
+    rangePages(num, scale),
+    scale,
+    num,
+    rangeOperand(ps, addr, scale, num, level, lpa2),
+    max(scale - 1, 0),
+  );
 }
 
 function rangeResult(pages: u64, scale: i32, num: i32, operand: u64, next: i32): i32 {

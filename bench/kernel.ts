@@ -86,7 +86,10 @@ export function runKernelWorkload(folder: string, id: string, runs = 7): ResultR
   const name = nameOf(id);
   if (name === undefined) return [];
   const samples = Math.min(Math.max(1, runs), MOST_RUNS);
-  const text = execFileSync(binary, [`--runs=${samples}`, name], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const text = execFileSync(binary, [`--runs=${samples}`, name], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   return parseKernelBench(text, samples).filter((result) => result.id === id);
 }
 

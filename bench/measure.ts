@@ -96,7 +96,8 @@ function summarise(samples: readonly number[]): Statistics {
 
 function rowOf(workload: Workload, { adapter, samples }: Contender): ResultRow {
   const shortest = Math.min(...samples) * 1e6;
-  if (shortest < SHORTEST) throw new Error(`${workload.id} on ${adapter.peer}: a sample of ${shortest} ns is too short`);
+  if (shortest < SHORTEST)
+    throw new Error(`${workload.id} on ${adapter.peer}: a sample of ${shortest} ns is too short`);
   const { p50, min, p99, samplesCount } = summarise(samples.map((ms) => (ms * 1e6) / workload.items));
   return { id: workload.id, peer: adapter.peer, unit: workload.unit, median: p50, min, p99, samples: samplesCount };
 }

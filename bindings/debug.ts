@@ -4,15 +4,24 @@
  * @module
  */
 
-import { Engine, type EngineOptions } from "./tables/engine.js";
 import { compile, fromBase64 } from "./core/core.js";
 import { BYTES } from "./core/debug.generated.js";
+import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";
 
 let compiled: WebAssembly.Module | undefined;
 
-/** An engine on the debug core; otherwise as `createEngine` of `granule`. */
+/**
+ * An engine on the debug core; otherwise as `createEngine` of `granule`.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule/debug";
+ * using engine = createEngine();
+ * console.log(engine.createHyp({ vaBits: 39 }).info().startLevel); // 1
+ * ```
+ */
 export function createEngine(options: EngineOptions = {}): Engine {
   compiled ??= compile(fromBase64(BYTES));
   return new Engine(compiled, options);

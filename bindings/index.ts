@@ -5,9 +5,9 @@
  * @module
  */
 
-import { Engine, type EngineOptions } from "./tables/engine.js";
 import { compile, fromBase64 } from "./core/core.js";
 import { BYTES } from "./core/release.generated.js";
+import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";
 

@@ -4,13 +4,25 @@
  * @module
  */
 
-import { Engine, type EngineOptions } from "./tables/engine.js";
 import type { CoreSource } from "./core/core.js";
 import { invalid } from "./core/errors.js";
+import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";
 
-/** An engine on a core of your own: compiled, or bytes of `granule/granule.wasm`. */
+/**
+ * An engine on a core of your own: compiled, or bytes of `granule/granule.wasm`. EINVAL for bytes that are no core.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule/slim";
+ * import { readFileSync } from "node:fs";
+ * import { fileURLToPath } from "node:url";
+ * const wasm = readFileSync(fileURLToPath(import.meta.resolve("granule/granule.wasm")));
+ * using engine = createEngine(new WebAssembly.Module(wasm));
+ * console.log(engine.createStage2().info().startLevel); // 1
+ * ```
+ */
 export function createEngine(source: CoreSource, options: EngineOptions = {}): Engine {
   return new Engine(source, options);
 }

@@ -7,7 +7,7 @@
 // +---+--+--+--------------+--+--+--+------+-----+-----+------+------+----+------+
 
 import { bit, extract, insert, mask } from "./field";
-import { PS_16K, PS_4K, PS_64K, levelBits, stage2Levels } from "./granule";
+import { levelBits, PS_4K, PS_16K, PS_64K, stage2Levels } from "./granule";
 
 export const VTCR_HA: u64 = 1 << 21;
 export const VTCR_HD: u64 = 1 << 22;

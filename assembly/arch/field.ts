@@ -3,7 +3,7 @@
 
 /** A run of `width` ones, `width` in 1..63. */
 export function ones(width: u32): u64 {
-  return (<u64>1 << width) - 1;
+  return ((<u64>1) << width) - 1;
 }
 
 /** The mask of bits `[high:low]`, both inclusive, `low <= high <= 63`. */

@@ -47,7 +47,7 @@ export function shift(ps: u32, level: i32): u32 {
 
 /** Bytes of input space that one entry of `level` covers. */
 export function span(ps: u32, level: i32): u64 {
-  return <u64>1 << shift(ps, level);
+  return (<u64>1) << shift(ps, level);
 }
 
 /** First level at which KVM installs blocks [GEO-3]. */
@@ -80,7 +80,7 @@ export function stage2Levels(ps: u32, bits: u32): u32 {
 export function startTables(ps: u32, bits: u32, start: i32): u32 {
   const above = shift(ps, start - 1);
   if (bits <= above) return 1;
-  return <u32>1 << (bits - above);
+  return (<u32>1) << (bits - above);
 }
 
 /** Sizes that a leaf can have, as a bitmap of powers of two [GEO-6]. */

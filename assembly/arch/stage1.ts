@@ -15,8 +15,16 @@
 import { AF, GP, PXN, SH_INNER, SH_LOW, SW_LOW, SW_WIDTH, VALID, XN } from "./descriptor";
 import { extract, insert } from "./field";
 import {
-  executeBits, isProtection, joinExecute,
-  PROT_DEVICE, PROT_PX, PROT_R, PROT_SW, PROT_SW_LOW, PROT_UX, PROT_W,
+  executeBits,
+  isProtection,
+  joinExecute,
+  PROT_DEVICE,
+  PROT_PX,
+  PROT_R,
+  PROT_SW,
+  PROT_SW_LOW,
+  PROT_UX,
+  PROT_W,
 } from "./protection";
 
 const ATTR_LOW: u32 = 2;
@@ -62,7 +70,7 @@ export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, s
 
 /** Permissions and software bits of a descriptor [FMT-16]. */
 export function stage1Prot(descriptor: u64, hvhe: bool, split: bool): u32 {
-  let prot = <u32>extract(descriptor, SW_LOW, SW_WIDTH) << PROT_SW_LOW;
+  let prot = (<u32>extract(descriptor, SW_LOW, SW_WIDTH)) << PROT_SW_LOW;
   if (!(descriptor & VALID)) return prot;
   const ux = !(descriptor & XN);
   prot |= joinExecute(split ? !(descriptor & PXN) : ux, ux);

@@ -16,8 +16,18 @@
 import { AF, DBM, PXN, SH_INNER, SH_LOW, SW_LOW, SW_WIDTH, VALID, XN } from "./descriptor";
 import { extract, insert } from "./field";
 import {
-  executeBits, isProtection, joinExecute,
-  PROT_AS_STAGE1, PROT_DEVICE, PROT_NC, PROT_PX, PROT_R, PROT_SW, PROT_SW_LOW, PROT_UX, PROT_W,
+  executeBits,
+  isProtection,
+  joinExecute,
+  PROT_AS_STAGE1,
+  PROT_DEVICE,
+  PROT_NC,
+  PROT_PX,
+  PROT_R,
+  PROT_SW,
+  PROT_SW_LOW,
+  PROT_UX,
+  PROT_W,
 } from "./protection";
 
 export const S2_ATTR_LOW: u32 = 2;
@@ -86,7 +96,7 @@ export function stage2Attributes(prot: u32, fwb: bool, lpa2: bool, xnx: bool): u
 
 /** Permissions and software bits of a descriptor; an invalid one has software bits only, the memory type is not decoded [FMT-29]. */
 export function stage2Prot(descriptor: u64, xnx: bool): u32 {
-  let prot = <u32>extract(descriptor, SW_LOW, SW_WIDTH) << PROT_SW_LOW;
+  let prot = (<u32>extract(descriptor, SW_LOW, SW_WIDTH)) << PROT_SW_LOW;
   if (!(descriptor & VALID)) return prot;
   if (descriptor & S2_R) prot |= PROT_R;
   if (descriptor & S2_W) prot |= PROT_W;

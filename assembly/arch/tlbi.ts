@@ -10,7 +10,7 @@
 //             +-------+-----+-----+------+-----+-----+
 
 import { insert, ones } from "./field";
-import { PS_16K, PS_4K, UNIT_SHIFT } from "./granule";
+import { PS_4K, PS_16K, UNIT_SHIFT } from "./granule";
 
 /** "Level not known": no hint. Linux passes INT_MAX. */
 export const TTL_UNKNOWN: i32 = 0x7fffffff;
@@ -47,19 +47,19 @@ export function ipaOperand(ps: u32, ipa: u64, level: i32): u64 {
  */
 export function rangeNum(pages: u64, scale: u32): i32 {
   const unit = 5 * scale + 1;
-  return <i32>(min<u64>(pages, <u64>32 << unit) >> unit) - 1;
+  return <i32>(min<u64>(pages, (<u64>32) << unit) >> unit) - 1;
 }
 
 /** Pages that a range operation covers [TLB-7]. */
 export function rangePages(num: u32, scale: u32): u64 {
-  return <u64>(num + 1) << (5 * scale + 1);
+  return (<u64>(num + 1)) << (5 * scale + 1);
 }
 
 /** Operand of a range TLBI [TLB-7]; under LPA2 the base counts 64K units. */
 export function rangeOperand(ps: u32, addr: u64, scale: u32, num: u32, level: i32, lpa2: bool): u64 {
   const hint: u64 = level >= 1 && level <= 3 ? <u64>level : 0;
   const base = (addr >> (lpa2 ? RANGE_LPA2_UNIT : ps)) & ones(37);
-  return base | (hint << 37) | (<u64>num << 39) | (<u64>scale << 44) | (granuleCode(ps) << 46);
+  return base | (hint << 37) | ((<u64>num) << 39) | ((<u64>scale) << 44) | (granuleCode(ps) << 46);
 }
 
 /** Must this step be a single-entry operation? No range support, one page left, or a base that LPA2 cannot express [TLB-8]. */

@@ -1,10 +1,10 @@
 // Page caches: pages taken before a lock, so that a walk never has to wait for memory [MC-1..8].
 // A cache is a block of the arena:  capacity | count | ps | 0 | page, page, ...
 
-import { UNIT_SHIFT, isGranule } from "../arch/granule";
-import { ENOMEM, EINVAL, OK } from "./errno";
+import { isGranule, UNIT_SHIFT } from "../arch/granule";
+import { EINVAL, ENOMEM, OK } from "./errno";
 import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
-import { ORDERS, isArenaPage } from "./layout";
+import { isArenaPage, ORDERS } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
 export const CACHE_CAPACITY: u32 = 40;
@@ -52,9 +52,9 @@ export function isCache(cache: u32, ps: u32): bool {
 /** Makes an empty cache; its pointer, or a negative errno. */
 export function createCache(ps: u32, capacity: u32): i32 {
   if (!isGranule(ps) || capacity === 0) return EINVAL;
-  const bytes = PAGES + (<u64>capacity << 2);
+  const bytes = PAGES + ((<u64>capacity) << 2);
   let order: u32 = 0;
-  while (order < ORDERS && <u64>1 << (UNIT_SHIFT + order) < bytes) order++;
+  while (order < ORDERS && (<u64>1) << (UNIT_SHIFT + order) < bytes) order++;
   if (order >= ORDERS) return EINVAL;
   const cache = takeFrames(order);
   if (!cache) return ENOMEM;
@@ -73,7 +73,8 @@ export function cached(cache: u32): u32 {
 export function topUp(cache: u32, min: u32): i32 {
   let n = countOf(cache);
   if (n >= min) return OK;
-  const capacity = capacityOf(cache), order = load<u32>(cache, PS) - UNIT_SHIFT;
+  const capacity = capacityOf(cache),
+    order = load<u32>(cache, PS) - UNIT_SHIFT;
   if (min > capacity) return EINVAL;
   while (n < capacity) {
     const p = takeFrames(order);
@@ -87,7 +88,8 @@ export function topUp(cache: u32, min: u32): i32 {
 /** Holds exactly `n` pages afterwards, if memory allows. */
 export function fillTo(cache: u32, n: u32): i32 {
   if (n > capacityOf(cache)) return EINVAL;
-  const ps = load<u32>(cache, PS), order = ps - UNIT_SHIFT;
+  const ps = load<u32>(cache, PS),
+    order = ps - UNIT_SHIFT;
   let have = countOf(cache);
   while (have > n) {
     const p = pageAt(cache, --have, ps);
@@ -124,4 +126,3 @@ export function destroyCache(cache: u32): void {
   store<u32>(cache, 0, MAGIC_AT);
   giveFrames(cache);
 }
-

@@ -80,7 +80,8 @@ function updatePair(old: v128, off: v128, on: v128): v128 {
 /** In every valid descriptor of [p, end): clears `clear`, then sets `set`. Invalid ones stay. */
 export function updateValid(p: usize, end: usize, clear: u64, set: u64): void {
   const four = p + ((end - p) & ~(<usize>63));
-  const off = i64x2.splat(clear), on = i64x2.splat(set);
+  const off = i64x2.splat(clear),
+    on = i64x2.splat(set);
   while (p !== four) {
     v128.store(p, updatePair(v128.load(p), off, on));
     v128.store(p, updatePair(v128.load(p, 16), off, on), 16);
@@ -103,11 +104,17 @@ function flagPair(old: v128, flag: v128): v128 {
 /** True if a valid descriptor of [p, end) has `flag` (one bit, at `at`); with `clear`, clears it in those. */
 export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
   const four = p + ((end - p) & ~(<usize>63));
-  const flag = i64x2.splat(<i64>1 << at);
+  const flag = i64x2.splat((<i64>1) << at);
   let seen = i64x2.splat(0);
   while (p !== four) {
-    const a = v128.load(p), b = v128.load(p, 16), c = v128.load(p, 32), d = v128.load(p, 48);
-    const fa = flagPair(a, flag), fb = flagPair(b, flag), fc = flagPair(c, flag), fd = flagPair(d, flag);
+    const a = v128.load(p),
+      b = v128.load(p, 16),
+      c = v128.load(p, 32),
+      d = v128.load(p, 48);
+    const fa = flagPair(a, flag),
+      fb = flagPair(b, flag),
+      fc = flagPair(c, flag),
+      fd = flagPair(d, flag);
     seen = v128.or(seen, v128.or(v128.or(fa, fb), v128.or(fc, fd)));
     if (clear) {
       v128.store(p, v128.xor(a, fa));

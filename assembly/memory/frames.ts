@@ -6,7 +6,7 @@
 // state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
 
 import { UNIT_SHIFT } from "../arch/granule";
-import { FRAME_BYTES, header, Header, ORDERS } from "./layout";
+import { FRAME_BYTES, Header, header, ORDERS } from "./layout";
 
 const STATE: usize = 4;
 const NEXT: usize = 8;
@@ -31,7 +31,9 @@ function head(h: Header, order: u32): usize {
 }
 
 function push(h: Header, unit: u32, order: u32): void {
-  const list = head(h, order), first = load<u32>(list), w = word(h, unit);
+  const list = head(h, order),
+    first = load<u32>(list),
+    w = word(h, unit);
   store<u32>(w, FREE | order, STATE);
   store<u32>(w, first, NEXT);
   store<u32>(w, 0, PREVIOUS);
@@ -40,7 +42,9 @@ function push(h: Header, unit: u32, order: u32): void {
 }
 
 function unlink(h: Header, unit: u32, order: u32): void {
-  const w = word(h, unit), next = load<u32>(w, NEXT), previous = load<u32>(w, PREVIOUS);
+  const w = word(h, unit),
+    next = load<u32>(w, NEXT),
+    previous = load<u32>(w, PREVIOUS);
   if (next) store<u32>(word(h, next - 1), previous, PREVIOUS);
   if (previous) store<u32>(word(h, previous - 1), next, NEXT);
   else store<u32>(head(h, order), next);
@@ -75,7 +79,7 @@ export function takeFrames(order: u32): usize {
   h.taken += 1 << order;
   if (h.taken > h.peak) h.peak = h.taken;
   const p: usize = h.arena + (unit << UNIT_SHIFT);
-  memory.fill(p, 0, <usize>1 << (UNIT_SHIFT + order));
+  memory.fill(p, 0, (<usize>1) << (UNIT_SHIFT + order));
   return p;
 }
 
@@ -95,9 +99,10 @@ export function orderOf(p: usize): u32 {
 export function giveFrames(p: usize): bool {
   if (!isTaken(p)) return false;
   const h = header();
-  let unit = unitOf(h, p), order = orderOf(p);
+  let unit = unitOf(h, p),
+    order = orderOf(p);
   h.taken -= 1 << order;
-  if (isDefined(DEBUG)) memory.fill(p, POISON, <usize>1 << (UNIT_SHIFT + order));
+  if (isDefined(DEBUG)) memory.fill(p, POISON, (<usize>1) << (UNIT_SHIFT + order));
   store<u32>(word(h, unit), 0, STATE);
   while (order < TOP) {
     const buddy = unit ^ (1 << order);

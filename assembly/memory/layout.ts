@@ -243,12 +243,12 @@ export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables:
   if (header().magic === MAGIC) return EEXIST;
   if (arenaBytes === 0 || arenaBytes % ARENA_ALIGN || physBase & (ARENA_ALIGN - 1)) return EINVAL;
   if (tables === 0 || tables > MAX_TABLES || walkers === 0 || walkers > MAX_WALKERS) return EINVAL;
-  if (physBase + arenaBytes > <u64>1 << 52 || physBase >= <u64>1 << 52) return EINVAL;
+  if (physBase + arenaBytes > (<u64>1) << 52 || physBase >= (<u64>1) << 52) return EINVAL;
   const units = arenaBytes >> UNIT_SHIFT;
   const walkersAt = <u64>RESERVED + tables * TABLE_BYTES;
   const journals = walkersAt + walkers * WALKER_BYTES;
   const frames = journals + <u64>walkers * ring * JOURNAL_BYTES;
-  const arena = (frames + <u64>units * FRAME_BYTES + ARENA_POINTER_ALIGN - 1) & ~<u64>(ARENA_POINTER_ALIGN - 1);
+  const arena = (frames + <u64>units * FRAME_BYTES + ARENA_POINTER_ALIGN - 1) & ~(<u64>(ARENA_POINTER_ALIGN - 1));
   if (arena + arenaBytes > memoryBytes) return ENOMEM;
   const h = header();
   h.tables = RESERVED;

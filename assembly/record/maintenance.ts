@@ -1,9 +1,8 @@
 // Barriers, TLB and cache maintenance as the hardware would see them: counted always, journalled
 // when asked. Each function is one call of the kernel's and spells out its instructions [TLB-1..4].
 
-import {
-  addressOperand, MAX_RANGE_PAGES, needsSingle, rangeNum, rangePages, TTL_UNKNOWN,
-} from "../arch/tlbi";
+import { alignDown } from "../arch/granule";
+import { addressOperand, MAX_RANGE_PAGES, needsSingle, rangeNum, rangePages, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
 import * as J from "./journal";
@@ -110,6 +109,7 @@ function flushPiece(t: Table, addr: u64, pages: u64): void {
 
 /** Instructions that a range of 1..MAX_RANGE_PAGES pages takes [TLB-8]. */
 export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64 {
+  addr = alignDown(addr, (<u64>1) << ps); // an address inside a page would never reach a 64K boundary
   let n: u64 = 0;
   let scale: i32 = 3;
   while (pages !== 0 && scale >= 0) {

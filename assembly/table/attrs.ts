@@ -2,7 +2,7 @@
 
 import { AF, AF_BIT, decodeAddress, isTable, isValid, XN } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
-import { isProtection, executeBits, PROT_PX, PROT_R, PROT_SW, PROT_UX, PROT_W } from "../arch/protection";
+import { executeBits, isProtection, PROT_PX, PROT_R, PROT_SW, PROT_UX, PROT_W } from "../arch/protection";
 import { executeNever, executeOf, isCacheable, isExecutable, S2_R, S2_W, S2_XN_FIELD } from "../arch/stage2";
 
 import { TTL_UNKNOWN } from "../arch/tlbi";
@@ -13,7 +13,7 @@ import { C_AGAIN, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
 import { put } from "./bbm";
 import { cleanDcache, invalidateIcache } from "./mmops";
-import { advance, close, HANDLE_FAULT, LEAF, open, setRange, SHARED, stops, walk, LeafOnly } from "./walk";
+import { advance, close, HANDLE_FAULT, LEAF, LeafOnly, open, SHARED, setRange, stops, walk } from "./walk";
 
 /** Stage-2 leaf changers share this walk: `next` says what a valid leaf becomes. */
 @unmanaged
@@ -66,7 +66,7 @@ function inBulk(w: Walk, level: i32): bool {
 }
 
 function skipRun(w: Walk, p: usize, end: usize, level: i32): usize {
-  w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+  w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
   return end;
 }
 
@@ -220,7 +220,7 @@ export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
 }
 
 function flushAddress(t: Table, addr: u64): u64 {
-  return t.flags & T_LINUX ? addr : alignDown(addr, <u64>1 << t.ps);
+  return t.flags & T_LINUX ? addr : alignDown(addr, (<u64>1) << t.ps);
 }
 
 /** Cleans the data cache of every cacheable leaf of the range; nothing to do with FWB [S2-19]. */

@@ -14,7 +14,7 @@ import { SHARED, SKIP_BBM_TLBI } from "./walk";
 
 /** The table page that holds the slot at `p`. */
 export function pageOf(w: Walk, p: usize): usize {
-  return p & ~((<usize>1 << w.ps) - 1);
+  return p & ~(((<usize>1) << w.ps) - 1);
 }
 
 function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
@@ -59,7 +59,7 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
 
 /** A table by its whole range, with no level hint; a leaf by address and level [TLB-21, TLB-22]. */
 function flushOld(w: Walk, old: u64, level: i32): void {
-  const span = <u64>1 << shift(w.ps, level);
+  const span = (<u64>1) << shift(w.ps, level);
   if (isTable(old, level)) flushRange(w.table, alignDown(w.addr, span), span);
   else flushIpa(w.table, w.addr, level);
 }

@@ -13,13 +13,15 @@ import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
 import { C_DSB, C_LEAVES_MADE, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
 import { isRelaxation, openRelax, RelaxVisitor } from "./attrs";
-import { findSlots, GROUP } from "./lookup";
 import { pageOf } from "./bbm";
+import { findSlots, GROUP } from "./lookup";
 import { cleanMade, MapVisitor, setAttributes } from "./map";
-import { close, HANDLE_FAULT, LEAF, open, TABLE_PRE, walkOpened, WALK_FLAGS } from "./walk";
+import { close, HANDLE_FAULT, LEAF, open, TABLE_PRE, WALK_FLAGS, walkOpened } from "./walk";
 
+/** Output address bits from which on a layout may pack. */
+const PACKED_FROM: u32 = 48;
 // Scratch of a group: slots u64, levels i8.
-const LEVELS: usize = <usize>GROUP << 3;
+const LEVELS: usize = (<usize>GROUP) << 3;
 
 /** Finds the slots of a group; true if they are there to be used (a damaged table is left to the walks). */
 function findGroup(t: Table, addrs: usize, n: u32): bool {
@@ -33,7 +35,9 @@ function slotOf(i: u32): usize {
 
 /** Points the opened walk at the page of `addr`; ERANGE beyond the input space. */
 function aim(w: Walk, addr: u64): i32 {
-  const t = w.table, page = <u64>1 << t.ps, start = alignDown(addr, page);
+  const t = w.table,
+    page = (<u64>1) << t.ps,
+    start = alignDown(addr, page);
   if (addr >> t.inputBits) return ERANGE;
   w.start = start;
   w.addr = start;
@@ -49,7 +53,14 @@ function aim(w: Walk, addr: u64): i32 {
  * Preconditions: the columns lie in the arena.
  */
 export function mapPages(
-  t: Table, addrs: usize, physs: usize, statuses: usize, n: u32, prot: u32, cache: u32, flags: u32,
+  t: Table,
+  addrs: usize,
+  physs: usize,
+  statuses: usize,
+  n: u32,
+  prot: u32,
+  cache: u32,
+  flags: u32,
 ): i32 {
   if (flags & ~WALK_FLAGS || !isCache(cache, t.ps) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
   if (!t.root) return EINVAL;
@@ -59,9 +70,20 @@ export function mapPages(
   w.cache = cache;
   w.annotate = false;
   w.forcePages = true; // one page is never a block
-  const ps = t.ps, layout = t.addressLayout, attributes = w.attributes, paBits = t.paBits;
-  const simple = w.bulk && !(t.flags & T_IDMAP), maintain = w.maintain !== 0, pageMask = ~((<u64>1 << ps) - 1);
-  let done: u32 = 0, made: u32 = 0, group: u32 = 0, end: u32 = 0, pages: u32 = 0, found: bool = false;
+  const ps = t.ps,
+    layout = t.addressLayout,
+    attributes = w.attributes,
+    paBits = t.paBits;
+  const simple = w.bulk && !(t.flags & T_IDMAP),
+    maintain = w.maintain !== 0,
+    pageMask = ~(((<u64>1) << ps) - 1),
+    plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
+  let done: u32 = 0,
+    made: u32 = 0,
+    group: u32 = 0,
+    end: u32 = 0,
+    pages: u32 = 0,
+    found: bool = false;
   while (done < n) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
     if (done === end || pages !== t.pages) {
@@ -70,11 +92,15 @@ export function mapPages(
       pages = t.pages;
       found = simple && findGroup(t, addrs + (done << 3), end - done);
     }
-    const addr = load<u64>(addrs + (done << 3)), phys = load<u64>(physs + (done << 3));
+    const addr = load<u64>(addrs + (done << 3)),
+      phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - group) : 0;
     let r: i32 = OK;
     if (p !== 0 && read(p, false) === 0) {
-      write(p, leafDescriptor(layout, ps, phys & pageMask, attributes, LAST_LEVEL));
+      // Below 2^48 every layout has the address in its place.
+      const leaf =
+        phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
+      write(p, leaf);
       addReferences(pageOf(w, p), 1, false);
       if (maintain) cleanMade(w, phys & pageMask, ps, 1);
       made++;
@@ -97,7 +123,7 @@ function mapPage(w: Walk, addr: u64, phys: u64): i32 {
   if (phys >> t.paBits) return ERANGE;
   if (t.flags & T_IDMAP && addr !== phys) return EINVAL;
   if (aim(w, addr)) return ERANGE;
-  w.phys = alignDown(phys, <u64>1 << t.ps);
+  w.phys = alignDown(phys, (<u64>1) << t.ps);
   if (w.cache > CACHE_ARENA) {
     const full = topUp(w.cache, LAST_LEVEL - t.startLevel);
     if (full) return full;
@@ -116,8 +142,14 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
   if (!isRelaxation(t, prot) || !t.root) return EINVAL;
   const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
-  const set = w.set, clear = w.clear, simple = w.bulk && !w.atomic && !(t.flags & T_XNX);
-  let done: u32 = 0, relaxed: u32 = 0, group: u32 = 0, end: u32 = 0, found: bool = false;
+  const set = w.set,
+    clear = w.clear,
+    simple = w.bulk && !w.atomic && !(t.flags & T_XNX);
+  let done: u32 = 0,
+    relaxed: u32 = 0,
+    group: u32 = 0,
+    end: u32 = 0,
+    found: bool = false;
   while (done < n) {
     if (done === end) {
       group = done;

@@ -1,12 +1,19 @@
 // Making a table: stage 2 from a VTCR, stage 1 of the hypervisor from a VA size [S2-1, GEO-13].
 
-import { addressLayout, linearBits, TABLE } from "../arch/descriptor";
-import { vtcrGranule, vtcrIpaBits, vtcrStartLevel, VTCR_HD } from "../arch/control";
-import { CONCATENATED_BITS, FIRST_LEVEL, isGranule, LAST_LEVEL, PS_64K, shift, stage1Levels, startTables } from "../arch/granule";
-import { EBUSY, EINVAL, ENOMEM } from "../memory/errno";
+import { VTCR_HD, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
+import { ADDRESS_48, addressLayout, linearBits, TABLE } from "../arch/descriptor";
 import {
-  FORCE_HOST, header, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable,
-} from "../memory/layout";
+  CONCATENATED_BITS,
+  FIRST_LEVEL,
+  isGranule,
+  LAST_LEVEL,
+  PS_64K,
+  shift,
+  stage1Levels,
+  startTables,
+} from "../arch/granule";
+import { EBUSY, EINVAL, ENOMEM } from "../memory/errno";
+import { FORCE_HOST, header, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable } from "../memory/layout";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
@@ -16,6 +23,11 @@ function outputBits(ps: u32, flags: u32): u32 {
 }
 
 function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, hooks: u32): i32 {
+  const h = header(),
+    layout = addressLayout(ps, <bool>(flags & T_LPA2)),
+    end = h.physBase + h.arenaBytes;
+  // Tables that no descriptor can name: an arena above 2^48 needs LPA2 or 64K pages.
+  if (layout === ADDRESS_48 && end >> linearBits(layout)) return EINVAL;
   const p = takeTable();
   if (!p) return EBUSY;
   const t = tableAt(p);
@@ -24,11 +36,10 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.inputBits = bits;
   t.startLevel = start;
   t.rootPages = rootPages;
-  t.addressLayout = addressLayout(ps, <bool>(flags & T_LPA2));
+  t.addressLayout = layout;
   t.paBits = outputBits(ps, flags);
   t.hooks = hooks;
-  const h = header();
-  const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && (h.physBase + h.arenaBytes) >> linearBits(t.addressLayout) === 0;
+  const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && end >> linearBits(layout) === 0;
   t.reach = direct ? h.arenaBytes >> ps : 0;
   t.origin = h.physBase | TABLE;
   t.root = zallocPagesExact(t, rootPages);
@@ -40,7 +51,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 /** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */
 export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
   if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || hooks >> HOOKS) return EINVAL;
-  const bits = vtcrIpaBits(vtcr), start = vtcrStartLevel(ps, vtcr);
+  const bits = vtcrIpaBits(vtcr),
+    start = vtcrStartLevel(ps, vtcr);
   // The start level must resolve at least one bit of the input, and no more than 16 tables of it.
   if (start < 0 || start > LAST_LEVEL || bits <= shift(ps, start)) return EINVAL;
   if (bits > shift(ps, start - 1) + CONCATENATED_BITS) return EINVAL;

@@ -1,6 +1,6 @@
 // The hypervisor's own stage 1 [S1-1..8]. Always exclusive: there are no read sections at EL2.
 
-import { decodeAddress, differsOnlyInSoftware, isTable, isValid, leafDescriptor, tableDescriptor } from "../arch/descriptor";
+import { differsOnlyInSoftware, isTable, isValid, leafDescriptor, tableDescriptor } from "../arch/descriptor";
 import { ENTRY_BYTES, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
 import { isStage1Prot, stage1Attributes } from "../arch/stage1";
 import { TTL_UNKNOWN } from "../arch/tlbi";
@@ -13,11 +13,11 @@ import { contextBarrier, flushVa, warn } from "../record/maintenance";
 import { clear, pageOf, put } from "./bbm";
 import { isOutputRange } from "./map";
 import { Child, getPages, hasPageCount, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
-import { advance, close, DESCEND, LEAF, open, TABLE_POST, Visitor, walk, LeafOnly } from "./walk";
+import { advance, close, DESCEND, LEAF, LeafOnly, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /** UXN and PXN stand apart under hVHE; 6.12 still wrote bit 54 alone [FMT-13, BUG-40]. */
-export function splitsExecute(t: Table): bool {
-  return (t.flags & (T_HVHE | T_LINUX)) === T_HVHE;
+export function splitsExecute(flags: u32): bool {
+  return (flags & (T_HVHE | T_LINUX)) === T_HVHE;
 }
 
 function outputAddress(w: Walk): u64 {
@@ -27,7 +27,8 @@ function outputAddress(w: Walk): u64 {
 /** Can the entry that the walk is at be a leaf of `level`? An output address beyond the limit is not looked at [GEO-4]. */
 function leafAllowed(w: Walk, level: i32): bool {
   if (level < minBlockLevel(w.ps)) return false;
-  const span = <u64>1 << shift(w.ps, level), phys = outputAddress(w);
+  const span = (<u64>1) << shift(w.ps, level),
+    phys = outputAddress(w);
   if (span > w.end - w.addr || w.addr & (span - 1)) return false;
   return phys >> w.table.paBits !== 0 || (phys & (span - 1)) === 0;
 }
@@ -110,7 +111,7 @@ class HypUnmapVisitor extends Visitor {
     while (p !== end) {
       const old = read(p, false);
       if (isTable(old, level)) return p;
-      if (!isValid(old) || w.end - w.addr < <u64>1 << sh) {
+      if (!isValid(old) || w.end - w.addr < (<u64>1) << sh) {
         w.status = EINVAL;
         return p;
       }
@@ -118,7 +119,7 @@ class HypUnmapVisitor extends Visitor {
       count(C_LEAVES_CLEARED, 1);
       flushVa(w.table, w.addr, level, true);
       putPages(w.table, pageOf(w, p), 1, false);
-      w.tally += <u64>1 << sh;
+      w.tally += (<u64>1) << sh;
       advance(w, level);
       p += ENTRY_BYTES;
     }
@@ -144,14 +145,18 @@ class HypUnmapVisitor extends Visitor {
 
 /** Maps [va, va + size) to phys.. with `prot`; tables come from `cache`, or from the arena [S1-1]. */
 export function hypMap(t: Table, va: u64, size: u64, phys: u64, prot: u32, cache: u32): i32 {
-  if (!isCache(cache, t.ps) || !isStage1Prot(prot, splitsExecute(t))) return EINVAL;
+  if (!isCache(cache, t.ps) || !isStage1Prot(prot, splitsExecute(t.flags))) return EINVAL;
   const strict = !(t.flags & T_LINUX);
   if (strict && !isOutputRange(t, phys, size)) return ERANGE;
   const w = open(t, LEAF);
   if (!w) return EBUSY;
-  w.phys = phys & ~((<u64>1 << t.ps) - 1);
+  w.phys = phys & ~(((<u64>1) << t.ps) - 1);
   w.attributes = stage1Attributes(
-    prot, <bool>(t.flags & T_HVHE), <bool>(t.flags & T_BTI), <bool>(t.flags & T_LPA2), splitsExecute(t),
+    prot,
+    <bool>(t.flags & T_HVHE),
+    <bool>(t.flags & T_BTI),
+    <bool>(t.flags & T_LPA2),
+    splitsExecute(t.flags),
   );
   w.cache = cache;
   w.clear = 1;

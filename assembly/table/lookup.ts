@@ -6,7 +6,7 @@ import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
 import { header, setResult, Table, Walk } from "../memory/layout";
 import { Child, pageCount, tableOf } from "./mmops";
-import { advance, close, LEAF, open, rootEntries, SHARED, walk, LeafOnly } from "./walk";
+import { advance, close, LEAF, LeafOnly, open, rootEntries, SHARED, walk } from "./walk";
 
 /** Finds where the translation of one page ends: slot, descriptor and level. */
 @final
@@ -66,10 +66,18 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
 
 /** Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels. False for a damaged table. */
 export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
-  const root = t.root, inputBits = t.inputBits, start = t.startLevel, bits = levelBits(t.ps);
-  const rootMask = rootEntries(t) - 1, mask = (1 << bits) - 1, rootShift = shift(t.ps, start);
+  const root = t.root,
+    inputBits = t.inputBits,
+    start = t.startLevel,
+    bits = levelBits(t.ps);
+  const rootMask = rootEntries(t) - 1,
+    mask = (1 << bits) - 1,
+    rootShift = shift(t.ps, start);
   // As Child.table, with everything that stays the same in locals: the loop is nothing else.
-  const ps = <u64>t.ps, reach = <u64>t.reach, origin = t.origin, arena = header().arena;
+  const ps = <u64>t.ps,
+    reach = <u64>t.reach,
+    origin = t.origin,
+    arena = header().arena;
   for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
     const addr = load<u64>(addrs);
     if (addr >> inputBits) {
@@ -77,11 +85,13 @@ export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n
       store<i8>(levels, i8.MIN_VALUE);
       continue;
     }
-    let level = start, sh = rootShift;
+    let level = start,
+      sh = rootShift;
     let p: usize = root + ((<u32>(addr >> sh) & rootMask) << 3);
     for (; level !== LAST_LEVEL; level++) {
-      const old = load<u64>(p), page = rotr<u64>(old - origin, ps);
-      let table: usize = arena + (<usize>page << <usize>ps);
+      const old = load<u64>(p),
+        page = rotr<u64>(old - origin, ps);
+      let table: usize = arena + ((<usize>page) << (<usize>ps));
       if (page >= reach) {
         if (!isTable(old, level)) break;
         table = tableOf(t, old);
@@ -102,7 +112,7 @@ class CountVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level === LAST_LEVEL) {
       w.tally += countValid(p, end);
-      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
       return end;
     }
     while (p !== end) {
@@ -158,29 +168,31 @@ function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, 
 
 /** Lies the entry of `level` at `addr` behind the cursor? At the start of a scan that is one that ends before it. */
 function isBehind(w: Walk, addr: u64, level: i32): bool {
-  if (w.level === FROM_CURSOR) return addr + (<u64>1 << shift(w.ps, level)) <= w.low;
+  if (w.level === FROM_CURSOR) return addr + ((<u64>1) << shift(w.ps, level)) <= w.low;
   return addr < w.low || (addr === w.low && level <= w.level);
 }
 
 function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
-  const t = w.table, sh = shift(w.ps, level);
+  const t = w.table,
+    sh = shift(w.ps, level);
   const skip = w.low > base ? min<u64>((w.low - base) >> sh, n) : 0;
   for (let i = <u32>skip; i < n; i++) {
-    const addr = base + (<u64>i << sh);
+    const addr = base + ((<u64>i) << sh);
     if (addr >= w.end) return OK;
     const d = read(table + (i << 3), false);
     if (isTable(d, level)) {
       const child = Child.table(t, d);
       if (!child) return EFAULT;
-      if (w.flags & SCAN_TABLES && !isBehind(w, addr, level) && !emit(w, addr, d, level, pageCount(t, child), 1)) return FULL;
+      if (w.flags & SCAN_TABLES && !isBehind(w, addr, level) && !emit(w, addr, d, level, pageCount(t, child), 1))
+        return FULL;
       const r = scanTable(w, child, entries(w.ps), addr, level + 1);
       if (r) return r;
     } else if (d !== 0) {
       if (!isBehind(w, addr, level) && !emit(w, addr, d, level, -1, 1)) return FULL;
     } else if (w.flags & SCAN_HOLES) {
       let run: u32 = 1;
-      while (i + run < n && addr + (<u64>run << sh) < w.end && read(table + ((i + run) << 3), false) === 0) run++;
-      const lastHole = addr + (<u64>(run - 1) << sh);
+      while (i + run < n && addr + ((<u64>run) << sh) < w.end && read(table + ((i + run) << 3), false) === 0) run++;
+      const lastHole = addr + ((<u64>(run - 1)) << sh);
       if (!isBehind(w, lastHole, level) && !emit(w, addr, 0, level, -1, run)) return FULL;
       i += run - 1;
     }
@@ -193,9 +205,21 @@ function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
  * `root` 0 scans the table; else the detached table page there, whose entries are of `level`, input addresses from 0.
  * Result 0: records written; result 1: 1 if there is more. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
  */
-export function scan(t: Table, root: usize, level: i32, cursor: u64, cursorLevel: i32, end: u64, what: u32, out: u32, max: u32): i32 {
+export function scan(
+  t: Table,
+  root: usize,
+  level: i32,
+  cursor: u64,
+  cursorLevel: i32,
+  end: u64,
+  what: u32,
+  out: u32,
+  max: u32,
+): i32 {
   if (what & ~SCAN_ALL || max === 0) return EINVAL;
-  let n = entries(t.ps), top = level, limit = <u64>1 << t.inputBits;
+  let n = entries(t.ps),
+    top = level,
+    limit = (<u64>1) << t.inputBits;
   if (root === 0) {
     if (!t.root) return EINVAL;
     root = t.root;
@@ -203,7 +227,7 @@ export function scan(t: Table, root: usize, level: i32, cursor: u64, cursorLevel
     top = t.startLevel;
   } else {
     if (level < FIRST_LEVEL || level > LAST_LEVEL) return EINVAL;
-    limit = <u64>n << shift(t.ps, level);
+    limit = (<u64>n) << shift(t.ps, level);
   }
   if (end > limit) return ERANGE;
   const w = open(t, 0);

@@ -1,25 +1,61 @@
 // Stage-2 map and annotate [S2-2..8].
 
 import {
-  isAnnotation, isCounted, isTable, isValid, leafDescriptor, linearBits, MAX_OWNER, ownerAnnotation,
-  tableDescriptor, typedAnnotation, differsOnlyInSoftware, VALID,
+  differsOnlyInSoftware,
+  isAnnotation,
+  isCounted,
+  isTable,
+  isValid,
+  leafDescriptor,
+  linearBits,
+  MAX_OWNER,
+  ownerAnnotation,
+  tableDescriptor,
+  typedAnnotation,
+  VALID,
 } from "../arch/descriptor";
 import { ENTRY_BYTES, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
 import { isCacheable, isExecutable, isStage2Prot, permissionMask, stage2Attributes } from "../arch/stage2";
 import { CACHE_NONE, isCache } from "../memory/cache";
 import { fillHole, fillHoles, read } from "../memory/cell";
-import { addReferences } from "../memory/frames";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { addReferences } from "../memory/frames";
 import { hostForcePte } from "../memory/host";
 import {
-  FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_DCACHE, T_FWB, T_ICACHE, T_IDMAP, T_LINUX, T_LPA2, T_TYPED, T_XNX, Table, Walk,
+  FORCE_ALL,
+  FORCE_BELOW,
+  FORCE_HOST,
+  T_DCACHE,
+  T_FWB,
+  T_ICACHE,
+  T_IDMAP,
+  T_LINUX,
+  T_LPA2,
+  T_TYPED,
+  T_XNX,
+  Table,
+  Walk,
 } from "../memory/layout";
 import { C_AGAIN, C_LEAVES_MADE, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { cleanDcache, getPages, invalidateIcache, putPages, virtToPhys, zallocPage } from "./mmops";
-import { advance, canOpen, close, DESCEND, LEAF, open, SHARED, SKIP_CMO, stops, TABLE_PRE, Visitor, walk, WALK_FLAGS } from "./walk";
 import { freeUnlinked } from "./teardown";
+import {
+  advance,
+  canOpen,
+  close,
+  DESCEND,
+  LEAF,
+  open,
+  SHARED,
+  SKIP_CMO,
+  stops,
+  TABLE_PRE,
+  Visitor,
+  WALK_FLAGS,
+  walk,
+} from "./walk";
 
 /** What a new leaf needs, Walk.maintain. */
 const CLEAN_DATA: u32 = 1;
@@ -86,7 +122,7 @@ function outputAddress(w: Walk): u64 {
 /** Is the entry that the walk is at to hold a leaf at `level`? [GEO-4]; `mapped`: its output address is a real one */
 function leafAllowed(w: Walk, level: i32, mapped: bool): bool {
   if (level < minBlockLevel(w.ps) || (w.forcePages && level < LAST_LEVEL)) return false;
-  const span = <u64>1 << shift(w.ps, level);
+  const span = (<u64>1) << shift(w.ps, level);
   if (span > w.end - w.addr || w.addr & (span - 1)) return false;
   return !mapped || (outputAddress(w) & (span - 1)) === 0;
 }
@@ -114,7 +150,8 @@ function tryLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
 
 /** Only software bits change: one store, no flush [S2-4]. */
 function rewriteSoftware(w: Walk, p: usize, old: u64, next: u64, level: i32): i32 {
-  const before = isCounted(old, w.marker), after = isCounted(next, w.marker);
+  const before = isCounted(old, w.marker),
+    after = isCounted(next, w.marker);
   if (!put(w, p, old, next, level)) return EAGAIN;
   if (before && !after) putPages(w.table, pageOf(w, p), 1, false);
   if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
@@ -169,19 +206,20 @@ function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
  */
 function fill(w: Walk, p: usize, end: usize, level: i32): usize {
   if (read(p, false) !== 0 || w.annotate) return p;
-  const phys = outputAddress(w), t = w.table;
+  const phys = outputAddress(w),
+    t = w.table;
   if ((level !== LAST_LEVEL && !leafAllowed(w, level, true)) || phys >> t.paBits) return p;
   const sh = shift(w.ps, level);
   let n = min<u64>((w.end - w.addr) >> sh, (end - p) >> 3);
   const boundary = ((phys >> linearBits(w.layout)) + 1) << linearBits(w.layout);
   if (phys + (n << sh) > boundary) n = (boundary - phys) >> sh;
   const first = leafDescriptor(w.layout, w.ps, phys, w.attributes, level);
-  const stop = n > 1 ? fillHoles(p, p + (<usize>n << 3), first, <u64>1 << sh) : fillHole(p, first);
+  const stop = n > 1 ? fillHoles(p, p + ((<usize>n) << 3), first, (<u64>1) << sh) : fillHole(p, first);
   const made = <u32>(stop - p) >> 3;
   addReferences(pageOf(w, p), made, false); // no hooks in bulk
   count(C_LEAVES_MADE, made);
   if (w.maintain) cleanMade(w, phys, sh, made);
-  w.addr += <u64>made << sh;
+  w.addr += (<u64>made) << sh;
   return stop;
 }
 
@@ -208,7 +246,7 @@ function openMap(t: Table, flags: u32): Walk {
 
 /** Is [phys, phys + size) within the output addresses of `t`? */
 export function isOutputRange(t: Table, phys: u64, size: u64): bool {
-  const limit = <u64>1 << t.paBits;
+  const limit = (<u64>1) << t.paBits;
   return size <= limit && phys <= limit && phys + size <= limit;
 }
 
@@ -227,7 +265,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, size)) return ERANGE;
   const w = openMap(t, flags);
   if (!w) return EBUSY;
-  w.phys = phys & ~((<u64>1 << t.ps) - 1);
+  w.phys = phys & ~(((<u64>1) << t.ps) - 1);
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
   setAttributes(w, prot);

@@ -2,13 +2,21 @@
 // a table may replace any of them by a host function, the others stay native.
 
 import { decodeAddress } from "../arch/descriptor";
-import { UNIT_SHIFT, pageBytes } from "../arch/granule";
+import { pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { takePage } from "../memory/cache";
 import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
 import { hostHook } from "../memory/host";
 import {
-  header, isArenaPage, physToVirt as arenaPointer, setResult, T_DCACHE, T_ICACHE, T_PAGE_COUNT, Table, virtToPhys as arenaAddress,
+  virtToPhys as arenaAddress,
+  physToVirt as arenaPointer,
+  header,
+  isArenaPage,
   resultBlock,
+  setResult,
+  T_DCACHE,
+  T_ICACHE,
+  T_PAGE_COUNT,
+  Table,
 } from "../memory/layout";
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
 import { J_TABLE_FREED, J_TABLE_TAKEN, record } from "../record/journal";
@@ -161,7 +169,7 @@ export class Child {
   /** Pointer of the table that descriptor `d` names, 0 when that is not a page of this memory. */
   @inline static table(t: Table, d: u64): usize {
     const n = Child.page(t, d);
-    return n < t.reach ? header().arena + (<usize>n << t.ps) : tableOf(t, d);
+    return n < t.reach ? header().arena + ((<usize>n) << t.ps) : tableOf(t, d);
   }
 }
 
@@ -187,13 +195,13 @@ export function virtToPhys(t: Table, p: usize): u64 {
 /** Data cache clean and invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
 export function cleanDcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
   if (!(t.flags & T_DCACHE)) return;
-  cleanData(t, pa, <u64>1 << log2Bytes, n);
+  cleanData(t, pa, (<u64>1) << log2Bytes, n);
   if (hooked(t, HOOK_DCACHE)) call(t, HOOK_DCACHE, 0, pa, log2Bytes);
 }
 
 /** Instruction cache invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
 export function invalidateIcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
   if (!(t.flags & T_ICACHE)) return;
-  invalidateCode(t, pa, <u64>1 << log2Bytes, n);
+  invalidateCode(t, pa, (<u64>1) << log2Bytes, n);
   if (hooked(t, HOOK_ICACHE)) call(t, HOOK_ICACHE, 0, pa, log2Bytes);
 }

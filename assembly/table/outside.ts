@@ -8,10 +8,23 @@ import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
 import { hostVisit } from "../memory/host";
 import { setResult, Table, Walk, walker, walkFrame } from "../memory/layout";
 import { make, pageOf, put, tryBreak } from "./bbm";
-import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
 import { LeafVisitor } from "./lookup";
+import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
 import { freeUnlinked } from "./teardown";
-import { advance, close, DESCEND, LEAF, open, SHARED, stops, TABLE_POST, TABLE_PRE, Visitor, walk, WALK_FLAGS} from "./walk";
+import {
+  advance,
+  close,
+  DESCEND,
+  LEAF,
+  open,
+  SHARED,
+  stops,
+  TABLE_POST,
+  TABLE_PRE,
+  Visitor,
+  WALK_FLAGS,
+  walk,
+} from "./walk";
 
 function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
   const here = w.addr;
@@ -104,7 +117,8 @@ export function visitMake(next: u64): i32 {
 export function visitSet(next: u64): i32 {
   const w = current();
   if (!w) return EPERM;
-  const shared = <bool>(w.flags & SHARED), slot: usize = w.slot;
+  const shared = <bool>(w.flags & SHARED),
+    slot: usize = w.slot;
   if (read(slot, shared) !== w.old) return EAGAIN;
   if (!replace(w, slot, w.old, next)) return EAGAIN;
   w.old = next;
@@ -150,7 +164,8 @@ export function poke(t: Table, addr: u64, descriptor: u64): i32 {
 function replace(w: Walk, p: usize, old: u64, next: u64): bool {
   const shared = <bool>(w.flags & SHARED);
   if (!put(w, p, old, next, w.level)) return false;
-  const before = isCounted(old, w.marker), after = isCounted(next, w.marker);
+  const before = isCounted(old, w.marker),
+    after = isCounted(next, w.marker);
   if (before && !after) putPages(w.table, pageOf(w, p), 1, shared);
   if (after && !before) getPages(w.table, pageOf(w, p), 1, shared);
   return true;

@@ -1,9 +1,16 @@
 // Building detached subtrees and splitting blocks [S2-25, S2-26].
 
 import {
-  addressMask, AF, CONTIGUOUS, decodeAddress, isTable, isValid, LEAF_ATTRIBUTES, tableDescriptor,
+  AF,
+  addressMask,
+  CONTIGUOUS,
+  decodeAddress,
+  isTable,
+  isValid,
+  LEAF_ATTRIBUTES,
+  tableDescriptor,
 } from "../arch/descriptor";
-import { entries, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { isStage2Prot, stage2Prot } from "../arch/stage2";
 import { available, isCache } from "../memory/cache";
 import { read } from "../memory/cell";
@@ -15,7 +22,20 @@ import { make, tryBreak } from "./bbm";
 import { attributesOf, isOutputRange, isRetry, MapVisitor } from "./map";
 import { virtToPhys, zallocPage } from "./mmops";
 import { openSubtree, releaseSubtree } from "./teardown";
-import { advance, canOpen, close, DESCEND, LEAF, open, rows, SKIP_BBM_TLBI, SKIP_CMO, stops, walk, LeafOnly } from "./walk";
+import {
+  advance,
+  canOpen,
+  close,
+  DESCEND,
+  LEAF,
+  LeafOnly,
+  open,
+  rows,
+  SKIP_BBM_TLBI,
+  SKIP_CMO,
+  stops,
+  walk,
+} from "./walk";
 
 /**
  * A detached table that maps phys.. as one entry of `level` would, for that entry to name [S2-25].
@@ -25,7 +45,7 @@ export function createUnlinked(t: Table, phys: u64, level: i32, prot: u32, cache
   const linux = <bool>(t.flags & T_LINUX);
   if (!linux && (level < 1 || level >= LAST_LEVEL || !t.root)) return EINVAL;
   if (level < 0 || level > LAST_LEVEL || !isCache(cache, t.ps)) return EINVAL;
-  const span = <u64>1 << shift(t.ps, level);
+  const span = (<u64>1) << shift(t.ps, level);
   if (phys & (span - 1) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
   if (!linux && !isOutputRange(t, phys, span)) return ERANGE;
   return buildSubtree(t, phys, level, attributesOf(t, prot), cache, pages);
@@ -56,7 +76,7 @@ function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u
 class SplitVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level === LAST_LEVEL) {
-      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
       return end; // pages cannot be split
     }
     while (p !== end) {

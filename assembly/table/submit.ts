@@ -77,29 +77,51 @@ function prepare(p: usize, t: Table): i32 {
 }
 
 function perform(p: usize, op: u32, t: Table): i32 {
-  const addr = load<u64>(p, ADDRESS), size = load<u64>(p, SIZE), phys = load<u64>(p, PHYS);
-  const cache = load<u32>(p, CACHE), prot = load<u32>(p, PROT), level = load<i32>(p, LEVEL);
+  const addr = load<u64>(p, ADDRESS),
+    size = load<u64>(p, SIZE),
+    phys = load<u64>(p, PHYS);
+  const cache = load<u32>(p, CACHE),
+    prot = load<u32>(p, PROT),
+    level = load<i32>(p, LEVEL);
   const flags = load<u32>(p, FLAGS) & ~SUBMIT_TOP_UP;
   const shared = <bool>(flags & SHARED);
   switch (op) {
-    case OP_MAP: return map(t, addr, size, phys, prot, cache, flags);
-    case OP_UNMAP: return unmap(t, addr, size);
-    case OP_SET_OWNER: return setOwner(t, addr, size, cache, level);
-    case OP_WRPROTECT: return wrprotect(t, addr, size);
-    case OP_MKYOUNG: return mkyoung(t, addr, shared);
-    case OP_TEST_CLEAR_YOUNG: return testClearYoung(t, addr, size, level !== 0);
-    case OP_RELAX_PERMS: return relax(t, addr, prot, shared);
-    case OP_FLUSH: return flush(t, addr, size);
-    case OP_SPLIT: return split(t, addr, size, cache);
-    case OP_GET_LEAF: return getLeaf(t, addr);
-    case OP_COUNT_LEAVES: return countLeaves(t, addr, size);
-    case OP_TLB_FLUSH_RANGE: return flushTlb(t, addr, size);
-    case OP_DESTROY: return destroy(t);
-    case OP_DESTROY_RANGE: return destroyRange(t, addr, size);
-    case OP_HYP_MAP: return hypMap(t, addr, size, phys, prot, cache);
-    case OP_HYP_UNMAP: return hypUnmap(t, addr, size);
-    case OP_ANNOTATE: return annotate(t, addr, size, cache, level, phys);
-    default: return EINVAL;
+    case OP_MAP:
+      return map(t, addr, size, phys, prot, cache, flags);
+    case OP_UNMAP:
+      return unmap(t, addr, size);
+    case OP_SET_OWNER:
+      return setOwner(t, addr, size, cache, level);
+    case OP_WRPROTECT:
+      return wrprotect(t, addr, size);
+    case OP_MKYOUNG:
+      return mkyoung(t, addr, shared);
+    case OP_TEST_CLEAR_YOUNG:
+      return testClearYoung(t, addr, size, level !== 0);
+    case OP_RELAX_PERMS:
+      return relax(t, addr, prot, shared);
+    case OP_FLUSH:
+      return flush(t, addr, size);
+    case OP_SPLIT:
+      return split(t, addr, size, cache);
+    case OP_GET_LEAF:
+      return getLeaf(t, addr);
+    case OP_COUNT_LEAVES:
+      return countLeaves(t, addr, size);
+    case OP_TLB_FLUSH_RANGE:
+      return flushTlb(t, addr, size);
+    case OP_DESTROY:
+      return destroy(t);
+    case OP_DESTROY_RANGE:
+      return destroyRange(t, addr, size);
+    case OP_HYP_MAP:
+      return hypMap(t, addr, size, phys, prot, cache);
+    case OP_HYP_UNMAP:
+      return hypUnmap(t, addr, size);
+    case OP_ANNOTATE:
+      return annotate(t, addr, size, cache, level, phys);
+    default:
+      return EINVAL;
   }
 }
 
@@ -109,7 +131,8 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
     flushRange(t, addr, size);
     return OK;
   }
-  const limit = <u64>1 << t.inputBits, page = (<u64>1 << t.ps) - 1;
+  const limit = (<u64>1) << t.inputBits,
+    page = ((<u64>1) << t.ps) - 1;
   if (addr > limit || size > limit - addr) return ERANGE;
   const start = addr & ~page;
   flushRange(t, start, ((addr + size + page) & ~page) - start);
@@ -117,7 +140,8 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
 }
 
 function submitOne(p: usize): i32 {
-  const handle = load<u32>(p, TABLE), op = load<u32>(p);
+  const handle = load<u32>(p, TABLE),
+    op = load<u32>(p);
   if (!isTableHandle(handle) || load<u32>(p, FLAGS) & ~(WALK_FLAGS | SUBMIT_TOP_UP)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;

@@ -15,7 +15,11 @@ function holdsReference(w: Walk, old: u64): bool {
   return w.table.flags & T_HYP ? isValid(old) : isCounted(old, w.marker);
 }
 
-/** Drops the reference of every counted entry; tables go when their parent's entry is dropped. Nothing is cleared or flushed. */
+/**
+ * Drops the reference of every counted entry, and the tables with them; nothing is flushed. As it is, slots keep what they
+ * held: the whole table goes. With w.clear every slot is emptied and a table stays while something is left in it, so
+ * that the teardown may stop anywhere [BUG-33].
+ */
 @final
 @unmanaged
 class FreeVisitor extends Visitor {
@@ -26,15 +30,18 @@ class FreeVisitor extends Visitor {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     const first = p;
     let n: u32 = 0;
-    if (level === LAST_LEVEL && findSoftware(p, end) === end) {
+    if (level === LAST_LEVEL && !w.clear && findSoftware(p, end) === end) {
       n = countNonZero(p, end);
-      w.addr += <u64>((end - p) >> 3) << shift(w.ps, level);
+      w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
       p = end;
     }
     while (p !== end) {
       const old = read(p, false);
       if (isTable(old, level)) break;
-      if (holdsReference(w, old)) n++;
+      if (holdsReference(w, old)) {
+        if (w.clear) clear(w, p, old, level);
+        n++;
+      }
       advance(w, level);
       p += ENTRY_BYTES;
     }
@@ -42,50 +49,17 @@ class FreeVisitor extends Visitor {
     return p;
   }
 
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+  @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
     return OK;
   }
 
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, _addr: u64): i32 {
     const table = Child.table(w.table, old);
     if (!table) return EFAULT;
-    putPages(w.table, pageOf(w, p), 1, false);
-    putPages(w.table, table, 1, false);
-    return OK;
-  }
-}
-
-/** As FreeVisitor, but every slot is emptied and a table stays while something is left in it, so that it may stop anywhere [BUG-33]. */
-@final
-@unmanaged
-class ClearVisitor extends Visitor {
-  @inline phases(): u32 {
-    return LEAF | TABLE_POST;
-  }
-
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) break;
-      if (holdsReference(w, old)) {
-        clear(w, p, old, level);
-        putPages(w.table, pageOf(w, p), 1, false);
-      }
-      advance(w, level);
-      p += ENTRY_BYTES;
+    if (w.clear) {
+      if (pageCount(w.table, table) !== 1) return OK;
+      clear(w, p, old, level);
     }
-    return p;
-  }
-
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return OK;
-  }
-
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    const table = Child.table(w.table, old);
-    if (!table) return EFAULT;
-    if (pageCount(w.table, table) !== 1) return OK;
-    clear(w, p, old, level);
     putPages(w.table, pageOf(w, p), 1, false);
     putPages(w.table, table, 1, false);
     return OK;
@@ -96,9 +70,10 @@ class ClearVisitor extends Visitor {
 export function openSubtree(t: Table, flags: u32, level: i32): Walk {
   const w = open(t, flags);
   if (!w) return w;
+  w.clear = 0;
   w.start = 0;
   w.addr = 0;
-  w.end = <u64>1 << shift(t.ps, level - 1);
+  w.end = (<u64>1) << shift(t.ps, level - 1);
   return w;
 }
 
@@ -125,7 +100,8 @@ export function destroy(t: Table): i32 {
   if (!t.root) return OK;
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
-  const r = walk<FreeVisitor>(w, 0, <u64>1 << t.inputBits);
+  w.clear = 0;
+  const r = walk<FreeVisitor>(w, 0, (<u64>1) << t.inputBits);
   close();
   if (r) warn(t, 0, 0);
   freePagesExact(t, t.root, t.rootPages);
@@ -137,7 +113,8 @@ export function destroy(t: Table): i32 {
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
-  const r = walk<ClearVisitor>(w, addr, size);
+  w.clear = 1;
+  const r = walk<FreeVisitor>(w, addr, size);
   close();
   return r;
 }

@@ -70,16 +70,17 @@ function sweep(w: Walk, p: usize, end: usize): usize {
     count(C_LEAVES_CLEARED, n);
     putPages(w.table, pageOf(w, p), n, false);
   }
-  w.addr += <u64>((stop - p) >> 3) << sh;
+  w.addr += (<u64>((stop - p) >> 3)) << sh;
   return stop;
 }
 
 /** Widens the cleared range by the valid pages of [p, stop), of which there is one. */
 function noteCleared(w: Walk, p: usize, stop: usize, sh: u32): void {
-  let first = p, last = stop;
+  let first = p,
+    last = stop;
   while (!isValid(read(first, false))) first += ENTRY_BYTES;
   while (!isValid(read(last - ENTRY_BYTES, false))) last -= ENTRY_BYTES;
-  widen(w, w.addr + (<u64>((first - p) >> 3) << sh), w.addr + (<u64>((last - p) >> 3) << sh));
+  widen(w, w.addr + ((<u64>((first - p) >> 3)) << sh), w.addr + ((<u64>((last - p) >> 3)) << sh));
 }
 
 function widen(w: Walk, low: u64, high: u64): void {
@@ -89,12 +90,13 @@ function widen(w: Walk, low: u64, high: u64): void {
 
 /** Removes one leaf or annotation. Order: clear, TLBI, cache maintenance [S2-10]. */
 function remove(w: Walk, p: usize, old: u64, level: i32): void {
-  const t = w.table, sh = shift(w.ps, level);
+  const t = w.table,
+    sh = shift(w.ps, level);
   old = clear(w, p, old, level);
   if (isValid(old)) {
     count(C_LEAVES_CLEARED, 1);
-    const base = alignDown(w.addr, <u64>1 << sh);
-    widen(w, base, base + (<u64>1 << sh)); // the whole leaf is gone, whatever part was asked for [S2-11]
+    const base = alignDown(w.addr, (<u64>1) << sh);
+    widen(w, base, base + ((<u64>1) << sh)); // the whole leaf is gone, whatever part was asked for [S2-11]
     if (!deferred(t)) flushIpa(t, w.addr, level);
   }
   putPages(t, pageOf(w, p), 1, false);

@@ -10,9 +10,7 @@ import { isTable, lockedMarker } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { read } from "../memory/cell";
 import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, OK } from "../memory/errno";
-import {
-  header, T_HD, T_HYP, T_LINUX, T_TYPED, Table, Walk, WALK_DEPTH, walker, walkFrame,
-} from "../memory/layout";
+import { header, T_HD, T_HYP, T_LINUX, T_TYPED, Table, WALK_DEPTH, Walk, walker, walkFrame } from "../memory/layout";
 import { C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
 import { Child, tableOf } from "./mmops";
@@ -71,7 +69,7 @@ export function stops(w: Walk, result: i32): bool {
 
 /** The walk is at the next entry of `level`. */
 export function advance(w: Walk, level: i32): void {
-  const span = <u64>1 << shift(w.ps, level);
+  const span = (<u64>1) << shift(w.ps, level);
   w.addr = alignDown(w.addr, span) + span;
 }
 
@@ -105,7 +103,8 @@ export function canOpen(): bool {
 /** Rounds the range to pages and checks it [WLK-1, WLK-2]; w.start, w.addr and w.end are set. */
 export function setRange(w: Walk, addr: u64, size: u64): i32 {
   const t = w.table;
-  const limit = <u64>1 << t.inputBits, page = <u64>1 << t.ps;
+  const limit = (<u64>1) << t.inputBits,
+    page = (<u64>1) << t.ps;
   w.start = alignDown(addr, page);
   w.addr = w.start;
   w.end = alignDown(w.start + size + page - 1, page);
@@ -152,16 +151,24 @@ export function rootEntries(t: Table): u32 {
  * 0 for a damaged table.
  */
 function descend(w: Walk): usize {
-  const t = w.table, first = w.addr, shared = <bool>(w.flags & SHARED);
+  const t = w.table,
+    first = w.addr,
+    shared = <bool>(w.flags & SHARED);
   // As Child.table, with everything that stays the same in locals.
-  const ps = <u64>t.ps, reach = <u64>t.reach, origin = t.origin, arena: usize = header().arena;
-  const bits = levelBits(t.ps), floor = rangeBits(first, w.end - 1);
-  let table: usize = t.root, mask = rootEntries(t) - 1, level = t.startLevel;
+  const ps = <u64>t.ps,
+    reach = <u64>t.reach,
+    origin = t.origin,
+    arena: usize = header().arena;
+  const bits = levelBits(t.ps),
+    floor = rangeBits(first, w.end - 1);
+  let table: usize = t.root,
+    mask = rootEntries(t) - 1,
+    level = t.startLevel;
   for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
     const old = read(table + ((<u32>(first >> sh) & mask) << 3), shared);
     const page = rotr<u64>(old - origin, ps);
     if (page < reach) {
-      table = arena + (<usize>page << <usize>ps);
+      table = arena + ((<usize>page) << (<usize>ps));
     } else {
       if (!isTable(old, level)) break;
       table = tableOf(t, old);
@@ -177,7 +184,7 @@ function descend(w: Walk): usize {
 /** The smallest k so that [first, last] is an aligned block of 1 << k bytes, or lies in one of 2 << k. */
 function rangeBits(first: u64, last: u64): u32 {
   const differ = 64 - <u32>clz(first ^ last);
-  return last - first === ((<u64>1 << differ) - 1) ? differ : differ - 1;
+  return last - first === ((<u64>1) << differ) - 1 ? differ : differ - 1;
 }
 
 /**
@@ -194,7 +201,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
   const first = <u32>(w.addr >> sh) & (n - 1);
   const touched = ((w.end - 1) >> sh) - (w.addr >> sh) + 1;
   let p = table + (first << 3);
-  const stop = p + (<u32>min<u64>(touched, n - first) << 3);
+  const stop = p + ((<u32>min<u64>(touched, n - first)) << 3);
   const shared = <bool>(w.flags & SHARED);
   do {
     let old = read(p, shared);
@@ -230,7 +237,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
 }
 
 function pageEnd(ps: u32, p: usize): usize {
-  return (p | ((<usize>1 << ps) - 1)) + 1;
+  return (p | (((<usize>1) << ps) - 1)) + 1;
 }
 
 function childTable(t: Table, old: u64): usize {

@@ -7,8 +7,8 @@
 import {
   EAGAIN,
   EINVAL,
-  endPage,
   ERANGE,
+  endPage,
   firstPage,
   IPA_PAGES,
   LeafDigest,

@@ -134,7 +134,11 @@ describe.each(makers.map((make) => ({ name: make().name, make })))("$name", ({ m
     expect(peer.map(0, PAGE_SIZE, 0, 8, false)).toBe(-EINVAL);
     expect(peer.map(Number.NaN, PAGE_SIZE, 0, PROT_R, false)).toBe(-ERANGE);
     for (const bad of [-1, LIMIT, Number.NaN]) expect(peer.lookup(bad)).toBe(-ERANGE);
-    expect([peer.unmap(LIMIT, 1), peer.wrprotect(-1, 1), peer.relax(LIMIT, PROT_R)]).toEqual([-ERANGE, -ERANGE, -ERANGE]);
+    expect([peer.unmap(LIMIT, 1), peer.wrprotect(-1, 1), peer.relax(LIMIT, PROT_R)]).toEqual([
+      -ERANGE,
+      -ERANGE,
+      -ERANGE,
+    ]);
   });
 });
 
@@ -152,7 +156,10 @@ describe("the arena of the typed peer", () => {
     const peer = new TypedPeer(8);
     peer.map(0, GIB, 0, PROT_R, false);
     expect(peer.split(4 * MIB2, MIB2)).toBe(0);
-    expect([peer.countLeaves(0, GIB), peer.counters()]).toEqual([511 + 512, expect.objectContaining({ tables: 2, tlbiIpa: 2 })]);
+    expect([peer.countLeaves(0, GIB), peer.counters()]).toEqual([
+      511 + 512,
+      expect.objectContaining({ tables: 2, tlbiIpa: 2 }),
+    ]);
     expect(peer.split(0, GIB)).toBe(-ENOMEM);
     expect(peer.countsHold()).toBe(true);
   });

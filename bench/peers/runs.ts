@@ -10,7 +10,14 @@
 const VALID = 1;
 
 /** Writes descriptors, each `span` bytes further than the one before. */
-export function fillRun(memory: Uint32Array, slot: number, count: number, low: number, high: number, span: number): void {
+export function fillRun(
+  memory: Uint32Array,
+  slot: number,
+  count: number,
+  low: number,
+  high: number,
+  span: number,
+): void {
   const end = slot + 2 * count;
   let at = slot;
   let word = low;

@@ -10,9 +10,9 @@
 import {
   EAGAIN,
   EINVAL,
-  endPage,
   ENOMEM,
   ERANGE,
+  endPage,
   firstPage,
   IPA_PAGES,
   LeafDigest,

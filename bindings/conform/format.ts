@@ -73,8 +73,10 @@ export function parseHeader(text: string): Header {
   if (h.stage === "hyp" ? typeof h.va_bits !== "number" : typeof h.phys_shift !== "number") {
     throw refuse("stage2 needs phys_shift, hyp needs va_bits");
   }
-  if (!Array.isArray(h.flags)) throw refuse("flags is a list");
+  names(h, "flags", 1);
+  for (const name of ["phys_shift", "va_bits"]) if (h[name] !== undefined) integer(h, name, 1);
   number64(h, "arena_base", 1);
+  for (const name of ["mmfr0", "mmfr1", "vtcr"]) if (h[name] !== undefined) number64(h, name, 1);
   if (typeof h.force_pte === "object" && h.force_pte !== null) number64(h.force_pte as Line, "below", 1);
   else if (h.force_pte !== "none" && h.force_pte !== "all") throw refuse('force_pte is "none", "all" or {below}');
   return h as unknown as Header;

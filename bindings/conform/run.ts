@@ -130,9 +130,12 @@ export interface Script {
   refused: number;
 }
 
-/** Performs the lines of an operations file without comparing; the caller closes the scenario. Empty lines are skipped. */
-export function performScript(text: string, surroundings: Surroundings): Script {
-  const lines = text.split("\n");
+/**
+ * Performs the lines of an operations file, up to line `until`, without comparing; the caller closes the scenario's
+ * engine. Empty lines are skipped.
+ */
+export function performScript(text: string, surroundings: Surroundings, until?: number): Script {
+  const lines = text.split("\n").slice(0, until);
   const scenario = makeScenario(parseHeader(lines[0] ?? ""), { ...surroundings, observe: false });
   const script: Script = { scenario, ops: 0, refused: 0 };
   for (let n = 2; n <= lines.length; n++) {

@@ -1,9 +1,9 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine, EngineOptions } from "../tables/engine.js";
 import { GranuleError } from "../core/errors.js";
 import { hex } from "../model/address.js";
 import { protFromNames, protNames } from "../model/protection.js";
 import type { PageCache } from "../tables/cache.js";
+import type { Engine, EngineOptions } from "../tables/engine.js";
 import type { MmOps } from "../tables/hooks.js";
 import type { HypTable } from "../tables/hyp.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";

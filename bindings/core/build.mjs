@@ -2,11 +2,11 @@
 // asc's own -O3 either inlines by cases and makes 49 KB, or hardly inlines and is slow. Here small functions are
 // inlined up to a size that was measured (see bench/): the walker as fast, the module a fifth smaller.
 
+import { readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
-import { readFileSync, writeFileSync } from "node:fs";
 
-const INLINE_UP_TO = 34;
+const INLINE_UP_TO = 30;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
@@ -29,6 +29,7 @@ function optimise(file) {
   binaryen.setShrinkLevel(1);
   binaryen.setAlwaysInlineMaxSize(INLINE_UP_TO);
   for (let i = 0; i < ROUNDS; i++) module.optimize();
+  module.runPasses(["strip"]); // names are for the debug build
   if (!module.validate()) throw new Error("the optimised core is not valid");
   const bytes = module.emitBinary();
   module.dispose();

@@ -34,13 +34,27 @@ export interface Core {
   freeUnlinked(table: number, page: number, level: number): number;
   submit(p: number, n: number, stop: number): number;
   mapPages(
-    table: number, addrs: number, physs: number, statuses: number, n: number, prot: number, cache: number, flags: number,
+    table: number,
+    addrs: number,
+    physs: number,
+    statuses: number,
+    n: number,
+    prot: number,
+    cache: number,
+    flags: number,
   ): number;
   relaxPages(table: number, addrs: number, statuses: number, n: number, prot: number, shared: number): number;
   getLeaves(table: number, addrs: number, leaves: number, levels: number, n: number): number;
   scan(
-    table: number, root: number, level: number, cursor: bigint, cursorLevel: number, end: bigint, what: number,
-    out: number, max: number,
+    table: number,
+    root: number,
+    level: number,
+    cursor: bigint,
+    cursorLevel: number,
+    end: bigint,
+    what: number,
+    out: number,
+    max: number,
   ): number;
   walkOutside(table: number, addr: bigint, size: bigint, flags: number, cache: number): number;
   poke(table: number, addr: bigint, descriptor: bigint): number;
@@ -65,7 +79,15 @@ export interface Core {
   outputAddress(ps: number, lpa2: number, descriptor: bigint): bigint;
   outputMask(ps: number, lpa2: number): bigint;
   tlbiIpaOperand(ps: number, ipa: bigint, level: number): bigint;
-  tlbiRangeStep(ps: number, addr: bigint, pages: bigint, scale: number, level: number, lpa2: number, ranged: number): number;
+  tlbiRangeStep(
+    ps: number,
+    addr: bigint,
+    pages: bigint,
+    scale: number,
+    level: number,
+    lpa2: number,
+    ranged: number,
+  ): number;
 }
 
 /** What a core can be made of: compiled, or its bytes. */

@@ -65,18 +65,27 @@ export class GranuleError extends Error {
   readonly code: ErrorCode;
   /** The Linux number, negative. */
   readonly errno: number;
+  /** Name of the operation, as the facade spells it. */
   readonly operation: string;
+  /** Input address of the operation, when known. */
   readonly address: bigint | undefined;
+  /** Level of the entry concerned, when known. */
   readonly level: number | undefined;
+  /** Descriptor that was there, when known. */
   readonly oldValue: bigint | undefined;
+  /** Descriptor that was wanted, when known. */
   readonly newValue: bigint | undefined;
+  /** One sentence of help. */
   readonly hint: string;
 
   constructor(errno: number, details: ErrorDetails) {
     const code = CODES.get(errno) ?? "EINVAL";
     const hint = details.hint ?? HELP[code];
     const at = details.address === undefined ? "" : ` at 0x${details.address.toString(16)}`;
-    super(`${code}: ${details.operation}${at}: ${hint}`, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      `${code}: ${details.operation}${at}: ${hint}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     this.errno = errno;
     this.operation = details.operation;
@@ -93,7 +102,15 @@ export function invalid(operation: string, hint: string): GranuleError {
   return new GranuleError(K.EINVAL, { operation, hint });
 }
 
-/** Name of a negative errno, or its digits. */
+/**
+ * Name of a negative errno, or its digits.
+ *
+ * @example
+ * ```ts
+ * import { errnoName } from "granule";
+ * console.log(errnoName(-11)); // EAGAIN
+ * ```
+ */
 export function errnoName(errno: number): string {
   return CODES.get(errno) ?? String(errno);
 }

@@ -36,22 +36,54 @@ export function toAddress(value: AddressLike, operation = "toAddress"): bigint {
   });
 }
 
-/** Marks an address as an IPA. */
+/**
+ * Marks an address as an IPA.
+ *
+ * @example
+ * ```ts
+ * import { ipa } from "granule";
+ * console.log(ipa(0x4000_0000)); // 1073741824n
+ * ```
+ */
 export function ipa(value: AddressLike): Ipa {
   return toAddress(value, "ipa") as Ipa;
 }
 
-/** Marks an address as an EL2 virtual address. */
+/**
+ * Marks an address as an EL2 virtual address.
+ *
+ * @example
+ * ```ts
+ * import { va } from "granule";
+ * console.log(va(4096n)); // 4096n
+ * ```
+ */
 export function va(value: AddressLike): Va {
   return toAddress(value, "va") as Va;
 }
 
-/** Marks an address as a physical address. */
+/**
+ * Marks an address as a physical address.
+ *
+ * @example
+ * ```ts
+ * import { pa } from "granule";
+ * console.log(pa(0x8000_0000)); // 2147483648n
+ * ```
+ */
 export function pa(value: AddressLike): Pa {
   return toAddress(value, "pa") as Pa;
 }
 
-/** `0x` and lower-case hex digits. */
+/**
+ * `0x` and lower-case hex digits, at least `digits` of them.
+ *
+ * @example
+ * ```ts
+ * import { hex } from "granule";
+ * console.log(hex(4096n, 8)); // 0x00001000
+ * ```
+ */
 export function hex(value: bigint | number, digits = 0): string {
   return `0x${value.toString(16).padStart(digits, "0")}`;
 }

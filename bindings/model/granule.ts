@@ -6,7 +6,15 @@ export type Granule = 4096 | 16384 | 65536;
 /** The three granules, in bytes. */
 export const GRANULES: readonly Granule[] = [4096, 16384, 65536];
 
-/** log2 of a granule: 12, 14 or 16; EINVAL for any other number. */
+/**
+ * log2 of a granule: 12, 14 or 16; EINVAL for any other number.
+ *
+ * @example
+ * ```ts
+ * import { granuleShift } from "granule";
+ * console.log(granuleShift(16384)); // 14
+ * ```
+ */
 export function granuleShift(granule: number): number {
   if (granule === 4096) return 12;
   if (granule === 16384) return 14;
@@ -17,7 +25,15 @@ export function granuleShift(granule: number): number {
 /** The level of an entry: -1 (4K with 52-bit input only) to 3, where the pages are. */
 export type Level = -1 | 0 | 1 | 2 | 3;
 
-/** log2 of the bytes that one entry of `level` covers [GEO-2]. */
+/**
+ * log2 of the bytes that one entry of `level` covers [GEO-2].
+ *
+ * @example
+ * ```ts
+ * import { levelShift } from "granule";
+ * console.log(2 ** levelShift(4096, 2)); // 2097152
+ * ```
+ */
 export function levelShift(granule: Granule, level: number): number {
   const bits = granuleShift(granule) - 3;
   return (4 - level) * bits + 3;

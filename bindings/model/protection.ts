@@ -35,7 +35,14 @@ export const Prot = {
 /** A mask of `Prot` bits, or letters: any of `r` `w` `x`, then `d` (device) or `n` (non-cacheable). */
 export type ProtLike = number | string;
 
-const LETTERS: Readonly<Record<string, number>> = { r: Prot.R, w: Prot.W, x: Prot.X, d: Prot.DEVICE, n: Prot.NC, "-": 0 };
+const LETTERS: Readonly<Record<string, number>> = {
+  r: Prot.R,
+  w: Prot.W,
+  x: Prot.X,
+  d: Prot.DEVICE,
+  n: Prot.NC,
+  "-": 0,
+};
 
 /**
  * A protection mask from letters or a mask; EINVAL for letters that mean nothing.
@@ -51,6 +58,7 @@ export function toProt(prot: ProtLike): number {
     if (Number.isInteger(prot) && prot >= 0 && prot <= 0xffffffff) return prot;
     throw invalid("prot", `${prot} is no protection mask`);
   }
+  if (typeof prot !== "string") throw invalid("prot", `${typeof prot} is no protection: a mask or letters`);
   let mask = 0;
   for (const letter of prot) {
     const bit = LETTERS[letter];
@@ -61,16 +69,42 @@ export function toProt(prot: ProtLike): number {
 }
 
 const NAMES: readonly (readonly [number, string])[] = [
-  [Prot.R, "R"], [Prot.W, "W"], [Prot.X, "X"], [Prot.PX, "PX"], [Prot.UX, "UX"], [Prot.DEVICE, "DEVICE"], [Prot.NC, "NC"],
-  [Prot.AS_STAGE1, "AS_STAGE1"], [Prot.SW0, "SW0"], [Prot.SW1, "SW1"], [Prot.SW2, "SW2"], [Prot.SW3, "SW3"],
+  [Prot.R, "R"],
+  [Prot.W, "W"],
+  [Prot.X, "X"],
+  [Prot.PX, "PX"],
+  [Prot.UX, "UX"],
+  [Prot.DEVICE, "DEVICE"],
+  [Prot.NC, "NC"],
+  [Prot.AS_STAGE1, "AS_STAGE1"],
+  [Prot.SW0, "SW0"],
+  [Prot.SW1, "SW1"],
+  [Prot.SW2, "SW2"],
+  [Prot.SW3, "SW3"],
 ];
 
-/** The names of the bits of a mask, in a fixed order: `["R", "W"]`. */
+/**
+ * The names of the bits of a mask, in a fixed order.
+ *
+ * @example
+ * ```ts
+ * import { protNames, Prot } from "granule";
+ * console.log(protNames(Prot.W | Prot.R).join()); // R,W
+ * ```
+ */
 export function protNames(prot: number): string[] {
   return NAMES.filter(([bit]) => prot & bit).map(([, name]) => name);
 }
 
-/** The mask of names as `protNames` gives them; EINVAL for an unknown one. */
+/**
+ * The mask of names as `protNames` gives them; EINVAL for an unknown one.
+ *
+ * @example
+ * ```ts
+ * import { protFromNames, Prot } from "granule";
+ * console.log(protFromNames(["R", "X"]) === (Prot.R | Prot.X)); // true
+ * ```
+ */
 export function protFromNames(names: readonly string[]): number {
   let mask = 0;
   for (const name of names) {

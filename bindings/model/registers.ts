@@ -3,7 +3,15 @@ import { type Granule, granuleShift } from "./granule.js";
 
 const PA_BITS: readonly number[] = [32, 36, 40, 42, 44, 48, 52];
 
-/** PARange code of a physical address size: 32 36 40 42 44 48 52 bits [REG-3]; EINVAL for another. */
+/**
+ * PARange code of a physical address size: 32 36 40 42 44 48 52 bits [REG-3]; EINVAL for another.
+ *
+ * @example
+ * ```ts
+ * import { paRangeCode } from "granule";
+ * console.log(paRangeCode(48)); // 5
+ * ```
+ */
 export function paRangeCode(bits: number): number {
   const code = PA_BITS.indexOf(bits);
   if (code < 0) throw invalid("paBits", `${bits}: CPUs have ${PA_BITS.join(" ")} bits`);

@@ -15,7 +15,7 @@ import type { SlotRequest } from "../vm/slots.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host } from "./host.js";
 import { type OperationCounts, type Replayer, type ServiceSummary, type TableUse, tableUse } from "./replayer.js";
-import { decodeSyndrome } from "./syndrome.js";
+import { decodeSyndrome, type Syndrome } from "./syndrome.js";
 
 /** What servicing the faults of a trace needs. */
 export interface FaultsOptions {
@@ -65,6 +65,7 @@ export class FaultReplayer implements Replayer {
   readonly #services: Record<string, number> = {};
   readonly #notifiers = { met: 0, elsewhere: 0 };
   readonly #dirtyReads = { reads: 0, equal: 0, pages: 0 };
+  readonly #levels = { compared: 0, equal: 0 };
   #kernelLines = false;
   #faults = 0;
   /** Slot calls of the manifest that have not had their turn; undefined once markers tell of slots. */
@@ -75,7 +76,9 @@ export class FaultReplayer implements Replayer {
   constructor(engine: Engine, options: FaultsOptions) {
     this.#options = options;
     this.#table = engine.createStage2(options.table);
-    this.#queue = new OperationQueue(engine, (op, status) => this.#settle(op, status));
+    this.#queue = new OperationQueue(engine, (op, status, tag, level, valid) =>
+      this.#settle(op, status, tag, level, valid),
+    );
     this.#host = describeHost(options.manifest, this.#table.granule, options.backing);
     this.#vm = new VirtualMachine({
       table: this.#table,
@@ -89,7 +92,13 @@ export class FaultReplayer implements Replayer {
     this.#calls = options.manifest?.slotCalls.filter((call) => call.rc === 0) ?? [...options.slots];
   }
 
-  #settle(op: number, status: number): void {
+  #settle(op: number, status: number, tag: number, level: number, valid: boolean): void {
+    if (op === K.OP_GET_LEAF) {
+      // The hardware reported a translation fault of level `tag`: our table has to end there, too.
+      this.#levels.compared++;
+      if (status === 0 && !valid && level === tag) this.#levels.equal++;
+      return;
+    }
     const name = OP_NAMES[op] ?? String(op);
     this.counts.applied[name] = (this.counts.applied[name] ?? 0) + 1;
     if (status >= 0) return;
@@ -140,6 +149,9 @@ export class FaultReplayer implements Replayer {
   }
 
   #guestFault(e: GuestFaultEvent): void {
+    const open = this.#open.get(e.pid);
+    // Faulting again at once, in the same way: the host was changing memory, and nothing was mapped.
+    if (open && open.event.ipa === e.ipa && open.event.esr === e.esr) this.#retry(open);
     this.#closeFault(e.pid);
     if (this.#faults++ === 0) this.#callManifest(true);
     this.#open.set(e.pid, { event: e, kernel: undefined, retried: false });
@@ -162,9 +174,17 @@ export class FaultReplayer implements Replayer {
       this.#agreement.retried(event.line, kernel);
       return;
     }
-    const service = this.#vm.fault(pid, event.ipa, decodeSyndrome(event.esr));
+    const syndrome = decodeSyndrome(event.esr);
+    this.#look(event.ipa, syndrome);
+    const service = this.#vm.fault(pid, event.ipa, syndrome);
     this.#count(service.kind);
     this.#agreement.add(event.line, service, kernel);
+  }
+
+  /** Where does our table end for an address that the hardware could not translate? Emulators err on guest walks. */
+  #look(ipa: number, s: Syndrome): void {
+    if (s.kind !== "translation" || s.walk) return;
+    this.#queue.push(K.OP_GET_LEAF, this.#table.handle, K.CACHE_NONE, ipa, 0, 0, 0, 0, 0, s.level);
   }
 
   #closeAll(): void {
@@ -179,16 +199,27 @@ export class FaultReplayer implements Replayer {
     this.#notifiers[met ? "met" : "elsewhere"]++;
   }
 
+  /** Where the byte of a fault lies in the VMM's memory, -1 outside the slots. */
+  #hostAddress(e: GuestFaultEvent): number {
+    const slot = this.#vm.slots.find(e.ipa);
+    return slot ? slot.hva + (e.ipa - slot.gpa) : -1;
+  }
+
+  /** The host provided the page, but the fault is to be repeated [FLT-24]. */
+  #retry(open: OpenFault): void {
+    const hva = this.#hostAddress(open.event);
+    if (open.retried || hva < 0) return;
+    open.retried = true;
+    const { write, exec } = decodeSyndrome(open.event.esr);
+    this.#host.memory.touch(hva, write, exec);
+  }
+
   /** An invalidation by the faulting thread itself is the host replacing the very page: the fault must be retried. */
   #unmapHost(e: HvaRangeEvent): void {
     const open = this.#open.get(e.pid);
-    const slot = open && this.#vm.slots.find(open.event.ipa);
-    const hva = open && slot ? slot.hva + (open.event.ipa - slot.gpa) : -1;
+    const hva = open ? this.#hostAddress(open.event) : -1;
     const own = open !== undefined && hva >= e.start && hva < e.end;
-    if (own && !open.retried) {
-      open.retried = true;
-      this.#host.memory.touch(hva, decodeSyndrome(open.event.esr).write);
-    }
+    if (own) this.#retry(open);
     for (const pid of this.#open.keys()) if (!own || pid !== e.pid) this.#closeFault(pid);
     const met = this.#vm.invalidate(e.start, e.end);
     this.#note(met);
@@ -260,7 +291,12 @@ export class FaultReplayer implements Replayer {
   /** What became of the faults, and how often the kernel did the same. */
   get service(): ServiceSummary {
     const agreement = this.#kernelLines ? { agreement: this.#agreement.summary() } : {};
-    return { faults: { ...this.#services }, notifiers: { ...this.#notifiers }, ...agreement };
+    return {
+      faults: { ...this.#services },
+      notifiers: { ...this.#notifiers },
+      levels: { ...this.#levels },
+      ...agreement,
+    };
   }
 
   flush(): void {

@@ -43,6 +43,8 @@ export interface OpsOptions {
 /** Recorded walk flags that a map takes over: SHARED, HANDLE_FAULT, SKIP_BBM_TLBI, SKIP_CMO have Linux's numbers. */
 const MAP_FLAGS = K.SHARED | K.HANDLE_FAULT | K.SKIP_BBM_TLBI | K.SKIP_CMO;
 const NO_RETURN = 1;
+/** Threads in the middle of a call, far more than any machine has. */
+const MAX_WAITING = 4096;
 const RETURNING: Readonly<Record<number, string>> = { [K.OP_MAP]: "s2_map", [K.OP_RELAX_PERMS]: "s2_relax_perms" };
 
 /** Applies recorded `s2_*` operations to tables of its own, one for each VM. */
@@ -78,6 +80,7 @@ export class OpsReplayer implements Replayer {
       case "s2_map":
       case "s2_relax_perms":
         this.#release(e.pid);
+        if (this.#waiting.size >= MAX_WAITING) this.#release(undefined);
         this.#waiting.set(e.pid, e);
         break;
       case "ret":

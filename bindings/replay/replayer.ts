@@ -33,6 +33,8 @@ export interface ServiceSummary {
   readonly faults: Readonly<Record<string, number>>;
   /** Notifications of the host that met a slot, and that did not. */
   readonly notifiers: { readonly met: number; readonly elsewhere: number };
+  /** Translation faults, and those whose level is the one where our table ended. */
+  readonly levels: { readonly compared: number; readonly equal: number };
   /** Where the trace holds the kernel's own operations. */
   readonly agreement?: AgreementSummary;
 }

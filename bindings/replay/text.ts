@@ -120,6 +120,13 @@ function service(r: ReplayReport, style: Style): string[] {
       [`  ${plural(s.notifiers.met, "notification")} met a slot, ${count(s.notifiers.elsewhere)} did not`],
       style,
     ),
+    ...section(
+      "compared with the hardware",
+      [
+        `  ${count(s.levels.equal)} of ${plural(s.levels.compared, "translation fault")} stopped at the level where this table ended`,
+      ],
+      style,
+    ),
     ...(dirty.reads
       ? section(
           "dirty logging",

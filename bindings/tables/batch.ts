@@ -1,8 +1,8 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { errnoName, invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
+import type { Engine } from "./engine.js";
 import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
 import type { Table } from "./table.js";
 
@@ -64,7 +64,8 @@ export class Batch implements Disposable {
 
   /** Takes `n` records that the caller wrote at `pointer`. */
   setLength(n: number): void {
-    if (!Number.isInteger(n) || n < 0 || n > this.capacity) throw invalid("batch.setLength", `length is 0..${this.capacity}`);
+    if (!Number.isInteger(n) || n < 0 || n > this.capacity)
+      throw invalid("batch.setLength", `length is 0..${this.capacity}`);
     this.#length = n;
   }
 
@@ -73,52 +74,83 @@ export class Batch implements Disposable {
     this.#length = 0;
   }
 
-  map(table: Table, addr: AddressLike, size: AddressLike, phys: AddressLike, prot: ProtLike, options: MapOptions = {}): number {
+  /** Adds a stage-2 map; as all of these, returns the operation's index and throws EINVAL when the batch is full. */
+  map(
+    table: Table,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot: ProtLike,
+    options: MapOptions = {},
+  ): number {
     return this.#add(K.OP_MAP, table, addr, size, phys, toProt(prot), mapFlags(options), options.cache);
   }
 
   /** Maps at EL2. */
-  hypMap(table: Table, va: AddressLike, size: AddressLike, phys: AddressLike, prot: ProtLike, cache?: CacheOption): number {
+  hypMap(
+    table: Table,
+    va: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot: ProtLike,
+    cache?: CacheOption,
+  ): number {
     return this.#add(K.OP_HYP_MAP, table, va, size, phys, toProt(prot), 0, cache);
   }
 
+  /** Adds an unmap, of either stage. */
   unmap(table: Table, addr: AddressLike, size: AddressLike): number {
     return this.#add(table.isHyp ? K.OP_HYP_UNMAP : K.OP_UNMAP, table, addr, size);
   }
 
+  /** Adds a write protection. */
   wrprotect(table: Table, addr: AddressLike, size: AddressLike): number {
     return this.#add(K.OP_WRPROTECT, table, addr, size);
   }
 
+  /** Adds a relaxation of one leaf. */
   relaxPerms(table: Table, addr: AddressLike, prot: ProtLike): number {
     return this.#add(K.OP_RELAX_PERMS, table, addr, 0, 0, toProt(prot));
   }
 
+  /** Adds setting one access flag; the old descriptor becomes the value. */
   mkyoung(table: Table, addr: AddressLike): number {
     return this.#add(K.OP_MKYOUNG, table, addr);
   }
 
+  /** Adds a test of access flags; the status becomes 1 if one was set. */
   testClearYoung(table: Table, addr: AddressLike, size: AddressLike, clear: boolean): number {
     return this.#add(K.OP_TEST_CLEAR_YOUNG, table, addr, size, 0, 0, 0, undefined, clear ? 1 : 0);
   }
 
+  /** Adds a split of blocks. */
   split(table: Table, addr: AddressLike, size: AddressLike, cache?: CacheOption): number {
     return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, 0, cache);
   }
 
+  /** Adds a cache clean of a range. */
   flush(table: Table, addr: AddressLike, size: AddressLike): number {
     return this.#add(K.OP_FLUSH, table, addr, size);
   }
 
+  /** Adds a lookup; leaf and level become value and level. */
   getLeaf(table: Table, addr: AddressLike): number {
     return this.#add(K.OP_GET_LEAF, table, addr);
   }
 
   #add(
-    op: number, table: Table, addr: AddressLike, size: AddressLike = 0, phys: AddressLike = 0,
-    prot = 0, flags = 0, cache?: CacheOption, level = 0,
+    op: number,
+    table: Table,
+    addr: AddressLike,
+    size: AddressLike = 0,
+    phys: AddressLike = 0,
+    prot = 0,
+    flags = 0,
+    cache?: CacheOption,
+    level = 0,
   ): number {
-    if (this.#length >= this.capacity) throw invalid("batch", `it holds ${this.capacity} operations: run and clear it first`);
+    if (this.#length >= this.capacity)
+      throw invalid("batch", `it holds ${this.capacity} operations: run and clear it first`);
     if (this.#pointer === 0) throw invalid("batch", "it is closed");
     const { u32, u64 } = this.#engine;
     const word = this.#pointer / 4 + this.#length * WORDS;

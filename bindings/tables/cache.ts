@@ -1,5 +1,10 @@
 import { ENOMEM } from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
 import type { Engine } from "./engine.js";
+
+function isPages(n: number): boolean {
+  return Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
+}
 
 /**
  * Pages taken before a walk, so that it never waits for memory [MC-1..8]. Make one with `engine.createCache`.
@@ -21,6 +26,8 @@ export class PageCache implements Disposable {
 
   /** @internal */
   constructor(engine: Engine, ps: number, capacity: number) {
+    if (!isPages(capacity) || capacity < 1)
+      throw invalid("createCache", `capacity ${capacity} makes no sense`);
     this.#engine = engine;
     this.#ps = ps;
     const handle = engine.core.cacheCreate(ps, capacity);
@@ -35,6 +42,7 @@ export class PageCache implements Disposable {
 
   /** Pages in it. */
   get count(): number {
+    this.#engine.assertOpen("cache.count");
     const n = this.#engine.core.cacheCount(this.#handle, this.#ps);
     this.#engine.check(n, "cache.count");
     return n;
@@ -42,11 +50,15 @@ export class PageCache implements Disposable {
 
   /** At least `min` pages, and then as many as fit. ENOMEM (thrown) only below `min`; EINVAL above the capacity. */
   topUp(min: number): void {
+    this.#engine.assertOpen("cache.topUp");
+    if (!isPages(min)) throw invalid("cache.topUp", `${min} pages make no sense`);
     this.#engine.check(this.#engine.core.cacheTopUp(this.#handle, this.#ps, min), "cache.topUp");
   }
 
   /** Exactly `n` pages; false if the arena did not have them. */
   fill(n: number): boolean {
+    this.#engine.assertOpen("cache.fill");
+    if (!isPages(n)) throw invalid("cache.fill", `${n} pages make no sense`);
     const status = this.#engine.core.cacheFill(this.#handle, this.#ps, n);
     if (status === ENOMEM) return false;
     this.#engine.check(status, "cache.fill");

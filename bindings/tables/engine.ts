@@ -1,16 +1,16 @@
-import { type AddressLike, toAddress } from "../model/address.js";
-import type { Granule } from "../model/granule.js";
-import { granuleShift } from "../model/granule.js";
-import { PageCache } from "./cache.js";
-import { Batch } from "./batch.js";
-import { Columns } from "./columns.js";
-import { Hosts } from "./host.js";
-import { HypTable, type HypConfig } from "./hyp.js";
-import { Stage2Table, type Stage2Config } from "./stage2.js";
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile, instantiate } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { type AddressLike, toAddress } from "../model/address.js";
+import type { Granule } from "../model/granule.js";
+import { granuleShift } from "../model/granule.js";
+import { Batch } from "./batch.js";
+import { PageCache } from "./cache.js";
+import { Columns } from "./columns.js";
+import { Hosts } from "./host.js";
+import { type HypConfig, HypTable } from "./hyp.js";
 import { Journal } from "./journal.js";
+import { type Stage2Config, Stage2Table } from "./stage2.js";
 
 /** How to make an engine. Every field has a default. */
 export interface EngineOptions {

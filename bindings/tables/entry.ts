@@ -46,7 +46,13 @@ export function kindOf(format: Format, descriptor: bigint, level: number): Entry
 
 /** Decodes one entry. */
 export function decodeEntry(
-  engine: Engine, format: Format, address: bigint, descriptor: bigint, level: number, references = -1, count = 1,
+  engine: Engine,
+  format: Format,
+  address: bigint,
+  descriptor: bigint,
+  level: number,
+  references = -1,
+  count = 1,
 ): Entry {
   const kind = kindOf(format, descriptor, level);
   const mapped = kind === "table" || kind === "block" || kind === "page" || kind === "reserved";

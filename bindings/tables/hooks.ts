@@ -24,14 +24,19 @@ export interface MmOps {
   zallocPage?(cache: number): number;
   /** `bytes` of zeroed start tables, aligned to their size, one reference on each page; 0 for none. */
   zallocPagesExact?(bytes: number): number;
+  /** Gives start tables back. */
   freePagesExact?(pointer: number, bytes: number): void;
   /** A subtree was detached; free it with `table.freeUnlinked(pointer, level)`, now or after a grace period. */
   freeUnlinkedTable?(pointer: number, level: number): void;
+  /** One more reference on a page. */
   getPage?(pointer: number): void;
   /** Returns true if that was the last reference and the page was freed. */
   putPage?(pointer: number): boolean;
+  /** References on a page; a table with 1 is empty. */
   pageCount?(pointer: number): number;
+  /** Pointer of the table page at a physical address, 0 for none. */
   physToVirt?(pa: bigint): number;
+  /** Physical address of a table page. */
   virtToPhys?(pointer: number): bigint;
   /** Clean and invalidate to the point of coherency. `null`: not needed, nothing is counted. */
   dcacheCleanInvalPoc?: ((pa: bigint, bytes: bigint) => void) | null;
@@ -50,10 +55,13 @@ const PAGE_OPS: Readonly<Record<number, readonly [keyof MmOps, Dispatch]>> = {
   [K.HOOK_PUT_PAGE]: ["putPage", (o, _e, a) => (o.putPage?.(a) ? 1 : 0)],
   [K.HOOK_PAGE_COUNT]: ["pageCount", (o, _e, a) => o.pageCount?.(a) ?? 0],
   [K.HOOK_PHYS_TO_VIRT]: ["physToVirt", (o, _e, _a, wide) => o.physToVirt?.(wide) ?? 0],
-  [K.HOOK_VIRT_TO_PHYS]: ["virtToPhys", (o, e, a) => {
-    e.u64[(e.core.resultPointer() >>> 0) / 8] = o.virtToPhys?.(a) ?? 0n;
-    return 0;
-  }],
+  [K.HOOK_VIRT_TO_PHYS]: [
+    "virtToPhys",
+    (o, e, a) => {
+      e.u64[(e.core.resultPointer() >>> 0) / 8] = o.virtToPhys?.(a) ?? 0n;
+      return 0;
+    },
+  ],
   [K.HOOK_DCACHE]: ["dcacheCleanInvalPoc", (o, _e, _a, pa, n) => (o.dcacheCleanInvalPoc?.(pa, 1n << BigInt(n)), 0)],
   [K.HOOK_ICACHE]: ["icacheInvalPou", (o, _e, _a, pa, n) => (o.icacheInvalPou?.(pa, 1n << BigInt(n)), 0)],
 };

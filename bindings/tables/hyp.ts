@@ -1,9 +1,9 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
 import { granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
+import type { Engine } from "./engine.js";
 import type { CacheOption } from "./options.js";
 import { Table, type TableConfig } from "./table.js";
 
@@ -31,14 +31,15 @@ export class HypTable extends Table {
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createHyp", "LPA2 is of 4K and 16K pages; 64K has pa52");
     const vaBits = config.vaBits ?? 48;
-    if (!Number.isInteger(vaBits) || vaBits < 0 || vaBits > 64) throw invalid("createHyp", `vaBits ${vaBits} makes no sense`);
+    if (!Number.isInteger(vaBits) || vaBits < 0 || vaBits > 64)
+      throw invalid("createHyp", `vaBits ${vaBits} makes no sense`);
     const flags =
       K.T_HYP |
       (config.lpa2 ? K.T_LPA2 : 0) |
-      (config.pa52 ?? true ? K.T_WIDE : 0) |
+      ((config.pa52 ?? true) ? K.T_WIDE : 0) |
       (config.hvhe ? K.T_HVHE : 0) |
       (config.bti ? K.T_BTI : 0) |
-      (config.pageCount ?? true ? K.T_PAGE_COUNT : 0) |
+      ((config.pageCount ?? true) ? K.T_PAGE_COUNT : 0) |
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
     super(engine, granule, { ps, flags });
     this.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
@@ -48,7 +49,13 @@ export class HypTable extends Table {
    * Maps [va, va + size) to pa.. [S1-1..5; kvm_pgtable_hyp_map]. R is required; X excludes W and Device. Where something
    * else is mapped it refuses before anything changes: EINVAL at a page, EEXIST at a block.
    */
-  map(va: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: { cache?: CacheOption } = {}): void {
+  map(
+    va: AddressLike,
+    size: AddressLike,
+    pa: AddressLike,
+    prot: ProtLike,
+    options: { cache?: CacheOption } = {},
+  ): void {
     this.perform({ op: K.OP_HYP_MAP, name: "map", addr: va, size, phys: pa, prot, cache: options.cache });
   }
 

@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { invalid } from "../core/errors.js";
+import type { Engine } from "./engine.js";
 
 /** Kinds of journal records, as numbered in assembly/record/journal.ts. */
 export const JournalKind = {

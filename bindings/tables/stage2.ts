@@ -1,11 +1,11 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { invalid } from "../core/errors.js";
 import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
 import { granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Columns } from "./columns.js";
+import type { Engine } from "./engine.js";
 import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
 import { type Outcome, Table, type TableConfig } from "./table.js";
 
@@ -66,7 +66,7 @@ function vtcrOf(engine: Engine, ps: number, c: Stage2Config): bigint {
     throw invalid("createStage2", `ipaBits ${bits}: this granule has IPAs of 32..${max} bits`);
   }
   const mmfr0 = BigInt(paRangeCode(c.paBits ?? 48));
-  const mmfr1 = c.vmid16 ?? true ? 0x20n : 0n;
+  const mmfr1 = (c.vmid16 ?? true) ? 0x20n : 0n;
   const wide = max === 52 ? 1 : 0;
   const vtcr = engine.core.vtcr(ps, bits, mmfr0, mmfr1, c.lpa2 ? 1 : 0, wide, (c.hardwareAf ?? true) ? 1 : 0);
   return BigInt.asUintN(64, vtcr) | (c.hardwareDirty ? 1n << 22n : 0n);
@@ -127,7 +127,14 @@ export class Stage2Table extends Table {
    */
   map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: MapOptions = {}): Outcome {
     return this.#outcome({
-      op: K.OP_MAP, name: "map", addr: ipa, size, phys: pa, prot, flags: mapFlags(options), cache: options.cache,
+      op: K.OP_MAP,
+      name: "map",
+      addr: ipa,
+      size,
+      phys: pa,
+      prot,
+      flags: mapFlags(options),
+      cache: options.cache,
     });
   }
 
@@ -192,7 +199,9 @@ export class Stage2Table extends Table {
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
   testClearYoung(ipa: AddressLike, size: AddressLike, clear = true): boolean {
-    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level: clear ? 1 : 0 }) === 1;
+    return (
+      this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level: clear ? 1 : 0 }) === 1
+    );
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
@@ -224,12 +233,22 @@ export class Stage2Table extends Table {
    * A detached subtree that maps pa.. as one entry of `level` would [S2-25; kvm_pgtable_stage2_create_unlinked].
    * Its page's pointer in `engine.memory`; free it with `freeUnlinked`.
    */
-  createUnlinked(pa: AddressLike, level: number, prot: ProtLike, options: { cache?: CacheOption; forcePte?: boolean } = {}): number {
+  createUnlinked(
+    pa: AddressLike,
+    level: number,
+    prot: ProtLike,
+    options: { cache?: CacheOption; forcePte?: boolean } = {},
+  ): number {
     const { core } = this.engine;
     const phys = toAddress(pa, "createUnlinked");
     this.assertUsable("createUnlinked", level);
     const status = core.createUnlinked(
-      this.handle, phys, level, toProt(prot), cacheHandle(options.cache), options.forcePte ? 1 : 0,
+      this.handle,
+      phys,
+      level,
+      toProt(prot),
+      cacheHandle(options.cache),
+      options.forcePte ? 1 : 0,
     );
     this.engine.check(status, "createUnlinked", phys);
     return Number(this.engine.result(0));

@@ -1,10 +1,10 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import type { Columns } from "./columns.js";
+import type { Engine } from "./engine.js";
 import { decodeEntry, type Entry, type Format } from "./entry.js";
 import { hookHost, hookMask, type MmOps } from "./hooks.js";
 import { type CacheOption, cacheHandle } from "./options.js";
@@ -220,8 +220,13 @@ export abstract class Table implements Disposable {
     for (const word of this.scan(options)) {
       const { u32, u64 } = engine;
       yield decodeEntry(
-        engine, format, u64[word / 2] as bigint, u64[word / 2 + 1] as bigint, (u32[word + 4] as number) | 0,
-        (u32[word + 5] as number) | 0, u32[word + 6] as number,
+        engine,
+        format,
+        u64[word / 2] as bigint,
+        u64[word / 2 + 1] as bigint,
+        (u32[word + 4] as number) | 0,
+        (u32[word + 5] as number) | 0,
+        u32[word + 6] as number,
       );
     }
   }
@@ -247,9 +252,7 @@ export abstract class Table implements Disposable {
     let cursor = toAddress(options.from ?? 0, "entries");
     let level = -2;
     for (;;) {
-      const status = engine.core.scan(
-        this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max,
-      );
+      const status = engine.core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
       engine.check(status, "entries", cursor);
       const n = Number(engine.result(0));
       const more = engine.result(1) === 1n;

@@ -1,7 +1,7 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
 import { GranuleError } from "../core/errors.js";
-import { kindOf, type EntryKind, type Format } from "./entry.js";
+import type { Engine } from "./engine.js";
+import { type EntryKind, type Format, kindOf } from "./entry.js";
 import type { CacheOption } from "./options.js";
 
 /** When a visit happens: at an entry that is no table, at a table before its entries, at a table after them [WLK-5]. */
@@ -59,9 +59,11 @@ export function walkFlags(options: WalkOptions): number {
 export class Visit {
   readonly #engine: Engine;
   readonly #format: Format;
+  /** Which visit this is. */
   phase: Phase = "leaf";
   /** Where the walk is, page aligned. */
   address = 0n;
+  /** Level of the entry. */
   level = 0;
   /** The entry as it was read, once. */
   old = 0n;
@@ -78,7 +80,8 @@ export class Visit {
   }
 
   #call(status: number, operation: string): void {
-    if (status < 0) throw new GranuleError(status, { operation, address: this.address, level: this.level, oldValue: this.old });
+    if (status < 0)
+      throw new GranuleError(status, { operation, address: this.address, level: this.level, oldValue: this.old });
   }
 
   /** The entry as it is now. */
@@ -125,7 +128,8 @@ const PHASES: Readonly<Record<number, Phase>> = { [K.LEAF]: "leaf", [K.TABLE_PRE
 
 /** @internal A visitor in the shape in which the core calls it. */
 export function walkVisitor(
-  visit: Visit, visitor: Visitor,
+  visit: Visit,
+  visitor: Visitor,
 ): (phase: number, level: number, addr: bigint, old: bigint) => number {
   return (phase, level, addr, old) => {
     visit.phase = PHASES[phase] ?? "leaf";

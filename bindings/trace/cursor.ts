@@ -27,10 +27,7 @@ export type Argument = (typeof ARGUMENTS)[number];
 type NumberArgument = Exclude<Argument, "pgt" | "mmu">;
 
 const SLOT: ReadonlyMap<string, number> = new Map(ARGUMENTS.map((name, slot) => [name, slot]));
-const SLOT_OF = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Record<
-  Argument,
-  number
->;
+const SLOT_OF = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Record<Argument, number>;
 const POINTERS = (1 << SLOT_OF.pgt) | (1 << SLOT_OF.mmu);
 const RETURNS = (1 << SLOT_OF.ret) | (1 << SLOT_OF.young);
 

@@ -76,6 +76,7 @@ export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line";
  */
 export class TraceInputError extends TraceError {
   override name = "TraceInputError";
+  /** What is wrong with the bytes. */
   readonly code: TraceInputFault;
 
   constructor(code: TraceInputFault, message: string, options?: ErrorOptions) {

@@ -157,9 +157,7 @@ export class TraceParser {
       const newline = block.indexOf("\n", start);
       const end = newline < 0 ? block.length : newline;
       this.#cursor.line = this.#firstLine + this.#lines++;
-      const event = this.#lenient
-        ? this.#tryLine(block, start, end)
-        : this.#parseLine(block, start, end);
+      const event = this.#lenient ? this.#tryLine(block, start, end) : this.#parseLine(block, start, end);
       if (event !== undefined) events.push(event);
       start = end + 1;
     }

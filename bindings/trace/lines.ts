@@ -10,11 +10,7 @@ const NEWLINE = 10;
  * Where bytes come from: the body of a `fetch`, a `Blob.stream()`, a Node stream, or bytes that
  * are already in memory. Gzip data is recognised by its first two bytes.
  */
-export type ByteSource =
-  | ReadableStream<Uint8Array>
-  | AsyncIterable<Uint8Array>
-  | Iterable<Uint8Array>
-  | Uint8Array;
+export type ByteSource = ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Uint8Array;
 
 function isStream(source: ByteSource): source is ReadableStream<Uint8Array> {
   return typeof (source as ReadableStream<Uint8Array>).getReader === "function";
@@ -82,8 +78,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 
 /** Engines word the end of a cut gzip differently, but all of them speak of an end. */
 function gzipError(cause: unknown): TraceInputError {
-  const said =
-    cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
+  const said = cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
   const code = (cause as { code?: unknown } | null)?.code;
   return code === "Z_BUF_ERROR" || /unexpected end|premature|truncat|incomplete|finish/i.test(said)
     ? new TraceInputError("truncated-gzip", "the gzip data ends too early: is the file complete?", {

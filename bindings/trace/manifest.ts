@@ -99,11 +99,7 @@ function string(json: Json, field: string): string {
   return value;
 }
 
-function optional<T>(
-  json: Json,
-  field: string,
-  read: (json: Json, field: string) => T,
-): T | undefined {
+function optional<T>(json: Json, field: string, read: (json: Json, field: string) => T): T | undefined {
   return json[field] === undefined ? undefined : read(json, field);
 }
 
@@ -137,8 +133,7 @@ function object(value: unknown, field: string): Json {
 
 /** "0x40000000" as a number, exact. */
 function hex(text: unknown, field: string): number {
-  const value =
-    typeof text === "string" && /^0x[0-9a-f]{1,14}$/i.test(text) ? Number(text) : Number.NaN;
+  const value = typeof text === "string" && /^0x[0-9a-f]{1,14}$/i.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(value)) throw new ManifestError(field, "0x and hex digits, below 2^53");
   return value;
 }
@@ -175,8 +170,7 @@ function backing(text: string, index: number): Backing {
   const plain = ANONYMOUS.exec(text);
   if (!plain) throw new ManifestError(field, "anon hva=.. size=.. or hugetlb shift=.. hva=..");
   const advice = plain[4] === "0" ? plain[3] : undefined;
-  const hugePages =
-    advice === undefined ? "default" : advice === "HUGEPAGE" ? "advised" : "forbidden";
+  const hugePages = advice === undefined ? "default" : advice === "HUGEPAGE" ? "advised" : "forbidden";
   return { kind: "anonymous", hva: hex(plain[1], field), size: hex(plain[2], field), hugePages };
 }
 

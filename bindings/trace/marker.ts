@@ -94,13 +94,7 @@ function integer(m: Match, n: number): number {
 }
 
 function region(m: Match): MarkerNote | undefined {
-  const [slot, flags, gpa, size, hva] = m.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [slot, flags, gpa, size, hva] = m.slice(1).map(Number) as [number, number, number, number, number];
   return { type: "set-region", slot, flags, gpa, size, hva };
 }
 
@@ -127,12 +121,7 @@ const HEX = "(0x[0-9a-f]+)";
 /** The fixed forms, each with the note it makes; numbers are checked once, after matching. */
 const FORMS: readonly Form[] = [
   [/^FREEZE (\S+) (\S+)$/, (m) => ({ type: "freeze", scenario: group(m, 1), point: group(m, 2) })],
-  [
-    new RegExp(
-      `^KVM_SET_USER_MEMORY_REGION slot=(\\d+) flags=${HEX} gpa=${HEX} size=${HEX} hva=${HEX}$`,
-    ),
-    region,
-  ],
+  [new RegExp(`^KVM_SET_USER_MEMORY_REGION slot=(\\d+) flags=${HEX} gpa=${HEX} size=${HEX} hva=${HEX}$`), region],
   [
     /^KVM_SET_USER_MEMORY_REGION slot=(\d+) rc=(-?\d+) errno=(\d+)$/,
     (m) => ({
@@ -171,12 +160,7 @@ const FORMS: readonly Form[] = [
   ],
   [/^run \[(.*)\] ((?:vcpu\d+:\d+ )+)ops$/, run],
   [/^run-done \[(.*)\]$/, (m) => ({ type: "run-done", label: group(m, 1) })],
-  [
-    new RegExp(
-      `^(madvise|munmap\\+mmap|munmap|mprotect)(?: ([A-Z_]+))? hva=${HEX} len=${HEX}(?: |$)`,
-    ),
-    hostMemory,
-  ],
+  [new RegExp(`^(madvise|munmap\\+mmap|munmap|mprotect)(?: ([A-Z_]+))? hva=${HEX} len=${HEX}(?: |$)`), hostMemory],
   [/^KVM_CREATE_VM type=(0x[0-9a-f]+)$/, (m) => ({ type: "create-vm", machine: integer(m, 1) })],
   [
     /^KVM_ENABLE_CAP ([A-Z0-9_]+)=(\d+) rc=(-?\d+)(?: |$)/,

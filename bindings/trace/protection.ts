@@ -82,12 +82,7 @@ export function protectionFromLinux7(prot: number | bigint): number {
   const low = permissions(prot, 6);
   const execute = [0, PX, UX, X][low & 3] as number;
   return (
-    execute |
-    (low & 4 ? W : 0) |
-    (low & 8 ? R : 0) |
-    (low & 16 ? DEVICE : 0) |
-    (low & 32 ? NC : 0) |
-    software(prot)
+    execute | (low & 4 ? W : 0) | (low & 8 ? R : 0) | (low & 16 ? DEVICE : 0) | (low & 32 ? NC : 0) | software(prot)
   );
 }
 
@@ -101,9 +96,7 @@ export function protectionFromLinux7(prot: number | bigint): number {
  * console.log(protectionDecoder("7.x")(0xc) === protectionDecoder("6.x")(0x6)); // true
  * ```
  */
-export function protectionDecoder(
-  numbering: ProtectionNumbering,
-): (prot: number | bigint) => number {
+export function protectionDecoder(numbering: ProtectionNumbering): (prot: number | bigint) => number {
   return numbering === "7.x" ? protectionFromLinux7 : protectionFromLinux6;
 }
 

@@ -1,5 +1,5 @@
 import type { TraceEvent } from "./events.js";
-import { TraceParser, type TraceOptions, type TraceStats } from "./ftrace.js";
+import { type TraceOptions, TraceParser, type TraceStats } from "./ftrace.js";
 import { type ByteSource, readBlocks } from "./lines.js";
 
 /**

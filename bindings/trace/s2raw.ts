@@ -75,8 +75,7 @@ const TITLE = /^# raw stage-2 tables .* at freeze point (\S+?)\.(\S+)$/;
 const REGISTER = /^# ([A-Z][A-Za-z0-9_]*)=(0x[0-9a-f]{1,16})$/;
 const LAST_VTTBR = /^# VTTBR_EL2 read 0 here .*: (0x[0-9a-f]{1,16})$/;
 const GEOMETRY = new RegExp(
-  "^# granule=(\\d+) ia_bits=(\\d+) start_level=(-?\\d) root_entries=(\\d+) " +
-    "root_pa=(0x[0-9a-f]{1,13}) DS=([01])$",
+  "^# granule=(\\d+) ia_bits=(\\d+) start_level=(-?\\d) root_entries=(\\d+) " + "root_pa=(0x[0-9a-f]{1,13}) DS=([01])$",
 );
 const TABLE = /^TABLE level=(-?\d) pa=(0x[0-9a-f]{1,13}) ipa=(0x[0-9a-f]{1,13}) entries=(\d+)$/;
 const ENTRY = /^ +(\d+) (0x[0-9a-f]{16})$/;
@@ -201,8 +200,7 @@ class S2RawReader {
   }
 
   #checkRoot(level: number, pa: number, ipa: number, entries: number, g: S2Geometry): void {
-    const fits =
-      level === g.startLevel && pa === g.rootPa && ipa === 0 && entries === g.rootEntries;
+    const fits = level === g.startLevel && pa === g.rootPa && ipa === 0 && entries === g.rootEntries;
     if (!fits) this.#fail("the root table first, as the geometry says");
   }
 
@@ -262,10 +260,7 @@ class S2RawReader {
   }
 }
 
-function* leavesOf(
-  tables: readonly S2RawTable[],
-  granule: number,
-): Generator<S2RawLeaf, void, undefined> {
+function* leavesOf(tables: readonly S2RawTable[], granule: number): Generator<S2RawLeaf, void, undefined> {
   const places = new Map(tables.map((table) => [`${table.level} ${table.ipa}`, table]));
   yield* walk(tables[0] as S2RawTable);
 

@@ -1,4 +1,5 @@
 import * as K from "../core/constants.generated.js";
+import { GranuleError } from "../core/errors.js";
 import type { PageCache } from "../tables/cache.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
@@ -77,15 +78,26 @@ export class VirtualMachine implements Disposable {
     this.slots = new MemorySlots(table.granule, this.#limit);
   }
 
-  /** A vCPU's cache; past a bound, vCPUs share. */
+  /** A vCPU's cache; past a bound, vCPUs take pages from the arena. */
   #cache(vcpu: number): number {
-    const key = this.#caches.size < MAX_VCPUS ? vcpu : vcpu % MAX_VCPUS;
-    let cache = this.#caches.get(key) ?? this.#caches.get(vcpu);
+    let cache = this.#caches.get(vcpu);
     if (!cache) {
-      cache = this.#table.engine.createCache(this.#table.granule);
-      this.#caches.set(key, cache);
+      if (this.#caches.size >= MAX_VCPUS) return K.CACHE_ARENA;
+      cache = this.#newCache();
+      if (!cache) return K.CACHE_ARENA;
+      this.#caches.set(vcpu, cache);
     }
     return cache.handle;
+  }
+
+  /** A full arena fails the fault, not the replay. */
+  #newCache(): PageCache | undefined {
+    try {
+      return this.#table.engine.createCache(this.#table.granule);
+    } catch (error) {
+      if (error instanceof GranuleError && error.errno === K.ENOMEM) return undefined;
+      throw error;
+    }
   }
 
   #push(

@@ -5,8 +5,11 @@ import type { Engine } from "../tables/engine.js";
 const WORDS = K.SUBMIT_BYTES / 4;
 const HIGH = 2 ** 32;
 
-/** Told of each operation once it is done: its opcode, its status, what it read, and the tag it was given. */
-export type Settle = (op: number, status: number, tag: number, value: () => bigint) => void;
+/**
+ * Told of each operation once it is done: its opcode, its status, the tag it was given, and of one that reads a leaf
+ * its level and whether it is valid.
+ */
+export type Settle = (op: number, status: number, tag: number, level: number, valid: boolean) => void;
 
 /**
  * Operations on stage-2 tables that wait to be done in one call, in their order. For those who do not need a result
@@ -15,19 +18,15 @@ export type Settle = (op: number, status: number, tag: number, value: () => bigi
  * Addresses are plain numbers: whole, not negative, below 2^53. Who feeds it from outside checks that first.
  */
 export class OperationQueue implements Disposable {
-  readonly #engine: Engine;
   readonly #batch: Batch;
   readonly #settle: Settle;
   readonly #u32: Uint32Array;
   readonly #first: number;
   readonly #tags: Int32Array;
   #length = 0;
-  #value = 0;
-  readonly #read = (): bigint => this.#engine.u64[this.#value] as bigint;
 
   /** @param settle - called for each operation, in order, from `flush`; it must not push */
   constructor(engine: Engine, settle: Settle, capacity = 2048) {
-    this.#engine = engine;
     this.#batch = engine.createBatch(capacity);
     this.#settle = settle;
     this.#u32 = engine.u32;
@@ -78,11 +77,12 @@ export class OperationQueue implements Disposable {
     this.#batch.setLength(n);
     this.#batch.run({ stop: false });
     this.#length = 0;
+    const u32 = this.#u32;
     for (let i = 0; i < n; i++) {
       const word = this.#first + i * WORDS;
-      this.#value = word / 2 + 7;
-      const status = (this.#u32[word + 12] as number) | 0;
-      this.#settle(this.#u32[word] as number, status, this.#tags[i] as number, this.#read);
+      const status = (u32[word + 12] as number) | 0;
+      const level = (u32[word + 13] as number) | 0;
+      this.#settle(u32[word] as number, status, this.#tags[i] as number, level, ((u32[word + 14] as number) & 1) !== 0);
     }
   }
 

@@ -82,6 +82,18 @@ describe("granule dump", () => {
   });
 });
 
+describe("--until", () => {
+  it("stops after that line", async () => {
+    const stdin = script([
+      mapLine(0x4000_0000, 0x1000),
+      mapLine(0x8000_0000, 0x40_0000, ["R", "X"]),
+      { op: "destroy" },
+    ]);
+    expect(await granule(["dump", "-", "--until", "3"], { stdin })).toMatchObject({ code: 0, stdout: KERNEL + LAST });
+    expect(await granule(["dump", "-", "--until", "0"], { stdin })).toMatchObject({ code: 2, stdout: "" });
+  });
+});
+
 describe("granule image", () => {
   it("writes image.bin and manifest.json in the form of mmu-vectors", async () => {
     const out = join(folder, "new", "image");

@@ -6,7 +6,7 @@ import { createEngine, type Engine } from "../../bindings/index.js";
 import * as K from "../../bindings/core/constants.generated.js";
 import { Random, runs, SEED } from "../support/random.js";
 
-const RUNS = runs(60);
+const RUNS = runs(500);
 const CALLS = 1500;
 
 /** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, z boolean, v level. */

@@ -94,6 +94,17 @@ describe.each(CAPTURES)("the faults of %s", (capture) => {
   });
 });
 
+describe("the level of a translation fault", () => {
+  it.each(["J-boot-6.12-4k/Image612-v1-nothp-256m", "G-7.2custom-64k-vhe-max/pd64k-ipa48"] as const)(
+    "is in %s where our table ended, each time",
+    async (capture) => {
+      const { service } = await replayCapture(capture, { from: "faults", truth: undefined });
+      expect(service?.levels.compared).toBeGreaterThan(90);
+      expect(service?.levels.equal).toBe(service?.levels.compared);
+    },
+  );
+});
+
 describe("dirty logging", () => {
   it("counts as many dirty pages as the kernel reported, manual and initially set", async () => {
     const { dirty } = await replayCapture("A-6.12-4k-vhe-max/dthp-man3", { from: "faults", truth: undefined });

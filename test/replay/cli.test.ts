@@ -82,6 +82,18 @@ describe("granule replay", () => {
     expect((await granule(argv.slice(0, -1))).out).toContain("1 missing, 0 extra, 0 differing");
   });
 
+  it("ends with 1 when every raw table is of another machine", async () => {
+    const manifest = JSON.parse(readFileSync(tracePath(UNMAP).replace(".trace.gz", ".manifest.json"), "utf8"));
+    const wrong = file("wrong.json", JSON.stringify({ ...manifest, ipa_bits: 44 }));
+    const trace = gunzipSync(readFileSync(tracePath(UNMAP)))
+      .toString()
+      .replace(/^.*KVM_CREATE_VM.*\n/m, "");
+    const path = file("pd-unmap.trace", trace);
+    const { code, out } = await granule([path, "--from", "ops", "--manifest", wrong, "--verify", folderOf(UNMAP)]);
+    expect(out).toContain("not compared");
+    expect(code).toBe(1);
+  });
+
   it("prints the JSON that scripts rely on", async () => {
     const { out } = await granule([
       tracePath(BOOT),

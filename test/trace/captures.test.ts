@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { openFile, protectionDecoder, readManifest, readTrace } from "../../bindings/trace/node.js";
 import { inferNumbering, type TraceEvent } from "../../bindings/trace/index.js";
+import { openFile, protectionDecoder, readManifest, readTrace } from "../../bindings/trace/node.js";
 
 const fixture = (name: string): URL => new URL(`fixtures/${name}`, import.meta.url);
 
@@ -65,9 +65,7 @@ describe("what single captures show", () => {
   it("the freeze points of a scenario, in order", async () => {
     const { events } = await capture("ipa40-6.12-4k");
     const points = events.flatMap((event) =>
-      event.kind === "marker" && event.note.type === "freeze"
-        ? [`${event.note.scenario}.${event.note.point}`]
-        : [],
+      event.kind === "marker" && event.note.type === "freeze" ? [`${event.note.scenario}.${event.note.point}`] : [],
     );
     expect(points).toEqual(["ipa40.scattered", "ipa40.deleted"]);
   });

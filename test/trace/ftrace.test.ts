@@ -26,9 +26,7 @@ describe("event text (TRC-1..13, TRC-20)", () => {
   });
 
   it("gives equal strings to equal names, and no bigint where a number is exact", () => {
-    const event = parseTraceLine(
-      `${HEAD}s2_map: pgt=0x1 ipa=0x1fffffffffffff size=0 phys=0 prot=6`,
-    );
+    const event = parseTraceLine(`${HEAD}s2_map: pgt=0x1 ipa=0x1fffffffffffff size=0 phys=0 prot=6`);
     expect(event).toMatchObject({ ipa: Number.MAX_SAFE_INTEGER, prot: 6 });
   });
 });
@@ -85,9 +83,7 @@ describe("lines without an event", () => {
 
   it.each(losses)("%s is an event in its place, and counted", (line, fields) => {
     const parser = new TraceParser();
-    const [before, lost, after] = parser.parse(
-      `${HEAD}kvm_entry: PC: 0x1\n${line}\n${HEAD}kvm_entry: PC: 0x2\n`,
-    );
+    const [before, lost, after] = parser.parse(`${HEAD}kvm_entry: PC: 0x1\n${line}\n${HEAD}kvm_entry: PC: 0x2\n`);
     expect(lost).toMatchObject({ kind: "lost", line: 2, ...fields });
     expect([before?.task, after?.task]).toEqual(["kvmt", "kvmt"]);
     expect(parser.stats.lostPlaces).toBe(1);
@@ -126,14 +122,12 @@ describe("lines that do not fit", () => {
     expect(error.message).toContain("line 77");
   });
 
-  it.each([
-    "junk",
-    "kvmt-319 [000] .....",
-    "[000] ..... 1.0: kvm_entry: PC: 0x0",
-    "x [0] 1.0: a: b",
-  ])("%s has no columns", (line) => {
-    expect(failure(() => parseTraceLine(line)).expected).toContain("TASK-PID");
-  });
+  it.each(["junk", "kvmt-319 [000] .....", "[000] ..... 1.0: kvm_entry: PC: 0x0", "x [0] 1.0: a: b"])(
+    "%s has no columns",
+    (line) => {
+      expect(failure(() => parseTraceLine(line)).expected).toContain("TASK-PID");
+    },
+  );
 
   it("a lenient parser counts them, keeps the first ten and goes on", () => {
     const parser = new TraceParser({ lenient: true });

@@ -31,9 +31,7 @@ describe("manifests", () => {
         ipaLimit: 52,
       },
     });
-    expect(manifest.backing).toEqual([
-      { kind: "hugetlb", hva: 0xffff_0000_0000, size: 2 ** 30, pageSize: 2 ** 30 },
-    ]);
+    expect(manifest.backing).toEqual([{ kind: "hugetlb", hva: 0xffff_0000_0000, size: 2 ** 30, pageSize: 2 ** 30 }]);
     expect(manifest.slotCalls.at(-1)).toMatchObject({ slot: 1, size: 0, rc: 0 });
   });
 
@@ -41,9 +39,7 @@ describe("manifests", () => {
     const manifest = parseManifest(textOf("mig-6.12-qemu"));
     expect(manifest).toMatchObject({ mode: undefined, ipaBits: undefined, backing: [] });
     expect(manifest.vmmCommand).toContain("-smp 1 -m 256");
-    expect(manifest.slotCalls.some((call) => call.flags === 1 && call.errno === undefined)).toBe(
-      true,
-    );
+    expect(manifest.slotCalls.some((call) => call.flags === 1 && call.errno === undefined)).toBe(true);
   });
 
   it("of 7.2, and of an nVHE host", () => {

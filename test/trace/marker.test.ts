@@ -16,10 +16,7 @@ const FORMS: readonly [string, object][] = [
       hva: 0xffff_8560_0000,
     },
   ],
-  [
-    "KVM_SET_USER_MEMORY_REGION slot=1 rc=-1 errno=14",
-    { type: "set-region-done", slot: 1, rc: -1, errno: 14 },
-  ],
+  ["KVM_SET_USER_MEMORY_REGION slot=1 rc=-1 errno=14", { type: "set-region-done", slot: 1, rc: -1, errno: 14 }],
   [
     "KVM_ENABLE_CAP EAGER_SPLIT_CHUNK_SIZE=2097152 rc=0 errno=0",
     { type: "enable-cap", cap: "EAGER_SPLIT_CHUNK_SIZE", value: 2_097_152, rc: 0 },
@@ -28,14 +25,8 @@ const FORMS: readonly [string, object][] = [
     "KVM_ENABLE_CAP MANUAL_DIRTY_LOG_PROTECT2=3 rc=0",
     { type: "enable-cap", cap: "MANUAL_DIRTY_LOG_PROTECT2", value: 3, rc: 0 },
   ],
-  [
-    "KVM_GET_DIRTY_LOG slot=1 [round0 manual]",
-    { type: "get-dirty-log", slot: 1, label: "round0 manual" },
-  ],
-  [
-    "KVM_GET_DIRTY_LOG slot=1 rc=0 dirty_pages=299",
-    { type: "get-dirty-log-done", slot: 1, rc: 0, dirtyPages: 299 },
-  ],
+  ["KVM_GET_DIRTY_LOG slot=1 [round0 manual]", { type: "get-dirty-log", slot: 1, label: "round0 manual" }],
+  ["KVM_GET_DIRTY_LOG slot=1 rc=0 dirty_pages=299", { type: "get-dirty-log-done", slot: 1, rc: 0, dirtyPages: 299 }],
   [
     "KVM_CLEAR_DIRTY_LOG slot=1 first_page=0 num_pages=32768 [lower-half]",
     { type: "clear-dirty-log", slot: 1, firstPage: 0, pages: 32_768, label: "lower-half" },
@@ -65,10 +56,7 @@ const FORMS: readonly [string, object][] = [
     "munmap hva=0x1000 len=0x2000 (whole slot1 backing tail)",
     { type: "host-memory", call: "munmap", how: "", hva: 0x1000, len: 0x2000 },
   ],
-  [
-    "mprotect RO hva=0x1000 len=0x2000",
-    { type: "host-memory", call: "mprotect", how: "RO", hva: 0x1000, len: 0x2000 },
-  ],
+  ["mprotect RO hva=0x1000 len=0x2000", { type: "host-memory", call: "mprotect", how: "RO", hva: 0x1000, len: 0x2000 }],
   ["fork", { type: "fork" }],
   ["fork child gone", { type: "fork-gone" }],
   [
@@ -80,10 +68,7 @@ const FORMS: readonly [string, object][] = [
   ["monitor: migrate start", { type: "monitor", command: "migrate start" }],
   ["MADV_MERGEABLE", { type: "remark", text: "MADV_MERGEABLE" }],
   // A number that no double holds: better no number than a wrong one.
-  [
-    "KVM_CREATE_VM type=0xffffffffffffffff",
-    { type: "remark", text: "KVM_CREATE_VM type=0xffffffffffffffff" },
-  ],
+  ["KVM_CREATE_VM type=0xffffffffffffffff", { type: "remark", text: "KVM_CREATE_VM type=0xffffffffffffffff" }],
 ];
 
 describe("markers", () => {
@@ -96,8 +81,6 @@ describe("markers", () => {
   });
 
   it("never throw", () => {
-    fc.assert(
-      fc.property(fc.string(), (text) => typeof parseMarker(`vmm: ${text}`).type === "string"),
-    );
+    fc.assert(fc.property(fc.string(), (text) => typeof parseMarker(`vmm: ${text}`).type === "string"));
   });
 });

@@ -114,14 +114,11 @@ describe("sources", () => {
 describe("damage", () => {
   const whole = new Uint8Array(readFileSync(FIXTURE));
 
-  it.each([2, 5, 10, 20, 1000, 5000, 5415, 5422])(
-    "gzip data of %i bytes is cut short",
-    async (length) => {
-      const error = await inputError(inChunks(whole.subarray(0, length), 512));
-      expect(error.code).toBe("truncated-gzip");
-      expect(error.message).toContain("ends too early");
-    },
-  );
+  it.each([2, 5, 10, 20, 1000, 5000, 5415, 5422])("gzip data of %i bytes is cut short", async (length) => {
+    const error = await inputError(inChunks(whole.subarray(0, length), 512));
+    expect(error.code).toBe("truncated-gzip");
+    expect(error.message).toContain("ends too early");
+  });
 
   it("gzip data with changed bytes is damaged", async () => {
     const changed = whole.slice();

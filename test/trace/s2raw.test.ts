@@ -64,19 +64,12 @@ TABLE level=3 pa=0xf000000020000 ipa=0x3ffe0000000 entries=8192
     ["an entry more than it says", SMALL.replace("entries=4\n", "entries=3\n"), 10],
     [
       "a table missing",
-      SMALL.replace(/TABLE level=3(.|\n)*?# t/, "# t").replace(
-        "=2 nonzero_entries=4",
-        "=1 nonzero_entries=3",
-      ),
+      SMALL.replace(/TABLE level=3(.|\n)*?# t/, "# t").replace("=2 nonzero_entries=4", "=1 nonzero_entries=3"),
       8,
     ],
     ["a table nothing points to", SMALL.replace("pa=0x2000", "pa=0x3000"), 8],
     ["a table at the wrong level", SMALL.replace("level=3", "level=1"), 8],
-    [
-      "a table that is too large",
-      SMALL.replace(entry, "TABLE level=3 pa=0x2000 ipa=0x0 entries=513\n"),
-      8,
-    ],
+    ["a table that is too large", SMALL.replace(entry, "TABLE level=3 pa=0x2000 ipa=0x0 entries=513\n"), 8],
     ["an index out of range", SMALL.replace("  511 ", "  512 "), 9],
     ["an index twice", SMALL.replace("  2 0x", "  1 0x"), 7],
     ["a zero descriptor", SMALL.replace("0x0000000000000400", "0x0000000000000000"), 7],
