@@ -17,4 +17,5 @@ export { type Journal, JournalKind, type JournalRecord } from "./tables/journal.
 export type { CacheOption, MapOptions } from "./tables/options.js";
 export type { ForcePte, Stage2Config, Stage2Table } from "./tables/stage2.js";
 export type { EntryOptions, Outcome, Range, Table, TableConfig, TableInfo } from "./tables/table.js";
+export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
 export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";

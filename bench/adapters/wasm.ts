@@ -128,7 +128,7 @@ export class WasmAdapter implements EngineAdapter {
   visitLeaves(ipa: number, size: number): number {
     let n = 0;
     this.#table.walk(ipa, size, (visit) => {
-      if (visit.old & 1n) n++;
+      if (visit.valid) n++;
     });
     return n;
   }

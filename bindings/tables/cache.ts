@@ -26,8 +26,7 @@ export class PageCache implements Disposable {
 
   /** @internal */
   constructor(engine: Engine, ps: number, capacity: number) {
-    if (!isPages(capacity) || capacity < 1)
-      throw invalid("createCache", `capacity ${capacity} makes no sense`);
+    if (!isPages(capacity) || capacity < 1) throw invalid("createCache", `capacity ${capacity} makes no sense`);
     this.#engine = engine;
     this.#ps = ps;
     const handle = engine.core.cacheCreate(ps, capacity);

@@ -8,9 +8,17 @@ export interface TableHost {
 }
 
 /** A visit in the shape in which the core makes it. */
-export type RawVisit = (phase: number, level: number, addr: bigint, old: bigint) => number;
+export type RawVisit = (
+  phase: number,
+  level: number,
+  addrLo: number,
+  addrHi: number,
+  oldLo: number,
+  oldHi: number,
+) => number;
 
-function join(lo: number, hi: number): bigint {
+/** A 64-bit value of its halves, signed or not. */
+export function join(lo: number, hi: number): bigint {
   return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
 }
 
@@ -34,7 +42,7 @@ export class Hosts implements Host {
 
   visit = (phase: number, level: number, addrLo: number, addrHi: number, oldLo: number, oldHi: number): number => {
     const visit = this.visits.at(-1);
-    return this.#guard(K.EINVAL, () => visit?.(phase, level, join(addrLo, addrHi), join(oldLo, oldHi)) ?? 0);
+    return this.#guard(K.EINVAL, () => visit?.(phase, level, addrLo, addrHi, oldLo, oldHi) ?? 0);
   };
 
   forcePte = (table: number, addrLo: number, addrHi: number, endLo: number, endHi: number, prot: number): number => {

@@ -3,6 +3,7 @@ import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
 import { granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
+import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "./engine.js";
 import type { CacheOption } from "./options.js";
 import { Table, type TableConfig } from "./table.js";
@@ -43,6 +44,14 @@ export class HypTable extends Table {
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
     super(engine, granule, { ps, flags });
     this.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
+  }
+
+  /** TCR_EL2 for this table on an nVHE CPU with `paBits` of physical address [REG-9]. */
+  tcr(paBits = 48): bigint {
+    this.assertUsable("tcr");
+    const { inputBits } = this.info();
+    const lpa2 = this.format.flags & K.T_LPA2 ? 1 : 0;
+    return BigInt.asUintN(64, this.engine.core.tcrEl2(this.format.ps, inputBits, paRangeCode(paBits), lpa2));
   }
 
   /**

@@ -103,6 +103,19 @@ export class Stage2Table extends Table {
     }
   }
 
+  /**
+   * VTTBR_EL2 that names this table: start tables, VMID (8 or 16 bits, as VTCR.VS says), CnP [REG-8].
+   * EINVAL for a VMID that does not fit, or once destroyed.
+   */
+  vttbr(vmid: number, cnp = false): bigint {
+    this.assertUsable("vttbr", vmid);
+    const limit = (this.vtcr >> 19n) & 1n ? 0x10000 : 0x100;
+    const { rootPa } = this.info();
+    if (vmid < 0 || vmid >= limit) throw invalid("vttbr", `VMID ${vmid}: this VTCR has VMIDs below ${limit}`);
+    if (rootPa === 0n) throw invalid("vttbr", "the table is destroyed");
+    return BigInt.asUintN(64, this.engine.core.vttbr(rootPa, vmid, cnp ? 1 : 0));
+  }
+
   /** Chooses anew when leaves must be pages. */
   setForcePte(force: ForcePte): void {
     const { core, hosts } = this.engine;

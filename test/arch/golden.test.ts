@@ -91,6 +91,16 @@ describe("golden vectors", () => {
     for (const t of golden.tlbi) check(JSON.stringify(rangeOperations(t)), JSON.stringify(t.ops), t);
   });
 
+  it("instructions of a range are counted as they are (TLB-8, TLB-10)", () => {
+    for (const t of golden.tlbi) {
+      if (!t.range_ops || t.page_shift !== 12) continue;
+      using table = engine.createStage2({ ipaBits: 40, lpa2: t.lpa2 });
+      const before = engine.counters().tlbiRangeOps;
+      table.flushTlbRange(BigInt(t.start), t.pages * 4096);
+      expect(engine.counters().tlbiRangeOps - before, JSON.stringify(t)).toBe(t.ops.length);
+    }
+  });
+
   it("tables that a split takes (DLG-31, S2-26)", () => {
     for (const s of golden.split_tables) check(splitTables(PS[s.granule], s.chunk), s.tables, s);
   });

@@ -1,0 +1,84 @@
+import { TTL_UNKNOWN } from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
+import { type AddressLike, toAddress } from "../model/address.js";
+import { type Granule, granuleShift } from "../model/granule.js";
+import type { Engine } from "./engine.js";
+
+/** One TLBI instruction of a series: a range operation, or one by address. */
+export interface TlbiOperation {
+  kind: "range" | "single";
+  /** First address that it covers. */
+  address: bigint;
+  pages: number;
+  /** SCALE and NUM of a range operation, 0 otherwise. */
+  scale: number;
+  num: number;
+  /** The 64-bit operand. */
+  operand: bigint;
+}
+
+/** What is flushed, and what the CPU has. */
+export interface TlbiRange {
+  granule?: Granule;
+  /** Rounded down to a page. */
+  address: AddressLike;
+  /** 1..2^21 [TLB-9]. */
+  pages: number;
+  /** Level hint (TTL), when known. */
+  level?: number;
+  lpa2?: boolean;
+  /** Are there range instructions? Default true. */
+  ranged?: boolean;
+}
+
+/**
+ * The instructions that flush a range of stage-2 addresses, as Linux issues them [TLB-5..10].
+ * EINVAL for no pages, or for more than one series covers.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, tlbiOperations } from "granule";
+ * using engine = createEngine();
+ * const series = tlbiOperations(engine, { address: 0x4000_0000, pages: 513 });
+ * console.log(series.map((op) => `${op.kind} ${op.pages}`).join()); // range 512,single 1
+ * ```
+ */
+export function tlbiOperations(engine: Engine, range: TlbiRange): TlbiOperation[] {
+  engine.assertOpen("tlbiOperations");
+  if (!Number.isInteger(range.pages) || range.pages < 1 || range.pages > 2 ** 21) {
+    throw invalid("tlbiOperations", `${range.pages} pages: a series covers 1..2^21`);
+  }
+  const ps = granuleShift(range.granule ?? 4096);
+  const operations: TlbiOperation[] = [];
+  let address = (toAddress(range.address, "tlbiOperations") >> BigInt(ps)) << BigInt(ps);
+  let left = range.pages;
+  let scale = 3;
+  while (left > 0) {
+    const { core } = engine;
+    const level = range.level ?? TTL_UNKNOWN;
+    const status = core.tlbiRangeStep(
+      ps,
+      address,
+      BigInt(left),
+      scale,
+      level,
+      range.lpa2 ? 1 : 0,
+      (range.ranged ?? true) ? 1 : 0,
+    );
+    engine.check(status, "tlbiOperations", address);
+    const pages = Number(engine.result(0));
+    const used = Number(BigInt.asIntN(64, engine.result(1)));
+    operations.push({
+      kind: used < 0 ? "single" : "range",
+      address,
+      pages,
+      scale: Math.max(used, 0),
+      num: Number(engine.result(2)),
+      operand: engine.result(3),
+    });
+    address += BigInt(pages) << BigInt(ps);
+    left -= pages;
+    scale = Number(engine.result(4));
+  }
+  return operations;
+}

@@ -1,0 +1,3 @@
+import { describeFile } from "./stage2.js";
+
+describeFile(0);
