@@ -112,9 +112,9 @@ export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64
   addr = alignDown(addr, (<u64>1) << ps); // an address inside a page would never reach a 64K boundary
   let n: u64 = 0;
   let scale: i32 = 3;
-  while (pages !== 0 && scale >= 0) {
+  while (pages !== 0) {
     let step: u64 = 1;
-    if (!needsSingle(addr, pages, lpa2, true)) {
+    if (scale >= 0 && !needsSingle(addr, pages, lpa2, true)) {
       const num = rangeNum(pages, scale);
       if (num < 0) {
         scale--;

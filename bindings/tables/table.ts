@@ -76,6 +76,11 @@ const SCAN_WORDS = 8;
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
 
+/** An address of the operation; 0n only where it has none, not where the caller gave none. */
+function given(o: Operation, field: "addr" | "size" | "phys"): bigint {
+  return field in o ? toAddress(o[field] as AddressLike, o.name) : 0n;
+}
+
 /** What stage-1 and stage-2 tables have in common. */
 export abstract class Table implements Disposable {
   /** The engine that it lives in. */
@@ -118,10 +123,10 @@ export abstract class Table implements Disposable {
     this.assertUsable(o.name, o.level ?? 0);
     const word = engine.io / 4;
     const { u32, u64 } = engine;
-    const addr = toAddress(o.addr ?? 0, o.name);
+    const addr = given(o, "addr");
     u64[word / 2 + 2] = addr;
-    u64[word / 2 + 3] = toAddress(o.size ?? 0, o.name);
-    u64[word / 2 + 4] = toAddress(o.phys ?? 0, o.name);
+    u64[word / 2 + 3] = given(o, "size");
+    u64[word / 2 + 4] = given(o, "phys");
     u32[word] = o.op;
     u32[word + 1] = o.flags ?? 0;
     u32[word + 2] = this.#handle;

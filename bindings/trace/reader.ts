@@ -4,7 +4,16 @@ import { type ByteSource, readBlocks } from "./lines.js";
 
 /**
  * A trace being read. Iterating gives batches of events, as large as the blocks of the input are:
- * one await a batch instead of one an event. It can be iterated over once.
+ * one await a batch instead of one an event. It can be iterated over once; `readTrace` makes it.
+ *
+ * @example
+ * ```ts
+ * import { TraceReader } from "granule/trace";
+ * const text = "kvmt-1 [000] ..... 1.5: kvm_access_fault: IPA: 4000\n";
+ * const reader = new TraceReader(new TextEncoder().encode(text));
+ * for await (const batch of reader) console.log(batch.length, batch[0]?.kind); // 1 access_fault
+ * console.log(reader.stats.lines); // 1
+ * ```
  */
 export class TraceReader implements AsyncIterable<TraceEvent[]> {
   readonly #parser: TraceParser;

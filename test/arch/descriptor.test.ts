@@ -2,35 +2,58 @@
 
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { createEngine, decodeVtcr, type Entry, GRANULES, hex, levelShift, paRangeCode, Prot } from "../../bindings/index.js";
 import * as K from "../../bindings/core/constants.generated.js";
-import { codeOf, KB4, MB2 } from "../support/tables.js";
+import {
+  createEngine,
+  decodeVtcr,
+  type Entry,
+  GRANULES,
+  hex,
+  levelShift,
+  Prot,
+  paRangeCode,
+} from "../../bindings/index.js";
 import { SEED } from "../support/random.js";
+import { codeOf, KB4, MB2 } from "../support/tables.js";
 
 const engine = createEngine({ arenaBytes: 16 << 20 });
 const { core } = engine;
 afterAll(() => engine.close());
 
 const u64 = (value: bigint) => BigInt.asUintN(64, value);
-const leaf = (ps: number, level: number, pa: bigint, prot: number, flags = 0) => u64(core.stage2Leaf(ps, level, pa, prot, flags));
+const leaf = (ps: number, level: number, pa: bigint, prot: number, flags = 0) =>
+  u64(core.stage2Leaf(ps, level, pa, prot, flags));
 const { R, W, X, PX, UX } = Prot;
 
 /** Granule as log2, LPA2, and output bits that have a place in a descriptor. */
-const LAYOUTS = [[12, 0, 48], [14, 0, 48], [16, 0, 52], [12, 1, 52], [14, 1, 52]] as const;
+const LAYOUTS = [
+  [12, 0, 48],
+  [14, 0, 48],
+  [16, 0, 52],
+  [12, 1, 52],
+  [14, 1, 52],
+] as const;
 
 describe("addresses in descriptors", () => {
   it.each(LAYOUTS)("FMT-1, FMT-2: page size 2^%i, LPA2 %i: every page below 2^%i comes back", (ps, lpa2, bits) => {
-    fc.assert(fc.property(fc.bigInt(0n, (1n << BigInt(bits - ps)) - 1n), (page) => {
-      const pa = page << BigInt(ps), encoded = u64(core.addressBits(ps, lpa2, pa));
-      expect(encoded & ~u64(core.outputMask(ps, lpa2))).toBe(0n);
-      expect(u64(core.outputAddress(ps, lpa2, encoded))).toBe(pa);
-    }), { seed: SEED, numRuns: 300 });
+    fc.assert(
+      fc.property(fc.bigInt(0n, (1n << BigInt(bits - ps)) - 1n), (page) => {
+        const pa = page << BigInt(ps),
+          encoded = u64(core.addressBits(ps, lpa2, pa));
+        expect(encoded & ~u64(core.outputMask(ps, lpa2))).toBe(0n);
+        expect(u64(core.outputAddress(ps, lpa2, encoded))).toBe(pa);
+      }),
+      { seed: SEED, numRuns: 300 },
+    );
   });
 
-  it.each(LAYOUTS)("FMT-2: page size 2^%i, LPA2 %i: bits from 2^%i up and page offsets do not leak into attributes", (ps, lpa2, bits) => {
-    const garbage = (~0n << BigInt(bits)) | ((1n << BigInt(ps)) - 1n);
-    expect(u64(core.addressBits(ps, lpa2, u64(garbage)))).toBe(0n);
-  });
+  it.each(LAYOUTS)(
+    "FMT-2: page size 2^%i, LPA2 %i: bits from 2^%i up and page offsets do not leak into attributes",
+    (ps, lpa2, bits) => {
+      const garbage = (~0n << BigInt(bits)) | ((1n << BigInt(ps)) - 1n);
+      expect(u64(core.addressBits(ps, lpa2, u64(garbage)))).toBe(0n);
+    },
+  );
 
   it("FMT-1: 64K keeps PA[51:48] in [15:12], LPA2 keeps PA[51:50] in [9:8]", () => {
     expect(u64(core.addressBits(16, 0, 0xf_0000_0000_0000n))).toBe(0xf000n);
@@ -74,8 +97,17 @@ describe("kinds of entries", () => {
     const typed = engine.createStage2({ ipaBits: 39, annotations: "7.x" });
     typed.annotate(0, KB4, 2, 0x0abc_0000_0000_0006n);
     expect(typed.leaf(0).descriptor).toBe(0x2abc_0000_0000_0006n);
-    for (const [type, payload] of [[0, 0n], [1, 0n], [16, 0n], [2, 1n], [2, 1n << 60n]] as const) {
-      expect(codeOf(() => typed.annotate(0, KB4, type, payload)), `${type} ${payload}`).toBe("EINVAL");
+    for (const [type, payload] of [
+      [0, 0n],
+      [1, 0n],
+      [16, 0n],
+      [2, 1n],
+      [2, 1n << 60n],
+    ] as const) {
+      expect(
+        codeOf(() => typed.annotate(0, KB4, type, payload)),
+        `${type} ${payload}`,
+      ).toBe("EINVAL");
     }
     typed.annotate(0, KB4, 3, 0x400n); // bit 10 says nothing here
     expect(typed.leaf(0).kind).toBe("annotation");
@@ -99,7 +131,12 @@ describe("stage-2 leaves", () => {
     expect((leaf(12, 3, 0n, R | Prot.AS_STAGE1) >> 2n) & 15n).toBe(15n);
   });
 
-  it.each([[X, 0n], [UX, 1n], [0, 2n], [PX, 3n]])("FMT-25: FEAT_XNX: execute %i is XN code %i", (execute, code) => {
+  it.each([
+    [X, 0n],
+    [UX, 1n],
+    [0, 2n],
+    [PX, 3n],
+  ])("FMT-25: FEAT_XNX: execute %i is XN code %i", (execute, code) => {
     const descriptor = leaf(12, 3, 0n, R | execute, K.T_XNX);
     expect((descriptor >> 53n) & 3n).toBe(code);
     expect(core.protectionOf(descriptor, K.T_XNX, 0)).toBe(R | execute);
@@ -113,7 +150,14 @@ describe("stage-2 leaves", () => {
 
   it("FMT-23, FMT-28: no permission at all is legal; two memory types, or execute on Device or NC, are not", () => {
     expect(leaf(12, 3, 0n, 0)).not.toBe(0n);
-    for (const bad of [Prot.DEVICE | Prot.NC, Prot.DEVICE | X, Prot.NC | X, Prot.DEVICE | PX | UX, 0x1000, 0x8000_0000]) {
+    for (const bad of [
+      Prot.DEVICE | Prot.NC,
+      Prot.DEVICE | X,
+      Prot.NC | X,
+      Prot.DEVICE | PX | UX,
+      0x1000,
+      0x8000_0000,
+    ]) {
       expect(leaf(12, 3, 0n, R | bad), String(bad)).toBe(0n);
     }
   });
@@ -136,7 +180,8 @@ describe("stage-2 leaves", () => {
   it("FMT-32: map changes nothing where only S2AP or XN differ", () => {
     const table = engine.createStage2({ ipaBits: 39 });
     table.map(0, KB4, 0, R);
-    for (const prot of [R | W, R | X, R | W | X, 0]) expect(table.map(0, KB4, 0, prot, { handleFault: true })).toBe("again");
+    for (const prot of [R | W, R | X, R | W | X, 0])
+      expect(table.map(0, KB4, 0, prot, { handleFault: true })).toBe("again");
     expect(table.leaf(0).prot).toBe(R);
     expect(table.map(0, KB4, 0, R | Prot.DEVICE, { handleFault: true })).toBe("done");
   });
@@ -157,7 +202,8 @@ describe("stage-1 leaves", () => {
 
   it("FMT-16: decoding gives what was encoded; other AP values give nothing", () => {
     for (const flags of [0, K.T_HVHE]) {
-      for (const prot of [R, R | W, R | X, R | Prot.SW2]) expect(core.protectionOf(hyp(prot, flags), K.T_HYP | flags, 0)).toBe(prot);
+      for (const prot of [R, R | W, R | X, R | Prot.SW2])
+        expect(core.protectionOf(hyp(prot, flags), K.T_HYP | flags, 0)).toBe(prot);
     }
     expect(core.protectionOf(hyp(R) & ~(3n << 6n), K.T_HYP, 0)).toBe(0);
   });
@@ -168,7 +214,14 @@ describe("registers", () => {
     const vtcr = u64(core.vtcr(12, 40, 5n, 0n, 0, 0, 1));
     expect(hex(vtcr)).toBe("0x80253558");
     expect(decodeVtcr(vtcr)).toEqual({
-      granule: 4096, ipaBits: 40, startLevel: 1, paBits: 48, vmid16: false, hardwareAf: true, hardwareDirty: false, lpa2: false,
+      granule: 4096,
+      ipaBits: 40,
+      startLevel: 1,
+      paBits: 48,
+      vmid16: false,
+      hardwareAf: true,
+      hardwareDirty: false,
+      lpa2: false,
     });
   });
 
@@ -195,12 +248,22 @@ describe("registers", () => {
 
   it("REG-9: TCR_EL2 has T0SZ, granule, PS, DS and its two RES1 bits", () => {
     const tcr = u64(core.tcrEl2(14, 47, 5, 1));
-    expect([tcr & 63n, (tcr >> 14n) & 3n, (tcr >> 16n) & 7n, (tcr >> 23n) & 1n, (tcr >> 31n) & 3n]).toEqual([17n, 2n, 5n, 1n, 3n]);
+    expect([tcr & 63n, (tcr >> 14n) & 3n, (tcr >> 16n) & 7n, (tcr >> 23n) & 1n, (tcr >> 31n) & 3n]).toEqual([
+      17n,
+      2n,
+      5n,
+      1n,
+      3n,
+    ]);
   });
 });
 
 describe("TLBI operands", () => {
-  it.each([[12, 1n], [14, 2n], [16, 3n]])("TLB-5: page size 2^%i is granule code %i in the hint", (ps, code) => {
+  it.each([
+    [12, 1n],
+    [14, 2n],
+    [16, 3n],
+  ])("TLB-5: page size 2^%i is granule code %i in the hint", (ps, code) => {
     for (const level of [0, 1, 2, 3]) {
       expect(u64(core.tlbiIpaOperand(ps, 0n, level)) >> 44n).toBe((code << 2n) | BigInt(level));
     }
@@ -215,7 +278,10 @@ describe("TLBI operands", () => {
     table.map(0, MB2, 0, "r");
     table.map(0, KB4, 0, "r");
     table.unmap(0, KB4);
-    const names = own.journal.read().filter((r) => r.kind === K.J_TLBI_IPA).map((r) => r.level);
+    const names = own.journal
+      .read()
+      .filter((r) => r.kind === K.J_TLBI_IPA)
+      .map((r) => r.level);
     expect(names).toEqual([2, K.TTL_UNKNOWN, K.TTL_UNKNOWN]); // the block; then two tables that became empty
   });
 
@@ -235,7 +301,12 @@ describe("TLBI operands", () => {
   });
 
   it("nonsense is an EINVAL", () => {
-    for (const [ps, pages, scale] of [[13, 1n, 3], [12, 0n, 3], [12, 1n, 4], [12, 1n, -1]] as const) {
+    for (const [ps, pages, scale] of [
+      [13, 1n, 3],
+      [12, 0n, 3],
+      [12, 1n, 4],
+      [12, 1n, -1],
+    ] as const) {
       expect(core.tlbiRangeStep(ps, 0n, pages, scale, -1, 0, 1)).toBe(-22);
     }
   });

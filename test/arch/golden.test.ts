@@ -1,8 +1,8 @@
 // Every vector of the specification's golden.json, computed there from the statements alone, through the built Wasm.
 
 import { afterAll, describe, expect, it } from "vitest";
-import { createEngine, hex, paRangeCode, Prot } from "../../bindings/index.js";
 import * as K from "../../bindings/core/constants.generated.js";
+import { createEngine, hex, Prot, paRangeCode } from "../../bindings/index.js";
 import { gunzipText } from "../support/fixtures.js";
 
 type GranuleName = "4K" | "16K" | "64K";
@@ -12,9 +12,33 @@ interface Golden {
   geometry: { granule: GranuleName; ipa: number; start_level: number; start_pages: number; min_cache: number }[];
   shifts: Record<GranuleName, Record<string, number>>;
   block_sizes: Record<GranuleName, number[]>;
-  vtcr: { granule: GranuleName; ipa: number; parange: number; vmid16: boolean; ha: boolean; lpa2: boolean; value: string }[];
-  s2_leaf: { granule: GranuleName; level: number; pa: string; prot: string; fwb: boolean; lpa2: boolean; pte: string }[];
-  hyp_leaf: { granule: GranuleName; level: number; pa: string; prot: string; hvhe: boolean; lpa2: boolean; pte: string }[];
+  vtcr: {
+    granule: GranuleName;
+    ipa: number;
+    parange: number;
+    vmid16: boolean;
+    ha: boolean;
+    lpa2: boolean;
+    value: string;
+  }[];
+  s2_leaf: {
+    granule: GranuleName;
+    level: number;
+    pa: string;
+    prot: string;
+    fwb: boolean;
+    lpa2: boolean;
+    pte: string;
+  }[];
+  hyp_leaf: {
+    granule: GranuleName;
+    level: number;
+    pa: string;
+    prot: string;
+    hvhe: boolean;
+    lpa2: boolean;
+    pte: string;
+  }[];
   tlbi: { start: string; pages: number; page_shift: number; lpa2: boolean; range_ops: boolean; ops: Operation[] }[];
   split_tables: { granule: GranuleName; chunk: number; tables: number }[];
 }
@@ -47,7 +71,8 @@ function protOf(text: string): number {
 describe("golden vectors", () => {
   it("geometry (GEO-8, GEO-9, GEO-10, GEO-12)", () => {
     for (const g of golden.geometry) {
-      const ps = PS[g.granule], start = core.stage2StartLevel(ps, g.ipa);
+      const ps = PS[g.granule],
+        start = core.stage2StartLevel(ps, g.ipa);
       const actual = [start, core.startTables(ps, g.ipa, start), 3 - start].join();
       check(actual, [g.start_level, g.start_pages, g.min_cache].join(), g);
     }
@@ -55,7 +80,8 @@ describe("golden vectors", () => {
 
   it("shifts (GEO-2) and block sizes (GEO-6)", () => {
     for (const [name, levels] of Object.entries(golden.shifts) as [GranuleName, Record<string, number>][]) {
-      for (const [level, shift] of Object.entries(levels)) check(core.levelShift(PS[name], Number(level)), shift, name + level);
+      for (const [level, shift] of Object.entries(levels))
+        check(core.levelShift(PS[name], Number(level)), shift, name + level);
     }
     for (const [name, sizes] of Object.entries(golden.block_sizes) as [GranuleName, number[]][]) {
       const bitmap = core.blockSizes(PS[name]);
@@ -67,7 +93,8 @@ describe("golden vectors", () => {
   it("VTCR_EL2 (REG-1, REG-2, REG-3, REG-4, REG-5)", () => {
     for (const v of golden.vtcr) {
       const wide = v.lpa2 || v.granule === "64K" ? 1 : 0;
-      const mmfr0 = BigInt(paRangeCode(v.parange)), mmfr1 = v.vmid16 ? 0x20n : 0n;
+      const mmfr0 = BigInt(paRangeCode(v.parange)),
+        mmfr1 = v.vmid16 ? 0x20n : 0n;
       const value = core.vtcr(PS[v.granule], v.ipa, mmfr0, mmfr1, v.lpa2 ? 1 : 0, wide, v.ha ? 1 : 0);
       check(word(value), v.value, v);
     }
@@ -113,7 +140,9 @@ describe("golden vectors", () => {
 });
 
 function countOf(g: Golden): number {
-  const small = [g.shifts, g.block_sizes].flatMap((table) => Object.values(table).map((row) => Object.keys(row).length));
+  const small = [g.shifts, g.block_sizes].flatMap((table) =>
+    Object.values(table).map((row) => Object.keys(row).length),
+  );
   const lists = [g.geometry, g.vtcr, g.s2_leaf, g.hyp_leaf, g.tlbi, g.split_tables].map((list) => list.length);
   return [...small, ...lists].reduce((sum, n) => sum + n, 0);
 }
@@ -121,15 +150,24 @@ function countOf(g: Golden): number {
 /** The instructions of one range, as the core steps through them. */
 function rangeOperations(t: Golden["tlbi"][number]): Operation[] {
   const operations: Operation[] = [];
-  let addr = BigInt(t.start), scale = 3;
+  let addr = BigInt(t.start),
+    scale = 3;
   for (let left = BigInt(t.pages); left > 0n; ) {
     const status = core.tlbiRangeStep(t.page_shift, addr, left, scale, -1, t.lpa2 ? 1 : 0, t.range_ops ? 1 : 0);
     expect(status).toBe(0);
-    const [pages, used, num, operand, next] = [0, 1, 2, 3, 4].map((i) => engine.result(i)) as [bigint, bigint, bigint, bigint, bigint];
+    const [pages, used, num, operand, next] = [0, 1, 2, 3, 4].map((i) => engine.result(i)) as [
+      bigint,
+      bigint,
+      bigint,
+      bigint,
+      bigint,
+    ];
     const at = hex(addr, 16);
-    operations.push(BigInt.asIntN(64, used) < 0n
-      ? ["single", at]
-      : ["range", at, Number(used), Number(num), Number(pages), hex(operand, 16)]);
+    operations.push(
+      BigInt.asIntN(64, used) < 0n
+        ? ["single", at]
+        : ["range", at, Number(used), Number(num), Number(pages), hex(operand, 16)],
+    );
     addr += pages << BigInt(t.page_shift);
     left -= pages;
     scale = Number(next);

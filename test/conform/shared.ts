@@ -3,14 +3,16 @@
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { createEngine } from "../../bindings/index.js";
 import { type FileResult, runVectors } from "../../bindings/conform/run.js";
+import { createEngine } from "../../bindings/index.js";
 import { gunzipText } from "../support/fixtures.js";
 
 const FOLDER = new URL("vectors/", import.meta.url);
 
 /** All files, by name. */
-export const FILES: readonly string[] = readdirSync(FOLDER).filter((name) => name.endsWith(".jsonl.gz")).sort();
+export const FILES: readonly string[] = readdirSync(FOLDER)
+  .filter((name) => name.endsWith(".jsonl.gz"))
+  .sort();
 /** Operations of all files. */
 export const OPERATIONS = 39992;
 
@@ -25,7 +27,9 @@ export function runFile(file: string): FileResult {
 
 /** Operations of a file: its lines without header and dumps. */
 export function countOperations(file: string): number {
-  const lines = gunzipText(`vectors/${file}`, import.meta.url).split("\n").slice(1);
+  const lines = gunzipText(`vectors/${file}`, import.meta.url)
+    .split("\n")
+    .slice(1);
   return lines.filter((line) => line.startsWith("{") && "op" in (JSON.parse(line) as object)).length;
 }
 

@@ -2,8 +2,8 @@
 // pointers into the arena. A wrong argument may cost the caller its tables; it may never cost a trap.
 
 import { describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../bindings/index.js";
 import * as K from "../../bindings/core/constants.generated.js";
+import { createEngine, type Engine } from "../../bindings/index.js";
 import { Random, runs, SEED } from "../support/random.js";
 
 const RUNS = runs(500);
@@ -11,19 +11,72 @@ const CALLS = 1500;
 
 /** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, z boolean, v level. */
 const SIGNATURES: Record<string, string> = {
-  initialise: "wLwww", attach: "w", resultPointer: "", counterPointer: "w", engineInfo: "", setJournal: "w", journalInfo: "",
-  takeBlock: "n", giveBlock: "p", pageReferences: "p", blockOrder: "p", cacheCreate: "sn", cacheDestroy: "cs",
-  cacheTopUp: "csn", cacheFill: "csn", cacheCount: "cs", createStage2: "sVfw", createHyp: "snfw", releaseTable: "h",
-  tableInfo: "h", setForcePte: "hnL", createUnlinked: "hLvwcz", freeUnlinked: "hpv", submit: "pnz", getLeaves: "hpppn",
-  mapPages: "hpppnwcw", relaxPages: "hppnwz", scan: "hpvLvLnpn", walkOutside: "hLLnc", poke: "hLL", visitRead: "", visitTryBreak: "", visitMake: "L", visitSet: "L",
-  visitNewTable: "", visitFreeTable: "L", levelShift: "sv", stage2StartLevel: "sn", startTables: "snv", blockSizes: "s",
-  vtcr: "snLLzzz", vttbr: "Lwz", vttbrAlignment: "sn", tcrEl2: "snwz", stage2Leaf: "svLwf", hypLeaf: "svLwf",
-  protectionOf: "Lfz", addressBits: "szL", outputAddress: "szL", outputMask: "sz", tlbiIpaOperand: "sLv",
+  initialise: "wLwww",
+  attach: "w",
+  resultPointer: "",
+  counterPointer: "w",
+  engineInfo: "",
+  setJournal: "w",
+  journalInfo: "",
+  takeBlock: "n",
+  giveBlock: "p",
+  pageReferences: "p",
+  blockOrder: "p",
+  cacheCreate: "sn",
+  cacheDestroy: "cs",
+  cacheTopUp: "csn",
+  cacheFill: "csn",
+  cacheCount: "cs",
+  createStage2: "sVfw",
+  createHyp: "snfw",
+  releaseTable: "h",
+  tableInfo: "h",
+  setForcePte: "hnL",
+  createUnlinked: "hLvwcz",
+  freeUnlinked: "hpv",
+  submit: "pnz",
+  getLeaves: "hpppn",
+  mapPages: "hpppnwcw",
+  relaxPages: "hppnwz",
+  scan: "hpvLvLnpn",
+  walkOutside: "hLLnc",
+  poke: "hLL",
+  visitRead: "",
+  visitTryBreak: "",
+  visitMake: "L",
+  visitSet: "L",
+  visitNewTable: "",
+  visitFreeTable: "L",
+  levelShift: "sv",
+  stage2StartLevel: "sn",
+  startTables: "snv",
+  blockSizes: "s",
+  vtcr: "snLLzzz",
+  vttbr: "Lwz",
+  vttbrAlignment: "sn",
+  tcrEl2: "snwz",
+  stage2Leaf: "svLwf",
+  hypLeaf: "svLwf",
+  protectionOf: "Lfz",
+  addressBits: "szL",
+  outputAddress: "szL",
+  outputMask: "sz",
+  tlbiIpaOperand: "sLv",
   tlbiRangeStep: "sLLvvzz",
 };
 
 const EDGES = [0, 1, 2, 7, 8, 12, 14, 16, 63, 64, 4095, 4096, 0x7fffffff, 0x80000000, 0xffffffff];
-const WIDE_EDGES = [0n, 1n, 4096n, (1n << 39n) - 1n, 1n << 40n, 1n << 48n, (1n << 52n) - 1n, 1n << 63n, (1n << 64n) - 1n];
+const WIDE_EDGES = [
+  0n,
+  1n,
+  4096n,
+  (1n << 39n) - 1n,
+  1n << 40n,
+  1n << 48n,
+  (1n << 52n) - 1n,
+  1n << 63n,
+  (1n << 64n) - 1n,
+];
 
 class Attacker {
   readonly #random: Random;
@@ -35,14 +88,16 @@ class Attacker {
   constructor(engine: Engine, random: Random) {
     this.#engine = engine;
     this.#random = random;
-    const table = engine.createStage2({ ipaBits: 39 }), hyp = engine.createHyp({ vaBits: 39 });
+    const table = engine.createStage2({ ipaBits: 39 }),
+      hyp = engine.createHyp({ vaBits: 39 });
     table.map(0, 3 << 20, 0, "rw");
     hyp.map(0, 5 << 12, 0, "r");
     this.handles.push(table.handle, hyp.handle);
   }
 
   #pointer(): number {
-    const r = this.#random, { arenaPointer, arenaBytes } = this.#engine;
+    const r = this.#random,
+      { arenaPointer, arenaBytes } = this.#engine;
     if (r.oneIn(2) && this.pointers.length > 0) return r.pick(this.pointers);
     if (r.oneIn(4)) return r.pick(EDGES);
     const at = arenaPointer + r.below(arenaBytes);
@@ -58,24 +113,36 @@ class Attacker {
 
   #vtcr(): bigint {
     const r = this.#random;
-    const t0sz = BigInt(r.below(64)), tail = BigInt(r.below(4)) << 6n;
+    const t0sz = BigInt(r.below(64)),
+      tail = BigInt(r.below(4)) << 6n;
     return r.oneIn(4) ? r.u64() : t0sz | tail | (BigInt(r.below(4)) << 14n) | (BigInt(r.below(2)) << 22n);
   }
 
   argument(kind: string): number | bigint {
     const r = this.#random;
     switch (kind) {
-      case "h": return r.oneIn(12) ? r.u32() : r.pick(this.handles);
-      case "c": return r.oneIn(12) ? this.#pointer() : r.pick(this.caches);
-      case "p": return this.#pointer();
-      case "s": return r.oneIn(8) ? r.pick(EDGES) : r.pick([12, 12, 14, 16]);
-      case "n": return r.oneIn(12) ? r.pick(EDGES) : r.below(60);
-      case "f": return r.oneIn(8) ? r.u32() : r.below(K.T_FLAGS + 1);
-      case "v": return r.oneIn(12) ? r.u32() | 0 : r.below(7) - 2;
-      case "z": return r.below(2);
-      case "V": return this.#vtcr();
-      case "L": return this.#wide();
-      default: return r.oneIn(2) ? r.pick(EDGES) : r.u32();
+      case "h":
+        return r.oneIn(12) ? r.u32() : r.pick(this.handles);
+      case "c":
+        return r.oneIn(12) ? this.#pointer() : r.pick(this.caches);
+      case "p":
+        return this.#pointer();
+      case "s":
+        return r.oneIn(8) ? r.pick(EDGES) : r.pick([12, 12, 14, 16]);
+      case "n":
+        return r.oneIn(12) ? r.pick(EDGES) : r.below(60);
+      case "f":
+        return r.oneIn(8) ? r.u32() : r.below(K.T_FLAGS + 1);
+      case "v":
+        return r.oneIn(12) ? r.u32() | 0 : r.below(7) - 2;
+      case "z":
+        return r.below(2);
+      case "V":
+        return this.#vtcr();
+      case "L":
+        return this.#wide();
+      default:
+        return r.oneIn(2) ? r.pick(EDGES) : r.u32();
     }
   }
 
@@ -92,7 +159,8 @@ class Attacker {
 
   /** A submission record of random operations in a block, as `submit` reads it. */
   writeRecord(): void {
-    const r = this.#random, { u32, u64, io } = this.#engine;
+    const r = this.#random,
+      { u32, u64, io } = this.#engine;
     const p = r.oneIn(2) ? io : this.#pointer() & ~7;
     if (p < this.#engine.arenaPointer || p + 64 > this.#engine.arenaPointer + this.#engine.arenaBytes) return;
     this.pointers.push(p);
@@ -111,7 +179,6 @@ class Attacker {
 function header(engine: Engine): number[] {
   return [...engine.u32.subarray(256, 256 + 12)];
 }
-
 
 function attack(seed: number): void {
   const random = new Random(seed);
@@ -137,7 +204,9 @@ function attack(seed: number): void {
 describe("hostile exports", () => {
   it("knows every export of the core", () => {
     const engine = createEngine({ arenaBytes: 1 << 20 });
-    const functions = Object.entries(engine.core).filter(([, value]) => typeof value === "function").map(([name]) => name);
+    const functions = Object.entries(engine.core)
+      .filter(([, value]) => typeof value === "function")
+      .map(([name]) => name);
     expect(functions.sort()).toEqual(Object.keys(SIGNATURES).sort());
   });
 

@@ -117,12 +117,26 @@ const PROT = { X: 1, W: 2, R: 4, DEVICE: 8, NC: 16, PX: 32, UX: 64, STAGE1: 128 
 
 /** Protection bits as a leaf without an address; undefined for what stage 2 cannot have [FMT-25, FMT-28]. */
 export function leafOf(prot: number, xnx: boolean): Omit<Leaf, "pa"> | undefined {
-  const px = (prot & (PROT.X | PROT.PX)) !== 0, ux = (prot & (PROT.X | PROT.UX)) !== 0;
-  const types = ([["device", PROT.DEVICE], ["nc", PROT.NC], ["stage1", PROT.STAGE1]] as const).filter(([, bit]) => prot & bit);
+  const px = (prot & (PROT.X | PROT.PX)) !== 0,
+    ux = (prot & (PROT.X | PROT.UX)) !== 0;
+  const types = (
+    [
+      ["device", PROT.DEVICE],
+      ["nc", PROT.NC],
+      ["stage1", PROT.STAGE1],
+    ] as const
+  ).filter(([, bit]) => prot & bit);
   const type = types[0]?.[0] ?? "normal";
   if (prot >>> 12 || types.length > 1 || (px !== ux && !xnx)) return undefined;
   if ((px || ux) && (type === "device" || type === "nc")) return undefined;
   return {
-    kind: "leaf", r: (prot & PROT.R) !== 0, w: (prot & PROT.W) !== 0, px, ux, type, af: true, sw: (prot >> 8) & 15,
+    kind: "leaf",
+    r: (prot & PROT.R) !== 0,
+    w: (prot & PROT.W) !== 0,
+    px,
+    ux,
+    type,
+    af: true,
+    sw: (prot >> 8) & 15,
   };
 }

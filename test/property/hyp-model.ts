@@ -2,9 +2,9 @@
 // With quirks "none" a map that meets anything else is refused before it changes anything; unmap counts up to the
 // first hole, or to a block that is larger than what is left.
 
+import type { Shape } from "./format.js";
 import { levelBits, minBlock, spanPages } from "./format.js";
 import type { Expected } from "./image.js";
-import type { Shape } from "./format.js";
 
 /** A stage-1 table, as far as descriptors depend on it. */
 export interface HypShape extends Shape {
@@ -32,7 +32,8 @@ function executeBits(leaf: HypLeaf, shape: HypShape): number {
 
 /** The words of a leaf [FMT-10..14]. */
 export function encodeHyp(shape: HypShape, leaf: HypLeaf, level: number): [number, number] {
-  const low = leaf.pa % WORD, high = Math.floor(leaf.pa / WORD);
+  const low = leaf.pa % WORD,
+    high = Math.floor(leaf.pa / WORD);
   const ap = shape.hvhe ? (leaf.w ? 0 : 2) : leaf.w ? 1 : 3;
   let lo = (low & ~((1 << shape.ps) - 1)) | (leaf.device ? 4 << 2 : 0) | (ap << 6) | (1 << 10) | (level === 3 ? 3 : 1);
   let hi = shape.lpa2 ? high & 0x3ffff : high & 0xffff;
@@ -45,8 +46,10 @@ export function encodeHyp(shape: HypShape, leaf: HypLeaf, level: number): [numbe
 
 /** Protection bits as a leaf; undefined for what stage 1 cannot have [FMT-15]. */
 export function hypLeafOf(prot: number, hvhe: boolean): Omit<HypLeaf, "pa"> | undefined {
-  const px = (prot & 33) !== 0, ux = (prot & 65) !== 0;
-  const w = (prot & 2) !== 0, device = (prot & 8) !== 0;
+  const px = (prot & 33) !== 0,
+    ux = (prot & 65) !== 0;
+  const w = (prot & 2) !== 0,
+    device = (prot & 8) !== 0;
   if (prot >>> 12 || !(prot & 4) || ((px || ux) && (w || device)) || (px !== ux && !hvhe)) return undefined;
   return { w, px, ux, device, sw: (prot >> 8) & 15 };
 }
@@ -98,7 +101,8 @@ export class HypModel implements Expected {
   }
 
   range(va: number, size: number): { first: number; end: number } | undefined {
-    const first = Math.floor(va / this.page), end = first + Math.ceil(size / this.page);
+    const first = Math.floor(va / this.page),
+      end = first + Math.ceil(size / this.page);
     return first > this.limitPages || end > this.limitPages ? undefined : { first, end };
   }
 
@@ -125,7 +129,12 @@ export class HypModel implements Expected {
   }
 
   /** What is mapped already must be the very same, software bits apart [S1-2, S1-5, S1-5a]. */
-  #conflict(first: number, end: number, leaf: Omit<HypLeaf, "pa">, paOf: (at: number) => number): HypStatus | undefined {
+  #conflict(
+    first: number,
+    end: number,
+    leaf: Omit<HypLeaf, "pa">,
+    paOf: (at: number) => number,
+  ): HypStatus | undefined {
     for (let at = first; at < end; ) {
       const found = this.#find(at);
       if (!found) {
@@ -133,7 +142,8 @@ export class HypModel implements Expected {
         continue;
       }
       const fits = this.#level(at, end, paOf(at)) <= found.level && at % this.#span(found.level) === 0;
-      const old = found.leaf, same = old.pa === paOf(at) && old.w === leaf.w && old.px === leaf.px && old.ux === leaf.ux;
+      const old = found.leaf,
+        same = old.pa === paOf(at) && old.w === leaf.w && old.px === leaf.px && old.ux === leaf.ux;
       if (!fits || !same || old.device !== leaf.device) return found.level === 3 ? "EINVAL" : "EEXIST";
       at = (found.index + 1) * this.#span(found.level);
     }
@@ -150,7 +160,11 @@ export class HypModel implements Expected {
   }
 
   #install(
-    first: number, end: number, leaf: Omit<HypLeaf, "pa">, paOf: (at: number) => number, supply: { pages: number },
+    first: number,
+    end: number,
+    leaf: Omit<HypLeaf, "pa">,
+    paOf: (at: number) => number,
+    supply: { pages: number },
   ): HypStatus {
     for (let at = first; at < end; ) {
       const top = this.#level(at, end, paOf(at));

@@ -15,14 +15,27 @@ function randomShape(random: Random): HypShape {
   const lpa2 = ps !== 16 && random.oneIn(4);
   const bits = ps === 12 ? (lpa2 ? [39, 48, 52] : [39, 39, 48]) : ps === 14 ? [36, 47] : [42, 42, 48];
   return {
-    ps, lpa2, inputBits: random.pick(bits), hvhe: random.oneIn(2), bti: random.oneIn(2), wide: random.oneIn(2),
-    fwb: false, xnx: false, typed: false, linux: false,
+    ps,
+    lpa2,
+    inputBits: random.pick(bits),
+    hvhe: random.oneIn(2),
+    bti: random.oneIn(2),
+    wide: random.oneIn(2),
+    fwb: false,
+    xnx: false,
+    typed: false,
+    linux: false,
   };
 }
 
 function create(engine: Engine, shape: HypShape): HypTable {
   return engine.createHyp({
-    granule: (2 ** shape.ps) as 4096, lpa2: shape.lpa2, pa52: shape.wide, vaBits: shape.inputBits, hvhe: shape.hvhe, bti: shape.bti,
+    granule: (2 ** shape.ps) as 4096,
+    lpa2: shape.lpa2,
+    pa52: shape.wide,
+    vaBits: shape.inputBits,
+    hvhe: shape.hvhe,
+    bti: shape.bti,
   });
 }
 
@@ -46,13 +59,15 @@ class Arguments {
   }
 
   address(): number {
-    const r = this.#random, page = 2 ** this.#shape.ps;
+    const r = this.#random,
+      page = 2 ** this.#shape.ps;
     const at = this.#base + r.below(3) * this.block + (r.oneIn(2) ? 0 : r.below(6));
     return at * page + (r.oneIn(12) ? r.below(page) : 0);
   }
 
   size(): number {
-    const r = this.#random, page = 2 ** this.#shape.ps;
+    const r = this.#random,
+      page = 2 ** this.#shape.ps;
     const most = this.#shape.ps === 16 ? 1 : 3;
     return (r.oneIn(2) ? 1 + r.below(8) : this.block * (1 + r.below(most))) * page - (r.oneIn(12) ? r.below(page) : 0);
   }
@@ -61,7 +76,9 @@ class Arguments {
     const blockBytes = this.block * 2 ** this.#shape.ps;
     const jitter = this.#random.oneIn(5) ? 2 ** this.#shape.ps : 0;
     if (this.#random.oneIn(30)) return 2 ** 52 - 2 ** this.#shape.ps;
-    return (1 + this.#random.below(2)) * 2 ** 42 + Math.floor(va / blockBytes) * blockBytes + (va % blockBytes) + jitter;
+    return (
+      (1 + this.#random.below(2)) * 2 ** 42 + Math.floor(va / blockBytes) * blockBytes + (va % blockBytes) + jitter
+    );
   }
 }
 
@@ -76,9 +93,11 @@ function statusOf(operation: () => void): HypStatus {
 }
 
 function step(table: HypTable, model: HypModel, random: Random, args: Arguments): void {
-  const va = args.address(), size = args.size();
+  const va = args.address(),
+    size = args.size();
   if (random.below(5) < 3) {
-    const prot = random.pick(PROTS), pages = random.oneIn(4) ? random.below(4) : -1;
+    const prot = random.pick(PROTS),
+      pages = random.oneIn(4) ? random.below(4) : -1;
     const pa = args.output(va);
     // Blocks that are not congruent are pages: keep them short.
     const bytes = (pa - va) % (args.block * model.page) === 0 ? size : Math.min(size, 40 * model.page);
@@ -113,7 +132,9 @@ function run(engine: Engine, seed: number): void {
 }
 
 describe(`stage 1 is what S1-1..7 say, first seed ${SEED}`, () => {
-  it("random sequences of map and unmap (S1-2, S1-3, S1-5, S1-5a, S1-6, S1-7, WLK-17, PROP-8)", { timeout: 600_000 }, () => {
+  it("random sequences of map and unmap (S1-2, S1-3, S1-5, S1-5a, S1-6, S1-7, WLK-17, PROP-8)", {
+    timeout: 600_000,
+  }, () => {
     const engine = createEngine({ arenaBytes: 32 << 20, maxTables: 4 });
     for (let seed = SEED; seed < SEED + RUNS; seed++) {
       try {

@@ -39,21 +39,28 @@ class Reader {
   /** Compares one table page; `first` is the index of its first entry among all of its level. */
   page(pointer: number, level: number, first: number, count: number): void {
     if (this.references(pointer) !== count + 1) {
-      throw new Error(`table of level ${level} at entry ${first}: ${this.references(pointer)} references, not ${count + 1}`);
+      throw new Error(
+        `table of level ${level} at entry ${first}: ${this.references(pointer)} references, not ${count + 1}`,
+      );
     }
     const entries = 2 ** (this.#model.shape.ps - 3);
     let seen = 0;
     for (let i = 0, word = pointer / 4; i < entries; i++, word += 2) {
-      const lo = this.#u32[word] as number, hi = this.#u32[word + 1] as number;
+      const lo = this.#u32[word] as number,
+        hi = this.#u32[word + 1] as number;
       if ((lo | hi) === 0) continue;
       seen++;
       this.#entry(level, first + i, lo, hi);
     }
-    if (seen !== count) throw new Error(`table of level ${level} at entry ${first}: ${seen} entries, the model has ${count}`);
+    if (seen !== count)
+      throw new Error(`table of level ${level} at entry ${first}: ${seen} entries, the model has ${count}`);
   }
 
   #entry(level: number, index: number, lo: number, hi: number): void {
-    if ((lo & 3) === 3 && level < 3) return this.#child(level, index, lo, hi);
+    if ((lo & 3) === 3 && level < 3) {
+      this.#child(level, index, lo, hi);
+      return;
+    }
     const words = this.#model.words(level, index);
     if (words?.[0] === lo && words[1] === hi) return;
     throw new Error(`${text(level, index, lo, hi)}, the model has ${words ? text(level, index, ...words) : "nothing"}`);

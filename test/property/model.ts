@@ -4,8 +4,18 @@
 // that running out of pages and reference counts [WLK-17] are predicted exactly.
 
 import {
-  type Annotation, type Content, encode, type Leaf, leafOf, levelBits, minBlock, outputBits, rootPages, type Shape,
-  spanPages, stage2Start,
+  type Annotation,
+  type Content,
+  encode,
+  type Leaf,
+  leafOf,
+  levelBits,
+  minBlock,
+  outputBits,
+  rootPages,
+  type Shape,
+  spanPages,
+  stage2Start,
 } from "./format.js";
 
 export type Status = "ok" | "again" | "EINVAL" | "ERANGE" | "ENOMEM";
@@ -109,7 +119,8 @@ export class Stage2Model {
 
   /** Removes what lies under a table, and the table. */
   #dropSubtree(level: number, index: number): void {
-    const first = index * this.span(level), end = first + this.span(level);
+    const first = index * this.span(level),
+      end = first + this.span(level);
     for (let l = level + 1; l <= 3; l++) {
       for (const i of this.#within(this.at(l), l, first, end)) this.at(l).delete(i);
       for (const i of this.#within(this.tablesAt(l), l, first, end)) this.tablesAt(l).delete(i);
@@ -120,7 +131,8 @@ export class Stage2Model {
   /** Indices of `level` that pages [first, end) touch. */
   #within(map: ReadonlyMap<number, unknown>, level: number, first: number, end: number): number[] {
     const span = this.span(level);
-    const low = Math.floor(first / span), high = Math.ceil(end / span);
+    const low = Math.floor(first / span),
+      high = Math.ceil(end / span);
     return [...map.keys()].filter((i) => i >= low && i < high).sort((a, b) => a - b);
   }
 
@@ -131,7 +143,14 @@ export class Stage2Model {
     return first > this.limitPages || end > this.limitPages ? undefined : { first, end };
   }
 
-  map(addr: number, size: number, pa: number, prot: number, supply: Supply, how: { pagesOnly: boolean; handleFault: boolean }): Status {
+  map(
+    addr: number,
+    size: number,
+    pa: number,
+    prot: number,
+    supply: Supply,
+    how: { pagesOnly: boolean; handleFault: boolean },
+  ): Status {
     const leaf = leafOf(prot, this.shape.xnx);
     if (!leaf) return "EINVAL";
     if (leaf.type === "stage1" && !this.shape.fwb) leaf.type = "normal"; // one encoding for both [FMT-20]
@@ -153,7 +172,10 @@ export class Stage2Model {
     const range = this.range(addr, size);
     if (!range) return "ERANGE";
     return this.#install(range.first, range.end, supply, {
-      content: () => value && { ...value }, aligned: () => true, pagesOnly: true, handleFault: false,
+      content: () => value && { ...value },
+      aligned: () => true,
+      pagesOnly: true,
+      handleFault: false,
     });
   }
 
@@ -171,7 +193,8 @@ export class Stage2Model {
   /** Makes the tables down to where the leaf at page `at` goes; its level, or undefined when pages run out. */
   #descend(at: number, end: number, supply: Supply, target: Target): number | undefined {
     for (let level = this.start; level < 3; level++) {
-      const span = this.span(level), index = Math.floor(at / span);
+      const span = this.span(level),
+        index = Math.floor(at / span);
       const fits = level >= minBlock(this.shape.ps) && !target.pagesOnly && at % span === 0 && end - at >= span;
       if (fits && target.aligned(at, span)) return level;
       if (this.tablesAt(level).has(index)) continue;
@@ -297,7 +320,8 @@ export class Stage2Model {
   }
 
   #fillFrom(old: Leaf, level: number, parent: number): void {
-    const entries = 2 ** levelBits(this.shape.ps), bytes = this.span(level) * this.page;
+    const entries = 2 ** levelBits(this.shape.ps),
+      bytes = this.span(level) * this.page;
     const type = this.shape.linux ? "normal" : old.type; // 6.12 forgets the type [BUG-49]
     for (let i = 0; i < entries; i++) {
       this.#put(level, parent * entries + i, { ...old, type, af: true, pa: old.pa + i * bytes });

@@ -45,7 +45,8 @@ export class Obligations {
   constructor(shape: Shape, root: number, rootPages: number, start: number) {
     this.#shape = shape;
     const perPage = spanPages(shape.ps, start - 1);
-    for (let i = 0; i < rootPages; i++) this.#places.set(root + i * 2 ** shape.ps, { first: i * perPage, level: start });
+    for (let i = 0; i < rootPages; i++)
+      this.#places.set(root + i * 2 ** shape.ps, { first: i * perPage, level: start });
   }
 
   #isTable(d: bigint, level: number): boolean {
@@ -89,7 +90,9 @@ export class Obligations {
     const open = this.#stale.find((s) => s.slot === slot);
     if (open) throw new Error(`level ${level} at page ${first}: made before the TLBI of its break was complete`);
     if (r.a & 1n && (this.#isTable(r.a, level) || this.#isTable(r.b, level) || ((r.a ^ r.b) & ~IN_PLACE) !== 0n)) {
-      throw new Error(`level ${level} at page ${first}: ${r.a.toString(16)} became ${r.b.toString(16)} without a break`);
+      throw new Error(
+        `level ${level} at page ${first}: ${r.a.toString(16)} became ${r.b.toString(16)} without a break`,
+      );
     }
     if (this.#isTable(r.b, level)) this.#places.set(this.#child(r.b), { first, level: level + 1 });
   }
@@ -104,7 +107,8 @@ export class Obligations {
     const at = Number(r.address) / 2 ** this.#shape.ps;
     for (const s of this.#stale) {
       const hit = at >= s.first && at < s.end;
-      if (hit && (s.table ? rules.unmap && r.level === NO_HINT : r.level === s.level || r.level === NO_HINT)) s.issued = true;
+      if (hit && (s.table ? rules.unmap && r.level === NO_HINT : r.level === s.level || r.level === NO_HINT))
+        s.issued = true;
     }
   }
 

@@ -3,7 +3,14 @@
 // says after every step, their counters must agree, and the journal must show every TLBI that is needed.
 
 import {
-  type Counters, createEngine, type Engine, GranuleError, JournalKind, type Outcome, type PageCache, type Stage2Table,
+  type Counters,
+  createEngine,
+  type Engine,
+  GranuleError,
+  JournalKind,
+  type Outcome,
+  type PageCache,
+  type Stage2Table,
 } from "../../bindings/index.js";
 import type { Annotation } from "./format.js";
 import { checkImage } from "./image.js";
@@ -12,8 +19,13 @@ import { Obligations } from "./obligations.js";
 import type { Config, Op, Sequence } from "./sequence.js";
 
 const KINDS = [
-  JournalKind.WRITE, JournalKind.WRITE_SHARED, JournalKind.TLBI_IPA, JournalKind.TLBI_RANGE, JournalKind.TLBI_VMID,
-  JournalKind.DSB, JournalKind.TABLE_FREED,
+  JournalKind.WRITE,
+  JournalKind.WRITE_SHARED,
+  JournalKind.TLBI_IPA,
+  JournalKind.TLBI_RANGE,
+  JournalKind.TLBI_VMID,
+  JournalKind.DSB,
+  JournalKind.TABLE_FREED,
 ];
 
 /** Counters that may differ: holes that an entry-by-entry wrprotect meets count as "again", a sweep does not look. */
@@ -32,9 +44,18 @@ function granuleOf(config: Config): 4096 | 16384 | 65536 {
 
 function createTable(engine: Engine, c: Config): Stage2Table {
   return engine.createStage2({
-    granule: granuleOf(c), lpa2: c.lpa2, pa52: c.wide, ipaBits: c.inputBits, fwb: c.fwb, xnx: c.xnx, tlbiRange: c.tlbiRange,
-    hardwareDirty: c.dirty, quirks: c.linux ? "linux-6.12" : "none", annotations: c.typed ? "7.x" : "6.12",
-    flags: { identity: c.identity }, forcePte: c.force,
+    granule: granuleOf(c),
+    lpa2: c.lpa2,
+    pa52: c.wide,
+    ipaBits: c.inputBits,
+    fwb: c.fwb,
+    xnx: c.xnx,
+    tlbiRange: c.tlbiRange,
+    hardwareDirty: c.dirty,
+    quirks: c.linux ? "linux-6.12" : "none",
+    annotations: c.typed ? "7.x" : "6.12",
+    flags: { identity: c.identity },
+    forcePte: c.force,
   });
 }
 
@@ -70,7 +91,11 @@ class Side {
     const complete = !this.#config.linux && op.op !== "destroyRange";
     const rules = { unmap: op.op === "unmap", complete };
     if (op.op !== "destroyRange") this.#watch.follow(this.#engine.journal.read(), rules);
-    else this.#watch.follow(this.#engine.journal.read().filter((r) => r.kind !== JournalKind.TABLE_FREED), rules);
+    else
+      this.#watch.follow(
+        this.#engine.journal.read().filter((r) => r.kind !== JournalKind.TABLE_FREED),
+        rules,
+      );
     this.#engine.journal.stop();
     return given;
   }
@@ -130,7 +155,8 @@ class Side {
 /** The model's word on an operation. */
 function predict(model: Stage2Model, c: Config, op: Op): Given {
   const supply = { pages: "cache" in op && op.cache >= 0 ? op.cache : Infinity };
-  const given = (status: Status | "young"): Given => (supply.pages === Infinity ? { status } : { status, left: supply.pages });
+  const given = (status: Status | "young"): Given =>
+    supply.pages === Infinity ? { status } : { status, left: supply.pages };
   switch (op.op) {
     case "map": {
       if (c.identity && op.addr !== op.pa) return given("EINVAL");
@@ -141,16 +167,23 @@ function predict(model: Stage2Model, c: Config, op: Op): Given {
       const value = annotationOf(c, op.owner);
       return given(value === "EINVAL" ? "EINVAL" : model.setOwner(op.addr, op.size, value, supply));
     }
-    case "split": return given(model.split(op.addr, op.size, supply));
-    case "unmap": case "destroyRange": return { status: model.unmap(op.addr, op.size) };
-    case "wrprotect": return { status: model.wrprotect(op.addr, op.size) };
-    case "age": return { status: agedIn(model, c, op) };
-    case "relax": return { status: model.relax(op.addr, op.prot) };
+    case "split":
+      return given(model.split(op.addr, op.size, supply));
+    case "unmap":
+    case "destroyRange":
+      return { status: model.unmap(op.addr, op.size) };
+    case "wrprotect":
+      return { status: model.wrprotect(op.addr, op.size) };
+    case "age":
+      return { status: agedIn(model, c, op) };
+    case "relax":
+      return { status: model.relax(op.addr, op.prot) };
     case "young": {
       const { status, old } = model.mkyoung(op.addr);
       return { status, ...(status === "ERANGE" ? {} : { old: (BigInt(old[1]) << 32n) | BigInt(old[0]) }) };
     }
-    default: return { status: c.linux && c.fwb ? "ok" : model.range(op.addr, op.size) ? "ok" : "ERANGE" };
+    default:
+      return { status: c.linux && c.fwb ? "ok" : model.range(op.addr, op.size) ? "ok" : "ERANGE" };
   }
 }
 
@@ -182,11 +215,15 @@ export function createEngines(physBase: bigint): Engines {
 export function runSequence(engines: Engines, { config, ops }: Sequence): void {
   const model = new Stage2Model(config);
   const taken = engines.fast.arena().taken;
-  const fast = new Side(engines.fast, config, false), watched = new Side(engines.watched, config, true);
+  const fast = new Side(engines.fast, config, false),
+    watched = new Side(engines.watched, config, true);
   try {
     ops.forEach((op, i) => {
       const expected = predict(model, config, op);
-      for (const [name, side] of [["fast", fast], ["watched", watched]] as const) {
+      for (const [name, side] of [
+        ["fast", fast],
+        ["watched", watched],
+      ] as const) {
         const step = `step ${i} ${op.op} (${name})`;
         try {
           compare(step, expected, side.perform(op));

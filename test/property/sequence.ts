@@ -1,7 +1,7 @@
 // Random stage-2 sequences: a configuration and operations as plain data, both from one seed, so that a failing
 // sequence can be printed, run again by its seed, and shrunk by leaving operations out.
 
-import { type Random } from "../support/random.js";
+import type { Random } from "../support/random.js";
 import type { Shape } from "./format.js";
 import { spanPages } from "./format.js";
 
@@ -41,8 +41,17 @@ function randomConfig(random: Random): Config {
   const inputBits = lpa2 && random.oneIn(4) ? (ps === 12 ? 51 : 50) : random.pick(SIZES[ps] as number[]);
   const linux = random.oneIn(2);
   return {
-    ps, lpa2, inputBits, linux, fwb: random.oneIn(2), xnx: random.oneIn(4), typed: random.oneIn(4), wide: random.oneIn(2),
-    tlbiRange: random.oneIn(2), dirty: !linux && random.oneIn(4), identity: random.oneIn(12),
+    ps,
+    lpa2,
+    inputBits,
+    linux,
+    fwb: random.oneIn(2),
+    xnx: random.oneIn(4),
+    typed: random.oneIn(4),
+    wide: random.oneIn(2),
+    tlbiRange: random.oneIn(2),
+    dirty: !linux && random.oneIn(4),
+    identity: random.oneIn(12),
     force: random.oneIn(8) ? "all" : random.oneIn(10) ? { below: random.below(4) * 2 ** (ps + 1) } : "none",
   };
 }
@@ -62,7 +71,8 @@ class Generator {
     this.#config = config;
     this.#giant = config.ps === 12 && config.force === "none" && random.oneIn(12);
     this.#block = spanPages(config.ps, this.#giant ? 1 : 2);
-    const pages = 2 ** (config.inputBits - config.ps), window = 3 * this.#block;
+    const pages = 2 ** (config.inputBits - config.ps),
+      window = 3 * this.#block;
     const bases = [0, pages - window, Math.floor(pages / 2 / this.#block) * this.#block - this.#block];
     this.#base = Math.max(0, random.pick(bases));
   }
@@ -114,30 +124,61 @@ class Generator {
     const { force, ps } = this.#config;
     const addr = this.#address();
     const pagesOnly = force !== "none" || this.#giant;
-    const size = pagesOnly && !this.#giant ? Math.min(this.#size(48), 64 * this.#page) : this.#size(ps === 16 ? this.#block : Infinity);
+    const size =
+      pagesOnly && !this.#giant
+        ? Math.min(this.#size(48), 64 * this.#page)
+        : this.#size(ps === 16 ? this.#block : Infinity);
     const prot = this.#random.oneIn(12) ? this.#random.pick(ODD_PROTS) : this.#random.pick(PROTS);
     // A block of the same output address now and then, so that only permissions or software bits differ.
     const pa = this.#random.oneIn(3) ? addr + 2 ** 40 : this.#output(addr);
     // What is not congruent becomes pages: keep those short.
     const odd = pa % this.#page === addr % this.#page && (pa - addr) % (this.#block * this.#page) !== 0;
     return {
-      op: "map", addr, pa, prot, cache: this.#cache(), handleFault: this.#random.oneIn(5),
+      op: "map",
+      addr,
+      pa,
+      prot,
+      cache: this.#cache(),
+      handleFault: this.#random.oneIn(5),
       size: Math.min(size, (odd ? 64 : 3 * this.#block) * this.#page),
     };
   }
 
   one(): Op {
-    const r = this.#random, addr = this.#address();
+    const r = this.#random,
+      addr = this.#address();
     switch (r.below(16)) {
-      case 0: case 1: case 2: case 3: case 4: return this.#map();
-      case 5: case 6: case 7: return { op: "unmap", addr, size: this.#size() };
-      case 8: return { op: "owner", addr, size: Math.min(this.#size(40), 64 * this.#page), owner: r.below(4), cache: this.#cache() };
-      case 9: case 10: return { op: "wrprotect", addr, size: this.#size() };
-      case 11: return { op: "age", addr, size: this.#size(), clear: r.oneIn(2) };
-      case 12: return { op: "young", addr };
-      case 13: return { op: "relax", addr, prot: r.pick([1, 2, 4, 6, 7, 0, 32, 64, 0x100, 0x400, 10, 18]) };
-      case 14: return { op: "split", addr, size: this.#size(), cache: this.#giant ? r.below(6) : this.#cache() };
-      default: return { op: r.pick(["flush", "destroyRange"]), addr, size: this.#size() };
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+        return this.#map();
+      case 5:
+      case 6:
+      case 7:
+        return { op: "unmap", addr, size: this.#size() };
+      case 8:
+        return {
+          op: "owner",
+          addr,
+          size: Math.min(this.#size(40), 64 * this.#page),
+          owner: r.below(4),
+          cache: this.#cache(),
+        };
+      case 9:
+      case 10:
+        return { op: "wrprotect", addr, size: this.#size() };
+      case 11:
+        return { op: "age", addr, size: this.#size(), clear: r.oneIn(2) };
+      case 12:
+        return { op: "young", addr };
+      case 13:
+        return { op: "relax", addr, prot: r.pick([1, 2, 4, 6, 7, 0, 32, 64, 0x100, 0x400, 10, 18]) };
+      case 14:
+        return { op: "split", addr, size: this.#size(), cache: this.#giant ? r.below(6) : this.#cache() };
+      default:
+        return { op: r.pick(["flush", "destroyRange"]), addr, size: this.#size() };
     }
   }
 }

@@ -47,7 +47,11 @@ function failure(arenas: Arenas, sequence: Sequence): string | undefined {
 function report(arenas: Arenas, sequence: Sequence): string {
   const small = shrink(sequence, (s) => failure(arenas, s) !== undefined);
   const lines = small.ops.map((op) => `  ${JSON.stringify(op)}`);
-  return [`GRANULE_SEED=${sequence.seed} GRANULE_RUNS=1: ${failure(arenas, small)}`, JSON.stringify(small.config), ...lines].join("\n");
+  return [
+    `GRANULE_SEED=${sequence.seed} GRANULE_RUNS=1: ${failure(arenas, small)}`,
+    JSON.stringify(small.config),
+    ...lines,
+  ].join("\n");
 }
 
 /** The sequences whose number is `file` modulo the files. */

@@ -27,7 +27,8 @@ export class HostMemory {
   }
 
   ops(): Required<MmOps> {
-    const engine = this.#engine, { counts } = this;
+    const engine = this.#engine,
+      { counts } = this;
     const called = (name: string) => this.#called(name);
     return {
       zallocPage: () => {

@@ -12,7 +12,8 @@ const GROUPS: Readonly<Record<string, string>> = {
 
 /** All ids, in the order of the specification. */
 export const STATEMENTS: readonly string[] = Object.entries(GROUPS).flatMap(([group, numbers]) =>
-  numbers.split(" ").map((number) => `${group}-${number}`));
+  numbers.split(" ").map((number) => `${group}-${number}`),
+);
 
 /** Statements without a test, each with its reason. */
 export const GAPS: Readonly<Record<string, string>> = {

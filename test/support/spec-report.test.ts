@@ -24,7 +24,9 @@ function named(): Map<string, string[]> {
 it("every statement of parts A, W, F.1 and F.2 is named by a test, or is a known gap", () => {
   const by = named();
   const missing = STATEMENTS.filter((id) => !by.has(id));
-  console.log(`${STATEMENTS.length - missing.length} of ${STATEMENTS.length} statements are named; gaps: ${missing.join(" ")}`);
+  console.log(
+    `${STATEMENTS.length - missing.length} of ${STATEMENTS.length} statements are named; gaps: ${missing.join(" ")}`,
+  );
   expect(missing).toEqual(Object.keys(GAPS));
 });
 

@@ -3,7 +3,14 @@
 import { createHash } from "node:crypto";
 import { expect } from "vitest";
 import {
-  createEngine, type Engine, type EngineOptions, type Entry, GranuleError, JournalKind, type JournalRecord, type Table,
+  createEngine,
+  type Engine,
+  type EngineOptions,
+  type Entry,
+  GranuleError,
+  JournalKind,
+  type JournalRecord,
+  type Table,
 } from "../../bindings/index.js";
 
 export const KB4 = 4096;
@@ -55,7 +62,8 @@ export function expectReferences(table: Table): void {
     counts.set(parent, (counts.get(parent) ?? 0) + 1);
   }
   for (const e of entries) {
-    if (e.kind === "table") expect(e.references, `table at ${e.address}`).toBe(1 + (counts.get(key(e.level, e.address)) ?? 0));
+    if (e.kind === "table")
+      expect(e.references, `table at ${e.address}`).toBe(1 + (counts.get(key(e.level, e.address)) ?? 0));
   }
   const roots = new Array<number>(rootPages).fill(1);
   for (const e of entries) {
@@ -93,7 +101,11 @@ export function recorded(engine: Engine, operation: () => unknown, kinds?: reado
 }
 
 const TLBI_KINDS: readonly number[] = [
-  JournalKind.TLBI_IPA, JournalKind.TLBI_IPA_LOCAL, JournalKind.TLBI_RANGE, JournalKind.TLBI_VMID, JournalKind.TLBI_VA,
+  JournalKind.TLBI_IPA,
+  JournalKind.TLBI_IPA_LOCAL,
+  JournalKind.TLBI_RANGE,
+  JournalKind.TLBI_VMID,
+  JournalKind.TLBI_VA,
   JournalKind.TLBI_VA_LAST,
 ];
 
@@ -142,7 +154,8 @@ export function slotOf(table: Table, addr: bigint): number {
   const { engine, granule } = table;
   const { rootPa, startLevel, rootPages } = table.info();
   const perTable = BigInt(granule / 8);
-  let at = pointerOf(engine, rootPa) / 8 + Number((addr >> shiftOf(granule, startLevel)) % (perTable * BigInt(rootPages)));
+  let at =
+    pointerOf(engine, rootPa) / 8 + Number((addr >> shiftOf(granule, startLevel)) % (perTable * BigInt(rootPages)));
   for (let level = startLevel; level < 3; level++) {
     const descriptor = engine.u64[at] as bigint;
     if ((descriptor & 3n) !== 3n) break;

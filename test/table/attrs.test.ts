@@ -52,10 +52,16 @@ describe.each(CONFIGURATIONS)("attributes on %s", (_name, config) => {
     table.map(0, 2 * page, 0, "r");
     table.map(block, block, 0, "rx");
     table.testClearYoung(0, 2 * block);
-    expect(tlbis(table.engine, () => table.relaxPerms(page, "w"))).toEqual([`TLBI_IPA_LOCAL 0x${page.toString(16)} L3`]);
-    expect(tlbis(table.engine, () => table.relaxPerms(block, "w"))).toEqual([`TLBI_IPA_LOCAL 0x${block.toString(16)} L2`]);
+    expect(tlbis(table.engine, () => table.relaxPerms(page, "w"))).toEqual([
+      `TLBI_IPA_LOCAL 0x${page.toString(16)} L3`,
+    ]);
+    expect(tlbis(table.engine, () => table.relaxPerms(block, "w"))).toEqual([
+      `TLBI_IPA_LOCAL 0x${block.toString(16)} L2`,
+    ]);
     expect(leaves(table).map((e) => [e.prot, e.descriptor & AF])).toEqual([
-      [Prot.R, 0n], [Prot.R | Prot.W, 0n], [Prot.R | Prot.W | Prot.X, 0n],
+      [Prot.R, 0n],
+      [Prot.R | Prot.W, 0n],
+      [Prot.R | Prot.W | Prot.X, 0n],
     ]);
   });
 
@@ -72,8 +78,10 @@ describe.each(CONFIGURATIONS)("attributes on %s", (_name, config) => {
   it("S2-17, FMT-25, PROP-8: software bits, unknown bits, and half rights without FEAT_XNX are refused", () => {
     const { table, page } = made(config);
     table.map(0, page, 0, "r");
-    for (const prot of [Prot.SW0, Prot.W | Prot.SW3, 0x1000]) expectRefused(table, "EINVAL", () => table.relaxPerms(0, prot));
-    if (!config.xnx) for (const prot of [Prot.PX, Prot.UX]) expectRefused(table, "EINVAL", () => table.relaxPerms(0, prot));
+    for (const prot of [Prot.SW0, Prot.W | Prot.SW3, 0x1000])
+      expectRefused(table, "EINVAL", () => table.relaxPerms(0, prot));
+    if (!config.xnx)
+      for (const prot of [Prot.PX, Prot.UX]) expectRefused(table, "EINVAL", () => table.relaxPerms(0, prot));
     expect(tlbis(table.engine, () => expect(() => table.relaxPerms(0, Prot.SW0)).toThrow())).toEqual([]);
   });
 
@@ -84,7 +92,13 @@ describe.each(CONFIGURATIONS)("attributes on %s", (_name, config) => {
     table.map(2 * block, block, 0, "rwd");
     const before = contents(table);
     const cleaned = recorded(table.engine, () => table.flush(page, 3 * block - page), [JournalKind.DCACHE]);
-    const expected = config.fwb === false ? [[BigInt(5 * page), BigInt(page)], [0n, BigInt(block)]] : [];
+    const expected =
+      config.fwb === false
+        ? [
+            [BigInt(5 * page), BigInt(page)],
+            [0n, BigInt(block)],
+          ]
+        : [];
     expect(cleaned.map((r) => [r.address, r.a])).toEqual(expected);
     expect(contents(table)).toEqual(before);
   });

@@ -4,7 +4,8 @@ import { codeOf, contents, KB4, MB2, smallEngine } from "../support/tables.js";
 describe("batches", () => {
   it("give what single calls give, in order", () => {
     const engine = smallEngine();
-    const one = engine.createStage2({ ipaBits: 39 }), many = engine.createStage2({ ipaBits: 39 });
+    const one = engine.createStage2({ ipaBits: 39 }),
+      many = engine.createStage2({ ipaBits: 39 });
     using batch = engine.createBatch(16);
     batch.map(many, 0, MB2 + KB4, 0, "rw");
     batch.wrprotect(many, 0, KB4);
@@ -61,7 +62,8 @@ describe("batches", () => {
 
   it("serve stage 1 too, and refuse an operation on the wrong stage", () => {
     const engine = smallEngine();
-    const hyp = engine.createHyp({ vaBits: 39 }), table = engine.createStage2({ ipaBits: 39 });
+    const hyp = engine.createHyp({ vaBits: 39 }),
+      table = engine.createStage2({ ipaBits: 39 });
     using batch = engine.createBatch(4);
     batch.hypMap(hyp, 0, KB4, 0x9000, "r");
     batch.unmap(hyp, 0, KB4);

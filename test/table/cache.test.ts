@@ -20,7 +20,11 @@ describe("page caches", () => {
   it("MC-2: a capacity of zero, or one that no block holds, is refused", () => {
     const engine = smallEngine();
     const { taken } = engine.arena();
-    for (const capacity of [0, -1, NaN, 1 << 20, 2 ** 32]) expect(codeOf(() => engine.createCache(4096, capacity)), String(capacity)).toBe("EINVAL");
+    for (const capacity of [0, -1, NaN, 1 << 20, 2 ** 32])
+      expect(
+        codeOf(() => engine.createCache(4096, capacity)),
+        String(capacity),
+      ).toBe("EINVAL");
     expect(engine.arena().taken).toBe(taken);
   });
 
@@ -101,7 +105,8 @@ describe("blocks of the arena", () => {
     const { taken } = engine.arena();
     const block = engine.takeBlock(5000);
     expect(engine.arena().taken).toBe(taken + 8192);
-    for (const wrong of [block + 4096, block + 8, 0, 4, 0xfffff000]) expect(codeOf(() => engine.giveBlock(wrong))).toBe("EINVAL");
+    for (const wrong of [block + 4096, block + 8, 0, 4, 0xfffff000])
+      expect(codeOf(() => engine.giveBlock(wrong))).toBe("EINVAL");
     engine.giveBlock(block);
     expect(codeOf(() => engine.giveBlock(block))).toBe("EINVAL");
     expect(engine.arena().taken).toBe(taken);
@@ -109,7 +114,14 @@ describe("blocks of the arena", () => {
 
   it("buddies merge: after any order of giving back the largest block is there again", () => {
     const engine = smallEngine({ arenaBytes: 2 << 20 });
-    const largest = () => { try { engine.giveBlock(engine.takeBlock(1 << 20)); return true; } catch { return false; } };
+    const largest = () => {
+      try {
+        engine.giveBlock(engine.takeBlock(1 << 20));
+        return true;
+      } catch {
+        return false;
+      }
+    };
     expect(largest()).toBe(true);
     const blocks = Array.from({ length: 200 }, () => engine.takeBlock(4096));
     for (let i = 0; i < 200; i += 2) engine.giveBlock(blocks[i] as number);

@@ -6,8 +6,17 @@ import { HostMemory } from "../support/host-memory.js";
 import { codeOf, contents, expectReferences, KB4, leaves, MB2, smallEngine } from "../support/tables.js";
 
 const NAMES = [
-  "zallocPage", "zallocPagesExact", "freePagesExact", "freeUnlinkedTable", "getPage", "putPage", "pageCount", "physToVirt",
-  "virtToPhys", "dcacheCleanInvalPoc", "icacheInvalPou",
+  "zallocPage",
+  "zallocPagesExact",
+  "freePagesExact",
+  "freeUnlinkedTable",
+  "getPage",
+  "putPage",
+  "pageCount",
+  "physToVirt",
+  "virtToPhys",
+  "dcacheCleanInvalPoc",
+  "icacheInvalPou",
 ] as const;
 
 /** References and pages belong together: a host that counts must also allocate and free. */
@@ -71,7 +80,11 @@ describe("memory operations (WLK-16)", () => {
 
   it("without replaced cache operations nothing is cleaned or counted", () => {
     const engine = smallEngine();
-    const table = engine.createStage2({ ipaBits: 39, fwb: false, hooks: { dcacheCleanInvalPoc: null, icacheInvalPou: null } });
+    const table = engine.createStage2({
+      ipaBits: 39,
+      fwb: false,
+      hooks: { dcacheCleanInvalPoc: null, icacheInvalPou: null },
+    });
     table.map(0, KB4, 0, "rwx");
     table.unmap(0, KB4);
     expect(engine.counters()).toMatchObject({ dcache: 0, icache: 0 });
@@ -81,13 +94,21 @@ describe("memory operations (WLK-16)", () => {
     const engine = smallEngine();
     const seen: unknown[] = [];
     const table = engine.createStage2({
-      ipaBits: 39, hooks: {
-        dcacheCleanInvalPoc: (pa, bytes) => { seen.push(["d", pa, bytes]); },
-        icacheInvalPou: (pa, bytes) => { seen.push(["i", pa, bytes]); },
+      ipaBits: 39,
+      hooks: {
+        dcacheCleanInvalPoc: (pa, bytes) => {
+          seen.push(["d", pa, bytes]);
+        },
+        icacheInvalPou: (pa, bytes) => {
+          seen.push(["i", pa, bytes]);
+        },
       },
     });
     table.map(MB2, MB2, 4 * MB2, "rx");
-    expect(seen).toEqual([["d", BigInt(4 * MB2), BigInt(MB2)], ["i", BigInt(4 * MB2), BigInt(MB2)]]);
+    expect(seen).toEqual([
+      ["d", BigInt(4 * MB2), BigInt(MB2)],
+      ["i", BigInt(4 * MB2), BigInt(MB2)],
+    ]);
   });
 
   it("an allocator that gives nothing, or no page of the arena, is out of memory", () => {
@@ -109,7 +130,9 @@ describe("memory operations (WLK-16)", () => {
       let n = 0;
       host.before = () => {};
       const table = engine.createStage2({ ipaBits: 39, fwb: false, hooks });
-      host.before = (called) => { if (called === name && n++ === at) throw new Error(`thrown by ${name}`); };
+      host.before = (called) => {
+        if (called === name && n++ === at) throw new Error(`thrown by ${name}`);
+      };
       let thrown = "";
       try {
         exercise({ table, host });
@@ -121,7 +144,13 @@ describe("memory operations (WLK-16)", () => {
       if (n > at) expect(thrown).toBe(`thrown by ${name}`);
       host.before = () => {};
       const fresh = engine.createStage2({ ipaBits: 39 });
-      expect(codeOf(() => { fresh.map(0, MB2 + KB4, 0, "rw"); fresh.unmap(0, 2 * MB2); fresh.close(); })).toBe("");
+      expect(
+        codeOf(() => {
+          fresh.map(0, MB2 + KB4, 0, "rw");
+          fresh.unmap(0, 2 * MB2);
+          fresh.close();
+        }),
+      ).toBe("");
     }
   });
 
@@ -129,7 +158,14 @@ describe("memory operations (WLK-16)", () => {
     const engine = smallEngine();
     const other = engine.createStage2({ ipaBits: 39 });
     let n = 0;
-    const table = engine.createStage2({ ipaBits: 39, hooks: { icacheInvalPou: () => { other.map(n++ * KB4, KB4, 0, "r"); } } });
+    const table = engine.createStage2({
+      ipaBits: 39,
+      hooks: {
+        icacheInvalPou: () => {
+          other.map(n++ * KB4, KB4, 0, "r");
+        },
+      },
+    });
     table.map(0, 3 * KB4, 0, "rx");
     expect([leaves(table).length, leaves(other).length]).toEqual([3, 3]);
   });

@@ -1,10 +1,23 @@
 import { describe, expect, it } from "vitest";
 import { type HypConfig, JournalKind, Prot } from "../../bindings/index.js";
-import { codeOf, contents, expectReferences, expectRefused, kindsOf, leaves, recorded, smallEngine, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  contents,
+  expectReferences,
+  expectRefused,
+  kindsOf,
+  leaves,
+  recorded,
+  smallEngine,
+  tlbis,
+} from "../support/tables.js";
 
 const CONFIGURATIONS: readonly (readonly [string, HypConfig])[] = [
-  ["4K", { vaBits: 39 }], ["4K of 52 bits, from level -1", { vaBits: 52, lpa2: true }], ["4K, hVHE, BTI", { vaBits: 48, hvhe: true, bti: true }],
-  ["16K", { granule: 16384, vaBits: 47 }], ["64K", { granule: 65536, vaBits: 42 }],
+  ["4K", { vaBits: 39 }],
+  ["4K of 52 bits, from level -1", { vaBits: 52, lpa2: true }],
+  ["4K, hVHE, BTI", { vaBits: 48, hvhe: true, bti: true }],
+  ["16K", { granule: 16384, vaBits: 47 }],
+  ["64K", { granule: 65536, vaBits: 42 }],
 ];
 
 function made(config: HypConfig) {
@@ -18,7 +31,9 @@ describe.each(CONFIGURATIONS)("stage 1 on %s", (_name, config) => {
     const { table, page, block } = made(config);
     table.map(block - page, block + 2 * page, 8 * block - page, "rw");
     expect(leaves(table).map((e) => [Number(e.address), Number(e.pa), e.level])).toEqual([
-      [block - page, 8 * block - page, 3], [block, 8 * block, 2], [2 * block, 9 * block, 3],
+      [block - page, 8 * block - page, 3],
+      [block, 8 * block, 2],
+      [2 * block, 9 * block, 3],
     ]);
     expectReferences(table);
   });
@@ -73,7 +88,13 @@ describe.each(CONFIGURATIONS)("stage 1 on %s", (_name, config) => {
   it("S1-6: clear, dsb ishst, TLBI, dsb, isb, and then the reference", () => {
     const { table, engine, page } = made(config);
     table.map(0, 2 * page, 0, "r");
-    expect(kindsOf(recorded(engine, () => table.unmap(0, page)))).toEqual(["WRITE", "DSB", "TLBI_VA_LAST", "DSB", "ISB"]);
+    expect(kindsOf(recorded(engine, () => table.unmap(0, page)))).toEqual([
+      "WRITE",
+      "DSB",
+      "TLBI_VA_LAST",
+      "DSB",
+      "ISB",
+    ]);
     expectReferences(table);
   });
 
@@ -97,7 +118,12 @@ describe.each(CONFIGURATIONS)("stage 1 on %s", (_name, config) => {
     const { table, engine, page, block } = made(config);
     const { taken } = engine.arena();
     table.map(0, block + page, 0, "r");
-    expect(tlbis(engine, () => { table.destroy(); table.destroy(); })).toEqual([]);
+    expect(
+      tlbis(engine, () => {
+        table.destroy();
+        table.destroy();
+      }),
+    ).toEqual([]);
     expect(engine.arena().taken).toBe(taken - page);
   });
 });
@@ -106,7 +132,11 @@ describe("stage 1", () => {
   it("GEO-13: one start table; a start level that does not exist is refused", () => {
     const engine = smallEngine();
     expect(engine.createHyp({ vaBits: 52, lpa2: true }).info()).toMatchObject({ startLevel: -1, rootPages: 1 });
-    for (const vaBits of [0, 4, 12, 58, 63, 64]) expect(codeOf(() => engine.createHyp({ vaBits })), String(vaBits)).toBe("EINVAL");
+    for (const vaBits of [0, 4, 12, 58, 63, 64])
+      expect(
+        codeOf(() => engine.createHyp({ vaBits })),
+        String(vaBits),
+      ).toBe("EINVAL");
   });
 
   it("WLK-12: a shared walk is refused at EL2", () => {

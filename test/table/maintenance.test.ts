@@ -3,7 +3,19 @@
 import { describe, expect, it } from "vitest";
 import { JournalKind, Prot } from "../../bindings/index.js";
 import { CONFIGURATIONS, made } from "../support/configurations.js";
-import { codeOf, describeRecord, expectReferences, KB4, kindsOf, leaves, MB2, recorded, rootReferences, smallEngine, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  describeRecord,
+  expectReferences,
+  KB4,
+  kindsOf,
+  leaves,
+  MB2,
+  recorded,
+  rootReferences,
+  smallEngine,
+  tlbis,
+} from "../support/tables.js";
 
 function stage2(config: Parameters<ReturnType<typeof smallEngine>["createStage2"]>[0] = {}) {
   const engine = smallEngine();
@@ -14,7 +26,9 @@ const DOMAINS = ["ishst", "ish", "nshst", "nsh"];
 
 /** Kinds in order; barriers with their domain. */
 function instructions(records: ReturnType<typeof recorded>): string[] {
-  return records.map((r, i) => (r.kind === JournalKind.DSB ? `DSB ${DOMAINS[Number(r.a)]}` : kindsOf(records)[i] as string));
+  return records.map((r, i) =>
+    r.kind === JournalKind.DSB ? `DSB ${DOMAINS[Number(r.a)]}` : (kindsOf(records)[i] as string),
+  );
 }
 
 describe("TLB maintenance", () => {
@@ -24,7 +38,12 @@ describe("TLB maintenance", () => {
     const { table, engine } = stage2({ tlbiRange: false });
     table.map(0, 2 * KB4, 0, "r");
     expect(instructions(recorded(engine, () => table.unmap(0, KB4), WRITE_FREE))).toEqual([
-      "DSB ishst", "TLBI_IPA", "DSB ish", "TLBI_STAGE1", "DSB ish", "ISB",
+      "DSB ishst",
+      "TLBI_IPA",
+      "DSB ish",
+      "TLBI_STAGE1",
+      "DSB ish",
+      "ISB",
     ]);
   });
 
@@ -32,7 +51,12 @@ describe("TLB maintenance", () => {
     const { table, engine } = stage2();
     table.map(0, KB4, 0, "r");
     expect(instructions(recorded(engine, () => table.relaxPerms(0, "r"), WRITE_FREE))).toEqual([
-      "DSB nshst", "TLBI_IPA_LOCAL", "DSB nsh", "TLBI_STAGE1_LOCAL", "DSB nsh", "ISB",
+      "DSB nshst",
+      "TLBI_IPA_LOCAL",
+      "DSB nsh",
+      "TLBI_STAGE1_LOCAL",
+      "DSB nsh",
+      "ISB",
     ]);
   });
 
@@ -42,7 +66,8 @@ describe("TLB maintenance", () => {
     const piece = ["DSB ishst", "TLBI_RANGE", "DSB ish", "TLBI_STAGE1", "DSB ish", "ISB"];
     expect(instructions(records)).toEqual([...piece, ...piece]);
     expect(records.filter((r) => r.kind === JournalKind.TLBI_RANGE).map(describeRecord)).toEqual([
-      "TLBI_RANGE 0x0 x2097152", "TLBI_RANGE 0x200000000 x1",
+      "TLBI_RANGE 0x0 x2097152",
+      "TLBI_RANGE 0x200000000 x1",
     ]);
   });
 
@@ -53,7 +78,11 @@ describe("TLB maintenance", () => {
   });
 
   it("TLB-8: instructions of a range are counted; an address inside a page ends too", () => {
-    for (const [lpa2, pages, operations] of [[false, 513, 2], [false, 3, 2], [true, 17, 2]] as const) {
+    for (const [lpa2, pages, operations] of [
+      [false, 513, 2],
+      [false, 3, 2],
+      [true, 17, 2],
+    ] as const) {
       const engine = smallEngine();
       const table = engine.createStage2({ ipaBits: 39, lpa2, quirks: "linux-6.12" });
       table.flushTlbRange(0x10008, pages * KB4);
@@ -76,14 +105,19 @@ describe("between break and make", () => {
     table.map(0, KB4, 0, "r");
     const [before] = rootReferences(table);
     const counts: number[] = [];
-    table.walk(0, KB4, (visit) => {
-      if (visit.level !== 1) return;
-      const { old } = visit;
-      visit.tryBreak();
-      counts.push(...rootReferences(table));
-      visit.make(old);
-      counts.push(...rootReferences(table));
-    }, { leaf: false, tablePre: true });
+    table.walk(
+      0,
+      KB4,
+      (visit) => {
+        if (visit.level !== 1) return;
+        const { old } = visit;
+        visit.tryBreak();
+        counts.push(...rootReferences(table));
+        visit.make(old);
+        counts.push(...rootReferences(table));
+      },
+      { leaf: false, tablePre: true },
+    );
     expect(counts).toEqual([(before as number) - 1, before]);
     expect(engine.counters().warnings).toBe(0);
     expectReferences(table);
@@ -108,7 +142,8 @@ describe("detached tables", () => {
   it("S2-28: freeing one that has more references than it should warns; levels 0 to 2 are freed whole", () => {
     const { table, engine } = stage2({ ipaBits: 48 });
     const { taken } = engine.arena();
-    for (const level of [1, 2]) table.freeUnlinked(table.createUnlinked(0, level, "rw", { forcePte: level === 2 }), level);
+    for (const level of [1, 2])
+      table.freeUnlinked(table.createUnlinked(0, level, "rw", { forcePte: level === 2 }), level);
     expect(engine.arena().taken).toBe(taken);
     expect(engine.counters().warnings).toBe(0);
     const page = table.createUnlinked(0, 2, "rw");
@@ -125,12 +160,15 @@ describe("detached tables", () => {
 });
 
 describe("small statements", () => {
-  it.each(CONFIGURATIONS)("GEO-7 on %s: the index is the address above the shift, within its table", (_name, config) => {
-    const { table, page, block } = made(config);
-    const last = block / page - 1;
-    for (const i of [0, 1, last]) table.map(5 * block + i * page, page, 0, "r");
-    expect(leaves(table).map((e) => (Number(e.address) - 5 * block) / page)).toEqual([0, 1, last]);
-  });
+  it.each(CONFIGURATIONS)(
+    "GEO-7 on %s: the index is the address above the shift, within its table",
+    (_name, config) => {
+      const { table, page, block } = made(config);
+      const last = block / page - 1;
+      for (const i of [0, 1, last]) table.map(5 * block + i * page, page, 0, "r");
+      expect(leaves(table).map((e) => (Number(e.address) - 5 * block) / page)).toEqual([0, 1, last]);
+    },
+  );
 
   it("FMT-30: the numbering of protections is that of 5.11 to 7.0", () => {
     expect([Prot.X, Prot.W, Prot.R, Prot.DEVICE, Prot.NC]).toEqual([1, 2, 4, 8, 16]);
@@ -138,7 +176,8 @@ describe("small statements", () => {
 
   it("FMT-3: LPA2 changes leaves and tables of both stages alike", () => {
     const engine = smallEngine({ physBase: 0xc_0000_0000_0000n });
-    const table = engine.createStage2({ ipaBits: 48, lpa2: true }), hyp = engine.createHyp({ vaBits: 48, lpa2: true });
+    const table = engine.createStage2({ ipaBits: 48, lpa2: true }),
+      hyp = engine.createHyp({ vaBits: 48, lpa2: true });
     table.map(0, KB4, 0xc_0000_0000_0000n, "r");
     hyp.map(0, KB4, 0xc_0000_0000_0000n, "r");
     for (const t of [table, hyp]) {

@@ -1,26 +1,50 @@
 import { describe, expect, it } from "vitest";
 import { JournalKind, Prot } from "../../bindings/index.js";
 import { CONFIGURATIONS, made } from "../support/configurations.js";
-import { codeOf, contents, expectReferences, expectRefused, kindsOf, leaves, recorded, smallEngine, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  contents,
+  expectReferences,
+  expectRefused,
+  kindsOf,
+  leaves,
+  recorded,
+  smallEngine,
+  tlbis,
+} from "../support/tables.js";
 
-const KINDS = [JournalKind.WRITE, JournalKind.TLBI_IPA, JournalKind.TLBI_RANGE, JournalKind.TLBI_VMID, JournalKind.DCACHE, JournalKind.ICACHE];
+const KINDS = [
+  JournalKind.WRITE,
+  JournalKind.TLBI_IPA,
+  JournalKind.TLBI_RANGE,
+  JournalKind.TLBI_VMID,
+  JournalKind.DCACHE,
+  JournalKind.ICACHE,
+];
 
 describe.each(CONFIGURATIONS)("map on %s", (_name, config) => {
   it("GEO-4, S2-2: maps the largest leaves that fit, and nothing beside them", () => {
     const { table, page, block } = made(config);
     table.map(block - 2 * page, block + 4 * page, 8 * block - 2 * page, "rw");
     expect(leaves(table).map((e) => [Number(e.address), Number(e.pa), e.level])).toEqual([
-      [block - 2 * page, 8 * block - 2 * page, 3], [block - page, 8 * block - page, 3], [block, 8 * block, 2],
-      [2 * block, 9 * block, 3], [2 * block + page, 9 * block + page, 3],
+      [block - 2 * page, 8 * block - 2 * page, 3],
+      [block - page, 8 * block - page, 3],
+      [block, 8 * block, 2],
+      [2 * block, 9 * block, 3],
+      [2 * block + page, 9 * block + page, 3],
     ]);
     expectReferences(table);
   });
 
   it("GEO-4: a block needs its output aligned, its input aligned and its whole size", () => {
-    for (const [addr, size, phys] of [[0, 1, 1], [0, -1, 0], [1, 0, 0]] as const) {
+    for (const [addr, size, phys] of [
+      [0, 1, 1],
+      [0, -1, 0],
+      [1, 0, 0],
+    ] as const) {
       const { table, page, block } = made(config);
       const pages = Math.min(block, 40 * page); // short: the first entries tell
-      table.map(addr * page, (size < 0 ? block - page : pages), phys * page, "r");
+      table.map(addr * page, size < 0 ? block - page : pages, phys * page, "r");
       expect(leaves(table).every((e) => e.level === 3)).toBe(true);
     }
   });
@@ -34,7 +58,10 @@ describe.each(CONFIGURATIONS)("map on %s", (_name, config) => {
     const { table, page } = made(config);
     table.map(0, 3 * page, 0, "rw");
     const before = contents(table);
-    const records = recorded(table.engine, () => table.map(page, page, 7 * page, "rw"), [JournalKind.WRITE, JournalKind.TLBI_IPA]);
+    const records = recorded(table.engine, () => table.map(page, page, 7 * page, "rw"), [
+      JournalKind.WRITE,
+      JournalKind.TLBI_IPA,
+    ]);
     expect(kindsOf(records)).toEqual(["WRITE", "TLBI_IPA", "WRITE"]);
     expect(records[1]).toMatchObject({ address: BigInt(page), level: 3 });
     expect(records[0]?.b).toBe(0x400n);
@@ -64,7 +91,10 @@ describe.each(CONFIGURATIONS)("map on %s", (_name, config) => {
     const { table, page, block } = made(config);
     table.map(0, 3 * page, page, "rw");
     const records = recorded(table.engine, () => table.map(0, block, 0, "rw"), [
-      JournalKind.WRITE, JournalKind.TLBI_RANGE, JournalKind.TLBI_VMID, JournalKind.TABLE_FREED,
+      JournalKind.WRITE,
+      JournalKind.TLBI_RANGE,
+      JournalKind.TLBI_VMID,
+      JournalKind.TABLE_FREED,
     ]);
     const flush = config.tlbiRange === false ? "TLBI_VMID" : "TLBI_RANGE";
     expect(kindsOf(records)).toEqual(["WRITE", flush, "WRITE", "TABLE_FREED"]);
@@ -76,7 +106,9 @@ describe.each(CONFIGURATIONS)("map on %s", (_name, config) => {
   it("S2-7: through a block: it is flushed, and the rest of it becomes holes", () => {
     const { table, page, block } = made(config);
     table.map(0, block, 0, "rw");
-    expect(tlbis(table.engine, () => table.map(3 * page, page, 9 * page, "rw"))).toEqual([`TLBI_IPA 0x${(3 * page).toString(16)} L2`]);
+    expect(tlbis(table.engine, () => table.map(3 * page, page, 9 * page, "rw"))).toEqual([
+      `TLBI_IPA 0x${(3 * page).toString(16)} L2`,
+    ]);
     expect(leaves(table).map((e) => Number(e.address))).toEqual([3 * page]);
     expectReferences(table);
   });
@@ -93,7 +125,11 @@ describe.each(CONFIGURATIONS)("map on %s", (_name, config) => {
     const { table, page } = made(config);
     table.map(0, page, 0, "rw");
     for (const prot of ["rw", "r", "rwx"]) {
-      const records = recorded(table.engine, () => expect(table.map(0, page, 0, prot, { handleFault: true })).toBe("again"), KINDS);
+      const records = recorded(
+        table.engine,
+        () => expect(table.map(0, page, 0, prot, { handleFault: true })).toBe("again"),
+        KINDS,
+      );
       expect(records).toEqual([]);
     }
     expect(table.map(0, page, 0, "r")).toBe("done"); // skipped without handleFault [WLK-10]
@@ -133,7 +169,13 @@ describe("map", () => {
   it("S2-2: the force-pte callback is asked once, with what the caller gave", () => {
     const engine = smallEngine();
     const asked: unknown[] = [];
-    const table = engine.createStage2({ ipaBits: 39, forcePte: (addr, end, prot) => { asked.push([addr, end, prot]); return true; } });
+    const table = engine.createStage2({
+      ipaBits: 39,
+      forcePte: (addr, end, prot) => {
+        asked.push([addr, end, prot]);
+        return true;
+      },
+    });
     table.map(0x20_0123, 0x20_0000, 0, "r");
     expect(asked).toEqual([[0x20_0123n, 0x40_0123n, Prot.R]]);
     expect(leaves(table).every((e) => e.level === 3)).toBe(true);
@@ -165,7 +207,11 @@ describe("map", () => {
   });
 
   it("GEO-3: no blocks of 512G, 64G or 4T, under LPA2 neither", () => {
-    for (const [config, level] of [[{ ipaBits: 48, lpa2: true }, 1], [{ granule: 16384, ipaBits: 47 }, 2], [{ granule: 65536, ipaBits: 48 }, 2]] as const) {
+    for (const [config, level] of [
+      [{ ipaBits: 48, lpa2: true }, 1],
+      [{ granule: 16384, ipaBits: 47 }, 2],
+      [{ granule: 65536, ipaBits: 48 }, 2],
+    ] as const) {
       const { table } = made(config);
       const size = 1n << BigInt((4 - (level - 1)) * (Math.log2(table.granule) - 3) + 3);
       // One entry of the level above would do; the arena holds the tables of this many blocks.
@@ -181,7 +227,11 @@ describe("map", () => {
     table.map(0, page, 0, "rx");
     const skipped = recorded(table.engine, () => table.map(0, page, page, "rx", { skipBreakTlbi: true }), KINDS);
     expect(kindsOf(skipped)).toEqual(["WRITE", "DCACHE", "ICACHE", "WRITE"]);
-    const quiet = recorded(table.engine, () => table.map(0, page, 2 * page, "rx", { skipCacheMaintenance: true }), KINDS);
+    const quiet = recorded(
+      table.engine,
+      () => table.map(0, page, 2 * page, "rx", { skipCacheMaintenance: true }),
+      KINDS,
+    );
     expect(kindsOf(quiet)).toEqual(["WRITE", "TLBI_IPA", "WRITE"]);
   });
 

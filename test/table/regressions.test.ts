@@ -6,11 +6,23 @@
 
 import { describe, expect, it } from "vitest";
 import { JournalKind, Prot, type Stage2Config } from "../../bindings/index.js";
+import { HostMemory } from "../support/host-memory.js";
 import {
-  codeOf, contents, describeRecord, expectReferences, expectRefused, GB1, KB4, kindsOf, leaves, MB2, recorded, smallEngine, slotOf,
+  codeOf,
+  contents,
+  describeRecord,
+  expectReferences,
+  expectRefused,
+  GB1,
+  KB4,
+  kindsOf,
+  leaves,
+  MB2,
+  recorded,
+  slotOf,
+  smallEngine,
   tlbis,
 } from "../support/tables.js";
-import { HostMemory } from "../support/host-memory.js";
 
 function stage2(config: Stage2Config = {}) {
   const engine = smallEngine();
@@ -29,10 +41,14 @@ describe("regressions of the walker", () => {
     const { table } = stage2();
     table.map(0, 4 * KB4, 0, "rw", {});
     const visited: bigint[] = [];
-    table.walk(0x1800, 0x1000, (visit) => { visited.push(visit.address); });
+    table.walk(0x1800, 0x1000, (visit) => {
+      visited.push(visit.address);
+    });
     expect(visited).toEqual([0x1000n]); // rounded down, then size up: one page (KERNEL-NOTES 1)
     visited.length = 0;
-    table.walk(0x1800, 0x1001, (visit) => { visited.push(visit.address); });
+    table.walk(0x1800, 0x1001, (visit) => {
+      visited.push(visit.address);
+    });
     expect(visited).toEqual([0x1000n, 0x2000n]);
   });
 
@@ -63,15 +79,20 @@ describe("regressions of the walker", () => {
     const child = [...table.entries({ tables: true })].find((e) => e.level === 2 && e.kind === "table");
     const pointer = Number((child?.pa ?? 0n) - engine.physBase) + engine.arenaPointer;
     const visits: string[] = [];
-    table.walk(0, MB2, (visit) => {
-      visits.push(`${visit.phase}${visit.level}`);
-      if (visit.phase !== "pre" || visit.level !== 2) return;
-      const old = visit.old;
-      expect(visit.tryBreak()).toBe(true);
-      visit.make((1n << 54n) | 0x7fdn);
-      visit.freeTable(old);
-      engine.u64.fill(~0n, pointer / 8, pointer / 8 + 512); // whoever reads it now follows wild pointers
-    }, { tablePre: true, tablePost: true });
+    table.walk(
+      0,
+      MB2,
+      (visit) => {
+        visits.push(`${visit.phase}${visit.level}`);
+        if (visit.phase !== "pre" || visit.level !== 2) return;
+        const old = visit.old;
+        expect(visit.tryBreak()).toBe(true);
+        visit.make((1n << 54n) | 0x7fdn);
+        visit.freeTable(old);
+        engine.u64.fill(~0n, pointer / 8, pointer / 8 + 512); // whoever reads it now follows wild pointers
+      },
+      { tablePre: true, tablePost: true },
+    );
     expect(visits).toEqual(["pre1", "pre2", "post1"]);
     expect(table.leaf(0).kind).toBe("block");
   });
@@ -138,13 +159,18 @@ describe("regressions of map", () => {
     const { table, engine } = stage2();
     table.map(4 * MB2, KB4, 0x9000, "r");
     const flushes = tlbis(engine, () => {
-      table.walk(4 * MB2 + 5 * KB4, KB4, (visit) => {
-        if (visit.level !== 2) return;
-        const old = visit.old;
-        visit.tryBreak();
-        visit.make(0n);
-        visit.freeTable(old);
-      }, { leaf: false, tablePre: true });
+      table.walk(
+        4 * MB2 + 5 * KB4,
+        KB4,
+        (visit) => {
+          if (visit.level !== 2) return;
+          const old = visit.old;
+          visit.tryBreak();
+          visit.make(0n);
+          visit.freeTable(old);
+        },
+        { leaf: false, tablePre: true },
+      );
     });
     expect(flushes).toEqual(["TLBI_RANGE 0x800000 x512"]);
   });
@@ -153,13 +179,18 @@ describe("regressions of map", () => {
     const { table, engine } = stage2();
     table.map(4 * MB2, MB2 / 2, 0x9000, "r");
     const flushes = tlbis(engine, () => {
-      table.walk(4 * MB2, 2 * MB2, (visit) => {
-        if (visit.phase !== "post" || visit.level !== 2) return;
-        const old = visit.old;
-        visit.tryBreak();
-        visit.make(0n);
-        visit.freeTable(old);
-      }, { tablePost: true });
+      table.walk(
+        4 * MB2,
+        2 * MB2,
+        (visit) => {
+          if (visit.phase !== "post" || visit.level !== 2) return;
+          const old = visit.old;
+          visit.tryBreak();
+          visit.make(0n);
+          visit.freeTable(old);
+        },
+        { tablePost: true },
+      );
     });
     expect(flushes).toEqual(["TLBI_RANGE 0x800000 x512"]);
     expectReferences(table);
@@ -178,7 +209,10 @@ describe("regressions of map", () => {
   it("BUG-30: typed annotations whose payload looks like Normal memory are not cleaned either", () => {
     const { table, engine } = stage2({ fwb: false, annotations: "7.x" });
     table.annotate(0, KB4, 2, 0x7fen);
-    const records = recorded(engine, () => { table.flush(0, KB4); table.unmap(0, KB4); }, [JournalKind.DCACHE]);
+    const records = recorded(engine, () => {
+      table.flush(0, KB4);
+      table.unmap(0, KB4);
+    }, [JournalKind.DCACHE]);
     expect(records).toEqual([]);
   });
 });
@@ -253,12 +287,24 @@ describe("regressions of unmap", () => {
   it("BUG-27: no table is freed before it is flushed, deferred or not", () => {
     const { table, engine } = stage2();
     table.map(0, KB4, 0, "r");
-    const kinds = kindsOf(recorded(engine, () => table.unmap(0, KB4), [
-      JournalKind.WRITE, JournalKind.TLBI_IPA, JournalKind.TLBI_RANGE, JournalKind.TABLE_FREED,
-    ]));
+    const kinds = kindsOf(
+      recorded(engine, () => table.unmap(0, KB4), [
+        JournalKind.WRITE,
+        JournalKind.TLBI_IPA,
+        JournalKind.TLBI_RANGE,
+        JournalKind.TABLE_FREED,
+      ]),
+    );
     // The page, then both tables above it, each: emptied, flushed, freed; the deferred flush of the page last.
     expect(kinds).toEqual([
-      "WRITE", "WRITE", "TLBI_IPA", "TABLE_FREED", "WRITE", "TLBI_IPA", "TABLE_FREED", "TLBI_RANGE",
+      "WRITE",
+      "WRITE",
+      "TLBI_IPA",
+      "TABLE_FREED",
+      "WRITE",
+      "TLBI_IPA",
+      "TABLE_FREED",
+      "TLBI_RANGE",
     ]);
   });
 
@@ -307,7 +353,9 @@ describe("regressions of setting up", () => {
     const engine = smallEngine();
     const host = new HostMemory(engine);
     const other = engine.createStage2({ ipaBits: 39 });
-    host.before = (name) => { if (name === "zallocPage") other.map(0, KB4, 0, "r"); };
+    host.before = (name) => {
+      if (name === "zallocPage") other.map(0, KB4, 0, "r");
+    };
     const table = engine.createHyp({ vaBits: 39, hooks: host.ops() });
     table.map(0, KB4, 0x9000, "r");
     expect([table.leaf(0).pa, other.leaf(0).kind]).toEqual([0x9000n, "page"]);
@@ -338,16 +386,25 @@ describe("regressions of setting up", () => {
   it("BUG-47: a split flushes each block once, and not the tree that it builds", () => {
     const { table, engine } = stage2();
     table.map(0, 2 * MB2, 0, "rwx");
-    expect(tlbis(engine, () => table.split(0, 2 * MB2))).toEqual(["TLBI_IPA 0x0 L2", `TLBI_IPA 0x${MB2.toString(16)} L2`]);
+    expect(tlbis(engine, () => table.split(0, 2 * MB2))).toEqual([
+      "TLBI_IPA 0x0 L2",
+      `TLBI_IPA 0x${MB2.toString(16)} L2`,
+    ]);
     const one = stage2();
     one.table.map(GB1, GB1, GB1, "rw");
     using cache = one.engine.createCache(4096, 4);
     cache.fill(2);
-    expect(tlbis(one.engine, () => one.table.split(GB1, MB2, cache))).toEqual(["TLBI_IPA 0x40000000 L1", "TLBI_IPA 0x40000000 L2"]);
+    expect(tlbis(one.engine, () => one.table.split(GB1, MB2, cache))).toEqual([
+      "TLBI_IPA 0x40000000 L1",
+      "TLBI_IPA 0x40000000 L2",
+    ]);
   });
 
   it("BUG-49: split keeps the memory type", () => {
-    for (const [letters, type] of [["rwd", Prot.DEVICE], ["rn", Prot.NC]] as const) {
+    for (const [letters, type] of [
+      ["rwd", Prot.DEVICE],
+      ["rn", Prot.NC],
+    ] as const) {
       const { table } = stage2();
       table.map(0, MB2, 0, letters);
       const { prot } = table.leaf(0);
@@ -362,8 +419,13 @@ describe("regressions of setting up", () => {
     let slot = -1;
     const dirty = 1n << 7n;
     const table = engine.createStage2({
-      ipaBits: 39, hardwareDirty: true,
-      hooks: { icacheInvalPou: () => { if (slot >= 0) engine.u64[slot] = (engine.u64[slot] as bigint) | dirty; } },
+      ipaBits: 39,
+      hardwareDirty: true,
+      hooks: {
+        icacheInvalPou: () => {
+          if (slot >= 0) engine.u64[slot] = (engine.u64[slot] as bigint) | dirty;
+        },
+      },
     });
     table.map(0, KB4, 0, "r");
     slot = slotOf(table, 0n);

@@ -1,7 +1,19 @@
 import { describe, expect, it } from "vitest";
 import { JournalKind, Prot } from "../../bindings/index.js";
 import { CONFIGURATIONS, made } from "../support/configurations.js";
-import { codeOf, contents, expectReferences, expectRefused, GB1, kindsOf, leaves, MB2, recorded, smallEngine, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  contents,
+  expectReferences,
+  expectRefused,
+  GB1,
+  kindsOf,
+  leaves,
+  MB2,
+  recorded,
+  smallEngine,
+  tlbis,
+} from "../support/tables.js";
 
 describe.each(CONFIGURATIONS)("split on %s", (_name, config) => {
   it("S2-26, TLB-30: pages map what the block mapped; one flush, between break and make; no cache maintenance", () => {
@@ -15,7 +27,7 @@ describe.each(CONFIGURATIONS)("split on %s", (_name, config) => {
     expect(visible[1]).toMatchObject({ address: BigInt(block), level: 2 });
     const pages = leaves(table).slice(1);
     expect(pages).toHaveLength(block / page);
-    pages.forEach((e, i) => expect(Number(e.pa)).toBe(9 * block + i * page));
+    expect(pages.map((e) => Number(e.pa))).toEqual(pages.map((_, i) => 9 * block + i * page));
     expect(new Set(pages.map((e) => e.prot))).toEqual(new Set([Prot.R | Prot.SW3]));
     expect(table.leaf(0)).toMatchObject({ level: 2, prot: Prot.R | Prot.W | Prot.SW3 });
     expectReferences(table);
@@ -39,7 +51,11 @@ describe.each(CONFIGURATIONS)("split on %s", (_name, config) => {
     expectRefused(table, "EINVAL", () => table.createUnlinked(page, 2, "r"));
     expectRefused(table, "EINVAL", () => table.createUnlinked(0, 2, "rxd"));
     let root = 0;
-    expect(tlbis(table.engine, () => { root = table.createUnlinked(4 * block, 2, "rw"); })).toEqual([]);
+    expect(
+      tlbis(table.engine, () => {
+        root = table.createUnlinked(4 * block, 2, "rw");
+      }),
+    ).toEqual([]);
     expect(table.engine.core.pageReferences(root)).toBe(1 + block / page);
     table.freeUnlinked(root, 2);
     expect(table.engine.arena().taken).toBe(taken);
@@ -56,7 +72,10 @@ describe.each(CONFIGURATIONS)("split on %s", (_name, config) => {
 
 describe("split of a gibibyte", () => {
   it("S2-26: with 513 pages to pages at once, with fewer level by level within the range", () => {
-    for (const [pages, flushes] of [[513, 1], [3, 3]] as const) {
+    for (const [pages, flushes] of [
+      [513, 1],
+      [3, 3],
+    ] as const) {
       const engine = smallEngine({ arenaBytes: 8 << 20, journalRecords: 1 << 20 });
       const table = engine.createStage2({ ipaBits: 39 });
       table.map(0, GB1, GB1, "rw");
@@ -91,6 +110,12 @@ describe("split of a gibibyte", () => {
     table.relaxPerms(MB2, "x");
     const { prot } = table.leaf(MB2);
     table.split(0, 2 * MB2);
-    expect(new Set(leaves(table).slice(512).map((e) => e.prot))).toEqual(new Set([prot]));
+    expect(
+      new Set(
+        leaves(table)
+          .slice(512)
+          .map((e) => e.prot),
+      ),
+    ).toEqual(new Set([prot]));
   });
 });

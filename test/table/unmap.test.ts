@@ -1,7 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { JournalKind } from "../../bindings/index.js";
 import { CONFIGURATIONS, made } from "../support/configurations.js";
-import { codeOf, contents, expectReferences, expectRefused, kindsOf, leaves, recorded, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  contents,
+  expectReferences,
+  expectRefused,
+  kindsOf,
+  leaves,
+  recorded,
+  tlbis,
+} from "../support/tables.js";
 
 describe.each(CONFIGURATIONS)("unmap on %s", (_name, config) => {
   const deferred = config.fwb !== false && config.tlbiRange !== false;
@@ -57,7 +66,10 @@ describe.each(CONFIGURATIONS)("unmap on %s", (_name, config) => {
     table.map(0, 2 * page, 0, "rw");
     table.unmap(0, page);
     expect(table.leaf(0).level).toBe(3);
-    const records = recorded(table.engine, () => table.unmap(page, page), [JournalKind.TLBI_IPA, JournalKind.TABLE_FREED]);
+    const records = recorded(table.engine, () => table.unmap(page, page), [
+      JournalKind.TLBI_IPA,
+      JournalKind.TABLE_FREED,
+    ]);
     const freed = records.findIndex((r) => r.kind === JournalKind.TABLE_FREED);
     expect(records[freed - 1]).toMatchObject({ kind: JournalKind.TLBI_IPA, level: 0x7fffffff });
     expect(contents(table)).toEqual([]);

@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { GranuleError, JournalKind, type Visit } from "../../bindings/index.js";
-import { codeOf, contents, expectReferences, KB4, leaves, MB2, recorded, smallEngine, tlbis } from "../support/tables.js";
+import {
+  codeOf,
+  contents,
+  expectReferences,
+  KB4,
+  leaves,
+  MB2,
+  recorded,
+  smallEngine,
+  tlbis,
+} from "../support/tables.js";
 
 function made(options: Parameters<ReturnType<typeof smallEngine>["createStage2"]>[0] = {}) {
   const engine = smallEngine();
@@ -8,7 +18,10 @@ function made(options: Parameters<ReturnType<typeof smallEngine>["createStage2"]
 }
 
 /** The visits of a walk as `phase level address`. */
-function visits(walk: (visitor: (visit: Visit) => number | void) => unknown, act: (visit: Visit, n: number) => number | void = () => 0): string[] {
+function visits(
+  walk: (visitor: (visit: Visit) => number | void) => unknown,
+  act: (visit: Visit, n: number) => number | void = () => 0,
+): string[] {
   const seen: string[] = [];
   walk((visit) => {
     seen.push(`${visit.phase} L${visit.level} 0x${visit.address.toString(16)}`);
@@ -24,7 +37,12 @@ describe("the walker", () => {
     const { table } = made();
     table.map(0x1000, KB4, 0, "r");
     expect(visits((v) => table.walk(0x1000, 2 * KB4, v, ALL))).toEqual([
-      "pre L1 0x1000", "pre L2 0x1000", "leaf L3 0x1000", "leaf L3 0x2000", "post L2 0x1000", "post L1 0x1000",
+      "pre L1 0x1000",
+      "pre L2 0x1000",
+      "leaf L3 0x1000",
+      "leaf L3 0x2000",
+      "post L2 0x1000",
+      "post L1 0x1000",
     ]);
   });
 
@@ -33,7 +51,10 @@ describe("the walker", () => {
     table.map(0, KB4, 0, "r");
     expect(visits((v) => table.walk(0, KB4, v))).toEqual(["leaf L3 0x0"]);
     expect(visits((v) => table.walk(0, KB4, v, { leaf: false, tablePre: true }))).toEqual(["pre L1 0x0", "pre L2 0x0"]);
-    expect(visits((v) => table.walk(0, KB4, v, { leaf: false, tablePost: true }))).toEqual(["post L2 0x0", "post L1 0x0"]);
+    expect(visits((v) => table.walk(0, KB4, v, { leaf: false, tablePost: true }))).toEqual([
+      "post L2 0x0",
+      "post L1 0x0",
+    ]);
     expect(visits((v) => table.walk(0, KB4, v, { leaf: false }))).toEqual([]);
   });
 
@@ -52,7 +73,10 @@ describe("the walker", () => {
     const { table } = made({ ipaBits: 40 });
     expect(visits((v) => table.walk(0, 1n << 40n, v))).toHaveLength(1024);
     expect(visits((v) => table.walk((1n << 39n) - 1n, 2, v))).toHaveLength(1);
-    expect(visits((v) => table.walk((1n << 39n) - 1n, 4098, v))).toEqual(["leaf L1 0x7ffffff000", "leaf L1 0x8000000000"]);
+    expect(visits((v) => table.walk((1n << 39n) - 1n, 4098, v))).toEqual([
+      "leaf L1 0x7ffffff000",
+      "leaf L1 0x8000000000",
+    ]);
   });
 
   it("WLK-10: EAGAIN goes on without handleFault, and ends the walk with it; any other result ends it, positive ones too", () => {
@@ -60,7 +84,12 @@ describe("the walker", () => {
     table.map(0, 4 * KB4, 0, "r");
     const from = (result: number, handleFault: boolean) => {
       let status = 0;
-      const seen = visits((v) => { status = table.walk(0, 4 * KB4, v, { handleFault }); }, (_, n) => (n === 1 ? result : 0));
+      const seen = visits(
+        (v) => {
+          status = table.walk(0, 4 * KB4, v, { handleFault });
+        },
+        (_, n) => (n === 1 ? result : 0),
+      );
       return [seen.length, status];
     };
     expect(from(-11, false)).toEqual([4, 0]);
@@ -71,12 +100,15 @@ describe("the walker", () => {
 
   it("WLK-6: a table installed at LEAF is walked into, in the same walk", () => {
     const { table } = made();
-    const seen = visits((v) => table.walk(0, 2 * KB4, v, ALL), (visit) => {
-      if (visit.phase !== "leaf" || visit.level === 3) return;
-      const child = visit.newTable();
-      expect(visit.tryBreak()).toBe(true);
-      visit.make(child);
-    });
+    const seen = visits(
+      (v) => table.walk(0, 2 * KB4, v, ALL),
+      (visit) => {
+        if (visit.phase !== "leaf" || visit.level === 3) return;
+        const child = visit.newTable();
+        expect(visit.tryBreak()).toBe(true);
+        visit.make(child);
+      },
+    );
     expect(seen).toEqual(["leaf L1 0x0", "leaf L2 0x0", "leaf L3 0x0", "leaf L3 0x1000", "post L2 0x0", "post L1 0x0"]);
     expectReferences(table);
   });
@@ -84,13 +116,16 @@ describe("the walker", () => {
   it("WLK-6, WLK-7: a block put in place of a table at PRE: no visit of the child, no POST", () => {
     const { table } = made();
     table.map(0, KB4, 0, "r");
-    const seen = visits((v) => table.walk(0, MB2 + KB4, v, ALL), (visit) => {
-      if (visit.phase !== "pre" || visit.level !== 2) return;
-      const old = visit.old;
-      visit.tryBreak();
-      visit.make(0x40_0000_0000_07fdn);
-      visit.freeTable(old);
-    });
+    const seen = visits(
+      (v) => table.walk(0, MB2 + KB4, v, ALL),
+      (visit) => {
+        if (visit.phase !== "pre" || visit.level !== 2) return;
+        const old = visit.old;
+        visit.tryBreak();
+        visit.make(0x40_0000_0000_07fdn);
+        visit.freeTable(old);
+      },
+    );
     expect(seen).toEqual(["pre L1 0x0", "pre L2 0x0", "leaf L2 0x200000", "post L1 0x0"]);
     expect(leaves(table).map((e) => e.level)).toEqual([2]);
     expectReferences(table);
@@ -141,18 +176,38 @@ describe("the walker", () => {
   it("S2-20, TLB-21: tryBreak flushes a valid leaf with its level, and leaves it out when told to", () => {
     const { table, engine } = made();
     table.map(MB2, MB2, 0, "r");
-    const rewrite = (visit: Visit) => { const { old } = visit; if (visit.tryBreak()) visit.make(old); };
+    const rewrite = (visit: Visit) => {
+      const { old } = visit;
+      if (visit.tryBreak()) visit.make(old);
+    };
     expect(tlbis(engine, () => table.walk(MB2, MB2, rewrite))).toEqual(["TLBI_IPA 0x200000 L2"]);
     expect(tlbis(engine, () => table.walk(MB2, MB2, rewrite, { skipBreakTlbi: true }))).toEqual([]);
-    expect(recorded(engine, () => table.walk(MB2, MB2, rewrite, { shared: true }), [JournalKind.WRITE_SHARED])).toHaveLength(2);
+    expect(
+      recorded(engine, () => table.walk(MB2, MB2, rewrite, { shared: true }), [JournalKind.WRITE_SHARED]),
+    ).toHaveLength(2);
   });
 
   it("outside a visit, and from a kept object, nothing can be done: EPERM", () => {
-    const { table, engine } = made({ hooks: { icacheInvalPou: () => { inHook = engine.core.visitRead(); } } });
+    const { table, engine } = made({
+      hooks: {
+        icacheInvalPou: () => {
+          inHook = engine.core.visitRead();
+        },
+      },
+    });
     let inHook = 0;
     let kept: Visit | undefined;
-    table.walk(0, KB4, (visit) => { kept = visit; });
-    for (const call of [() => kept?.read(), () => kept?.tryBreak(), () => kept?.make(0n), () => kept?.set(0n), () => kept?.newTable(), () => kept?.freeTable(3n)]) {
+    table.walk(0, KB4, (visit) => {
+      kept = visit;
+    });
+    for (const call of [
+      () => kept?.read(),
+      () => kept?.tryBreak(),
+      () => kept?.make(0n),
+      () => kept?.set(0n),
+      () => kept?.newTable(),
+      () => kept?.freeTable(3n),
+    ]) {
       expect(codeOf(call)).toBe("EPERM");
     }
     expect([...table.entries({ tables: true })]).toEqual([]);
@@ -163,10 +218,18 @@ describe("the walker", () => {
   it("newTable has no page without a cache; freeTable wants a table", () => {
     const { table } = made();
     const codes: string[] = [];
-    table.walk(0, KB4, (visit) => {
-      codes.push(codeOf(() => visit.newTable()), codeOf(() => visit.freeTable(0n)));
-      return -22;
-    }, { cache: null });
+    table.walk(
+      0,
+      KB4,
+      (visit) => {
+        codes.push(
+          codeOf(() => visit.newTable()),
+          codeOf(() => visit.freeTable(0n)),
+        );
+        return -22;
+      },
+      { cache: null },
+    );
     expect(codes).toEqual(["ENOMEM", "EPERM"]);
   });
 });
@@ -177,7 +240,9 @@ describe("visitors that call the table, and that throw", () => {
     table.map(0, 2 * KB4, 0x8000, "r");
     const seen: bigint[] = [];
     table.walk(0, 2 * KB4, (outer) => {
-      table.walk(0, 2 * KB4, (inner) => { seen.push(outer.address * 16n + inner.address); });
+      table.walk(0, 2 * KB4, (inner) => {
+        seen.push(outer.address * 16n + inner.address);
+      });
       expect(table.leaf(0x1000).pa).toBe(0x9000n);
       expect(outer.read()).toBe(outer.old);
     });
@@ -230,9 +295,21 @@ describe("visitors that call the table, and that throw", () => {
     table.map(0, 4 * KB4, 0, "r");
     const before = contents(table);
     let n = 0;
-    expect(() => table.walk(0, 4 * KB4, () => { n++; throw new TypeError("mine"); })).toThrow(TypeError);
+    expect(() =>
+      table.walk(0, 4 * KB4, () => {
+        n++;
+        throw new TypeError("mine");
+      }),
+    ).toThrow(TypeError);
     expect(n).toBe(1);
-    for (let i = 0; i < 20; i++) expect(() => table.walk(0, KB4, () => table.walk(0, KB4, () => { throw new RangeError("deep"); }))).toThrow("deep");
+    for (let i = 0; i < 20; i++)
+      expect(() =>
+        table.walk(0, KB4, () =>
+          table.walk(0, KB4, () => {
+            throw new RangeError("deep");
+          }),
+        ),
+      ).toThrow("deep");
     expect(contents(table)).toEqual(before);
     expect(codeOf(() => table.unmap(0, 4 * KB4))).toBe("");
     expect(engine.counters().warnings).toBe(0);
@@ -242,7 +319,9 @@ describe("visitors that call the table, and that throw", () => {
     const { table } = made();
     let caught: unknown;
     try {
-      table.walk(0, KB4, () => { table.map(1n << 60n, KB4, 0, "r"); });
+      table.walk(0, KB4, () => {
+        table.map(1n << 60n, KB4, 0, "r");
+      });
     } catch (error) {
       caught = error;
     }
@@ -265,13 +344,13 @@ describe("reading", () => {
     table.map(0, KB4, 0x9000, "r");
     table.map(MB2, MB2, 0, "r");
     const addresses = new BigUint64Array(5000).map((_, i) => (i === 7 ? 1n << 39n : BigInt(i) * 0x3000n));
-    const found = new BigUint64Array(5000), levels = new Int8Array(5000);
+    const found = new BigUint64Array(5000),
+      levels = new Int8Array(5000);
     table.leaves64(addresses, found, levels);
-    addresses.forEach((addr, i) => {
-      if (i === 7) return expect([found[i], levels[i]]).toEqual([0n, -128]);
-      const { descriptor, level } = table.leaf(addr);
+    for (const [i, addr] of addresses.entries()) {
+      const { descriptor, level } = i === 7 ? { descriptor: 0n, level: -128 } : table.leaf(addr);
       expect([found[i], levels[i]]).toEqual([descriptor, level]);
-    });
+    }
   });
 
   it("iterators do not disturb each other, nor batches of lookups between their steps", () => {
@@ -279,7 +358,8 @@ describe("reading", () => {
     const other = engine.createStage2({ ipaBits: 39 });
     table.map(0, 600 * KB4, 0, "r");
     other.map(1 << 30, 600 * KB4, 0x1000, "r");
-    const mine: bigint[] = [], theirs = other.leaves();
+    const mine: bigint[] = [],
+      theirs = other.leaves();
     for (const e of table.leaves()) {
       mine.push(e.address);
       theirs.next();
@@ -294,13 +374,24 @@ describe("reading", () => {
     expect([...table.leaves({ from: MB2 + KB4 })].map((e) => e.address)).toEqual([BigInt(MB2)]);
     expect([...table.entries({ from: KB4, to: MB2 })].map((e) => e.address)).toEqual([0n]);
     const runs = [...table.entries({ tables: true, holes: true })].map((e) => [e.level, e.kind, e.count]);
-    expect(runs).toEqual([[1, "table", 1], [2, "block", 1], [2, "block", 1], [2, "hole", 510], [1, "hole", 511]]);
+    expect(runs).toEqual([
+      [1, "table", 1],
+      [2, "block", 1],
+      [2, "block", 1],
+      [2, "hole", 510],
+      [1, "hole", 511],
+    ]);
   });
 
   it("countLeaves counts the valid leaves that a range touches", () => {
     const { table } = made();
     table.map(0, MB2 + 5 * KB4, 0, "r");
     table.setOwner(8 * MB2, KB4, 1);
-    expect([table.countLeaves(), table.countLeaves(KB4, KB4), table.countLeaves(MB2 + KB4, MB2), table.countLeaves(3 * MB2, MB2)]).toEqual([6, 1, 4, 0]);
+    expect([
+      table.countLeaves(),
+      table.countLeaves(KB4, KB4),
+      table.countLeaves(MB2 + KB4, MB2),
+      table.countLeaves(3 * MB2, MB2),
+    ]).toEqual([6, 1, 4, 0]);
   });
 });
