@@ -33,7 +33,7 @@ function adaptersFor(peers: readonly string[]): EngineAdapter[] {
   });
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -47,7 +47,7 @@ function main(): void {
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new UsageError("--rounds takes a count");
   const unknown = positionals.filter((id) => !benchIds.includes(id));
   if (unknown.length > 0) throw new UsageError(`no workload ${unknown.join(", ")}`);
-  const report = runBench({
+  const report = await runBench({
     ids: positionals,
     adapters: adaptersFor(values.peer),
     kernelFolder: values.peer.find((peer) => peer.startsWith(KERNEL))?.slice(KERNEL.length),
@@ -61,7 +61,7 @@ function main(): void {
 }
 
 try {
-  main();
+  await main();
 } catch (error) {
   const usage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
   console.error(error instanceof Error ? error.message : error);

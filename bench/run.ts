@@ -8,6 +8,7 @@ import type { EngineAdapter } from "./adapters/adapter.js";
 import { runKernelWorkload } from "./kernel.js";
 import { type MeasureOptions, runWorkloads } from "./measure.js";
 import type { BenchReport, ResultRow } from "./rows.js";
+import { coreRows, replayRows } from "./whole.js";
 import { tableBytesPerGib, workloads } from "./workloads.js";
 
 /** What to run. */
@@ -23,10 +24,12 @@ export interface BenchOptions extends MeasureOptions {
 }
 
 const TABLE_BYTES = "table-bytes";
+const REPLAY = "replay";
+const REPLAY_ROUNDS = 7;
 const KERNEL_ONLY = ["fault-parallel-disjoint", "fault-parallel-interleaved"];
 
 /** Ids that a run may name. */
-export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, ...KERNEL_ONLY];
+export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, REPLAY, ...KERNEL_ONLY];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
   return adapters.map((adapter) => {
@@ -35,8 +38,10 @@ function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
   });
 }
 
-function measured(id: string, options: BenchOptions): ResultRow[] {
-  if (id === TABLE_BYTES) return tableRows(options.adapters);
+async function measured(id: string, options: BenchOptions): Promise<ResultRow[]> {
+  const ours = options.adapters.some(({ peer }) => peer === "wasm");
+  if (id === TABLE_BYTES) return [...tableRows(options.adapters), ...(ours ? coreRows() : [])];
+  if (id === REPLAY) return ours ? replayRows(options.rounds ?? REPLAY_ROUNDS) : [];
   const workload = workloads.find((candidate) => candidate.id === id);
   return workload === undefined ? [] : runWorkloads(options.adapters, workload, options);
 }
@@ -46,14 +51,14 @@ function measured(id: string, options: BenchOptions): ResultRow[] {
  *
  * @throws Error for an unknown id, before anything runs.
  */
-export function runBench(options: BenchOptions): BenchReport {
+export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const { ids = [], kernelFolder, kernelRuns, onRows } = options;
   const unknown = ids.filter((id) => !benchIds.includes(id));
   if (unknown.length > 0) throw new Error(`no workload ${unknown.join(", ")}; there are ${benchIds.join(", ")}`);
   const results: ResultRow[] = [];
   for (const id of ids.length > 0 ? ids : benchIds) {
     const kernel = kernelFolder === undefined ? [] : runKernelWorkload(kernelFolder, id, kernelRuns);
-    const rows = [...measured(id, options), ...kernel];
+    const rows = [...(await measured(id, options)), ...kernel];
     results.push(...rows);
     onRows?.(rows);
   }

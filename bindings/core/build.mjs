@@ -33,7 +33,24 @@ function optimise(file) {
   if (!module.validate()) throw new Error("the optimised core is not valid");
   const bytes = module.emitBinary();
   module.dispose();
-  return bytes;
+  return withoutCustom(bytes);
+}
+
+/** The module without custom sections: Binaryen leaves an empty one for names. */
+function withoutCustom(bytes) {
+  const kept = [bytes.subarray(0, 8)];
+  for (let at = 8; at < bytes.length; ) {
+    const start = at;
+    const id = bytes[at++];
+    let size = 0;
+    for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) {
+      byte = bytes[at++];
+      size |= (byte & 0x7f) << shift;
+    }
+    at += size;
+    if (id !== 0) kept.push(bytes.subarray(start, at));
+  }
+  return Buffer.concat(kept);
 }
 
 await Promise.all([compile("release"), compile("debug")]);

@@ -200,8 +200,12 @@ describe("granule bench", () => {
     expect(ended.code).toBe(0);
     const report = JSON.parse(ended.stdout) as { results: unknown[] };
     expect(report).toMatchObject({ schemaVersion: 1, node: process.version, cpu: expect.any(String) as string });
-    expect(report.results).toMatchObject(
-      ["wasm", "naive"].map((peer) => ({ id: "table-bytes", peer, unit: "B/GiB", samples: 1 })),
-    );
+    expect(report.results).toMatchObject([
+      { id: "table-bytes", peer: "wasm", unit: "B/GiB", samples: 1 },
+      { id: "table-bytes", peer: "naive", unit: "B/GiB", samples: 1 },
+      { id: "table-bytes/core", peer: "wasm", unit: "B" },
+      { id: "table-bytes/core-gzip", peer: "wasm", unit: "B" },
+      { id: "table-bytes/cold-start", peer: "wasm", unit: "us" },
+    ]);
   });
 });

@@ -214,10 +214,27 @@ describe("hostile exports", () => {
     for (let seed = SEED; seed < SEED + RUNS; seed++) attack(seed);
   });
 
-  it("refuses everything but pure functions before it is laid out", () => {
+  it("a handle that was given back, or never given, is refused everywhere", () => {
+    const engine = createEngine({ arenaBytes: 1 << 20, maxTables: 4 });
+    const table = engine.createStage2({ ipaBits: 39 });
+    const { handle } = table;
+    table.close();
+    const core = engine.core as unknown as Record<string, (...args: (number | bigint)[]) => number>;
+    const plain: Record<string, number | bigint> = { L: 0n, p: engine.arenaPointer, s: 12 };
+    for (const [name, signature] of Object.entries(SIGNATURES)) {
+      if (!signature.startsWith("h")) continue;
+      for (const wrong of [handle, handle + K.TABLE_BYTES, handle + 8, 0, 4096, 0xffffffff]) {
+        const args = [...signature.slice(1)].map((kind) => plain[kind] ?? 0);
+        expect(core[name]?.(wrong, ...args), `${name}(${wrong})`).toBe(K.EINVAL);
+      }
+    }
+    expect(engine.core.tableInfo(engine.createHyp().handle)).toBe(0); // and the slot serves again
+  });
+
+  it("a second engine is not laid out over the first", () => {
     const engine = createEngine({ arenaBytes: 1 << 20 });
-    const memory = new WebAssembly.Memory({ initial: 40, maximum: 40, shared: true });
     expect(engine.core.initialise(1 << 20, 0n, 1, 1, 0)).toBe(K.EEXIST);
-    expect(memory.buffer.byteLength).toBe(40 << 16);
+    expect(engine.core.attach(1)).toBe(K.EINVAL);
+    expect(engine.core.engineInfo()).toBe(0);
   });
 });

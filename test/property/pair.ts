@@ -61,7 +61,7 @@ function createTable(engine: Engine, c: Config): Stage2Table {
 
 /** The annotation of owner 0..3: none, owner 1, refused ones on 6.12 tables; a typed one on 7.x tables. */
 function annotationOf(c: Config, owner: number): Annotation | null | "EINVAL" {
-  if (c.typed) return owner < 2 ? "EINVAL" : { kind: "annotation", hi: ((owner << 28) | 5) >>> 0, lo: 0x1234 };
+  if (c.typed) return owner < 2 ? "EINVAL" : { kind: "annotation", hi: ((owner << 28) | 5) >>> 0, lo: 0x1ffe };
   if (owner > 1) return "EINVAL";
   return owner === 0 ? null : { kind: "annotation", lo: 4, hi: 0 };
 }
@@ -132,7 +132,7 @@ class Side {
         return { status: old === 0n ? "again" : "ok", old };
       }
       case "owner":
-        if (this.#config.typed) t.annotate(op.addr, op.size, op.owner, 0x5_0000_1234n, cache);
+        if (this.#config.typed) t.annotate(op.addr, op.size, op.owner, 0x5_0000_1ffen, cache);
         else t.setOwner(op.addr, op.size, op.owner, cache);
         return { status: "ok" };
       case "split":

@@ -71,7 +71,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const unknown = args.operands.filter((id) => !bench.benchIds.includes(id));
   if (unknown.length > 0)
     throw new UsageError(`no workload ${unknown.join(", ")}: there are ${bench.benchIds.join(" ")}`);
-  const report = bench.runBench({
+  const report = await bench.runBench({
     ids: args.operands,
     adapters: adaptersFor(bench, peers),
     kernelFolder: peers.find((peer) => peer.startsWith(KERNEL))?.slice(KERNEL.length),

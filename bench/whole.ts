@@ -1,0 +1,66 @@
+/**
+ * What is not a loop over items: the size and the start of the core, and a recorded trace replayed.
+ *
+ * @module
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { BYTES } from "../bindings/core/release.generated.js";
+import { replayTrace } from "../bindings/replay/replay.js";
+import { createEngine as createFrom } from "../bindings/slim.js";
+import { readManifest } from "../bindings/trace/index.js";
+import type { ResultRow } from "./rows.js";
+
+const CAPTURE = "test/replay/fixtures/J-boot-6.12-4k/Image612-v1-nothp-256m";
+const COLD_STARTS = 15;
+
+function row(id: string, unit: string, samples: number[]): ResultRow {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
+  return { id, peer: "wasm", unit, median: at(0.5), min: at(0), p99: at(0.99), samples: sorted.length };
+}
+
+/** Compiling the core, making an engine and mapping a first page, in microseconds; module code is warm, the core is not. */
+function coldStart(bytes: Uint8Array<ArrayBuffer>): number {
+  const start = performance.now();
+  using engine = createFrom(bytes, { arenaBytes: 1 << 20 });
+  engine.createStage2().map(0, 4096, 0, "rw");
+  return (performance.now() - start) * 1000;
+}
+
+/** Size of the core raw and gzipped, and its cold start. */
+export function coreRows(): ResultRow[] {
+  const bytes = Uint8Array.from(Buffer.from(BYTES, "base64"));
+  const starts = Array.from({ length: COLD_STARTS }, () => coldStart(bytes));
+  return [
+    row("table-bytes/core", "B", [bytes.length]),
+    row("table-bytes/core-gzip", "B", [gzipSync(bytes, { level: 9 }).length]),
+    row("table-bytes/cold-start", "us", starts),
+  ];
+}
+
+/** The checkout that this runs in: the sources, or what is built of them. */
+function captureFile(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const root = [join(here, ".."), join(here, "../..")].find((folder) =>
+    existsSync(join(folder, `${CAPTURE}.trace.gz`)),
+  );
+  if (root === undefined) throw new Error("the recorded trace is part of a checkout, not of the package");
+  return join(root, CAPTURE);
+}
+
+/** Events per second of the boot of a Linux guest, faults serviced; reading and parsing the text included. */
+export async function replayRows(rounds: number): Promise<ResultRow[]> {
+  const file = captureFile();
+  const trace = readFileSync(`${file}.trace.gz`);
+  const manifest = await readManifest([readFileSync(`${file}.manifest.json`)]);
+  const samples: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const report = await replayTrace([trace], { from: "faults", manifest });
+    samples.push(report.events / report.seconds);
+  }
+  return [row("replay", "events/s", samples)];
+}
