@@ -152,36 +152,36 @@ export function countValid(p: usize, end: usize): u32 {
   return n;
 }
 
-/** How many of [p, end) are not zero. */
-export function countNonZero(p: usize, end: usize): u32 {
-  let n: u32 = 0;
-  while (p !== end) {
-    if (load<u64>(p) !== 0) n++;
-    p += 8;
-  }
-  return n;
-}
-
 /** What the invalid lanes hold. */
 function softwarePair(old: v128): v128 {
   return v128.andnot(old, validLanes(old));
 }
 
-/** First slot of [p, end) that is neither zero nor valid: software state. `end` if none. */
-export function findSoftware(p: usize, end: usize): usize {
+/** How many of [p, end) are valid, or -1 if one is neither valid nor zero: software state, to be looked at one by one. */
+export function countMapped(p: usize, end: usize): i32 {
   const four = p + ((end - p) & ~(<usize>63));
+  let sum = i64x2.splat(0),
+    software = i64x2.splat(0);
   while (p !== four) {
-    const ab = v128.or(softwarePair(v128.load(p)), softwarePair(v128.load(p, 16)));
-    const cd = v128.or(softwarePair(v128.load(p, 32)), softwarePair(v128.load(p, 48)));
-    if (v128.any_true(v128.or(ab, cd))) break;
+    const a = v128.load(p),
+      b = v128.load(p, 16),
+      c = v128.load(p, 32),
+      d = v128.load(p, 48);
+    sum = i64x2.add(sum, i64x2.add(i64x2.add(validLanes(a), validLanes(b)), i64x2.add(validLanes(c), validLanes(d))));
+    const ab = v128.or(softwarePair(a), softwarePair(b));
+    software = v128.or(software, v128.or(ab, v128.or(softwarePair(c), softwarePair(d))));
     p += 64;
   }
+  if (v128.any_true(software)) return -1;
+  // A valid lane is all ones, which is -1.
+  let n = -(<i32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1)));
   while (p !== end) {
     const old = load<u64>(p);
-    if (old !== 0 && (old & 1) === 0) return p;
+    if (old & 1) n++;
+    else if (old !== 0) return -1;
     p += 8;
   }
-  return end;
+  return n;
 }
 
 /** Zeroes [p, end). */

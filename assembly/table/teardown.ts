@@ -2,7 +2,7 @@
 
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
-import { countNonZero, findSoftware, read } from "../memory/cell";
+import { countMapped, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
 import { T_HYP, Table, Walk } from "../memory/layout";
 import { warn } from "../record/maintenance";
@@ -30,8 +30,9 @@ class FreeVisitor extends Visitor {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     const first = p;
     let n: u32 = 0;
-    if (level === LAST_LEVEL && !w.clear && findSoftware(p, end) === end) {
-      n = countNonZero(p, end);
+    const mapped = level === LAST_LEVEL && !w.clear ? countMapped(p, end) : -1;
+    if (mapped >= 0) {
+      n = mapped;
       w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
       p = end;
     }

@@ -4,7 +4,7 @@ import { decodeAddress, isCounted, isTable, isValid } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
-import { clearRun, countValid, findSoftware, read } from "../memory/cell";
+import { clearRun, countMapped, read } from "../memory/cell";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
 import { T_FWB, T_LINUX, T_RANGE_TLBI, Table, Walk } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
@@ -26,7 +26,7 @@ class UnmapVisitor extends Visitor {
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
-    if (level === LAST_LEVEL && sweepable(w)) p = sweep(w, p, end);
+    if (level === LAST_LEVEL && sweepable(w) && sweep(w, p, end)) return end;
     while (p !== end) {
       const old = read(p, false);
       if (isTable(old, level)) return p;
@@ -59,19 +59,19 @@ function sweepable(w: Walk): bool {
   return w.bulk && !w.atomic && deferred(w.table);
 }
 
-/** Empties a run of pages up to the first one with software state; returns where it stopped. */
-function sweep(w: Walk, p: usize, end: usize): usize {
-  const stop = findSoftware(p, end);
-  const n = countValid(p, stop);
+/** Empties a run of pages; not begun, and false, if one of them has software state. */
+function sweep(w: Walk, p: usize, end: usize): bool {
+  const n = countMapped(p, end);
+  if (n < 0) return false;
   const sh = shift(w.ps, LAST_LEVEL);
   if (n) {
-    noteCleared(w, p, stop, sh);
-    clearRun(p, stop);
+    noteCleared(w, p, end, sh);
+    clearRun(p, end);
     count(C_LEAVES_CLEARED, n);
     putPages(w.table, pageOf(w, p), n, false);
   }
-  w.addr += (<u64>((stop - p) >> 3)) << sh;
-  return stop;
+  w.addr += (<u64>((end - p) >> 3)) << sh;
+  return true;
 }
 
 /** Widens the cleared range by the valid pages of [p, stop), of which there is one. */
