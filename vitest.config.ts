@@ -21,6 +21,7 @@ function sourcesOfExports(): { find: RegExp; replacement: string }[] {
 
 const shared = {
   pool: "forks",
+  maxWorkers: 2,
   // A full run shares two cores with traces of hundreds of megabytes.
   testTimeout: 60_000,
   hookTimeout: 120_000,

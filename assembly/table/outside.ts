@@ -26,13 +26,20 @@ import {
   walk,
 } from "./walk";
 
+/** Did this visit take its slot? Kept in Walk.tally. */
+const NOT_TAKEN: u64 = 0;
+const TAKEN: u64 = 1;
+
 function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
   const here = w.addr;
   w.addr = addr; // at POST the walk is already behind the child
   w.slot = p;
   w.old = old;
   w.level = level;
+  w.tally = NOT_TAKEN;
   const r = hostVisit(phase, level, <u32>addr, <u32>(addr >> 32), <u32>old, <u32>(old >> 32));
+  // Who took the slot must make [S2-24]: a visitor that did not, or threw, leaves what was there.
+  if (w.tally === TAKEN) make(w, p, old, level);
   w.slot = 0;
   w.addr = here;
   return r;
@@ -102,13 +109,16 @@ export function visitRead(): i32 {
 export function visitTryBreak(): i32 {
   const w = current();
   if (!w) return EPERM;
-  return tryBreak(w, w.slot, w.old, w.level) ? OK : EAGAIN;
+  if (!tryBreak(w, w.slot, w.old, w.level)) return EAGAIN;
+  w.tally = TAKEN;
+  return OK;
 }
 
-/** Publishes `next` in the slot that visitTryBreak took; EPERM if the slot is not locked. */
+/** Publishes `next` in the slot that visitTryBreak took; EPERM if this visit has not taken it. */
 export function visitMake(next: u64): i32 {
   const w = current();
-  if (!w || read(w.slot, <bool>(w.flags & SHARED)) !== w.marker) return EPERM;
+  if (!w || w.tally !== TAKEN) return EPERM;
+  w.tally = NOT_TAKEN;
   make(w, w.slot, next, w.level);
   return OK;
 }

@@ -87,7 +87,6 @@ export function open(t: Table, flags: u32): Walk {
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD;
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED);
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
-  count(C_WALKS, 1);
   return w;
 }
 
@@ -103,6 +102,7 @@ export function canOpen(): bool {
 /** Rounds the range to pages and checks it [WLK-1, WLK-2]; w.start, w.addr and w.end are set. */
 export function setRange(w: Walk, addr: u64, size: u64): i32 {
   const t = w.table;
+  count(C_WALKS, 1);
   const limit = (<u64>1) << t.inputBits,
     page = (<u64>1) << t.ps;
   w.start = alignDown(addr, page);

@@ -173,8 +173,8 @@ export class Stage2Table extends Table {
   /**
    * Handles many translation faults in one call: maps the pages of the first `n` `addresses` to those of `values`, one
    * after the other, each as `map` with `handleFault` does; each one's status (0, or -11 for "again") goes to `statuses`.
-   * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ERANGE,
-   * ENOMEM); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
+   * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ENOMEM,
+   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
    */
   mapColumns(columns: Columns, n: number, prot: ProtLike, options: MapOptions = {}): void {
     this.assertUsable("mapColumns");

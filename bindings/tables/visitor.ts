@@ -116,7 +116,10 @@ export class Visit {
     return this.#engine.result(0);
   }
 
-  /** Takes the slot: marker in, stale translations flushed, reference dropped. False: somebody else has or changed it [S2-20]. */
+  /**
+   * Takes the slot: marker in, stale translations flushed, reference dropped. False: somebody else has or changed it
+   * [S2-20]. A visit that ends without `make`, or throws, leaves what was there before [S2-24].
+   */
   tryBreak(): boolean {
     const status = this.#engine.core.visitTryBreak();
     if (status === K.EAGAIN) return false;

@@ -173,6 +173,24 @@ describe("the walker", () => {
     expectReferences(table);
   });
 
+  it("S2-24: a visit that takes the slot and makes nothing, or throws, leaves what was there", () => {
+    const { table } = made();
+    table.map(0, 2 * KB4, 0, "r");
+    const before = contents(table);
+    table.walk(0, KB4, (visit) => {
+      visit.tryBreak();
+    });
+    const broken = new Error("between break and make");
+    expect(() =>
+      table.walk(0x1000, KB4, (visit) => {
+        visit.tryBreak();
+        throw broken;
+      }),
+    ).toThrow(broken);
+    expect(contents(table)).toEqual(before);
+    expectReferences(table);
+  });
+
   it("S2-20, TLB-21: tryBreak flushes a valid leaf with its level, and leaves it out when told to", () => {
     const { table, engine } = made();
     table.map(MB2, MB2, 0, "r");
