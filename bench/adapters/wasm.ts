@@ -12,8 +12,9 @@ import type { EngineAdapter } from "./adapter.js";
 const ARENA_BYTES = 256 << 20;
 const CACHE_PAGES = 40;
 const SPLIT_PAGES = 520;
-/** Rows of one column: as many as a block of the arena holds, in round numbers. */
-const ROWS = 1 << 15;
+/** Rows of one call: many faults; as many lookups as leave their results in the first-level cache for the caller. */
+const FAULT_ROWS = 8192;
+const LOOKUP_ROWS = 2048;
 /** As the kernel's benchmark: no cache maintenance operations. */
 const HOOKS = { dcacheCleanInvalPoc: null, icacheInvalPou: null };
 
@@ -43,7 +44,7 @@ export class WasmAdapter implements EngineAdapter {
   stageOrder(order: Uint32Array, ipa: number, pa: number): void {
     if (this.#staged === order) return;
     this.#staged = order;
-    this.#stage(order.length, (columns, row, i) => {
+    this.#stage(order.length, FAULT_ROWS, (columns, row, i) => {
       const offset = (order[i] as number) * PAGE_SIZE;
       columns.addresses[row] = BigInt(ipa + offset);
       columns.values[row] = BigInt(pa + offset);
@@ -53,18 +54,18 @@ export class WasmAdapter implements EngineAdapter {
   stageAddresses(batch: AddressBatch): void {
     if (this.#staged === batch) return;
     this.#staged = batch;
-    this.#stage(batch.bytes.length, (columns, row, i) => {
+    this.#stage(batch.bytes.length, LOOKUP_ROWS, (columns, row, i) => {
       columns.addresses[row] = BigInt(batch.bytes[i] as number);
     });
   }
 
   /** Fills as many columns as `n` rows take. */
-  #stage(n: number, fill: (columns: Columns, row: number, i: number) => void): void {
+  #stage(n: number, capacity: number, fill: (columns: Columns, row: number, i: number) => void): void {
     for (const { columns } of this.#pieces) columns.close();
     this.#pieces = [];
-    for (let from = 0; from < n; from += ROWS) {
-      const rows = Math.min(ROWS, n - from);
-      const columns = this.#engine.createColumns(ROWS);
+    for (let from = 0; from < n; from += capacity) {
+      const rows = Math.min(capacity, n - from);
+      const columns = this.#engine.createColumns(capacity);
       for (let row = 0; row < rows; row++) fill(columns, row, from + row);
       this.#pieces.push({ columns, rows });
     }
