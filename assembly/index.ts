@@ -9,7 +9,7 @@ import { isStage2Prot, stage2Attributes, stage2MemoryType, stage2Prot } from "./
 import { ipaOperand, needsSingle, rangeNum, rangeOperand, rangePages } from "./arch/tlbi";
 import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, isCache, topUp } from "./memory/cache";
 import { EINVAL, OK } from "./memory/errno";
-import { giveFrames, initFrames, isTaken, orderOf, references, takeFrames } from "./memory/frames";
+import { giveFrames, initFrames, references, takeFrames } from "./memory/frames";
 import * as L from "./memory/layout";
 import { setJournal as journalSwitch } from "./record/journal";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
@@ -92,11 +92,6 @@ export function giveBlock(p: u32): i32 {
 /** References on the page at `p`, -1 for no page. */
 export function pageReferences(p: u32): i32 {
   return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) ? references(p) : -1;
-}
-
-/** log2 of the units of the taken block at `p`, -1 if there is none. */
-export function blockOrder(p: u32): i32 {
-  return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) && isTaken(p) ? orderOf(p) : -1;
 }
 
 export function cacheCreate(ps: u32, capacity: u32): i32 {

@@ -147,28 +147,26 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
     simple = w.bulk && !w.atomic && !(t.flags & T_XNX);
   let done: u32 = 0,
     relaxed: u32 = 0,
-    group: u32 = 0,
-    end: u32 = 0,
-    found: bool = false;
-  while (done < n) {
-    if (done === end) {
-      group = done;
-      end = min(n, done + GROUP);
-      found = simple && findGroup(t, addrs + (done << 3), end - done);
+    r: i32 = OK;
+  while (done < n && (r >= 0 || r === EAGAIN)) {
+    const end = min(n, done + GROUP);
+    const found = simple && findGroup(t, addrs + (done << 3), end - done);
+    for (let slot = scratch(); done < end; slot += 8) {
+      // A leaf of any level is relaxed where it is found.
+      const p: usize = found ? <usize>load<u64>(slot) : 0;
+      const old: u64 = p ? read(p, false) : 0;
+      const next = (old & ~clear) | set;
+      r = OK;
+      if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0) {
+        write(p, next);
+        relaxed++;
+      } else {
+        r = relaxPage(w, load<u64>(addrs + (done << 3)));
+      }
+      store<i8>(statuses + done, <i8>r);
+      done++;
+      if (r < 0 && r !== EAGAIN) break;
     }
-    const p: usize = found ? slotOf(done - group) : 0;
-    const old: u64 = p ? read(p, false) : 0;
-    const next = (old & ~clear) | set;
-    let r: i32 = OK;
-    if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0) {
-      write(p, next);
-      relaxed++;
-    } else {
-      r = relaxPage(w, load<u64>(addrs + (done << 3)));
-    }
-    store<i8>(statuses + done, <i8>r);
-    done++;
-    if (r < 0 && r !== EAGAIN) break;
   }
   count(C_WALKS, relaxed);
   count(C_TLBI_IPA_LOCAL, relaxed);

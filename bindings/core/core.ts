@@ -19,7 +19,6 @@ export interface Core {
   takeBlock(order: number): number;
   giveBlock(p: number): number;
   pageReferences(p: number): number;
-  blockOrder(p: number): number;
   cacheCreate(ps: number, capacity: number): number;
   cacheDestroy(cache: number, ps: number): number;
   cacheTopUp(cache: number, ps: number, min: number): number;

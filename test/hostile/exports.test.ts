@@ -21,7 +21,6 @@ const SIGNATURES: Record<string, string> = {
   takeBlock: "n",
   giveBlock: "p",
   pageReferences: "p",
-  blockOrder: "p",
   cacheCreate: "sn",
   cacheDestroy: "cs",
   cacheTopUp: "csn",
