@@ -1,11 +1,11 @@
 // Reading a table: one leaf, many leaves, counting, and a scan of all entries in order.
 
 import { isTable } from "../arch/descriptor";
-import { ENTRY_BYTES, entries, FIRST_LEVEL, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
 import { header, setResult, Table, Walk } from "../memory/layout";
-import { Child, pageCount, tableOf } from "./mmops";
+import { Child, pageCount } from "./mmops";
 import { advance, close, LEAF, LeafOnly, open, rootEntries, SHARED, walk } from "./walk";
 
 /** Finds where the translation of one page ends: slot, descriptor and level. */
@@ -64,46 +64,76 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
   return OK;
 }
 
-/** Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels. False for a damaged table. */
+@final
+@unmanaged
+class Step {
+  /** From the slot of a table descriptor to the slot at `offset` of the table; 0 if `p` holds anything else. As Child.table. */
+  @inline static down(p: usize, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
+    const page = rotr<u64>(load<u64>(p) - origin, ps);
+    return page < reach ? arena + ((<usize>page) << (<usize>ps)) + offset : 0;
+  }
+}
+
+/**
+ * Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels.
+ * False for a damaged table. The way through tables of the arena down to the last level has no loop and everything that
+ * stays the same in locals; `findSlot` knows the other ways.
+ */
 export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
   const root = t.root,
     inputBits = t.inputBits,
-    start = t.startLevel,
+    steps = LAST_LEVEL - t.startLevel,
     bits = levelBits(t.ps);
-  const rootMask = rootEntries(t) - 1,
-    mask = (1 << bits) - 1,
-    rootShift = shift(t.ps, start);
-  // As Child.table, with everything that stays the same in locals: the loop is nothing else.
+  const rootMask = (rootEntries(t) - 1) << ENTRY_SHIFT,
+    mask = ((1 << bits) - 1) << ENTRY_SHIFT,
+    rootShift = shift(t.ps, t.startLevel) - ENTRY_SHIFT;
+  const shift3 = t.ps - ENTRY_SHIFT,
+    shift2 = shift3 + bits,
+    shift1 = shift2 + bits,
+    shift0 = shift1 + bits;
   const ps = <u64>t.ps,
     reach = <u64>t.reach,
     origin = t.origin,
     arena = header().arena;
   for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
     const addr = load<u64>(addrs);
-    if (addr >> inputBits) {
-      store<u64>(slots, 0);
-      store<i8>(levels, i8.MIN_VALUE);
-      continue;
-    }
-    let level = start,
-      sh = rootShift;
-    let p: usize = root + ((<u32>(addr >> sh) & rootMask) << 3);
-    for (; level !== LAST_LEVEL; level++) {
-      const old = load<u64>(p),
-        page = rotr<u64>(old - origin, ps);
-      let table: usize = arena + ((<usize>page) << (<usize>ps));
-      if (page >= reach) {
-        if (!isTable(old, level)) break;
-        table = tableOf(t, old);
-        if (!table) return false;
+    let p: usize = 0,
+      level: i32 = LAST_LEVEL;
+    if (addr >> inputBits === 0) {
+      p = root + (<u32>(addr >> rootShift) & rootMask);
+      if (steps > 3) p = Step.down(p, <u32>(addr >> shift0) & mask, ps, reach, origin, arena);
+      if (steps > 2 && p) p = Step.down(p, <u32>(addr >> shift1) & mask, ps, reach, origin, arena);
+      if (steps > 1 && p) p = Step.down(p, <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
+      if (steps > 0 && p) p = Step.down(p, <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
+      if (!p) {
+        const found = findSlot(t, addr);
+        if (!found) return false;
+        p = found & ~LEVEL_MASK;
+        level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
       }
-      sh -= bits;
-      p = table + ((<u32>(addr >> sh) & mask) << 3);
+    } else {
+      level = i8.MIN_VALUE;
     }
     store<u64>(slots, p);
     store<i8>(levels, <i8>level);
   }
   return true;
+}
+
+/** Slots are aligned, so their low bits can carry a level: level - FIRST_LEVEL. */
+const LEVEL_MASK: usize = 7;
+
+/** One slot and its level, step by step: holes and blocks above the last level, and tables that the arena alone does not lead to. */
+function findSlot(t: Table, addr: u64): usize {
+  let level = t.startLevel;
+  let p = t.root + ((<u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1)) << ENTRY_SHIFT);
+  for (let old = load<u64>(p); isTable(old, level); old = load<u64>(p)) {
+    const table = Child.table(t, old);
+    if (!table) return 0;
+    level++;
+    p = table + (index(t.ps, level, addr) << ENTRY_SHIFT);
+  }
+  return p | (level - FIRST_LEVEL);
 }
 
 @final
