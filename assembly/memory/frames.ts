@@ -132,3 +132,15 @@ export function addReferences(p: usize, n: i32, shared: bool): i32 {
   store<i32>(w, now);
   return now;
 }
+
+/** The one step of the above that a column of faults makes for each page. */
+@final
+@unmanaged
+export class Reference {
+  /** One more reference on the page at `p`, exclusively. */
+  @inline static add(p: usize): void {
+    const h = header();
+    const w = word(h, unitOf(h, p));
+    store<i32>(w, load<i32>(w) + 1);
+  }
+}

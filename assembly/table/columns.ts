@@ -8,7 +8,7 @@ import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
 import { read, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
-import { addReferences } from "../memory/frames";
+import { Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
 import { C_DSB, C_LEAVES_MADE, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
@@ -101,7 +101,7 @@ export function mapPages(
       const leaf =
         phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
       write(p, leaf);
-      addReferences(pageOf(w, p), 1, false);
+      Reference.add(pageOf(w, p));
       if (maintain) cleanMade(w, phys & pageMask, ps, 1);
       made++;
     } else {

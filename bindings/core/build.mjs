@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
 
-const INLINE_UP_TO = 28;
+const INLINE_UP_TO = 27;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
