@@ -15,7 +15,7 @@ export const PROT_UX: u32 = 1 << 6;
 export const PROT_AS_STAGE1: u32 = 1 << 7;
 export const PROT_SW_LOW: u32 = 8;
 export const PROT_SW: u32 = 0xf << 8;
-const PROT_ALL: u32 = 0xfff;
+const PROT_ALL: u32 = PROT_SW | 0xff;
 
 /** True if no unknown bit is set. */
 export function isProtection(prot: u32): bool {

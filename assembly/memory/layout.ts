@@ -26,7 +26,7 @@ export const ORDERS: u32 = 9;
 export const FRAME_BYTES: u32 = 16;
 export const TABLE_BYTES: u32 = 128;
 export const JOURNAL_BYTES: u32 = 48;
-export const MAX_TABLES: u32 = 4096;
+export const MAX_TABLES: u32 = 1 << 10;
 export const MAX_WALKERS: u32 = 64;
 
 /** The engine: one for a memory. */
@@ -117,10 +117,10 @@ const STACK: usize = WALKER + 64;
 export const WALK_BYTES: usize = 256;
 /** Walks nest: a visitor that calls the table, a split that builds a tree. */
 export const WALK_DEPTH: u32 = 8;
-export const WALKER_BYTES: u32 = 4096;
-const SCRATCH: usize = STACK + 2048;
+const SCRATCH: usize = STACK + WALK_DEPTH * WALK_BYTES;
 /** Bytes that an operation may use for itself while it runs and nests in nothing. */
 export const SCRATCH_BYTES: u32 = 1024;
+export const WALKER_BYTES: u32 = <u32>SCRATCH + SCRATCH_BYTES;
 
 /** What one walker (one thread) keeps beside its counters. */
 @unmanaged

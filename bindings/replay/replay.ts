@@ -60,7 +60,7 @@ export interface ReplayOptions {
 }
 
 const ARENA_BYTES = 1 << 30;
-const MAX_TABLES = 4096;
+const MAX_TABLES = 1024;
 /** Kernels before this have no walk flags in their map function. */
 const WALK_FLAGS_SINCE = 6.02;
 
