@@ -6,7 +6,7 @@
 // |SL2|DS| 1|      0       |HD|HA|VS|  PS  | TG0 | SH0 |ORGN0 |IRGN0 |SL0 | T0SZ |   (HD is bit 22, HA 21)
 // +---+--+--+--------------+--+--+--+------+-----+-----+------+------+----+------+
 
-import { bit, extract, insert, mask } from "./field";
+import { extract, insert, mask } from "./field";
 import { levelBits, PS_4K, PS_16K, PS_64K, stage2Levels } from "./granule";
 
 export const VTCR_HA: u64 = 1 << 21;
@@ -18,13 +18,6 @@ const WRITE_BACK: u64 = 1;
 const INNER: u64 = 3;
 const PARANGE_48: u32 = 5;
 const PARANGE_52: u32 = 6;
-
-/** Physical address bits of a PARange code: 32 36 40 42 44 48 52; codes above 6 count as 52 [REG-3]. */
-export function paRangeBits(code: u32): u32 {
-  if (code >= PARANGE_52) return 52;
-  if (code === PARANGE_48) return 48;
-  return code < 3 ? 32 + 4 * code : 36 + 2 * code;
-}
 
 /** TG0 of a granule: 4K 0, 64K 1, 16K 2 [REG-1]. */
 export function tg0(ps: u32): u64 {
@@ -67,11 +60,6 @@ export function vtcrStartLevel(ps: u32, v: u64): i32 {
 export function vtcrGranule(v: u64): u32 {
   const code = extract(v, 14, 2);
   return code === 0 ? PS_4K : code === 1 ? PS_64K : code === 2 ? PS_16K : 0;
-}
-
-/** True if the register asks for 52-bit descriptors (DS). */
-export function vtcrLpa2(v: u64): bool {
-  return <bool>bit(v, 32);
 }
 
 /** VTTBR_EL2: VMID, the start table's address, and CnP [REG-8]. PA[51:48] lies in [5:2]. */

@@ -21,7 +21,6 @@ export const TABLE: u64 = VALID | TYPE;
 export const AF: u64 = 1 << 10;
 export const AF_BIT: u32 = 10;
 export const SH_LOW: u32 = 8;
-export const SH_WIDTH: u32 = 2;
 export const SH_INNER: u64 = 3;
 export const GP: u64 = 1 << 50;
 export const DBM: u64 = 1 << 51;

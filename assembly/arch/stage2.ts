@@ -13,7 +13,7 @@
 //  no FWB         0xF         0x5          0x1            0xF
 //  FWB            0x6         0x5          0x1            0x7
 
-import { AF, DBM, PXN, SH_INNER, SH_LOW, SW_LOW, SW_WIDTH, VALID, XN } from "./descriptor";
+import { AF, PXN, SH_INNER, SH_LOW, SW_LOW, SW_WIDTH, VALID, XN } from "./descriptor";
 import { extract, insert } from "./field";
 import {
   executeBits,
@@ -34,7 +34,6 @@ export const S2_ATTR_LOW: u32 = 2;
 export const S2_ATTR_WIDTH: u32 = 4;
 export const S2_R: u64 = 1 << 6;
 export const S2_W: u64 = 1 << 7;
-export const S2_W_BIT: u32 = 7;
 const XN_LOW: u32 = 53;
 const XN_WIDTH: u32 = 2;
 export const S2_XN_FIELD: u64 = XN | PXN;
@@ -120,9 +119,4 @@ export function isCacheable(descriptor: u64, fwb: bool): bool {
 /** Valid and executable at some level: needs instruction cache maintenance [CMO-4]. */
 export function isExecutable(descriptor: u64, xnx: bool): bool {
   return <bool>(descriptor & VALID) && executeOf(descriptor, xnx) !== 0;
-}
-
-/** Writable now, or by the hardware on the next store. */
-export function isWritable(descriptor: u64): bool {
-  return (descriptor & (S2_W | DBM)) !== 0;
 }

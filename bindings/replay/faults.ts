@@ -10,7 +10,7 @@ import type {
   TraceEvent,
 } from "../trace/index.js";
 import { type Service, VirtualMachine } from "../vm/machine.js";
-import { OperationQueue } from "../vm/queue.js";
+import { OperationQueue, operationName } from "../vm/queue.js";
 import type { SlotRequest } from "../vm/slots.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host } from "./host.js";
@@ -39,18 +39,6 @@ interface OpenFault {
   kernel: KernelService | undefined;
   retried: boolean;
 }
-
-const OP_NAMES: Readonly<Record<number, string>> = {
-  [K.OP_MAP]: "map",
-  [K.OP_UNMAP]: "unmap",
-  [K.OP_WRPROTECT]: "wrprotect",
-  [K.OP_MKYOUNG]: "mkyoung",
-  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young",
-  [K.OP_RELAX_PERMS]: "relax_perms",
-  [K.OP_FLUSH]: "flush",
-  [K.OP_SPLIT]: "split",
-  [K.OP_TLB_FLUSH_RANGE]: "flush_tlb_range",
-};
 
 /** Services the guest's faults on a VM, and does to its memory what the host did. */
 export class FaultReplayer implements Replayer {
@@ -99,7 +87,7 @@ export class FaultReplayer implements Replayer {
       if (status === 0 && !valid && level === tag) this.#levels.equal++;
       return;
     }
-    const name = OP_NAMES[op] ?? String(op);
+    const name = operationName(op);
     this.counts.applied[name] = (this.counts.applied[name] ?? 0) + 1;
     if (status >= 0) return;
     const counts = status === K.EAGAIN ? this.counts.refused : this.counts.failed;

@@ -10,7 +10,7 @@ import {
   type TraceEvent,
   TraceSyntaxError,
 } from "../trace/index.js";
-import { OperationQueue } from "../vm/queue.js";
+import { OperationQueue, operationName } from "../vm/queue.js";
 import { type OperationCounts, type Replayer, type TableUse, tableUse } from "./replayer.js";
 
 /*
@@ -68,7 +68,7 @@ export class OpsReplayer implements Replayer {
   }
 
   #settle(op: number, status: number, recorded: number): void {
-    if (status < 0 && status !== K.EAGAIN) bump(this.counts.failed, `${OP_NAMES[op] ?? op} ${status}`);
+    if (status < 0 && status !== K.EAGAIN) bump(this.counts.failed, `${operationName(op)} ${status}`);
     if (recorded === NO_RETURN) return;
     const { returns } = this.counts;
     if (status === recorded) returns.agreed++;
@@ -248,18 +248,6 @@ export class OpsReplayer implements Replayer {
     return this.#lastUse?.use;
   }
 }
-
-const OP_NAMES: Readonly<Record<number, string>> = {
-  [K.OP_MAP]: "map",
-  [K.OP_UNMAP]: "unmap",
-  [K.OP_WRPROTECT]: "wrprotect",
-  [K.OP_MKYOUNG]: "mkyoung",
-  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young",
-  [K.OP_RELAX_PERMS]: "relax_perms",
-  [K.OP_FLUSH]: "flush",
-  [K.OP_SPLIT]: "split",
-  [K.OP_DESTROY_RANGE]: "destroy_range",
-};
 
 function bump(counts: Record<string, number>, key: string): void {
   counts[key] = (counts[key] ?? 0) + 1;

@@ -5,6 +5,24 @@ import type { Engine } from "../tables/engine.js";
 const WORDS = K.SUBMIT_BYTES / 4;
 const HIGH = 2 ** 32;
 
+const NAMES: Readonly<Record<number, string>> = {
+  [K.OP_MAP]: "map",
+  [K.OP_UNMAP]: "unmap",
+  [K.OP_WRPROTECT]: "wrprotect",
+  [K.OP_MKYOUNG]: "mkyoung",
+  [K.OP_TEST_CLEAR_YOUNG]: "test_clear_young",
+  [K.OP_RELAX_PERMS]: "relax_perms",
+  [K.OP_FLUSH]: "flush",
+  [K.OP_SPLIT]: "split",
+  [K.OP_TLB_FLUSH_RANGE]: "flush_tlb_range",
+  [K.OP_DESTROY_RANGE]: "destroy_range",
+};
+
+/** What a report calls the operation of an opcode. */
+export function operationName(op: number): string {
+  return NAMES[op] ?? String(op);
+}
+
 /**
  * Told of each operation once it is done: its opcode, its status, the tag it was given, and of one that reads a leaf
  * its level and whether it is valid.
