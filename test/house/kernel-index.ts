@@ -26,7 +26,7 @@ function entry(kernel: string, file: string, core: string, facade?: string, sinc
 const DESCRIPTORS: KernelPart = {
   title: "Descriptors and geometry (kvm_pgtable.h)",
   functions: [
-    entry("kvm_get_parange", "arch/control.ts", "paRangeBits", "paRangeCode"),
+    entry("kvm_get_parange", "arch/control.ts", "vtcr", "paRangeCode"),
     entry("kvm_pte_valid", "arch/descriptor.ts", "isValid"),
     entry("kvm_pte_table", "arch/descriptor.ts", "isTable"),
     entry("kvm_pte_to_phys", "arch/descriptor.ts", "decodeAddress"),
