@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { BYTES } from "../bindings/core/release.generated.js";
+import { BYTES } from "../bindings/core/bytes.granule.generated.js";
 import { replayTrace } from "../bindings/replay/replay.js";
 import { createEngine as createFrom } from "../bindings/slim.js";
 import { readManifest } from "../bindings/trace/index.js";

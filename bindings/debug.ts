@@ -5,7 +5,7 @@
  */
 
 import { compile, fromBase64 } from "./core/core.js";
-import { BYTES } from "./core/debug.generated.js";
+import { BYTES } from "./core/bytes.granule.debug.generated.js";
 import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";

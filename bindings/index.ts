@@ -6,7 +6,7 @@
  */
 
 import { compile, fromBase64 } from "./core/core.js";
-import { BYTES } from "./core/release.generated.js";
+import { BYTES } from "./core/bytes.granule.generated.js";
 import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";

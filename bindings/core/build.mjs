@@ -1,18 +1,20 @@
-// Builds the core: asc compiles assembly/ for both targets, Binaryen optimises the release build.
+// Builds the modules: asc compiles each of them from assembly/, Binaryen optimises the release builds.
 // asc's own -O3 either inlines by cases and makes 49 KB, or hardly inlines and is slow. Here small functions are
 // inlined up to a size that was measured (see bench/): the walker as fast, the module a fifth smaller.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
+import { MODULES, outputs } from "./modules.mjs";
 
 const INLINE_UP_TO = 27;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
 
-async function compile(target) {
-  const { error, stderr } = await asc.main(["assembly/index.ts", "--target", target, "--baseDir", root.pathname]);
+async function compile(entry, target, outFile) {
+  const options = ["--target", target, "--outFile", outFile, "--baseDir", root.pathname];
+  const { error, stderr } = await asc.main([entry, ...options]);
   if (error) {
     process.stderr.write(stderr.toString());
     throw error;
@@ -30,7 +32,7 @@ function optimise(file) {
   binaryen.setAlwaysInlineMaxSize(INLINE_UP_TO);
   for (let i = 0; i < ROUNDS; i++) module.optimize();
   module.runPasses(["strip"]); // names are for the debug build
-  if (!module.validate()) throw new Error("the optimised core is not valid");
+  if (!module.validate()) throw new Error(`${file} is not valid once optimised`);
   const bytes = module.emitBinary();
   module.dispose();
   return withoutCustom(bytes);
@@ -53,5 +55,11 @@ function withoutCustom(bytes) {
   return Buffer.concat(kept);
 }
 
-await Promise.all([compile("release"), compile("debug")]);
-writeFileSync(at("build/granule.wasm"), optimise(at("build/granule.raw.wasm")));
+async function build(module) {
+  const { raw, release, debug } = outputs(module);
+  await compile(module.entry, "release", raw);
+  writeFileSync(at(release), optimise(at(raw)));
+  if (module.debug) await compile(module.entry, "debug", debug);
+}
+
+for (const module of MODULES) await build(module);

@@ -1,0 +1,11 @@
+// The Wasm modules of the package: each has its own file of exports in assembly/, and shares the rooms below it.
+
+/** @typedef {{ name: string, entry: string, debug: boolean }} Module */
+
+/** @type {Module[]} */
+export const MODULES = [{ name: "granule", entry: "assembly/index.ts", debug: true }];
+
+/** Files that the build of a module makes. */
+export function outputs({ name }) {
+  return { raw: `build/${name}.raw.wasm`, release: `build/${name}.wasm`, debug: `build/${name}.debug.wasm` };
+}
