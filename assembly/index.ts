@@ -7,19 +7,24 @@ import * as G from "./arch/granule";
 import { isStage1Prot, stage1Attributes, stage1MemoryType, stage1Prot } from "./arch/stage1";
 import { isStage2Prot, stage2Attributes, stage2MemoryType, stage2Prot } from "./arch/stage2";
 import { ipaOperand, needsSingle, rangeNum, rangeOperand, rangePages } from "./arch/tlbi";
-import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, isCache, topUp } from "./memory/cache";
-import { EINVAL, OK } from "./memory/errno";
+import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, giveOwn, isCache, topUp } from "./memory/cache";
+import { advance as advanceEpoch, inSection, slotOfWalker } from "./memory/epoch";
+import { EBUSY, EDEADLK, EINVAL, EPERM, OK } from "./memory/errno";
 import { giveFrames, initFrames, references, takeFrames } from "./memory/frames";
 import * as L from "./memory/layout";
+import { isReader, isWriter, MODE_EXCLUSIVE, MODE_SHARED, writerOf } from "./memory/lock";
 import { setJournal as journalSwitch } from "./record/journal";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
 import * as V from "./table/outside";
+import { bury as burial, sweep } from "./table/repair";
+import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
-import { release, releaseSubtree } from "./table/teardown";
+import { collect, drain, release, releaseSubtree } from "./table/teardown";
+import { SHARED } from "./table/walk";
 
 // --- engine -----------------------------------------------------------------------------------
 
@@ -29,12 +34,22 @@ export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers:
   const r = L.layOut(bytes, arenaBytes, physBase, tables, walkers, ring);
   if (r) return r;
   initFrames();
-  return L.attach(0);
+  return L.attach(0, false);
 }
 
-/** Becomes walker `id` of an engine that is laid out. */
-export function attach(id: u32): i32 {
-  return L.attach(id);
+/** Becomes walker `id` of an engine that is laid out; EBUSY if another instance is. `sleeps`: this thread may wait. */
+export function attach(id: u32, sleeps: bool): i32 {
+  return L.attach(id, sleeps);
+}
+
+/** Is no walker any more: gives back its own page caches. EBUSY while it holds a lock or a section. */
+export function detach(): i32 {
+  if (L.me === 0) return EINVAL;
+  const w = L.walker();
+  if (w.sections !== 0 || w.writing !== 0 || w.depth !== 0) return EBUSY;
+  giveOwn(w.id);
+  L.detach();
+  return OK;
 }
 
 /** The result block: eight u64. */
@@ -51,12 +66,15 @@ export function counterPointer(id: u32): u32 {
 /** Results: arena pointer, arena bytes, physBase, units taken, most units ever taken. */
 export function engineInfo(): i32 {
   if (L.me === 0) return EINVAL;
-  const h = L.header();
+  const h = L.header(),
+    frames = L.pool();
   L.setResult(0, h.arena);
   L.setResult(1, h.arenaBytes);
   L.setResult(2, h.physBase);
-  L.setResult(3, h.taken);
-  L.setResult(4, h.peak);
+  L.setResult(3, frames.taken);
+  L.setResult(4, frames.peak);
+  L.setResult(5, h.maxWalkers);
+  L.setResult(6, L.me === 0 ? 0 : L.walker().id);
   return OK;
 }
 
@@ -67,10 +85,10 @@ export function setJournal(kinds: u32): i32 {
   return OK;
 }
 
-/** Results: ring pointer, records it holds (0: off), records ever written. */
-export function journalInfo(): i32 {
-  if (L.me === 0) return EINVAL;
-  const w = L.walker();
+/** Of walker `id`, results: ring pointer, records it holds (0: off), records ever written. */
+export function journalInfo(id: u32): i32 {
+  if (L.me === 0 || id >= L.header().maxWalkers) return EINVAL;
+  const w = L.walkerAt(id);
   L.setResult(0, w.journal);
   L.setResult(1, w.capacity);
   L.setResult(2, w.total);
@@ -204,9 +222,9 @@ export function mapPages(
 }
 
 /** Handles `n` permission faults: columns of addresses and statuses. How many were done, or an errno. */
-export function relaxPages(table: u32, addrs: u32, statuses: u32, n: u32, prot: u32, shared: bool): i32 {
+export function relaxPages(table: u32, addrs: u32, statuses: u32, n: u32, prot: u32, flags: u32): i32 {
   if (!isStage2(table) || !L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(statuses, n)) return EINVAL;
-  return relaxColumn(L.tableAt(table), addrs, statuses, n, prot, shared);
+  return relaxColumn(L.tableAt(table), addrs, statuses, n, prot, flags);
 }
 
 /** Leaves of `n` addresses, three columns. */
@@ -234,15 +252,103 @@ export function scan(
   if (!L.isTableHandle(table) || !L.isArenaRange(out, (<u64>max) << 5)) return EINVAL;
   const t = L.tableAt(table);
   if (root !== 0 && !L.isArenaPage(root, t.ps)) return EINVAL;
-  return scanTable(t, root, level, cursor, cursorLevel, end, what, out, max);
+  const mode = modeOf(t, SHARES_NOTHING, 0);
+  const bad = begin(t, mode);
+  if (bad) return bad;
+  const r = scanTable(t, root, level, cursor, cursorLevel, end, what, out, max);
+  endUse(t, mode);
+  return r;
 }
 
+/** A visitor is a function of this thread: with several walkers it has the table to itself. */
 export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache: u32): i32 {
-  return L.isTableHandle(table) ? V.walkOutside(L.tableAt(table), addr, size, flags, cache) : EINVAL;
+  if (!L.isTableHandle(table)) return EINVAL;
+  const t = L.tableAt(table);
+  if (flags & SHARED && L.parallel()) return EPERM;
+  const mode = modeOf(t, SHARES_NOTHING, 0);
+  const bad = begin(t, mode);
+  if (bad) return bad;
+  const r = V.walkOutside(t, addr, size, flags, cache);
+  endUse(t, mode);
+  return r;
 }
 
 export function poke(table: u32, addr: u64, descriptor: u64): i32 {
-  return L.isTableHandle(table) ? V.poke(L.tableAt(table), addr, descriptor) : EINVAL;
+  if (!L.isTableHandle(table)) return EINVAL;
+  const t = L.tableAt(table);
+  const mode = modeOf(t, SHARES_NOTHING, 0);
+  const bad = begin(t, mode);
+  if (bad) return bad;
+  const r = V.poke(t, addr, descriptor);
+  endUse(t, mode);
+  return r;
+}
+
+// --- several walkers --------------------------------------------------------------------------
+
+/** Holds the lock of a table, for reading or `exclusive`, over several calls: 0, EDEADLK or ETIMEDOUT. */
+export function lockTable(table: u32, exclusive: bool): i32 {
+  if (L.me === 0 || !L.isTableHandle(table)) return EINVAL;
+  return L.parallel() ? begin(L.tableAt(table), exclusive ? MODE_EXCLUSIVE : MODE_SHARED) : OK;
+}
+
+/** Lets go of it; EPERM if this walker does not hold it so. */
+export function unlockTable(table: u32, exclusive: bool): i32 {
+  if (L.me === 0 || !L.isTableHandle(table)) return EINVAL;
+  if (!L.parallel()) return OK;
+  const t = L.tableAt(table);
+  if (exclusive ? !isWriter(t) : !isReader(t)) return EPERM;
+  endUse(t, exclusive ? MODE_EXCLUSIVE : MODE_SHARED);
+  return OK;
+}
+
+/** Waits for the grace period of all tables in limbo and frees them: 0, EDEADLK in a section, ETIMEDOUT when a walker does not come on. */
+export function reclaim(): i32 {
+  if (L.me === 0) return EINVAL;
+  if (!L.parallel()) return OK;
+  return inSection() ? EDEADLK : drain();
+}
+
+/** Frees what may go now, without waiting. Results: tables in limbo, tables ever retired, walker that holds them up (-1: none). */
+export function limboInfo(): i32 {
+  if (L.me === 0) return EINVAL;
+  collect(u32.MAX_VALUE);
+  const l = L.limbo();
+  L.setResult(0, l.waiting);
+  L.setResult(1, l.retired);
+  L.setResult(2, <u64>advanceEpoch());
+  return OK;
+}
+
+/** Who walker `id` is: results attached, table it reads (0: none), is it in a section, tables it holds for writing. */
+export function walkerInfo(id: u32): i32 {
+  if (L.me === 0 || id >= L.header().maxWalkers) return EINVAL;
+  const seen = slotOfWalker(id),
+    w = L.walkerAt(id);
+  L.setResult(0, w.attached);
+  L.setResult(1, seen >> 32);
+  L.setResult(2, <u32>seen !== 0 ? 1 : 0);
+  L.setResult(3, w.writing);
+  return OK;
+}
+
+/** Walker that holds `table` for writing, -1 for none. */
+export function writerOfTable(table: u32): i32 {
+  return L.isTableHandle(table) ? <i32>writerOf(L.tableAt(table)) - 1 : EINVAL;
+}
+
+/**
+ * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Results: was it in a
+ * section, tables it held for writing, locks of the core it held. Precondition: its thread does not run any more.
+ */
+export function bury(id: u32): i32 {
+  if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;
+  return burial(id);
+}
+
+/** Empties the slots of `table` that a walker left locked when it died; how many, in result 0. */
+export function sweepLocked(table: u32): i32 {
+  return L.isTableHandle(table) ? sweep(L.tableAt(table)) : EINVAL;
 }
 
 export function visitRead(): i32 {

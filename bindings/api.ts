@@ -9,13 +9,21 @@ export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Columns } from "./tables/columns.js";
-export { type ArenaUse, type Counters, Engine, type EngineOptions } from "./tables/engine.js";
+export {
+  type ArenaUse,
+  type Counters,
+  Engine,
+  type EngineOptions,
+  type EngineTicket,
+  joinEngine,
+} from "./tables/engine.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
 export type { MmOps } from "./tables/hooks.js";
 export type { HypConfig, HypTable } from "./tables/hyp.js";
 export { type Journal, JournalKind, type JournalRecord } from "./tables/journal.js";
-export type { CacheOption, MapOptions } from "./tables/options.js";
+export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./tables/options.js";
 export type { ForcePte, Stage2Config, Stage2Table } from "./tables/stage2.js";
-export type { EntryOptions, Outcome, Range, Table, TableConfig, TableInfo } from "./tables/table.js";
+export type { EntryOptions, Outcome, Range, Table, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
+export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";

@@ -28,5 +28,5 @@ let compiled: WebAssembly.Module | undefined;
  */
 export function createEngine(options: EngineOptions = {}): Engine {
   compiled ??= compile(fromBase64(BYTES));
-  return new Engine(compiled, options);
+  return Engine.make(compiled, options);
 }

@@ -24,7 +24,7 @@ export * from "./api.js";
  * ```
  */
 export function createEngine(source: CoreSource, options: EngineOptions = {}): Engine {
-  return new Engine(source, options);
+  return Engine.make(source, options);
 }
 
 /**
@@ -40,5 +40,5 @@ export function createEngine(source: CoreSource, options: EngineOptions = {}): E
 export async function loadEngine(url: string | URL, options: EngineOptions = {}): Promise<Engine> {
   const response = await fetch(url);
   if (!response.ok) throw invalid("loadEngine", `${String(url)}: ${response.status} ${response.statusText}`);
-  return new Engine(await response.arrayBuffer(), options);
+  return Engine.make(await response.arrayBuffer(), options);
 }

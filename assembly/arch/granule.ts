@@ -20,6 +20,7 @@ export const FIRST_LEVEL: i32 = -1;
 export const CONCATENATED_BITS: u32 = 4;
 /** The smallest unit of table memory: one 4K page. */
 export const UNIT_SHIFT: u32 = 12;
+export const UNIT_BYTES: usize = 1 << UNIT_SHIFT;
 
 export function isGranule(ps: u32): bool {
   return ps === PS_4K || ps === PS_16K || ps === PS_64K;

@@ -1,21 +1,27 @@
 // Page caches: pages taken before a lock, so that a walk never has to wait for memory [MC-1..8].
-// A cache is a block of the arena:  capacity | count | ps | 0 | page, page, ...
+// A cache is a block of the arena:  capacity | count | ps | magic + walker | page, page, ...
+// It belongs to the walker that made it; no other may use it, so nothing of it is atomic.
 
-import { isGranule, UNIT_SHIFT } from "../arch/granule";
+import { isGranule, PS_16K, PS_4K, UNIT_SHIFT } from "../arch/granule";
 import { EINVAL, ENOMEM, OK } from "./errno";
 import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
-import { isArenaPage, ORDERS } from "./layout";
+import { maySleep } from "./guard";
+import { isArenaPage, me, ORDERS, Walker, walker, walkerAt } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
 export const CACHE_CAPACITY: u32 = 40;
 /** In place of a cache: no limit, pages come straight from the arena. */
 export const CACHE_ARENA: u32 = 1;
+/** In place of a cache: the one that this walker has for itself, made and topped up when it is needed [MC-7]. */
+export const CACHE_OWN: u32 = 2;
 /** In place of a cache: there is none; a walk that needs a page fails. */
 export const CACHE_NONE: u32 = 0;
 const COUNT: usize = 4;
 const PS: usize = 8;
 const MAGIC_AT: usize = 12;
 const PAGES: usize = 16;
+/** Pointers are above all errnos. */
+const LAST_ERRNO: i32 = -4096;
 const MAGIC: u32 = 0x68636163; // "cach"
 
 function slot(cache: u32, i: u32): usize {
@@ -46,7 +52,36 @@ function pageAt(cache: u32, i: u32, ps: u32): usize {
 export function isCache(cache: u32, ps: u32): bool {
   if (cache <= CACHE_ARENA) return true;
   if (!isArenaPage(cache, UNIT_SHIFT)) return false;
-  return isTaken(cache) && load<u32>(cache, MAGIC_AT) === MAGIC && load<u32>(cache, PS) === ps;
+  return isTaken(cache) && load<u32>(cache, MAGIC_AT) === MAGIC + walker().id && load<u32>(cache, PS) === ps;
+}
+
+function ownWord(w: Walker, ps: u32): usize {
+  const first = changetype<usize>(w) + offsetof<Walker>("cache0");
+  return first + (ps === PS_4K ? 0 : ps === PS_16K ? 4 : 8);
+}
+
+/** What `cache` stands for: this walker's own cache in place of CACHE_OWN, made if there is none yet; CACHE_NONE if memory is spent. */
+export function resolve(cache: u32, ps: u32): u32 {
+  if (cache !== CACHE_OWN) return cache;
+  const word = ownWord(walker(), ps);
+  const own = load<u32>(word);
+  if (own !== 0 && isCache(own, ps)) return own;
+  const made = createCache(ps, CACHE_CAPACITY);
+  if (made < 0 && made > LAST_ERRNO) return CACHE_NONE;
+  store<u32>(word, made);
+  return <u32>made;
+}
+
+/** Gives back the own caches of walker `id`, with their pages. */
+export function giveOwn(id: u32): void {
+  const w = walkerAt(id);
+  for (let i: usize = 0; i < 3; i++) {
+    const word = changetype<usize>(w) + offsetof<Walker>("cache0") + (i << 2);
+    const own = load<u32>(word);
+    store<u32>(word, 0);
+    if (!isArenaPage(own, UNIT_SHIFT) || !isTaken(own)) continue;
+    if (load<u32>(own, MAGIC_AT) === MAGIC + id) destroyCache(own);
+  }
 }
 
 /** Makes an empty cache; its pointer, or a negative errno. */
@@ -60,7 +95,7 @@ export function createCache(ps: u32, capacity: u32): i32 {
   if (!cache) return ENOMEM;
   store<u32>(cache, capacity);
   store<u32>(cache, ps, PS);
-  store<u32>(cache, MAGIC, MAGIC_AT);
+  store<u32>(cache, MAGIC + walker().id, MAGIC_AT);
   return <i32>cache;
 }
 
@@ -72,6 +107,7 @@ export function cached(cache: u32): u32 {
 /** At least `min` pages, and then as many as fit [MC-2, MC-3]. ENOMEM only below `min`. Precondition: a real cache. */
 export function topUp(cache: u32, min: u32): i32 {
   let n = countOf(cache);
+  maySleep();
   if (n >= min) return OK;
   const capacity = capacityOf(cache),
     order = load<u32>(cache, PS) - UNIT_SHIFT;

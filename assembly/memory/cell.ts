@@ -6,9 +6,28 @@
 // descriptor also reads the table that it names. Wasm atomics are sequentially consistent,
 // which is more than the release and acquire that are needed.
 
+import { isPoison } from "./frames";
+import {
+  BREACH_FREED,
+  breach,
+  POINT_EXCHANGE,
+  POINT_EXCHANGED,
+  POINT_LOST,
+  POINT_READ,
+  POINT_RELEASE,
+  POINT_RELEASED,
+  point,
+} from "./guard";
+
 /** The descriptor at `p`, read once. */
 export function read(p: usize, shared: bool): u64 {
-  return shared ? atomic.load<u64>(p) : load<u64>(p);
+  if (!shared) return load<u64>(p);
+  point(POINT_READ, p);
+  const value = atomic.load<u64>(p);
+  if (isDefined(DEBUG)) {
+    if (isPoison(value)) breach(BREACH_FREED, <u32>p);
+  }
+  return value;
 }
 
 /** Exclusive: writes the descriptor. */
@@ -18,17 +37,25 @@ export function write(p: usize, value: u64): void {
 
 /** Shared: publishes `value` and all that was written before it. */
 export function release(p: usize, value: u64): void {
+  point(POINT_RELEASE, p);
   atomic.store<u64>(p, value);
+  point(POINT_RELEASED, p);
 }
 
 /** Takes what is there and leaves `value`. */
 export function exchange(p: usize, value: u64): u64 {
-  return atomic.xchg<u64>(p, value);
+  point(POINT_EXCHANGE, p);
+  const old = atomic.xchg<u64>(p, value);
+  point(POINT_EXCHANGED, p);
+  return old;
 }
 
 /** Stores `next` if `old` is still there; true if it was. */
 export function compareExchange(p: usize, old: u64, next: u64): bool {
-  return atomic.cmpxchg<u64>(p, old, next) === old;
+  point(POINT_EXCHANGE, p);
+  const won = atomic.cmpxchg<u64>(p, old, next) === old;
+  point(won ? POINT_EXCHANGED : POINT_LOST, p);
+  return won;
 }
 
 // Whole runs, exclusive only: two descriptors a vector. A vector access is not atomic,

@@ -4,9 +4,15 @@
 //
 // Word of a unit (16 bytes):   count i32 | state u32 | next u32 | previous u32
 // state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
+// While a table waits in limbo (memory/limbo.ts) its last two words link it there and say since when.
+//
+// The free lists belong to the holder of the pool's lock, which waits for nothing while it holds it. An engine of one
+// walker takes it too: 4 ns beside the zeroing of a page.
 
-import { UNIT_SHIFT } from "../arch/granule";
-import { FRAME_BYTES, Header, header, ORDERS } from "./layout";
+import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
+import { BREACH_DIRTY, breach } from "./guard";
+import { FRAME_BYTES, Header, header, ORDERS, Pool, pool } from "./layout";
+import { acquire, relinquish } from "./spin";
 
 const STATE: usize = 4;
 const NEXT: usize = 8;
@@ -17,6 +23,7 @@ const KIND: u32 = 0x300;
 const ORDER: u32 = 0xff;
 const TOP: u32 = ORDERS - 1;
 const POISON: u8 = 0xa5;
+const POISONED: u64 = 0xa5a5a5a5a5a5a5a5;
 
 function word(h: Header, unit: u32): usize {
   return h.frames + unit * FRAME_BYTES;
@@ -26,12 +33,12 @@ function unitOf(h: Header, p: usize): u32 {
   return (p - h.arena) >> UNIT_SHIFT;
 }
 
-function head(h: Header, order: u32): usize {
-  return changetype<usize>(h) + offsetof<Header>("free0") + (order << 2);
+function head(order: u32): usize {
+  return changetype<usize>(pool()) + offsetof<Pool>("free0") + (order << 2);
 }
 
 function push(h: Header, unit: u32, order: u32): void {
-  const list = head(h, order),
+  const list = head(order),
     first = load<u32>(list),
     w = word(h, unit);
   store<u32>(w, FREE | order, STATE);
@@ -47,7 +54,7 @@ function unlink(h: Header, unit: u32, order: u32): void {
     previous = load<u32>(w, PREVIOUS);
   if (next) store<u32>(word(h, next - 1), previous, PREVIOUS);
   if (previous) store<u32>(word(h, previous - 1), next, NEXT);
-  else store<u32>(head(h, order), next);
+  else store<u32>(head(order), next);
   store<u32>(w, 0, STATE);
 }
 
@@ -67,20 +74,46 @@ export function initFrames(): void {
 export function takeFrames(order: u32): usize {
   assert(order < ORDERS);
   const h = header();
+  if (acquire(lockWord())) return 0;
+  const unit = takeUnits(h, order);
+  relinquish(lockWord());
+  if (unit === 0) return 0;
+  const p: usize = h.arena + ((unit - 1) << UNIT_SHIFT);
+  if (isDefined(DEBUG)) examine(p, order);
+  memory.fill(p, 0, (<usize>1) << (UNIT_SHIFT + order));
+  return p;
+}
+
+function lockWord(): usize {
+  return changetype<usize>(pool());
+}
+
+/** Unit + 1 of a block off the lists, 0 if there is none. Precondition: the lock. */
+function takeUnits(h: Header, order: u32): u32 {
   let from = order;
-  while (from < ORDERS && load<u32>(head(h, from)) === 0) from++;
+  while (from < ORDERS && load<u32>(head(from)) === 0) from++;
   if (from >= ORDERS) return 0;
-  const unit = load<u32>(head(h, from)) - 1;
+  const found = load<u32>(head(from));
+  const unit = found - 1;
   unlink(h, unit, from);
   while (from > order) push(h, unit + (1 << --from), from);
   const w = word(h, unit);
   store<u32>(w, TAKEN | order, STATE);
   store<i32>(w, 0);
-  h.taken += 1 << order;
-  if (h.taken > h.peak) h.peak = h.taken;
-  const p: usize = h.arena + (unit << UNIT_SHIFT);
-  memory.fill(p, 0, (<usize>1) << (UNIT_SHIFT + order));
-  return p;
+  const frames = pool();
+  frames.taken += 1 << order;
+  if (frames.taken > frames.peak) frames.peak = frames.taken;
+  return found;
+}
+
+/** Debug build: a free page is as it was given back, or as it always was. */
+function examine(p: usize, order: u32): void {
+  for (let unit = p, end = p + ((<usize>1) << (UNIT_SHIFT + order)); unit < end; unit += UNIT_BYTES) {
+    const first = load<u64>(unit);
+    let bad = first !== 0 && first !== POISONED;
+    for (let at = unit; at < unit + UNIT_BYTES; at += 8) if (load<u64>(at) !== first) bad = true;
+    if (bad) breach(BREACH_DIRTY, <u32>unit);
+  }
 }
 
 /** Is `p` the first byte of a block that is taken? Any pointer into the arena is allowed. */
@@ -99,10 +132,17 @@ export function orderOf(p: usize): u32 {
 export function giveFrames(p: usize): bool {
   if (!isTaken(p)) return false;
   const h = header();
-  let unit = unitOf(h, p),
-    order = orderOf(p);
-  h.taken -= 1 << order;
-  if (isDefined(DEBUG)) memory.fill(p, POISON, (<usize>1) << (UNIT_SHIFT + order));
+  if (isDefined(DEBUG)) memory.fill(p, POISON, (<usize>1) << (UNIT_SHIFT + orderOf(p)));
+  if (acquire(lockWord())) return false;
+  const taken = isTaken(p); // two may give the same page back: one of them is wrong
+  if (taken) giveUnits(h, unitOf(h, p), orderOf(p));
+  relinquish(lockWord());
+  return taken;
+}
+
+/** Precondition: the lock, and the units are a taken block. */
+function giveUnits(h: Header, unit: u32, order: u32): void {
+  pool().taken -= 1 << order;
   store<u32>(word(h, unit), 0, STATE);
   while (order < TOP) {
     const buddy = unit ^ (1 << order);
@@ -112,7 +152,44 @@ export function giveFrames(p: usize): bool {
     order++;
   }
   push(h, unit, order);
-  return true;
+}
+
+/** Debug build: is this what a page holds that was given back? */
+export function isPoison(descriptor: u64): bool {
+  return descriptor === POISONED;
+}
+
+// A taken block in a list of its owner: the words that link free blocks are its own meanwhile.
+
+/** The block that `p` is linked to, as a unit number + 1; and a word beside it. */
+export function linkOf(p: usize): u32 {
+  const h = header();
+  return load<u32>(word(h, unitOf(h, p)), NEXT);
+}
+
+export function noteOf(p: usize): u32 {
+  const h = header();
+  return load<u32>(word(h, unitOf(h, p)), PREVIOUS);
+}
+
+export function setLink(p: usize, next: u32): void {
+  const h = header();
+  store<u32>(word(h, unitOf(h, p)), next, NEXT);
+}
+
+export function setNote(p: usize, note: u32): void {
+  const h = header();
+  store<u32>(word(h, unitOf(h, p)), note, PREVIOUS);
+}
+
+/** Unit number + 1 of the block at `p`, and back. */
+export function nameOf(p: usize): u32 {
+  return unitOf(header(), p) + 1;
+}
+
+export function blockNamed(name: u32): usize {
+  const h = header();
+  return h.arena + ((name - 1) << UNIT_SHIFT);
 }
 
 // Reference counts belong to pages: the count of a page is in the word of its first unit.

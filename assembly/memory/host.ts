@@ -16,3 +16,15 @@ export declare function hostVisit(phase: u32, level: i32, addrLo: u32, addrHi: u
 // @ts-ignore: decorator
 @external("host", "forcePte")
 export declare function hostForcePte(table: u32, addrLo: u32, addrHi: u32, endLo: u32, endHi: u32, prot: u32): u32;
+
+// Of the debug build alone; the release build does not import them.
+
+/** A rule of memory/guard.ts is broken. */
+// @ts-ignore: decorator
+@external("host", "breach")
+export declare function hostBreach(rule: u32, table: u32): void;
+
+/** A shared access is about to happen, or has. */
+// @ts-ignore: decorator
+@external("host", "point")
+export declare function hostPoint(kind: u32, p: u32): void;

@@ -8,9 +8,12 @@
 //
 // Frame number and physical address are one shift and one base apart:
 // PA = physBase + (pointer - arena).
+//
+// What several walkers write lies in cache lines of its own: the words of the allocator, of the epoch and
+// of the limbo in the header, the lock of a table behind its geometry, the slot of a walker behind its scratch.
 
 import { UNIT_SHIFT } from "../arch/granule";
-import { EEXIST, EINVAL, ENOMEM, OK } from "./errno";
+import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
 
 export const MAGIC: u32 = 0x6e617267; // "gran"
 export const LAYOUT_VERSION: u32 = 1;
@@ -29,7 +32,10 @@ export const JOURNAL_BYTES: u32 = 48;
 export const MAX_TABLES: u32 = 1 << 10;
 export const MAX_WALKERS: u32 = 64;
 
-/** The engine: one for a memory. */
+/** Bytes that two walkers may write without disturbing each other. */
+const LINE: usize = 128;
+
+/** The engine: one for a memory. Its free lists and their lock, the epoch and the limbo follow, a line each. */
 @unmanaged
 export class Header {
   magic: u32;
@@ -44,10 +50,29 @@ export class Header {
   walkers: u32;
   maxWalkers: u32;
   frames: u32;
+}
+
+/** Free frames; all of it belongs to the holder of `lock`. */
+@unmanaged
+export class Pool {
+  lock: u32;
   /** Units taken now, and the most that ever were. */
   taken: u32;
   peak: u32;
   free0: u32; // heads of the free lists, ORDERS words from here
+}
+
+/** Time as read sections know it, and the tables that wait for it; see memory/epoch.ts. */
+@unmanaged
+export class Limbo {
+  /** Guards the queue. */
+  lock: u32;
+  /** Units + 1 of the oldest and the youngest retired table. */
+  oldest: u32;
+  youngest: u32;
+  /** Tables in the queue, and all that ever were. */
+  waiting: u32;
+  retired: u32;
 }
 
 /** One translation table, hypervisor stage 1 or guest stage 2. */
@@ -67,16 +92,25 @@ export class Table {
   force: u32;
   /** Replaced operations, 1 << HOOK_*. */
   hooks: u32;
-  forceBelow: u64;
+  /** Pages of the arena that table descriptors name without packed bits; 0 when the host translates. See table/mmops.ts. */
+  reach: u32;
+  used: u32;
+  /** Descriptor of a table in the arena's first page. */
+  origin: u64;
   vtcr: u64;
+  // From here on walkers write: the second half of the block.
+  forceBelow: u64;
   /** Table pages in use, and the most that ever were. */
   pages: u32;
   peak: u32;
-  used: u32;
-  /** Pages of the arena that table descriptors name without packed bits; 0 when the host translates. See table/mmops.ts. */
-  reach: u32;
-  /** Descriptor of a table in the arena's first page. */
-  origin: u64;
+  /** Walker id + 1 that holds the table for writing, or waits for its readers to leave; 0 for nobody. See memory/lock.ts. */
+  writer: u32;
+  /** How often that walker took it. */
+  writes: u32;
+  /** Walkers that sleep until `writer` changes. */
+  sleepers: u32;
+  /** Changes when a reader leaves that a writer waits for. */
+  left: u32;
 }
 
 // Table.flags
@@ -101,7 +135,11 @@ export const T_PAGE_COUNT: u32 = 1 << 12;
 export const T_WIDE: u32 = 1 << 13;
 /** Hardware sets dirty state: live leaves change by atomic read-modify-write only [BUG-50]. */
 export const T_HD: u32 = 1 << 14;
-export const T_FLAGS: u32 = 0x7fff;
+/** Attributes of leaves may change without the table's lock: live leaves change by atomic read-modify-write only [IDE-1]. */
+export const T_LOCK_FREE: u32 = 1 << 15;
+/** EL2: lookups take no lock, and a table that goes waits until every walker has passed a quiescent point [IDE-3]. */
+export const T_BARRIER: u32 = 1 << 16;
+export const T_FLAGS: u32 = 0x1ffff;
 
 // Table.force
 export const FORCE_NONE: u32 = 0;
@@ -120,7 +158,8 @@ export const WALK_DEPTH: u32 = 8;
 const SCRATCH: usize = STACK + WALK_DEPTH * WALK_BYTES;
 /** Bytes that an operation may use for itself while it runs and nests in nothing. */
 export const SCRATCH_BYTES: u32 = 1024;
-export const WALKER_BYTES: u32 = <u32>SCRATCH + SCRATCH_BYTES;
+const SLOT: usize = SCRATCH + SCRATCH_BYTES;
+export const WALKER_BYTES: u32 = <u32>(SLOT + LINE);
 
 /** What one walker (one thread) keeps beside its counters. */
 @unmanaged
@@ -136,6 +175,18 @@ export class Walker {
   ring: u32;
   /** Kinds that are recorded, one bit each. */
   kinds: u32;
+  /** One instance is this walker. */
+  attached: u32;
+  /** May this thread sleep? A browser's main thread may not. */
+  sleeps: u32;
+  /** Read sections it is in, one inside the other. */
+  sections: u32;
+  /** Tables it holds for writing. */
+  writing: u32;
+  /** Its own page caches, of 4K, 16K and 64K pages. */
+  cache0: u32;
+  cache1: u32;
+  cache2: u32;
 }
 
 /** One walk in progress [WLK-4]. */
@@ -188,6 +239,56 @@ export function header(): Header {
   return changetype<Header>(HEADER);
 }
 
+export function pool(): Pool {
+  return changetype<Pool>(HEADER + LINE);
+}
+
+/** The word that counts epochs. */
+export function epochWord(): usize {
+  return HEADER + 2 * LINE;
+}
+
+export function limbo(): Limbo {
+  return changetype<Limbo>(HEADER + 3 * LINE);
+}
+
+/** The word that orders the journals of all walkers. */
+export function orderWord(): usize {
+  return HEADER + 4 * LINE;
+}
+
+/** The next number in the order of all journals. Before a walker writes it holds the lock beside the word, so the order is that of the writes. */
+export function nextOrder(): u64 {
+  return atomic.add<u64>(orderWord(), 1);
+}
+
+export function resetOrder(): void {
+  atomic.store<u64>(orderWord(), 0);
+}
+
+export function orderLock(): usize {
+  return orderWord() + 8;
+}
+
+/** Was this engine made for several walkers? Then every table has a lock, and nothing is taken for granted. */
+export function parallel(): bool {
+  return header().maxWalkers > 1;
+}
+
+/** Where walker `id` says what it is reading; see memory/epoch.ts. */
+export function slotOf(id: u32): usize {
+  return header().walkers + id * WALKER_BYTES + SLOT;
+}
+
+/** This walker's slot. */
+export function slot(): usize {
+  return me + SLOT;
+}
+
+export function walkerAt(id: u32): Walker {
+  return changetype<Walker>(header().walkers + id * WALKER_BYTES + WALKER);
+}
+
 export function walker(): Walker {
   return changetype<Walker>(me + WALKER);
 }
@@ -230,12 +331,31 @@ export function takeTable(): usize {
   const h = header();
   for (let i: u32 = 0; i < h.maxTables; i++) {
     const p: usize = h.tables + i * TABLE_BYTES;
-    if (tableAt(p).used) continue;
-    memory.fill(p, 0, TABLE_BYTES);
-    tableAt(p).used = 1;
-    return p;
+    // Two walkers may make tables at once: whoever turns 0 into 1 has the slot.
+    if (atomic.cmpxchg<u32>(p + offsetof<Table>("used"), 0, 1) === 0) return p;
   }
   return 0;
+}
+
+/** `n` table pages more (or fewer) in the table; walkers may grow it side by side. A number, so no order is needed. */
+export function addPages(t: Table, n: i32): void {
+  const at = changetype<usize>(t);
+  const pages = <u32>(atomic.add<i32>(at + offsetof<Table>("pages"), n) + n);
+  const peak = at + offsetof<Table>("peak");
+  for (let seen = t.peak; <i32>(pages - seen) > 0; seen = t.peak) atomic.cmpxchg<u32>(peak, seen, pages);
+}
+
+/** The root, which is then gone; 0 if another walker was faster. */
+export function takeRoot(t: Table): u32 {
+  return atomic.xchg<u32>(changetype<usize>(t) + offsetof<Table>("root"), 0);
+}
+
+/** Gives a table slot back: zeroed, and only then free. */
+export function giveTable(p: usize): void {
+  const used = offsetof<Table>("used");
+  memory.fill(p, 0, used);
+  memory.fill(p + used + 4, 0, TABLE_BYTES - used - 4);
+  atomic.store<u32>(p + used, 0);
 }
 
 /** Lays out an engine in a zeroed memory of `memoryBytes`; EEXIST if there is one. */
@@ -245,7 +365,7 @@ export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables:
   if (tables === 0 || tables > MAX_TABLES || walkers === 0 || walkers > MAX_WALKERS) return EINVAL;
   if (physBase + arenaBytes > (<u64>1) << 52 || physBase >= (<u64>1) << 52) return EINVAL;
   const units = arenaBytes >> UNIT_SHIFT;
-  const walkersAt = <u64>RESERVED + tables * TABLE_BYTES;
+  const walkersAt = <u64>RESERVED + tables * TABLE_BYTES; // a multiple of LINE, as WALKER_BYTES is
   const journals = walkersAt + walkers * WALKER_BYTES;
   const frames = journals + <u64>walkers * ring * JOURNAL_BYTES;
   const arena = (frames + <u64>units * FRAME_BYTES + ARENA_POINTER_ALIGN - 1) & ~(<u64>(ARENA_POINTER_ALIGN - 1));
@@ -267,18 +387,37 @@ export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables:
 }
 
 function layOutWalker(id: u32, journal: u32, ring: u32): void {
-  const w = changetype<Walker>(header().walkers + id * WALKER_BYTES + WALKER);
+  const w = walkerAt(id);
   w.journal = journal;
   w.ring = ring;
   w.id = id;
 }
 
-/** Makes this instance the walker `id`. */
-export function attach(id: u32): i32 {
+/** Makes this instance the walker `id`, which no other instance may be: EBUSY. `sleeps`: its thread may wait. */
+export function attach(id: u32, sleeps: bool): i32 {
   const h = header();
   if (h.magic !== MAGIC || h.version !== LAYOUT_VERSION || id >= h.maxWalkers) return EINVAL;
-  me = h.walkers + id * WALKER_BYTES;
+  const block: usize = h.walkers + id * WALKER_BYTES;
+  const taken = block + WALKER + offsetof<Walker>("attached");
+  if (me !== block && (me !== 0 || atomic.cmpxchg<u32>(taken, 0, 1) !== 0)) return EBUSY;
+  me = block;
+  walker().sleeps = sleeps ? 1 : 0;
   return OK;
+}
+
+/** This instance is no walker any more; another may be it. */
+export function detach(): void {
+  atomic.store<u32>(changetype<usize>(walker()) + offsetof<Walker>("attached"), 0);
+  me = 0;
+}
+
+/** Which of the engine's table slots `p` is. Precondition: a table handle. */
+export function tableIndex(p: usize): u32 {
+  return (p - header().tables) / TABLE_BYTES;
+}
+
+export function tableOfIndex(i: u32): Table {
+  return changetype<Table>(header().tables + i * TABLE_BYTES);
 }
 
 /** Pointer -> physical address. `p` lies in the arena. */

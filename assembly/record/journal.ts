@@ -1,9 +1,12 @@
 // The journal: every descriptor write, barrier, TLBI and cache operation in order, when asked for.
-// A ring per walker; what it overwrote is known from `total`.
+// A ring per walker; what it overwrote is known from `total`. `sequence` orders the records of all walkers: of two
+// writes of one descriptor the earlier has the smaller one, since a walker that writes with the journal on holds a lock
+// from before the write until the record is there.
 //
 // record, 48 bytes:  kind u32 | level i32 | table u32 | walker u32 | address u64 | a u64 | b u64 | sequence u64
 
-import { JOURNAL_BYTES, walker } from "../memory/layout";
+import { header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, walker, walkerAt } from "../memory/layout";
+import { acquire, relinquish } from "../memory/spin";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;
@@ -33,6 +36,11 @@ export const J_WARN: u32 = 15;
 /** Table page taken, given back: address = PA. */
 export const J_TABLE_TAKEN: u32 = 16;
 export const J_TABLE_FREED: u32 = 17;
+/** A table unlinked by walkers that may have rivals: address = PA, level of the entry that named it; freed after a grace period. */
+export const J_TABLE_RETIRED: u32 = 18;
+/** The lock of a table taken and let go: a = 1 for writing, 0 for reading (and a read section). */
+export const J_LOCK: u32 = 19;
+export const J_UNLOCK: u32 = 20;
 
 export const DSB_ISHST: u64 = 0;
 export const DSB_ISH: u64 = 1;
@@ -65,14 +73,26 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
   store<u64>(p, address, ADDRESS);
   store<u64>(p, a, A);
   store<u64>(p, b, B);
-  store<u64>(p, w.total, SEQUENCE);
+  store<u64>(p, parallel() ? nextOrder() : w.total, SEQUENCE);
   w.total++;
 }
 
-/** Records `kinds` (one bit each) from now on, 0 for none; the ring starts empty. */
+/** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
+export function beginWrite(): void {
+  if (parallel()) acquire(orderLock());
+}
+
+export function endWrite(): void {
+  if (parallel()) relinquish(orderLock());
+}
+
+/** All walkers record `kinds` (one bit each) from now on, 0 for none; the rings start empty. Precondition: no walker walks. */
 export function setJournal(kinds: u32): void {
-  const w = walker();
-  w.kinds = kinds;
-  w.capacity = kinds ? w.ring : 0;
-  w.total = 0;
+  resetOrder();
+  for (let id: u32 = 0; id < header().maxWalkers; id++) {
+    const w = walkerAt(id);
+    w.kinds = kinds;
+    w.capacity = kinds ? w.ring : 0;
+    w.total = 0;
+  }
 }

@@ -13,7 +13,7 @@ import { C_AGAIN, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
 import { put } from "./bbm";
 import { cleanDcache, invalidateIcache } from "./mmops";
-import { advance, close, HANDLE_FAULT, LEAF, LeafOnly, open, SHARED, setRange, stops, walk } from "./walk";
+import { advance, close, HANDLE_FAULT, LEAF, LeafOnly, open, retries, SHARED, setRange, stops, walk } from "./walk";
 
 /** Stage-2 leaf changers share this walk: `next` says what a valid leaf becomes. */
 @unmanaged
@@ -31,7 +31,7 @@ function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: 
     if (next === old) return OK;
     if ((old ^ next) & S2_XN_FIELD) prepareToExecute(w, old, next, level);
     if (put(w, p, old, next, level)) return OK;
-    if (w.flags & SHARED) break;
+    if (w.flags & SHARED) break; // `updateEach` looks again, or gives up
     old = read(p, true); // the hardware was faster: decide anew on what it left [DBM-7b]
   } while (isValid(old));
   count(C_AGAIN, 1);
@@ -50,10 +50,9 @@ function updateEach<V extends AttributeVisitor>(w: Walk, p: usize, end: usize, l
     const old = read(p, <bool>(w.flags & SHARED));
     if (isTable(old, level)) return p;
     const r = update<V>(w, p, old, level);
-    if (stops(w, r)) {
-      w.status = r;
-      return p;
-    }
+    if (r === EAGAIN && w.flags & SHARED && retries(w, p, old)) continue;
+    if (stops(w, r)) w.status = r;
+    if (w.status) return p;
     advance(w, level);
     p += ENTRY_BYTES;
   }
@@ -109,26 +108,15 @@ export class RelaxVisitor extends AttributeVisitor {
 @unmanaged
 class AgeVisitor extends AttributeVisitor {
   @inline next(w: Walk, old: u64): u64 {
-    return old & ~AF;
+    if (!(old & AF)) return old;
+    w.tally = 1;
+    return w.clear ? old & ~AF : old;
   }
 
   run(w: Walk, p: usize, end: usize, level: i32): usize {
-    const clear = <bool>w.clear;
-    if (inBulk(w, level)) {
-      if (testClear(p, end, AF_BIT, clear)) w.tally = 1;
-      return skipRun(w, p, end, level);
-    }
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) return p;
-      if (isValid(old) && old & AF) {
-        w.tally = 1;
-        if (clear) update<AgeVisitor>(w, p, old, level);
-      }
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
+    if (!inBulk(w, level)) return updateEach<AgeVisitor>(w, p, end, level);
+    if (testClear(p, end, AF_BIT, <bool>w.clear)) w.tally = 1;
+    return skipRun(w, p, end, level);
   }
 }
 
@@ -137,7 +125,7 @@ class AgeVisitor extends AttributeVisitor {
 class FlushVisitor extends LeafOnly {
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
-      const old = read(p, false);
+      const old = read(p, <bool>(w.flags & SHARED));
       if (isTable(old, level)) return p;
       if (isCacheable(old, false)) cleanDcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
       advance(w, level);
@@ -147,9 +135,13 @@ class FlushVisitor extends LeafOnly {
   }
 }
 
+function rangeFlags(shared: bool): u32 {
+  return shared ? LEAF | SHARED : LEAF;
+}
+
 /** Clears the write permission of every leaf of the range; the caller flushes [S2-14]. */
-export function wrprotect(t: Table, addr: u64, size: u64): i32 {
-  const w = open(t, LEAF);
+export function wrprotect(t: Table, addr: u64, size: u64, shared: bool): i32 {
+  const w = open(t, rangeFlags(shared));
   if (!w) return EBUSY;
   const r = walk<WriteProtectVisitor>(w, addr, size);
   close();
@@ -176,8 +168,8 @@ export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
 }
 
 /** 1 if a valid leaf of the range had its access flag, else 0; with `clear` the flags are cleared [S2-16]. No TLBI. */
-export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool): i32 {
-  const w = open(t, LEAF);
+export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool, shared: bool): i32 {
+  const w = open(t, rangeFlags(shared));
   if (!w) return EBUSY;
   w.tally = 0;
   w.clear = clear ? 1 : 0;
@@ -224,10 +216,10 @@ function flushAddress(t: Table, addr: u64): u64 {
 }
 
 /** Cleans the data cache of every cacheable leaf of the range; nothing to do with FWB [S2-19]. */
-export function flush(t: Table, addr: u64, size: u64): i32 {
+export function flush(t: Table, addr: u64, size: u64, shared: bool): i32 {
   const fwb = <bool>(t.flags & T_FWB);
   if (fwb && t.flags & T_LINUX) return OK;
-  const w = open(t, LEAF);
+  const w = open(t, rangeFlags(shared));
   if (!w) return EBUSY;
   const r = fwb ? setRange(w, addr, size) : walk<FlushVisitor>(w, addr, size);
   close();

@@ -7,7 +7,7 @@ import { alignDown, shift } from "../arch/granule";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
 import { T_TYPED, virtToPhys, Walk } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
-import { J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
+import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
 import { getPages, putPages } from "./mmops";
 import { SHARED, SKIP_BBM_TLBI } from "./walk";
@@ -17,10 +17,16 @@ export function pageOf(w: Walk, p: usize): usize {
   return p & ~(((<usize>1) << w.ps) - 1);
 }
 
+/** A descriptor is about to change: while the journal is on, changes and their records come in one order. */
+function begin(): void {
+  if (journalling()) beginWrite();
+}
+
 function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
   if (!journalling()) return;
   const kind = w.flags & SHARED ? J_WRITE_SHARED : J_WRITE;
   record(kind, changetype<usize>(w.table), level, virtToPhys(p), old, next);
+  endWrite();
 }
 
 /**
@@ -29,11 +35,15 @@ function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
  * writing to the leaf too (atomic), when a plain store would lose a dirty bit [BUG-50].
  */
 export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
+  begin();
   if (w.flags & SHARED || (w.atomic && isValid(old))) {
     if (!compareExchange(p, old, next)) {
+      if (journalling()) endWrite();
       count(C_LOST, 1);
       return false;
     }
+  } else if (w.atomic) {
+    release(p, next);
   } else {
     write(p, next);
   }
@@ -70,13 +80,15 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   if (read(p, shared) !== w.marker) warn(w.table, level, w.addr);
   if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1, shared);
   if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
-  if (shared) release(p, next);
+  begin();
+  if (shared || w.atomic) release(p, next);
   else write(p, next);
   journal(w, p, w.marker, next, level);
 }
 
 /** Empties the slot and returns what the hardware last left there. Exclusive walks only. */
 export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
+  begin();
   if (w.atomic) old = exchange(p, 0);
   else write(p, 0);
   journal(w, p, old, 0, level);

@@ -1,36 +1,79 @@
 // The work of many guest faults in one call: columns of page addresses instead of records. Arguments are checked
-// and XX
+// and attributes made once; slots are found in groups, so that their cache misses overlap. A page that is more than one
+// store goes the walker's way.
+//
+// Shared, a group is one turn at the table's lock. A hole has nothing to break and, without cache maintenance, nothing to do
+// between the marker and the leaf, so one compare-exchange takes it and makes it. References are kept back and added once for
+// each table page of a group: two walkers in one table do not meet at its count. Until then it is too low, which nobody
+// minds who may not free by it [LCK-4, S2-23]; whoever may has the lock for writing.
 
 import { isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
-import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
-import { read, write } from "../memory/cell";
+import { CACHE_ARENA, cached, isCache, resolve, topUp } from "../memory/cache";
+import { compareExchange, read, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
-import { Reference } from "../memory/frames";
+import { addReferences, Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
-import { C_DSB, C_LEAVES_MADE, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
+import { C_AGAIN, C_DSB, C_LEAVES_MADE, C_LOST, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
+import { journalling } from "../record/journal";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
 import { isRelaxation, openRelax, RelaxVisitor } from "./attrs";
 import { pageOf } from "./bbm";
-import { findSlots, GROUP } from "./lookup";
+import { Access, Alone, Among, findSlots, GROUP } from "./lookup";
 import { cleanMade, MapVisitor, setAttributes } from "./map";
-import { close, HANDLE_FAULT, LEAF, open, TABLE_PRE, WALK_FLAGS, walkOpened } from "./walk";
+import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
+import { close, HANDLE_FAULT, LEAF, open, SHARED, TABLE_PRE, WALK_FLAGS, walkOpened } from "./walk";
 
 /** Output address bits from which on a layout may pack. */
 const PACKED_FROM: u32 = 48;
-// Scratch of a group: slots u64, levels i8.
+// Scratch of a group: slots u64, levels i8, then the column that it is of.
 const LEVELS: usize = (<usize>GROUP) << 3;
+const COLUMN: usize = LEVELS + GROUP;
 
-/** Finds the slots of a group; true if they are there to be used (a damaged table is left to the walks). */
-function findGroup(t: Table, addrs: usize, n: u32): bool {
-  return findSlots(t, addrs, scratch(), scratch() + LEVELS, n);
+/** The columns of a call, and how far it came. */
+@unmanaged
+class Column {
+  addrs: usize;
+  physs: usize;
+  statuses: usize;
+  n: u32;
+  done: u32;
+  /** The next page needs a walk, and the cache has not enough for one. */
+  hungry: bool;
+}
+
+function column(addrs: usize, physs: usize, statuses: usize, n: u32): Column {
+  const c = changetype<Column>(scratch() + COLUMN);
+  c.addrs = addrs;
+  c.physs = physs;
+  c.statuses = statuses;
+  c.n = n;
+  c.done = 0;
+  c.hungry = false;
+  return c;
+}
+
+/** Writes the status of the next row; true if it ends the call. */
+function settle(c: Column, r: i32): bool {
+  store<i8>(c.statuses + c.done, <i8>r);
+  c.done++;
+  return r < 0 && r !== EAGAIN;
+}
+
+function addressAt(c: Column): u64 {
+  return load<u64>(c.addrs + (c.done << 3));
 }
 
 /** The last-level slot of member `i` of the group, 0 if its translation ends above. */
 function slotOf(i: u32): usize {
   return load<i8>(scratch() + LEVELS + i) === LAST_LEVEL ? <usize>load<u64>(scratch() + (i << 3)) : 0;
+}
+
+/** Nobody watches: neither journal nor hooks. */
+function unseen(t: Table): bool {
+  return !journalling() && t.hooks === 0;
 }
 
 /** Points the opened walk at the page of `addr`; ERANGE beyond the input space. */
@@ -49,8 +92,8 @@ function aim(w: Walk, addr: u64): i32 {
 /**
  * Maps the pages of `n` input addresses to `n` output addresses (columns of u64), one after the other, with fault
  * handling; the status of each goes to a column of i8. A real cache is topped up to one fault's worth before a page
- * that needs a walk [MC-6]. Returns how many were done: it stops behind the first error that is not EAGAIN.
- * Preconditions: the columns lie in the arena.
+ * that needs a walk, outside the lock [MC-6]. Returns how many were done: it stops behind the first error that is not
+ * EAGAIN. Preconditions: the columns lie in the arena.
  */
 export function mapPages(
   t: Table,
@@ -62,40 +105,79 @@ export function mapPages(
   cache: u32,
   flags: u32,
 ): i32 {
+  cache = resolve(cache, t.ps);
   if (flags & ~WALK_FLAGS || !isCache(cache, t.ps) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
   if (!t.root) return EINVAL;
-  const w = open(t, flags | HANDLE_FAULT | LEAF | TABLE_PRE);
-  if (!w) return EBUSY;
-  setAttributes(w, prot);
-  w.cache = cache;
-  w.annotate = false;
-  w.forcePages = true; // one page is never a block
-  const ps = t.ps,
+  const mode = modeOf(t, SHARES_TABLE, flags);
+  if (mode < 0) return mode;
+  const c = column(addrs, physs, statuses, n);
+  for (let stop = false; !stop && c.done < n; ) {
+    const r = feed(c, t, cache);
+    if (r) {
+      settle(c, r);
+      break;
+    }
+    const bad = begin(t, mode);
+    if (bad) return bad;
+    const w = open(t, flags | HANDLE_FAULT | LEAF | TABLE_PRE);
+    if (w) {
+      setAttributes(w, prot);
+      w.cache = cache;
+      w.annotate = false;
+      w.forcePages = true; // one page is never a block
+      stop = flags & SHARED ? mapAmong(w, c) : mapAlone(w, c);
+      close();
+    }
+    finish(t, mode);
+    if (!w) return EBUSY;
+  }
+  return c.done;
+}
+
+/** Tables that one fault may take [MC-6]. */
+function worth(t: Table): u32 {
+  return LAST_LEVEL - t.startLevel;
+}
+
+/** Tops the cache up if the last turn ended for want of pages. */
+function feed(c: Column, t: Table, cache: u32): i32 {
+  if (!c.hungry) return OK;
+  c.hungry = false;
+  return topUp(cache, worth(t));
+}
+
+/** The rows in order while nobody else is in the table; true if an error ends the call. */
+function mapAlone(w: Walk, c: Column): bool {
+  const t = w.table,
+    ps = t.ps,
     layout = t.addressLayout,
     attributes = w.attributes,
-    paBits = t.paBits;
+    paBits = t.paBits,
+    addrs = c.addrs,
+    physs = c.physs,
+    statuses = c.statuses,
+    n = c.n;
   const simple = w.bulk && !(t.flags & T_IDMAP),
     maintain = w.maintain !== 0,
     pageMask = ~(((<u64>1) << ps) - 1),
     plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
-  let done: u32 = 0,
+  let done = c.done,
     made: u32 = 0,
     group: u32 = 0,
-    end: u32 = 0,
+    end: u32 = done,
     pages: u32 = 0,
-    found: bool = false;
-  while (done < n) {
+    found = false,
+    stop = false;
+  while (done < n && !stop) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
     if (done === end || pages !== t.pages) {
       group = done;
       end = min(n, done + GROUP);
       pages = t.pages;
-      found = simple && findGroup(t, addrs + (done << 3), end - done);
+      found = simple && findSlots<Alone>(t, addrs + (done << 3), scratch(), scratch() + LEVELS, end - done);
     }
-    const addr = load<u64>(addrs + (done << 3)),
-      phys = load<u64>(physs + (done << 3));
+    const phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - group) : 0;
-    let r: i32 = OK;
     if (p !== 0 && read(p, false) === 0) {
       // Below 2^48 every layout has the address in its place.
       const leaf =
@@ -103,19 +185,77 @@ export function mapPages(
       write(p, leaf);
       Reference.add(pageOf(w, p));
       if (maintain) cleanMade(w, phys & pageMask, ps, 1);
+      store<i8>(statuses + done, OK);
+      done++;
       made++;
     } else {
-      r = mapPage(w, addr, phys);
+      c.done = done;
+      stop = mapNext(w, c, phys);
+      done = c.done;
+      if (c.hungry) break;
     }
-    store<i8>(statuses + done, <i8>r);
-    done++;
-    if (r < 0 && r !== EAGAIN) break;
   }
-  count(C_WALKS, made);
-  count(C_LEAVES_MADE, made);
-  count(C_DSB, made);
-  close();
-  return done;
+  c.done = done;
+  noteMade(made);
+  return stop;
+}
+
+/** Leaves that were made without a walk of their own count as what they stand for. */
+function noteMade(n: u32): void {
+  count(C_WALKS, n);
+  count(C_LEAVES_MADE, n);
+  count(C_DSB, n);
+}
+
+/** The next rows, a group at most, while others are in the table; true if an error ends the call. */
+function mapAmong(w: Walk, c: Column): bool {
+  const t = w.table,
+    paBits = t.paBits,
+    first = c.done,
+    end = min(c.n, first + GROUP),
+    pages = t.pages;
+  const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP);
+  const found =
+    simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
+  let page: usize = 0,
+    owed: u32 = 0,
+    made: u32 = 0,
+    stop = false;
+  while (c.done < end && !stop && pages === t.pages) {
+    const phys = load<u64>(c.physs + (c.done << 3));
+    const p: usize = found && phys >> paBits === 0 ? slotOf(c.done - first) : 0;
+    if (p === 0 || read(p, true) !== 0) {
+      stop = mapNext(w, c, phys);
+      if (c.hungry) break;
+      continue;
+    }
+    if (pageOf(w, p) !== page) {
+      if (owed) addReferences(page, owed, true);
+      page = pageOf(w, p);
+      owed = 0;
+    }
+    if (compareExchange(p, 0, leafDescriptor(w.layout, w.ps, phys, w.attributes, LAST_LEVEL))) {
+      owed++;
+      made++;
+      settle(c, OK);
+    } else {
+      count(C_LOST, 1);
+      count(C_AGAIN, 1);
+      settle(c, EAGAIN);
+    }
+  }
+  if (owed) addReferences(page, owed, true);
+  noteMade(made);
+  return stop;
+}
+
+/** The next row by a walk; true if an error ends the call. Nothing is done, and c.hungry, if the cache must be topped up first. */
+function mapNext(w: Walk, c: Column, phys: u64): bool {
+  if (w.cache > CACHE_ARENA && cached(w.cache) < worth(w.table)) {
+    c.hungry = true;
+    return false;
+  }
+  return settle(c, mapPage(w, addressAt(c), phys));
 }
 
 function mapPage(w: Walk, addr: u64, phys: u64): i32 {
@@ -124,10 +264,6 @@ function mapPage(w: Walk, addr: u64, phys: u64): i32 {
   if (t.flags & T_IDMAP && addr !== phys) return EINVAL;
   if (aim(w, addr)) return ERANGE;
   w.phys = alignDown(phys, (<u64>1) << t.ps);
-  if (w.cache > CACHE_ARENA) {
-    const full = topUp(w.cache, LAST_LEVEL - t.startLevel);
-    if (full) return full;
-  }
   count(C_WALKS, 1);
   const r = walkOpened<MapVisitor>(w);
   storeBarrier(t);
@@ -138,40 +274,61 @@ function mapPage(w: Walk, addr: u64, phys: u64): i32 {
  * Adds `prot` to the leaves of `n` addresses (a column of u64), each with its local flush; statuses to a column of i8.
  * Returns how many were done: all, unless an address is out of range. Preconditions: the columns lie in the arena.
  */
-export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot: u32, shared: bool): i32 {
-  if (!isRelaxation(t, prot) || !t.root) return EINVAL;
-  const w = openRelax(t, prot, shared);
-  if (!w) return EBUSY;
-  const set = w.set,
-    clear = w.clear,
-    simple = w.bulk && !w.atomic && !(t.flags & T_XNX);
-  let done: u32 = 0,
-    relaxed: u32 = 0,
-    r: i32 = OK;
-  while (done < n && (r >= 0 || r === EAGAIN)) {
-    const end = min(n, done + GROUP);
-    const found = simple && findGroup(t, addrs + (done << 3), end - done);
-    for (let slot = scratch(); done < end; slot += 8) {
-      // A leaf of any level is relaxed where it is found.
-      const p: usize = found ? <usize>load<u64>(slot) : 0;
-      const old: u64 = p ? read(p, false) : 0;
-      const next = (old & ~clear) | set;
-      r = OK;
-      if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0) {
-        write(p, next);
-        relaxed++;
-      } else {
-        r = relaxPage(w, load<u64>(addrs + (done << 3)));
-      }
-      store<i8>(statuses + done, <i8>r);
-      done++;
-      if (r < 0 && r !== EAGAIN) break;
+export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot: u32, flags: u32): i32 {
+  if (!isRelaxation(t, prot) || !t.root || flags & ~(SHARED | LOCK_FREE)) return EINVAL;
+  const mode = modeOf(t, SHARES_LEAF, flags);
+  if (mode < 0) return mode;
+  const c = column(addrs, 0, statuses, n);
+  for (let stop = false; !stop && c.done < n; ) {
+    const bad = begin(t, mode);
+    if (bad) return bad;
+    const w = openRelax(t, prot, flags !== 0);
+    if (w) {
+      stop = w.flags & SHARED ? relaxGroup<Among>(w, c) : relaxGroup<Alone>(w, c);
+      close();
     }
+    finish(t, mode);
+    if (!w) return EBUSY;
+  }
+  return c.done;
+}
+
+/** The next group of rows; true if an error ends the call. A leaf of any level is relaxed where it is found. */
+function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
+  const t = w.table,
+    set = w.set,
+    clear = w.clear,
+    shared = changetype<A>(0).shared(),
+    addrs = c.addrs + (c.done << 3);
+  const simple = unseen(t) && (shared || !w.atomic) && !(t.flags & T_XNX);
+  const n = min(c.n - c.done, GROUP);
+  const found = simple && findSlots<A>(t, addrs, scratch(), scratch() + LEVELS, n);
+  let relaxed: u32 = 0,
+    done: u32 = 0,
+    stop = false;
+  while (done < n && !stop) {
+    const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
+    const old: u64 = p ? read(p, shared) : 0,
+      next = (old & ~clear) | set;
+    if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
+      store<i8>(c.statuses + c.done, OK);
+      c.done++;
+      relaxed++;
+    } else {
+      stop = settle(c, relaxPage(w, addressAt(c)));
+    }
+    done++;
   }
   count(C_WALKS, relaxed);
   count(C_TLBI_IPA_LOCAL, relaxed);
-  close();
-  return done;
+  return stop;
+}
+
+/** Stores `next` over the snapshot; what lost the race is left to the walk, which says so. */
+function replace<A extends Access>(p: usize, old: u64, next: u64): bool {
+  if (changetype<A>(0).shared()) return old === next || compareExchange(p, old, next);
+  write(p, next);
+  return true;
 }
 
 function relaxPage(w: Walk, addr: u64): i32 {

@@ -12,8 +12,23 @@ import {
   stage1Levels,
   startTables,
 } from "../arch/granule";
-import { EBUSY, EINVAL, ENOMEM } from "../memory/errno";
-import { FORCE_HOST, header, T_FLAGS, T_HD, T_HYP, T_LPA2, T_WIDE, Table, tableAt, takeTable } from "../memory/layout";
+import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
+import {
+  FORCE_HOST,
+  giveTable,
+  header,
+  parallel,
+  T_BARRIER,
+  T_FLAGS,
+  T_HD,
+  T_HYP,
+  T_LOCK_FREE,
+  T_LPA2,
+  T_WIDE,
+  Table,
+  tableAt,
+  takeTable,
+} from "../memory/layout";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
@@ -26,6 +41,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   const h = header(),
     layout = addressLayout(ps, <bool>(flags & T_LPA2)),
     end = h.physBase + h.arenaBytes;
+  // A hook is a function of one thread, and may sleep where nobody may [LCK-15].
+  if (hooks !== 0 && parallel()) return EPERM;
   // Tables that no descriptor can name: an arena above 2^48 needs LPA2 or 64K pages.
   if (layout === ADDRESS_48 && end >> linearBits(layout)) return EINVAL;
   const p = takeTable();
@@ -44,13 +61,13 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.origin = h.physBase | TABLE;
   t.root = zallocPagesExact(t, rootPages);
   if (t.root) return <i32>p;
-  t.used = 0;
+  giveTable(p);
   return ENOMEM;
 }
 
 /** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */
 export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
-  if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || hooks >> HOOKS) return EINVAL;
+  if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || flags & T_BARRIER || hooks >> HOOKS) return EINVAL;
   const bits = vtcrIpaBits(vtcr),
     start = vtcrStartLevel(ps, vtcr);
   // The start level must resolve at least one bit of the input, and no more than 16 tables of it.
@@ -67,7 +84,7 @@ export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
 
 /** An EL2 stage-1 table for `vaBits` of input; handle or errno. */
 export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
-  if (!isGranule(ps) || flags & ~T_FLAGS || hooks >> HOOKS || vaBits > 63) return EINVAL;
+  if (!isGranule(ps) || flags & ~T_FLAGS || flags & T_LOCK_FREE || hooks >> HOOKS || vaBits > 63) return EINVAL;
   const start = 4 - <i32>stage1Levels(ps, vaBits);
   if (start < FIRST_LEVEL || start > LAST_LEVEL) return EINVAL;
   return newTable(ps, flags | T_HYP, vaBits, start, 1, hooks);
@@ -76,6 +93,7 @@ export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
 /** The force-pte callback of a table: FORCE_*, and the bound of FORCE_BELOW. */
 export function setForcePte(t: Table, force: u32, below: u64): i32 {
   if (force > FORCE_HOST) return EINVAL;
+  if (force === FORCE_HOST && parallel()) return EPERM; // as hooks
   t.force = force;
   t.forceBelow = below;
   return 0;

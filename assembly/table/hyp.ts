@@ -6,8 +6,10 @@ import { isStage1Prot, stage1Attributes } from "../arch/stage1";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
+import { synchronize } from "../memory/epoch";
 import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
-import { setResult, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table, Walk } from "../memory/layout";
+import { setResult, T_BARRIER, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table, Walk } from "../memory/layout";
+import { retire } from "../memory/limbo";
 import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
 import { clear, pageOf, put } from "./bbm";
@@ -138,6 +140,8 @@ class HypUnmapVisitor extends Visitor {
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);
     putPages(t, pageOf(w, p), 1, false);
+    // The barrier of [IDE-3]: lookups that began before have ended, or the table waits as others do.
+    if (t.flags & T_BARRIER && synchronize()) return retire(t, table, level);
     putPages(t, table, 1, false);
     return OK;
   }

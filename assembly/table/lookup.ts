@@ -4,8 +4,10 @@ import { isTable } from "../arch/descriptor";
 import { ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
-import { header, setResult, Table, Walk } from "../memory/layout";
+import { header, parallel, setResult, T_BARRIER, T_HYP, Table, Walk } from "../memory/layout";
+import { MODE_EXCLUSIVE, MODE_NONE } from "../memory/lock";
 import { Child, pageCount } from "./mmops";
+import { begin, end, modeOf, SHARES_READ } from "./sharing";
 import { advance, close, LEAF, LeafOnly, open, rootEntries, SHARED, walk } from "./walk";
 
 /** Finds where the translation of one page ends: slot, descriptor and level. */
@@ -23,9 +25,14 @@ export class LeafVisitor extends LeafOnly {
   }
 }
 
+/** A lookup of a table that others may change meanwhile reads each descriptor once and whole [WLK-4]. */
+function lookupFlags(t: Table): u32 {
+  return parallel() && (t.flags & (T_HYP | T_BARRIER)) !== T_HYP ? LEAF | SHARED : LEAF;
+}
+
 /** The leaf at `addr` in result 0, its level in result 1; of a hole, the level where the walk ended [WLK-14]. */
 export function getLeaf(t: Table, addr: u64): i32 {
-  const w = open(t, LEAF);
+  const w = open(t, lookupFlags(t));
   if (!w) return EBUSY;
   w.old = 0;
   w.level = LAST_LEVEL;
@@ -48,13 +55,33 @@ export const GROUP: u32 = 64;
  * wait for no other, so that their cache misses overlap.
  */
 export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
+  const mode = modeOf(t, SHARES_READ, 0);
+  if (mode === MODE_NONE || mode === MODE_EXCLUSIVE) {
+    const bad = begin(t, mode);
+    if (bad) return bad;
+    const r = leavesOf<Alone>(t, addrs, leaves, levels, n);
+    end(t, mode);
+    return r;
+  }
+  // A group at a time, so that nobody waits for a whole column.
+  for (let i: u32 = 0; i < n; i += GROUP) {
+    const bad = begin(t, mode);
+    if (bad) return bad;
+    const r = leavesOf<Among>(t, addrs + (i << 3), leaves + (i << 3), levels + i, min(n - i, GROUP));
+    end(t, mode);
+    if (r) return r;
+  }
+  return OK;
+}
+
+function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
   if (!t.root) return EINVAL;
   while (n !== 0) {
     const group = min(n, GROUP);
-    if (!findSlots(t, addrs, leaves, levels, group)) return EFAULT;
+    if (!findSlots<A>(t, addrs, leaves, levels, group)) return EFAULT;
     for (let p = leaves, end = leaves + (group << 3); p !== end; p += 8) {
       const slot = <usize>load<u64>(p);
-      store<u64>(p, slot ? load<u64>(slot) : 0);
+      store<u64>(p, slot ? read(slot, changetype<A>(0).shared()) : 0);
     }
     addrs += group << 3;
     leaves += group << 3;
@@ -64,12 +91,34 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
   return OK;
 }
 
+/** How descriptors are read on the way down: plainly, or as one among several walkers must [WLK-4]. */
+@unmanaged
+export abstract class Access {
+  abstract shared(): bool;
+}
+
+@final
+@unmanaged
+export class Alone extends Access {
+  @inline shared(): bool {
+    return false;
+  }
+}
+
+@final
+@unmanaged
+export class Among extends Access {
+  @inline shared(): bool {
+    return true;
+  }
+}
+
 @final
 @unmanaged
 class Step {
-  /** From the slot of a table descriptor to the slot at `offset` of the table; 0 if `p` holds anything else. As Child.table. */
-  @inline static down(p: usize, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
-    const page = rotr<u64>(load<u64>(p) - origin, ps);
+  /** From table descriptor `d` to the slot at `offset` of the table; 0 if it is anything else. As Child.table. */
+  @inline static down(d: u64, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
+    const page = rotr<u64>(d - origin, ps);
     return page < reach ? arena + ((<usize>page) << (<usize>ps)) + offset : 0;
   }
 }
@@ -79,7 +128,8 @@ class Step {
  * False for a damaged table. The way through tables of the arena down to the last level has no loop and everything that
  * stays the same in locals; `findSlot` knows the other ways.
  */
-export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
+export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
+  const shared = changetype<A>(0).shared();
   const root = t.root,
     inputBits = t.inputBits,
     steps = LAST_LEVEL - t.startLevel,
@@ -101,12 +151,12 @@ export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n
       level: i32 = LAST_LEVEL;
     if (addr >> inputBits === 0) {
       p = root + (<u32>(addr >> rootShift) & rootMask);
-      if (steps > 3) p = Step.down(p, <u32>(addr >> shift0) & mask, ps, reach, origin, arena);
-      if (steps > 2 && p) p = Step.down(p, <u32>(addr >> shift1) & mask, ps, reach, origin, arena);
-      if (steps > 1 && p) p = Step.down(p, <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
-      if (steps > 0 && p) p = Step.down(p, <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
+      if (steps > 3) p = Step.down(read(p, shared), <u32>(addr >> shift0) & mask, ps, reach, origin, arena);
+      if (steps > 2 && p) p = Step.down(read(p, shared), <u32>(addr >> shift1) & mask, ps, reach, origin, arena);
+      if (steps > 1 && p) p = Step.down(read(p, shared), <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
+      if (steps > 0 && p) p = Step.down(read(p, shared), <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
       if (!p) {
-        const found = findSlot(t, addr);
+        const found = findSlot(t, addr, shared);
         if (!found) return false;
         p = found & ~LEVEL_MASK;
         level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
@@ -124,10 +174,10 @@ export function findSlots(t: Table, addrs: usize, slots: usize, levels: usize, n
 const LEVEL_MASK: usize = 7;
 
 /** One slot and its level, step by step: holes and blocks above the last level, and tables that the arena alone does not lead to. */
-function findSlot(t: Table, addr: u64): usize {
+function findSlot(t: Table, addr: u64, shared: bool): usize {
   let level = t.startLevel;
   let p = t.root + ((<u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1)) << ENTRY_SHIFT);
-  for (let old = load<u64>(p); isTable(old, level); old = load<u64>(p)) {
+  for (let old = read(p, shared); isTable(old, level); old = read(p, shared)) {
     const table = Child.table(t, old);
     if (!table) return 0;
     level++;

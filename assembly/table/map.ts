@@ -48,6 +48,7 @@ import {
   DESCEND,
   LEAF,
   open,
+  retries,
   SHARED,
   SKIP_CMO,
   stops,
@@ -79,13 +80,11 @@ export class MapVisitor extends Visitor {
       const r = visitLeaf(w, p, old, level);
       if (r === GREW) return p | DESCEND;
       if (r === EAGAIN) {
-        if (isRetry(w, p, old)) continue;
+        if (retries(w, p, old)) continue;
         count(C_AGAIN, 1);
       }
-      if (stops(w, r)) {
-        w.status = r;
-        return p;
-      }
+      if (stops(w, r)) w.status = r;
+      if (w.status) return p;
       advance(w, level);
       p += ENTRY_BYTES;
     }
@@ -96,22 +95,12 @@ export class MapVisitor extends Visitor {
   pre(w: Walk, p: usize, old: u64, level: i32): i32 {
     const r = tryLeaf(w, p, old, level);
     if (r === E2BIG) return OK;
-    return r === OK ? freeUnlinked(w.table, old, level) : r;
+    return r === OK ? freeUnlinked(w, old, level) : r;
   }
 
   @inline post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     return OK;
   }
-}
-
-/**
- * Did only the hardware get in between, with an exclusive walk? Then the entry is visited again: to skip it would
- * leave it as it was without a word [DBM-8, WLK-11].
- */
-export function isRetry(w: Walk, p: usize, old: u64): bool {
-  if (!w.atomic || w.flags & SHARED) return false;
-  const now = read(p, true);
-  return now !== old && isValid(now);
 }
 
 /** Output address of the entry that the walk is at; meaningless when annotating. */

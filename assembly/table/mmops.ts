@@ -5,12 +5,15 @@ import { decodeAddress } from "../arch/descriptor";
 import { pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { takePage } from "../memory/cache";
 import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
+import { maySleep } from "../memory/guard";
 import { hostHook } from "../memory/host";
 import {
+  addPages,
   virtToPhys as arenaAddress,
   physToVirt as arenaPointer,
   header,
   isArenaPage,
+  parallel,
   resultBlock,
   setResult,
   T_DCACHE,
@@ -52,19 +55,19 @@ function hooked(t: Table, op: u32): bool {
 }
 
 function call(t: Table, op: u32, a: u32, wide: u64, n: u32): u32 {
+  maySleep();
   return hostHook(op, <u32>changetype<usize>(t), a, <u32>wide, <u32>(wide >> 32), n);
 }
 
 function noteTaken(t: Table, p: usize, n: u32): void {
   count(C_TABLES_TAKEN, n);
-  t.pages += n;
-  if (t.pages > t.peak) t.peak = t.pages;
+  addPages(t, n);
   record(J_TABLE_TAKEN, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
 function noteFreed(t: Table, p: usize, n: u32): void {
   count(C_TABLES_FREED, n);
-  t.pages -= n;
+  addPages(t, -(<i32>n));
   record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
@@ -131,13 +134,20 @@ export function getPages(t: Table, p: usize, n: u32, shared: bool): void {
   for (; n; n--) call(t, HOOK_GET_PAGE, p, 0, 0);
 }
 
-/** `n` references fewer; the page goes back to the arena with the last one. */
+/**
+ * `n` references fewer; the page goes back to the arena with the last one. Not of a shared walker: others keep references
+ * to themselves for a while (table/columns.ts), so to it a count says nothing, and it never frees by one [LCK-4, S2-23].
+ */
 export function putPages(t: Table, p: usize, n: u32, shared: bool): void {
   if (hooked(t, HOOK_PUT_PAGE)) {
     for (; n; n--) if (call(t, HOOK_PUT_PAGE, p, 0, 0)) noteFreed(t, p, 1);
     return;
   }
   if (n === 0) return;
+  if (shared && parallel()) {
+    addReferences(p, -(<i32>n), true);
+    return;
+  }
   // More puts than references can only come of a table that somebody damaged: warn, free nothing twice.
   if (references(p) < <i32>n) return warn(t, 0, p);
   if (addReferences(p, -(<i32>n), shared) !== 0) return;

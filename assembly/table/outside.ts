@@ -149,7 +149,7 @@ export function visitNewTable(): i32 {
 export function visitFreeTable(descriptor: u64): i32 {
   const w = current();
   if (!w || !isTable(descriptor, w.level)) return EPERM;
-  return freeUnlinked(w.table, descriptor, w.level);
+  return freeUnlinked(w, descriptor, w.level);
 }
 
 /**

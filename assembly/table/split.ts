@@ -19,7 +19,7 @@ import { T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, tryBreak } from "./bbm";
-import { attributesOf, isOutputRange, isRetry, MapVisitor } from "./map";
+import { attributesOf, isOutputRange, MapVisitor } from "./map";
 import { virtToPhys, zallocPage } from "./mmops";
 import { openSubtree, releaseSubtree } from "./teardown";
 import {
@@ -30,7 +30,9 @@ import {
   LEAF,
   LeafOnly,
   open,
+  retries,
   rows,
+  SHARED,
   SKIP_BBM_TLBI,
   SKIP_CMO,
   stops,
@@ -80,16 +82,16 @@ class SplitVisitor extends LeafOnly {
       return end; // pages cannot be split
     }
     while (p !== end) {
-      const old = read(p, false);
+      const old = read(p, <bool>(w.flags & SHARED));
       if (isTable(old, level)) return p;
       if (isValid(old)) {
         const r = splitBlock(w, p, old, level);
         if (r === OK) return p | DESCEND;
-        if (r === EAGAIN && isRetry(w, p, old)) continue;
-        if (stops(w, r)) {
-          w.status = r;
-          return p;
-        }
+        if (r === EAGAIN && retries(w, p, old)) continue;
+        if (stops(w, r)) w.status = r;
+        if (w.status) return p;
+      } else if (old === w.marker && retries(w, p, old)) {
+        continue; // a block may be about to be made there
       }
       advance(w, level);
       p += ENTRY_BYTES;
@@ -134,9 +136,9 @@ function splitBlock(w: Walk, p: usize, old: u64, level: i32): i32 {
 }
 
 /** Splits the blocks of the range into pages, as far as `cache` has tables [S2-26]. */
-export function split(t: Table, addr: u64, size: u64, cache: u32): i32 {
+export function split(t: Table, addr: u64, size: u64, cache: u32, shared: bool): i32 {
   if (!isCache(cache, t.ps)) return EINVAL;
-  const w = open(t, LEAF);
+  const w = open(t, shared ? LEAF | SHARED : LEAF);
   if (!w) return EBUSY;
   w.cache = cache;
   const r = walk<SplitVisitor>(w, addr, size);

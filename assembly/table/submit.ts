@@ -6,15 +6,17 @@
 // 48.. is written: status, and of reading operations the leaf's level and a value.
 
 import { GRANULE_LEVELS } from "../arch/granule";
-import { CACHE_ARENA, isCache, topUp } from "../memory/cache";
+import { CACHE_ARENA, CACHE_OWN, isCache, resolve, topUp } from "../memory/cache";
 import { EAGAIN, EINVAL, ERANGE, OK } from "../memory/errno";
 import { isTableHandle, resultBlock, setResult, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
+import { MODE_NONE } from "../memory/lock";
 import { C_SUBMITTED, count } from "../record/counters";
 import { flushRange } from "../record/maintenance";
 import { flush, mkyoung, relax, testClearYoung, wrprotect } from "./attrs";
 import { hypMap, hypUnmap } from "./hyp";
 import { countLeaves, getLeaf } from "./lookup";
 import { annotate, map, setOwner } from "./map";
+import { begin, end, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_NOTHING, SHARES_READ, SHARES_TABLE } from "./sharing";
 import { split } from "./split";
 import { destroy, destroyRange } from "./teardown";
 import { unmap } from "./unmap";
@@ -62,6 +64,25 @@ const STATUS: usize = 48;
 const OUT_LEVEL: usize = 52;
 const VALUE: usize = 56;
 
+/** What an operation may share its table with. Destroying takes its lock by itself, a flush touches no descriptor. */
+function sharesOf(op: u32): u32 {
+  switch (op) {
+    case OP_MAP:
+    case OP_WRPROTECT:
+    case OP_TEST_CLEAR_YOUNG:
+    case OP_SPLIT:
+    case OP_FLUSH:
+      return SHARES_TABLE;
+    case OP_MKYOUNG:
+    case OP_RELAX_PERMS:
+      return SHARES_LEAF;
+    case OP_GET_LEAF:
+      return SHARES_READ;
+    default:
+      return SHARES_NOTHING;
+  }
+}
+
 /** Does this table take this operation? Stage-2 operations are for stage 2, hyp ones for stage 1. */
 function fits(op: u32, t: Table): bool {
   const hyp = <bool>(t.flags & T_HYP);
@@ -70,9 +91,11 @@ function fits(op: u32, t: Table): bool {
 }
 
 function prepare(p: usize, t: Table): i32 {
-  const cache = load<u32>(p, CACHE);
+  const asked = load<u32>(p, CACHE),
+    cache = resolve(asked, t.ps);
   if (!isCache(cache, t.ps)) return EINVAL;
-  if (!(load<u32>(p, FLAGS) & SUBMIT_TOP_UP) || cache <= CACHE_ARENA) return OK;
+  if (cache <= CACHE_ARENA) return OK;
+  if (asked !== CACHE_OWN && !(load<u32>(p, FLAGS) & SUBMIT_TOP_UP)) return OK;
   return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
 }
 
@@ -80,11 +103,11 @@ function perform(p: usize, op: u32, t: Table): i32 {
   const addr = load<u64>(p, ADDRESS),
     size = load<u64>(p, SIZE),
     phys = load<u64>(p, PHYS);
-  const cache = load<u32>(p, CACHE),
+  const cache = resolve(load<u32>(p, CACHE), t.ps),
     prot = load<u32>(p, PROT),
     level = load<i32>(p, LEVEL);
-  const flags = load<u32>(p, FLAGS) & ~SUBMIT_TOP_UP;
-  const shared = <bool>(flags & SHARED);
+  const flags = load<u32>(p, FLAGS) & WALK_FLAGS;
+  const shared = <bool>(load<u32>(p, FLAGS) & (SHARED | LOCK_FREE));
   switch (op) {
     case OP_MAP:
       return map(t, addr, size, phys, prot, cache, flags);
@@ -93,17 +116,17 @@ function perform(p: usize, op: u32, t: Table): i32 {
     case OP_SET_OWNER:
       return setOwner(t, addr, size, cache, level);
     case OP_WRPROTECT:
-      return wrprotect(t, addr, size);
+      return wrprotect(t, addr, size, shared);
     case OP_MKYOUNG:
       return mkyoung(t, addr, shared);
     case OP_TEST_CLEAR_YOUNG:
-      return testClearYoung(t, addr, size, level !== 0);
+      return testClearYoung(t, addr, size, level !== 0, shared);
     case OP_RELAX_PERMS:
       return relax(t, addr, prot, shared);
     case OP_FLUSH:
-      return flush(t, addr, size);
+      return flush(t, addr, size, shared);
     case OP_SPLIT:
-      return split(t, addr, size, cache);
+      return split(t, addr, size, cache, shared);
     case OP_GET_LEAF:
       return getLeaf(t, addr);
     case OP_COUNT_LEAVES:
@@ -142,11 +165,18 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
 function submitOne(p: usize): i32 {
   const handle = load<u32>(p, TABLE),
     op = load<u32>(p);
-  if (!isTableHandle(handle) || load<u32>(p, FLAGS) & ~(WALK_FLAGS | SUBMIT_TOP_UP)) return EINVAL;
+  const flags = load<u32>(p, FLAGS);
+  if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;
-  const r = prepare(p, t);
-  return r ? r : perform(p, op, t);
+  const mode = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE ? MODE_NONE : modeOf(t, sharesOf(op), flags);
+  if (mode < 0) return mode;
+  let r = prepare(p, t); // before the lock: it may take its time [MC-6]
+  if (r === OK) r = begin(t, mode);
+  if (r) return r;
+  r = perform(p, op, t);
+  end(t, mode);
+  return r;
 }
 
 /**

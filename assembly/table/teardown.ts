@@ -3,12 +3,18 @@
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countMapped, read } from "../memory/cell";
-import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
-import { T_HYP, Table, Walk } from "../memory/layout";
+import { advance as advanceEpoch, synchronize } from "../memory/epoch";
+import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
+import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
+import { giveTable, parallel, T_HYP, T_LOCK_FREE, Table, takeRoot, Walk } from "../memory/layout";
+import { levelOf, ownerOf, retire, someWait, release as takeRetired } from "../memory/limbo";
+import { isWriter, writeLock, writeUnlock } from "../memory/lock";
+import { C_WALKS, count } from "../record/counters";
+import { J_TABLE_RETIRED, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { Child, deferUnlinked, freePagesExact, pageCount, putPages } from "./mmops";
-import { advance, close, LEAF, open, rows, TABLE_POST, Visitor, walk } from "./walk";
+import { Child, deferUnlinked, freePagesExact, pageCount, putPages, virtToPhys } from "./mmops";
+import { advance, canOpen, close, LEAF, open, rootEntries, rows, SHARED, TABLE_POST, Visitor, walk } from "./walk";
 
 /** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
 function holdsReference(w: Walk, old: u64): bool {
@@ -60,6 +66,8 @@ class FreeVisitor extends Visitor {
     if (w.clear) {
       if (pageCount(w.table, table) !== 1) return OK;
       clear(w, p, old, level);
+      putPages(w.table, pageOf(w, p), 1, false);
+      return discard(w.table, table, level);
     }
     putPages(w.table, pageOf(w, p), 1, false);
     putPages(w.table, table, 1, false);
@@ -89,25 +97,84 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   return OK;
 }
 
-/** Frees the subtree that table descriptor `old` of `level` names, at once or when the host says so [LCK-10, LCK-13]. */
-export function freeUnlinked(t: Table, old: u64, level: i32): i32 {
-  const table = Child.table(t, old);
+/**
+ * Frees the subtree that table descriptor `old` of `level` named: at once, since the lock for writing keeps everybody out
+ * [LCK-13]; after a grace period when others may be in it [LCK-10]; or when the host says so.
+ */
+export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
+  const t = w.table,
+    table = Child.table(t, old);
   if (!table) return EFAULT;
+  if (parallel() && (w.flags & SHARED || t.flags & T_LOCK_FREE)) return defer(t, table, level);
   return deferUnlinked(t, table, level) ? OK : releaseSubtree(t, table, level);
+}
+
+/** Frees a table that became empty under the lock for writing. Who reads without the lock may still be in it. */
+export function discard(t: Table, table: usize, level: i32): i32 {
+  if (parallel() && t.flags & T_LOCK_FREE) return defer(t, table, level);
+  putPages(t, table, 1, false);
+  return OK;
+}
+
+function defer(t: Table, table: usize, level: i32): i32 {
+  record(J_TABLE_RETIRED, changetype<usize>(t), level, virtToPhys(t, table), 0, 0);
+  const r = retire(t, table, level);
+  point(POINT_RETIRED, table);
+  return r;
+}
+
+/** Frees tables whose grace period is over, `most` of them; how many. Nobody can reach them, so no lock is needed. */
+export function collect(most: u32): u32 {
+  advanceEpoch();
+  let n: u32 = 0;
+  while (n < most) {
+    const table = takeRetired();
+    if (!table) break;
+    point(POINT_FREE, table);
+    releaseSubtree(ownerOf(table), table, levelOf(table));
+    n++;
+  }
+  return n;
+}
+
+/** Waits for the grace period of all that is retired now and frees it; ETIMEDOUT if a walker does not come on. */
+export function drain(): i32 {
+  if (!someWait()) return OK;
+  const late = synchronize();
+  if (late) return late;
+  collect(u32.MAX_VALUE);
+  return OK;
 }
 
 /** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
 export function destroy(t: Table): i32 {
-  if (!t.root) return OK;
-  const w = open(t, LEAF | TABLE_POST);
-  if (!w) return EBUSY;
-  w.clear = 0;
-  const r = walk<FreeVisitor>(w, 0, (<u64>1) << t.inputBits);
+  if (!canOpen()) return EBUSY;
+  // The root goes first [LCK-3], to one caller only: from here on nobody finds the way in.
+  const root = takeRoot(t);
+  if (!root) return OK;
+  const stuck = parallel() ? vacate(t) : OK;
+  if (stuck) {
+    t.root = root;
+    return stuck;
+  }
+  const w = openSubtree(t, LEAF | TABLE_POST, t.startLevel);
+  w.end = (<u64>1) << t.inputBits;
+  count(C_WALKS, 1);
+  if (rows<FreeVisitor>(w, root, rootEntries(t), t.startLevel)) warn(t, 0, 0);
   close();
-  if (r) warn(t, 0, 0);
-  freePagesExact(t, t.root, t.rootPages);
-  t.root = 0;
+  freePagesExact(t, root, t.rootPages);
   return OK;
+}
+
+/** Waits until nobody is inside the table any more, and frees what was unlinked before. */
+function vacate(t: Table): i32 {
+  if (isWriter(t)) return EDEADLK; // to wait for readers under a lock would be to wait for some of them for ever
+  const bad = writeLock(t);
+  if (bad) return bad;
+  writeUnlock(t);
+  const late = synchronize();
+  if (late === OK) collect(u32.MAX_VALUE);
+  return late;
 }
 
 /** Teardown in pieces, so that it can yield: empties the range, frees the tables that become empty [S2-27]. */
@@ -123,6 +190,6 @@ export function destroyRange(t: Table, addr: u64, size: u64): i32 {
 /** Gives the handle back; only after `destroy`. */
 export function release(t: Table): i32 {
   if (t.root) return EINVAL;
-  t.used = 0;
+  giveTable(changetype<usize>(t));
   return OK;
 }

@@ -11,6 +11,7 @@ import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
 import { Child, cleanDcache, pageCount, putPages } from "./mmops";
+import { discard } from "./teardown";
 import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /** With range TLBI and FWB one flush at the end serves all leaves; without FWB the cache maintenance needs each flush done before it [S2-12]. */
@@ -50,8 +51,7 @@ class UnmapVisitor extends Visitor {
     clear(w, p, old, level);
     flushIpa(t, addr, TTL_UNKNOWN);
     putPages(t, pageOf(w, p), 1, false);
-    putPages(t, table, 1, false);
-    return OK;
+    return discard(t, table, level);
   }
 }
 

@@ -6,11 +6,29 @@
 //   no table:  the whole run of such entries goes to `run`, which is the LEAF visit of each in turn;
 //              a run that installs a table ends there, and the walk descends into it.
 
-import { isTable, lockedMarker } from "../arch/descriptor";
+import { isTable, isValid, lockedMarker } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { read } from "../memory/cell";
-import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, OK } from "../memory/errno";
-import { header, T_HD, T_HYP, T_LINUX, T_TYPED, Table, WALK_DEPTH, Walk, walker, walkFrame } from "../memory/layout";
+import { inSection } from "../memory/epoch";
+import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
+import { BREACH_EXCLUSIVE, BREACH_SECTION, BREACH_SHARED, breach, POINT_CHILD, point } from "../memory/guard";
+import {
+  header,
+  parallel,
+  T_BARRIER,
+  T_HD,
+  T_HYP,
+  T_LINUX,
+  T_LOCK_FREE,
+  T_TYPED,
+  Table,
+  WALK_DEPTH,
+  Walk,
+  walker,
+  walkFrame,
+} from "../memory/layout";
+import { isReader, isWriter } from "../memory/lock";
+import { nap, PATIENCE } from "../memory/wait";
 import { C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
 import { Child, tableOf } from "./mmops";
@@ -84,7 +102,8 @@ export function open(t: Table, flags: u32): Walk {
   w.layout = t.addressLayout;
   w.status = OK;
   w.slot = 0;
-  w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD;
+  // 6.12 forgets the hardware; it has no walkers without a lock to forget.
+  w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD || <bool>(t.flags & (T_LOCK_FREE | T_BARRIER));
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED);
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   return w;
@@ -112,8 +131,41 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   // The kernel lets addr + size wrap, and then visits nothing (KERNEL-NOTES 2).
   if (size > limit && !(t.flags & T_LINUX)) return ERANGE;
   if (!t.root) return EINVAL;
-  if ((t.flags & (T_HYP | T_LINUX)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
+  if ((t.flags & (T_HYP | T_LINUX | T_BARRIER)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
+  if (isDefined(DEBUG)) watch(w);
   return OK;
+}
+
+/** Debug build: a walk from the root has what it needs [LCK-2, LCK-3, WLK-13]. */
+function watch(w: Walk): void {
+  const t = w.table;
+  if (!parallel() || isWriter(t)) return;
+  const handle = <u32>changetype<usize>(t);
+  if (!(w.flags & SHARED)) breach(BREACH_EXCLUSIVE, handle);
+  else if (!inSection()) breach(BREACH_SECTION, handle);
+  else if (!isReader(t) && !(t.flags & (T_LOCK_FREE | T_BARRIER))) breach(BREACH_SHARED, handle);
+}
+
+/**
+ * The visit of `old` came to nothing because the entry was changed meanwhile: is it to be visited again? A walk over a range
+ * must not skip it: a write protection would be lost [WLK-11]. It goes on when it has seen a value that needs no change.
+ * Whoever holds the locked marker can neither wait nor fail before its make [LCK-6], so that is waited for. A fault gives up.
+ */
+export function retries(w: Walk, p: usize, old: u64): bool {
+  if (!(w.flags & SHARED)) return w.atomic && changed(p, old); // the hardware was faster [DBM-8]
+  if (w.flags & HANDLE_FAULT || w.table.flags & T_LINUX || !parallel()) return false;
+  for (let i: u32 = 0; i < PATIENCE; i++) {
+    const now = read(p, true);
+    if (now !== w.marker) return now !== old;
+    nap(i);
+  }
+  w.status = ETIMEDOUT;
+  return false;
+}
+
+function changed(p: usize, old: u64): bool {
+  const now = read(p, true);
+  return now !== old && isValid(now);
 }
 
 /** Walks [addr, addr + size) of w.table with visitor V. */
@@ -247,6 +299,7 @@ function childTable(t: Table, old: u64): usize {
 function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
   const table = childTable(w.table, old);
   if (!table) return EFAULT;
+  if (w.flags & SHARED) point(POINT_CHILD, table);
   const here = w.addr; // POST sees the address that the entry was met at, not where its child ends (KERNEL-NOTES 5)
   const r = rows<V>(w, table, entries(w.ps), level + 1);
   if (r) return r;

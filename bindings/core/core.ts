@@ -5,17 +5,22 @@ export interface Host {
   hook(op: number, table: number, a: number, lo: number, hi: number, n: number): number;
   visit(phase: number, level: number, addrLo: number, addrHi: number, oldLo: number, oldHi: number): number;
   forcePte(table: number, addrLo: number, addrHi: number, endLo: number, endHi: number, prot: number): number;
+  /** Debug core: a rule of assembly/memory/guard.ts is broken. */
+  breach(rule: number, table: number): void;
+  /** Debug core: a shared access is about to happen, or has (POINT_*). */
+  point(kind: number, pointer: number): void;
 }
 
 /** The functions that the core exports; see assembly/index.ts. u32 results come signed: `>>> 0` is the caller's. */
 export interface Core {
   initialise(arenaBytes: number, physBase: bigint, tables: number, walkers: number, ring: number): number;
-  attach(id: number): number;
+  attach(id: number, sleeps: number): number;
+  detach(): number;
   resultPointer(): number;
   counterPointer(id: number): number;
   engineInfo(): number;
   setJournal(kinds: number): number;
-  journalInfo(): number;
+  journalInfo(id: number): number;
   takeBlock(order: number): number;
   giveBlock(p: number): number;
   pageReferences(p: number): number;
@@ -42,7 +47,7 @@ export interface Core {
     cache: number,
     flags: number,
   ): number;
-  relaxPages(table: number, addrs: number, statuses: number, n: number, prot: number, shared: number): number;
+  relaxPages(table: number, addrs: number, statuses: number, n: number, prot: number, flags: number): number;
   getLeaves(table: number, addrs: number, leaves: number, levels: number, n: number): number;
   scan(
     table: number,
@@ -63,6 +68,14 @@ export interface Core {
   visitSet(next: bigint): number;
   visitNewTable(): number;
   visitFreeTable(descriptor: bigint): number;
+  lockTable(table: number, exclusive: number): number;
+  unlockTable(table: number, exclusive: number): number;
+  reclaim(): number;
+  limboInfo(): number;
+  walkerInfo(id: number): number;
+  writerOfTable(table: number): number;
+  bury(id: number): number;
+  sweepLocked(table: number): number;
   levelShift(ps: number, level: number): number;
   stage2StartLevel(ps: number, bits: number): number;
   startTables(ps: number, bits: number, start: number): number;

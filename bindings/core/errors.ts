@@ -1,7 +1,7 @@
 import * as K from "./constants.generated.js";
 
 /** The names of the error numbers that granule reports; each has one meaning. */
-export type ErrorCode = "EPERM" | "E2BIG" | "EAGAIN" | "ENOMEM" | "EFAULT" | "EBUSY" | "EEXIST" | "EINVAL" | "ERANGE";
+export type ErrorCode = "EPERM" | "E2BIG" | "EAGAIN" | "ENOMEM" | "EFAULT" | "EBUSY" | "EEXIST" | "EINVAL" | "ERANGE" | "EDEADLK" | "ETIMEDOUT";
 
 const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [K.EPERM, "EPERM"],
@@ -13,6 +13,8 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [K.EEXIST, "EEXIST"],
   [K.EINVAL, "EINVAL"],
   [K.ERANGE, "ERANGE"],
+  [K.EDEADLK, "EDEADLK"],
+  [K.ETIMEDOUT, "ETIMEDOUT"],
 ]);
 
 const HELP: Record<ErrorCode, string> = {
@@ -25,6 +27,8 @@ const HELP: Record<ErrorCode, string> = {
   EEXIST: "something else is mapped there; unmap it first",
   EINVAL: "an argument can never be right, or the table was destroyed",
   ERANGE: "outside the input or output address space of the table",
+  EDEADLK: "this walker holds a lock or reads a table, and would wait for itself: let go first",
+  ETIMEDOUT: "another walker holds a lock or a read section and does not come on: if its thread is gone, bury it",
 };
 
 /** What went wrong where; every field but `code`, `errno` and `operation` is there when it is known. */

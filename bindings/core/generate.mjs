@@ -11,6 +11,7 @@ const SOURCES = [
   "assembly/memory/errno.ts",
   "assembly/memory/layout.ts",
   "assembly/memory/cache.ts",
+  "assembly/memory/guard.ts",
   "assembly/record/counters.ts",
   "assembly/record/journal.ts",
   "assembly/record/maintenance.ts",
@@ -18,6 +19,7 @@ const SOURCES = [
   "assembly/table/walk.ts",
   "assembly/table/lookup.ts",
   "assembly/table/submit.ts",
+  "assembly/table/sharing.ts",
 ];
 const here = new URL(".", import.meta.url);
 const root = new URL("../../", here);

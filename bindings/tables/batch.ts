@@ -3,7 +3,15 @@ import { errnoName, invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import type { Engine } from "./engine.js";
-import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
+import {
+  type CacheOption,
+  cacheHandle,
+  type LeafShareOptions,
+  type MapOptions,
+  mapFlags,
+  type ShareOptions,
+  shareFlags,
+} from "./options.js";
 import type { Table } from "./table.js";
 
 const WORDS = K.SUBMIT_BYTES / 4;
@@ -104,33 +112,46 @@ export class Batch implements Disposable {
   }
 
   /** Adds a write protection. */
-  wrprotect(table: Table, addr: AddressLike, size: AddressLike): number {
-    return this.#add(K.OP_WRPROTECT, table, addr, size);
+  wrprotect(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
+    return this.#add(K.OP_WRPROTECT, table, addr, size, 0, 0, shareFlags(options));
   }
 
   /** Adds a relaxation of one leaf. */
-  relaxPerms(table: Table, addr: AddressLike, prot: ProtLike): number {
-    return this.#add(K.OP_RELAX_PERMS, table, addr, 0, 0, toProt(prot));
+  relaxPerms(table: Table, addr: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): number {
+    return this.#add(K.OP_RELAX_PERMS, table, addr, 0, 0, toProt(prot), shareFlags(options));
   }
 
   /** Adds setting one access flag; the old descriptor becomes the value. */
-  mkyoung(table: Table, addr: AddressLike): number {
-    return this.#add(K.OP_MKYOUNG, table, addr);
+  mkyoung(table: Table, addr: AddressLike, options: LeafShareOptions = {}): number {
+    return this.#add(K.OP_MKYOUNG, table, addr, 0, 0, 0, shareFlags(options));
   }
 
   /** Adds a test of access flags; the status becomes 1 if one was set. */
-  testClearYoung(table: Table, addr: AddressLike, size: AddressLike, clear: boolean): number {
-    return this.#add(K.OP_TEST_CLEAR_YOUNG, table, addr, size, 0, 0, 0, undefined, clear ? 1 : 0);
+  testClearYoung(
+    table: Table,
+    addr: AddressLike,
+    size: AddressLike,
+    clear: boolean,
+    options: ShareOptions = {},
+  ): number {
+    const flags = shareFlags(options);
+    return this.#add(K.OP_TEST_CLEAR_YOUNG, table, addr, size, 0, 0, flags, undefined, clear ? 1 : 0);
   }
 
   /** Adds a split of blocks. */
-  split(table: Table, addr: AddressLike, size: AddressLike, cache?: CacheOption): number {
-    return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, 0, cache);
+  split(
+    table: Table,
+    addr: AddressLike,
+    size: AddressLike,
+    cache?: CacheOption,
+    options: ShareOptions = {},
+  ): number {
+    return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, shareFlags(options), cache);
   }
 
   /** Adds a cache clean of a range. */
-  flush(table: Table, addr: AddressLike, size: AddressLike): number {
-    return this.#add(K.OP_FLUSH, table, addr, size);
+  flush(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
+    return this.#add(K.OP_FLUSH, table, addr, size, 0, 0, shareFlags(options));
   }
 
   /** Adds a lookup; leaf and level become value and level. */

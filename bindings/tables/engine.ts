@@ -11,6 +11,16 @@ import { Hosts } from "./host.js";
 import { type HypConfig, HypTable } from "./hyp.js";
 import { Journal } from "./journal.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
+import type { TableTicket } from "./table.js";
+import {
+  type Burial,
+  explainBreach,
+  type LimboInfo,
+  limboInfo,
+  maySleep,
+  type WalkerInfo,
+  walkerInfo,
+} from "./walkers.js";
 
 /** How to make an engine. Every field has a default. */
 export interface EngineOptions {
@@ -20,6 +30,11 @@ export interface EngineOptions {
   physBase?: AddressLike;
   /** Tables that can live at once. Default 256. */
   maxTables?: number;
+  /**
+   * Walkers that may work in it at once, 1..64: one for each thread, this one included [LCK-1]. Default 1, where nothing needs a
+   * lock. With more, every table has a lock that operations take by themselves, and none may have hooks.
+   */
+  walkers?: number;
   /** Journal ring per walker, in records of 48 bytes; 0 (default) leaves no room for a journal. */
   journalRecords?: number;
   /** Touch every page of the arena now, so that no first access is paid for later. Default false. */
@@ -44,7 +59,8 @@ const BUFFER_BYTES = 65536;
 
 function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
   const metadata = (options.arenaBytes / UNIT) * K.FRAME_BYTES;
-  const rest = options.maxTables * K.TABLE_BYTES + options.journalRecords * K.JOURNAL_BYTES + FIXED_BYTES;
+  const walkers = options.walkers * (options.journalRecords * K.JOURNAL_BYTES + K.WALKER_BYTES);
+  const rest = options.maxTables * K.TABLE_BYTES + walkers + FIXED_BYTES;
   return Math.ceil((options.arenaBytes + metadata + rest) / WASM_PAGE);
 }
 
@@ -53,12 +69,13 @@ function isCount(n: number, min: number, max: number): boolean {
 }
 
 function complete(options: EngineOptions): Required<Omit<EngineOptions, "physBase">> {
-  const o = { arenaBytes: 64 << 20, maxTables: 256, journalRecords: 0, pretouch: false, ...options };
+  const o = { arenaBytes: 64 << 20, maxTables: 256, journalRecords: 0, walkers: 1, pretouch: false, ...options };
   if (!isCount(o.arenaBytes, K.ARENA_ALIGN, 2 ** 32) || o.arenaBytes % K.ARENA_ALIGN) {
     throw invalid("createEngine", `arenaBytes ${o.arenaBytes} is not a multiple of 1 MiB between 1 MiB and 4 GiB`);
   }
   if (!isCount(o.maxTables, 1, K.MAX_TABLES)) throw invalid("createEngine", `maxTables is 1..${K.MAX_TABLES}`);
   if (!isCount(o.journalRecords, 0, 2 ** 24)) throw invalid("createEngine", "journalRecords is 0..16777216");
+  if (!isCount(o.walkers, 1, K.MAX_WALKERS)) throw invalid("createEngine", `walkers is 1..${K.MAX_WALKERS}`);
   if (wasmPages(o) > MAX_WASM_PAGES) {
     throw invalid("createEngine", "arena and its metadata do not fit the 4 GiB of a wasm32 memory: try 4000 MiB");
   }
@@ -76,6 +93,10 @@ export class Engine implements Disposable {
   readonly core: Core;
   /** What happened, when asked for. */
   readonly journal: Journal;
+  /** Walkers that the engine was made for. */
+  readonly walkerCount: number;
+  /** Which of them this is; 0 is the one that made it. */
+  readonly walker: number;
   /** Physical address of the arena's first byte. */
   readonly physBase: bigint;
   /** Pointer of the arena's first byte in `memory`. */
@@ -92,27 +113,107 @@ export class Engine implements Disposable {
   #u32: Uint32Array;
   #u64: BigUint64Array;
   readonly #result: number;
+  readonly #module: WebAssembly.Module;
   #closed = false;
 
-  /** @internal Use `createEngine`. */
-  constructor(source: CoreSource, options: EngineOptions = {}) {
-    const o = complete(options);
-    const physBase = toAddress(options.physBase ?? 0x8000_0000n, "createEngine");
-    const pages = wasmPages(o);
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    this.core = instantiate(compile(source), this.memory, this.hosts);
-    this.check(this.core.initialise(o.arenaBytes, physBase, o.maxTables, 1, o.journalRecords), "createEngine");
+  private constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, begin: (core: Core) => number, operation: string) {
+    this.memory = memory;
+    this.#module = module;
+    this.core = instantiate(module, memory, this.hosts);
+    this.check(begin(this.core), operation);
     this.#u32 = new Uint32Array(this.memory.buffer);
     this.#u64 = new BigUint64Array(this.memory.buffer);
     this.#result = this.core.resultPointer() >>> 0;
     this.core.engineInfo();
     this.arenaPointer = Number(this.result(0));
     this.arenaBytes = Number(this.result(1));
-    this.physBase = physBase;
+    this.physBase = this.result(2);
+    this.walkerCount = Number(this.result(5));
+    this.walker = Number(this.result(6));
     this.io = this.takeBlock(UNIT);
     this.#buffers.push(this.takeBlock(BUFFER_BYTES));
     this.journal = new Journal(this);
-    if (o.pretouch) this.#pretouch();
+    this.hosts.explain = (rule, table) =>
+      explainBreach(this.walkers(), this.walker, this.core.writerOfTable(table), rule, table);
+  }
+
+  /** @internal Use `createEngine`. */
+  static make(source: CoreSource, options: EngineOptions = {}): Engine {
+    const o = complete(options);
+    const physBase = toAddress(options.physBase ?? 0x8000_0000n, "createEngine");
+    const pages = wasmPages(o);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const begin = (core: Core) =>
+      core.initialise(o.arenaBytes, physBase, o.maxTables, o.walkers, o.journalRecords) ||
+      core.attach(0, maySleep() ? 1 : 0);
+    const engine = new Engine(compile(source), memory, begin, "createEngine");
+    if (o.pretouch) engine.#pretouch();
+    return engine;
+  }
+
+  /** @internal Use `joinEngine`. */
+  static join({ module, memory, walker }: EngineTicket): Engine {
+    return new Engine(module, memory, (core) => core.attach(walker, maySleep() ? 1 : 0), "joinEngine");
+  }
+
+  /**
+   * What another thread needs to join as walker `walker`: a value to post to a worker, for `joinEngine` there. EINVAL for a
+   * walker that the engine was not made for.
+   */
+  ticket(walker: number): EngineTicket {
+    this.assertOpen("ticket");
+    if (!isCount(walker, 0, this.walkerCount - 1)) throw invalid("ticket", `walkers are 0..${this.walkerCount - 1}`);
+    return { module: this.#module, memory: this.memory, walker };
+  }
+
+  /** The table of a ticket, to be used by this walker too. Its owner closes it. */
+  adopt(ticket: TableTicket): Stage2Table | HypTable {
+    this.assertOpen("adopt");
+    return ticket.hyp ? HypTable.adopt(this, ticket) : Stage2Table.adopt(this, ticket);
+  }
+
+  /** Who is who among the walkers, and who reads what. */
+  walkers(): WalkerInfo[] {
+    this.assertOpen("walkers");
+    return Array.from({ length: this.walkerCount }, (_, id) => walkerInfo(this.core, (i) => this.result(i), id));
+  }
+
+  /** Frees what may go without waiting, and says what is left in limbo and who holds it up. */
+  limbo(): LimboInfo {
+    this.assertOpen("limbo");
+    return limboInfo(this.core, (i) => this.result(i));
+  }
+
+  /**
+   * Waits until every walker has left the section it is in, and frees every table that was unlinked before [LCK-10, IDE-3].
+   * ETIMEDOUT (thrown) when one does not come on: `limbo().heldUpBy` says which; EDEADLK in a section of its own.
+   */
+  reclaim(): void {
+    this.assertOpen("reclaim");
+    this.check(this.core.reclaim(), "reclaim");
+  }
+
+  /**
+   * Walker `id` is gone for good, its thread stopped: ends its section, lets go of its locks, gives its caches back, and makes
+   * holes of the descriptors that it left locked. Says what it held. A pool does this by itself.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, joinEngine } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * using table = engine.createStage2();
+   * joinEngine(engine.ticket(1)).adopt(table.ticket()).lock("read"); // and its thread dies
+   * console.log(engine.bury(1).inSection, table.holders().readers.length); // true 0
+   * ```
+   */
+  bury(id: number): Burial {
+    this.assertOpen("bury");
+    const { reads } = this.walkers()[id] ?? { reads: 0 };
+    this.check(this.core.bury(id), "bury");
+    const [section, wroteTables, coreLocks] = [0, 1, 2].map((i) => Number(this.result(i))) as [number, number, number];
+    if (reads !== 0) this.check(this.core.sweepLocked(reads), "bury");
+    const unlocked = reads === 0 ? 0 : Number(this.result(0));
+    return { walker: id, inSection: section !== 0, unlocked, wroteTables, coreLocks };
   }
 
   /** Writes a zero to every page that nobody has taken yet. */
@@ -177,7 +278,7 @@ export class Engine implements Disposable {
    */
   createStage2(config: Stage2Config = {}): Stage2Table {
     this.assertOpen("createStage2");
-    return new Stage2Table(this, config);
+    return Stage2Table.make(this, config);
   }
 
   /**
@@ -194,7 +295,7 @@ export class Engine implements Disposable {
    */
   createHyp(config: HypConfig = {}): HypTable {
     this.assertOpen("createHyp");
-    return new HypTable(this, config);
+    return HypTable.make(this, config);
   }
 
   /** A page cache for tables of `granule` [MC-1..8]; capacity 40 pages unless said otherwise. */
@@ -228,13 +329,15 @@ export class Engine implements Disposable {
     this.check(this.core.giveBlock(pointer), "giveBlock");
   }
 
-  /** Everything counted so far. */
-  counters(): Counters {
+  /** Everything counted so far, by all walkers or by `walker`. */
+  counters(walker?: number): Counters {
     this.assertOpen("counters");
-    const at = (this.core.counterPointer(0) >>> 0) / 8;
+    const ids = walker === undefined ? Array.from({ length: this.walkerCount }, (_, id) => id) : [walker];
+    const blocks = ids.map((id) => (this.core.counterPointer(id) >>> 0) / 8);
+    if (blocks.includes(0)) throw invalid("counters", `walkers are 0..${this.walkerCount - 1}`);
     const counters = {} as Counters;
     K.COUNTER_NAMES.forEach((name, i) => {
-      counters[name] = Number(this.u64[at + i]);
+      counters[name] = blocks.reduce((sum, at) => sum + Number(this.u64[at + i]), 0);
     });
     // The core counts barriers that stand alone; each TLBI sequence has its own [TLB-1..4].
     const byIpa = counters.tlbiIpa + counters.tlbiIpaLocal + counters.tlbiRange;
@@ -260,14 +363,50 @@ export class Engine implements Disposable {
     return new Uint8Array(this.memory.buffer, this.arenaPointer, this.arenaBytes);
   }
 
-  /** Lets go of everything; tables and caches of this engine are unusable afterwards. Twice is harmless. */
+  /**
+   * Lets go of everything; tables and caches of this engine are unusable afterwards. Twice is harmless. A walker that joined
+   * gives back what is its own, and its place.
+   */
   close(): void {
+    if (!this.#closed && this.walkerCount > 1) this.#leave();
     this.#closed = true;
     this.#u32 = new Uint32Array(0);
     this.#u64 = new BigUint64Array(0);
   }
 
+  #leave(): void {
+    this.giveBlock(this.io);
+    for (const buffer of this.#buffers) this.giveBlock(buffer);
+    this.core.detach();
+  }
+
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** An engine as another thread gets it; can be posted to a worker. */
+export interface EngineTicket {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  walker: number;
+}
+
+/**
+ * Joins the engine of a ticket as one of its walkers: an engine of its own on the same memory, on this thread. EBUSY (thrown)
+ * if somebody is that walker already.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, joinEngine } from "granule";
+ * using engine = createEngine({ walkers: 2 });
+ * using table = engine.createStage2();
+ * using other = joinEngine(engine.ticket(1)); // on another thread, as a rule
+ * const same = other.adopt(table.ticket());
+ * same.map(0x4000, 4096, 0x8000, "rw", { shared: true, handleFault: true, cache: "own" });
+ * console.log(table.countLeaves()); // 1
+ * ```
+ */
+export function joinEngine(ticket: EngineTicket): Engine {
+  return Engine.join(ticket);
 }

@@ -50,6 +50,17 @@ export class Hosts implements Host {
     return this.#guard(0, () => (host?.forcePte?.(join(addrLo, addrHi), join(endLo, endHi), prot) ? 1 : 0));
   };
 
+  /** Says in words what is wrong when the debug core finds a rule broken; the engine puts its own here. */
+  explain: (rule: number, table: number) => string = (rule, table) => `rule ${rule} is broken, table ${table}`;
+
+  /** A broken rule is an error of the program: it unwinds through the core. */
+  breach = (rule: number, table: number): void => {
+    throw new Error(this.explain(rule, table >>> 0));
+  };
+
+  /** Schedule points are for tests, which put a function of their own here. */
+  point = (_kind: number, _pointer: number): void => {};
+
   #guard(otherwise: number, call: () => number): number {
     try {
       return call() | 0;

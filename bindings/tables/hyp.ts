@@ -1,12 +1,13 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
-import { granuleShift } from "../model/granule.js";
+import { type Granule, granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "./engine.js";
+import type { Format } from "./entry.js";
 import type { CacheOption } from "./options.js";
-import { Table, type TableConfig } from "./table.js";
+import { Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** The hypervisor's own stage-1 table at EL2. */
 export interface HypConfig extends TableConfig {
@@ -16,6 +17,11 @@ export interface HypConfig extends TableConfig {
   hvhe?: boolean;
   /** Guarded pages: executable mappings get GP, as with a kernel that uses BTI [FMT-14]. Default false. */
   bti?: boolean;
+  /**
+   * Lookups take no lock: a table that an unmap empties goes only when every walker has passed a quiescent point, which the
+   * unmap waits for [IDE-3]. Default false: lookups wait for the table's lock.
+   */
+  barrier?: boolean;
   /** Can references be counted? Without, unmap does nothing [WLK-16]. Default true. */
   pageCount?: boolean;
 }
@@ -26,8 +32,19 @@ export interface HypConfig extends TableConfig {
 export class HypTable extends Table {
   readonly isHyp = true;
 
+  private constructor(engine: Engine, granule: Granule, format: Format) {
+    super(engine, granule, format);
+  }
+
+  /** @internal The table of a ticket, which another walker of the same engine made. */
+  static adopt(engine: Engine, ticket: TableTicket): HypTable {
+    const table = new HypTable(engine, ticket.granule, ticket.format);
+    table.borrow(ticket.handle);
+    return table;
+  }
+
   /** @internal Use `engine.createHyp`. */
-  constructor(engine: Engine, config: HypConfig) {
+  static make(engine: Engine, config: HypConfig): HypTable {
     const granule = config.granule ?? 4096;
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createHyp", "LPA2 is of 4K and 16K pages; 64K has pa52");
@@ -40,10 +57,16 @@ export class HypTable extends Table {
       ((config.pa52 ?? true) ? K.T_WIDE : 0) |
       (config.hvhe ? K.T_HVHE : 0) |
       (config.bti ? K.T_BTI : 0) |
+      (config.barrier ? K.T_BARRIER : 0) |
       ((config.pageCount ?? true) ? K.T_PAGE_COUNT : 0) |
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
-    super(engine, granule, { ps, flags });
-    this.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
+    const table = new HypTable(engine, granule, { ps, flags });
+    table.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
+    return table;
+  }
+
+  ticket(): TableTicket {
+    return { ...this.ticketOf(), vtcr: 0n };
   }
 
   /** TCR_EL2 for this table on an nVHE CPU with `paBits` of physical address [REG-9]. */

@@ -21,6 +21,9 @@ export const JournalKind = {
   WARN: K.J_WARN,
   TABLE_TAKEN: K.J_TABLE_TAKEN,
   TABLE_FREED: K.J_TABLE_FREED,
+  TABLE_RETIRED: K.J_TABLE_RETIRED,
+  LOCK: K.J_LOCK,
+  UNLOCK: K.J_UNLOCK,
 } as const;
 
 /** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */
@@ -34,7 +37,7 @@ export interface JournalRecord {
   address: bigint;
   a: bigint;
   b: bigint;
-  /** Position in this walker's journal, from 0. */
+  /** Position in the order of all walkers' records, from 0. */
   sequence: bigint;
 }
 
@@ -65,10 +68,10 @@ export class Journal {
     this.#engine = engine;
   }
 
-  #info(): { pointer: number; capacity: number; total: number } {
+  #info(walker: number): { pointer: number; capacity: number; total: number } {
     const e = this.#engine;
     e.assertOpen("journal");
-    e.check(e.core.journalInfo(), "journal");
+    e.check(e.core.journalInfo(walker), "journal");
     return { pointer: Number(e.result(0)), capacity: Number(e.result(1)), total: Number(e.result(2)) };
   }
 
@@ -76,7 +79,7 @@ export class Journal {
   start(kinds: readonly number[] = Object.values(JournalKind)): void {
     this.#kinds = kinds.reduce((mask, kind) => mask | (1 << kind), 0);
     this.#engine.core.setJournal(this.#kinds);
-    if (this.#info().capacity === 0) throw invalid("journal.start", "make the engine with journalRecords");
+    if (this.#info(0).capacity === 0) throw invalid("journal.start", "make the engine with journalRecords");
   }
 
   /** Stops; what was recorded is gone. */
@@ -90,20 +93,32 @@ export class Journal {
     this.#engine.core.setJournal(this.#kinds);
   }
 
-  /** Records written since it was started. */
+  #rings(): { pointer: number; capacity: number; total: number }[] {
+    return Array.from({ length: this.#engine.walkerCount }, (_, id) => this.#info(id));
+  }
+
+  /** Records written since it was started, by all walkers. */
   get total(): number {
-    return this.#info().total;
+    return this.#rings().reduce((sum, { total }) => sum + total, 0);
   }
 
-  /** Records that the ring has lost to newer ones. */
+  /** Records that the rings have lost to newer ones. */
   get lost(): number {
-    const { capacity, total } = this.#info();
-    return Math.max(0, total - capacity);
+    return this.#rings().reduce((sum, { capacity, total }) => sum + Math.max(0, total - capacity), 0);
   }
 
-  /** The records that are still there, oldest first. */
-  read(): JournalRecord[] {
-    const { pointer, capacity, total } = this.#info();
+  /**
+   * The records that are still there, oldest first: of all walkers, in one order, in which each descriptor's writes stand as
+   * they happened. With `walker` those of one. No walker may walk meanwhile.
+   */
+  read(walker?: number): JournalRecord[] {
+    if (walker !== undefined) return this.#ring(this.#info(walker));
+    const rings = this.#rings();
+    const records = rings.flatMap((ring) => this.#ring(ring));
+    return rings.length === 1 ? records : records.sort((a, b) => (a.sequence < b.sequence ? -1 : 1));
+  }
+
+  #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }): JournalRecord[] {
     const records: JournalRecord[] = [];
     for (let i = Math.max(0, total - capacity); i < total; i++) {
       records.push(this.#at(pointer / 4 + (i % capacity) * WORDS));

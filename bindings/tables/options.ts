@@ -1,23 +1,42 @@
 import * as K from "../core/constants.generated.js";
 import type { PageCache } from "./cache.js";
 
-/** Where tables come from: a cache, the arena without limit (`"arena"`, the default), or nowhere (`null`). */
-export type CacheOption = PageCache | "arena" | null | undefined;
+/**
+ * Where tables come from: a cache, the arena without limit (`"arena"`, the default), the walker's own cache, topped up
+ * before the lock is taken (`"own"`, as a vCPU has one) [MC-6, MC-7], or nowhere (`null`).
+ */
+export type CacheOption = PageCache | "arena" | "own" | null | undefined;
+
+/** How an operation over a range shares its table. */
+export interface ShareOptions {
+  /** Walk as one of several walkers: the table's lock for reading, compare-exchange on every entry. Default false: exclusive. */
+  shared?: boolean;
+}
+
+/** How an operation on one leaf shares its table. */
+export interface LeafShareOptions extends ShareOptions {
+  /** Without the table's lock: one compare-exchange, success or give up. Tables with `lockFree` only [IDE-1]. Default false. */
+  lockFree?: boolean;
+}
+
+/** The flags of share options. */
+export function shareFlags(options: LeafShareOptions): number {
+  return (options.shared ? K.SHARED : 0) | (options.lockFree ? K.LOCK_FREE : 0);
+}
 
 /** The handle of a cache option, as the core knows it. */
 export function cacheHandle(cache: CacheOption): number {
   if (cache === null) return K.CACHE_NONE;
+  if (cache === "own") return K.CACHE_OWN;
   return cache === undefined || cache === "arena" ? K.CACHE_ARENA : cache.handle;
 }
 
 /** How a map walks. */
-export interface MapOptions {
+export interface MapOptions extends ShareOptions {
   /** Where tables come from. Default: the arena. */
   cache?: CacheOption;
   /** Handle a fault: a race lost, or nothing to do, ends the walk and is reported. Default false: skipped [WLK-10]. */
   handleFault?: boolean;
-  /** Walk as one of several walkers: compare-exchange on every slot. Default false. */
-  shared?: boolean;
   /** No cache maintenance for what is mapped. Default false. */
   skipCacheMaintenance?: boolean;
   /** No TLBI at the break. Only for tables that nothing walks yet. Default false. */
@@ -28,7 +47,7 @@ export interface MapOptions {
 export function mapFlags(options: MapOptions): number {
   return (
     (options.handleFault ? K.HANDLE_FAULT : 0) |
-    (options.shared ? K.SHARED : 0) |
+    shareFlags(options) |
     (options.skipCacheMaintenance ? K.SKIP_CMO : 0) |
     (options.skipBreakTlbi ? K.SKIP_BBM_TLBI : 0)
   );

@@ -1,13 +1,22 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
-import { granuleShift } from "../model/granule.js";
+import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Columns } from "./columns.js";
 import type { Engine } from "./engine.js";
-import { type CacheOption, cacheHandle, type MapOptions, mapFlags } from "./options.js";
-import { type Outcome, Table, type TableConfig } from "./table.js";
+import type { Format } from "./entry.js";
+import {
+  type CacheOption,
+  cacheHandle,
+  type LeafShareOptions,
+  type MapOptions,
+  mapFlags,
+  type ShareOptions,
+  shareFlags,
+} from "./options.js";
+import { type Outcome, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
 export interface Stage2Config extends TableConfig {
@@ -33,6 +42,11 @@ export interface Stage2Config extends TableConfig {
   flags?: { noFwb?: boolean; identity?: boolean };
   /** Encoding of annotations and of the locked marker [FMT-40, FMT-41]. Default "6.12". */
   annotations?: "6.12" | "7.x";
+  /**
+   * Attributes of single leaves may change without the table's lock: `mkyoung` and `relaxPerms` with `lockFree`, and
+   * lookups. Exclusive operations then change live leaves by atomic read-modify-write, page by page [IDE-1]. Default false.
+   */
+  lockFree?: boolean;
   /** Pages only: never, always, below an address, or as a callback says, once per map with raw address and end [S2-2]. */
   forcePte?: ForcePte;
 }
@@ -49,6 +63,7 @@ function stage2Flags(c: Stage2Config): number {
     on(K.T_RANGE_TLBI, c.tlbiRange, true) |
     on(K.T_XNX, c.xnx, false) |
     on(K.T_IDMAP, c.flags?.identity, false) |
+    on(K.T_LOCK_FREE, c.lockFree, false) |
     on(K.T_TYPED, c.annotations === "7.x", false) |
     on(K.T_LINUX, c.quirks === "linux-6.12", false) |
     on(K.T_DCACHE, c.hooks?.dcacheCleanInvalPoc !== null, true) |
@@ -82,8 +97,20 @@ export class Stage2Table extends Table {
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
 
+  private constructor(engine: Engine, granule: Granule, format: Format, vtcr: bigint) {
+    super(engine, granule, format);
+    this.vtcr = vtcr;
+  }
+
+  /** @internal The table of a ticket, which another walker of the same engine made. */
+  static adopt(engine: Engine, ticket: TableTicket): Stage2Table {
+    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr);
+    table.borrow(ticket.handle);
+    return table;
+  }
+
   /** @internal Use `engine.createStage2`. */
-  constructor(engine: Engine, config: Stage2Config) {
+  static make(engine: Engine, config: Stage2Config): Stage2Table {
     const granule = config.granule ?? 4096;
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createStage2", "LPA2 is of 4K and 16K pages; 64K has pa52");
@@ -92,15 +119,19 @@ export class Stage2Table extends Table {
     if (config.vtcr !== undefined && Boolean((vtcr >> 32n) & 1n) !== Boolean(config.lpa2)) {
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
-    super(engine, granule, { ps, flags });
-    this.vtcr = vtcr;
-    this.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
+    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
+    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
     try {
-      this.setForcePte(config.forcePte ?? "none");
+      table.setForcePte(config.forcePte ?? "none");
     } catch (error) {
-      this.close();
+      table.close();
       throw error;
     }
+    return table;
+  }
+
+  ticket(): TableTicket {
+    return { ...this.ticketOf(), vtcr: this.vtcr };
   }
 
   /**
@@ -190,46 +221,46 @@ export class Stage2Table extends Table {
    * Handles many permission faults in one call: adds `prot` to the leaves of the first `n` `addresses`, each with its
    * local flush, as `relaxPerms` does. Statuses as of `mapColumns`.
    */
-  relaxColumns(columns: Columns, n: number, prot: ProtLike): void {
+  relaxColumns(columns: Columns, n: number, prot: ProtLike, options: LeafShareOptions = {}): void {
     this.assertUsable("relaxColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
     columns.run("relaxColumns", n, (addresses, _values, statuses) =>
-      core.relaxPages(this.handle, addresses, statuses, n, mask, 0),
+      core.relaxPages(this.handle, addresses, statuses, n, mask, shareFlags(options)),
     );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
-  wrprotect(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_WRPROTECT, name: "wrprotect", addr: ipa, size });
+  wrprotect(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
+    this.perform({ op: K.OP_WRPROTECT, name: "wrprotect", addr: ipa, size, flags: shareFlags(options) });
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
-  mkyoung(ipa: AddressLike): bigint {
-    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa });
+  mkyoung(ipa: AddressLike, options: LeafShareOptions = {}): bigint {
+    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(options) });
     return this.performed().value;
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
-  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true): boolean {
-    return (
-      this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level: clear ? 1 : 0 }) === 1
-    );
+  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options: ShareOptions = {}): boolean {
+    const flags = shareFlags(options);
+    const level = clear ? 1 : 0;
+    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
-  relaxPerms(ipa: AddressLike, prot: ProtLike): Outcome {
-    return this.#outcome({ op: K.OP_RELAX_PERMS, name: "relaxPerms", addr: ipa, prot });
+  relaxPerms(ipa: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
+    return this.#outcome({ op: K.OP_RELAX_PERMS, name: "relaxPerms", addr: ipa, prot, flags: shareFlags(options) });
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
-  flush(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size });
+  flush(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
+    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(options) });
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
-  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption): void {
-    this.perform({ op: K.OP_SPLIT, name: "split", addr: ipa, size, cache });
+  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): void {
+    this.perform({ op: K.OP_SPLIT, name: "split", addr: ipa, size, cache, flags: shareFlags(options) });
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */

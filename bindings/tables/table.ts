@@ -40,6 +40,16 @@ export interface TableInfo {
   peakPages: number;
 }
 
+/** A table as another walker of its engine gets it; can be posted to a worker. */
+export interface TableTicket {
+  hyp: boolean;
+  handle: number;
+  granule: Granule;
+  /** @internal */
+  format: Format;
+  vtcr: bigint;
+}
+
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
 export interface Range {
   from?: AddressLike;
@@ -92,6 +102,7 @@ export abstract class Table implements Disposable {
   /** Is this a hypervisor stage-1 table? */
   abstract readonly isHyp: boolean;
   #handle = 0;
+  #owned = false;
 
   /** @internal */
   protected constructor(engine: Engine, granule: Granule, format: Format) {
@@ -109,7 +120,74 @@ export abstract class Table implements Disposable {
     hosts.pending = undefined;
     this.engine.check(handle, operation);
     this.#handle = handle;
+    this.#owned = true;
     if (host) hosts.tables.set(handle, host);
+  }
+
+  /** @internal Works on a table that another walker owns. */
+  protected borrow(handle: number): void {
+    this.engine.check(this.engine.core.tableInfo(handle), "adopt");
+    this.#handle = handle;
+  }
+
+  /** @internal */
+  protected ticketOf(): Omit<TableTicket, "vtcr"> {
+    this.assertUsable("ticket");
+    return { hyp: this.isHyp, handle: this.#handle, granule: this.granule, format: this.format };
+  }
+
+  /**
+   * What another walker of the same engine needs to use this table: a value to post to a worker, for `engine.adopt` there.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, joinEngine } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * using table = engine.createStage2();
+   * using other = joinEngine(engine.ticket(1)); // on another thread, as a rule
+   * other.adopt(table.ticket()).map(0x1000, 4096, 0x9000, "rw", { shared: true });
+   * console.log(table.leaf(0x1000).kind); // page
+   * ```
+   */
+  abstract ticket(): TableTicket;
+
+  /**
+   * Holds the table's lock over several operations, until the result is disposed of: `"write"` keeps everybody out, `"read"`
+   * keeps writers out. Operations take it by themselves; hold it where two of them must not be parted, a write protection and
+   * its flush for instance [LCK-3]. EDEADLK (thrown) where this walker would wait for itself, ETIMEDOUT when the holder is gone.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * using table = engine.createStage2();
+   * {
+   *   using _held = table.lock("write");
+   *   table.wrprotect(0, 1 << 21);
+   *   table.flushTlbRange(0, 1 << 21);
+   * }
+   * console.log(table.holders().writer); // undefined
+   * ```
+   */
+  lock(mode: "read" | "write"): Disposable {
+    this.assertUsable("lock");
+    const { engine } = this;
+    const exclusive = mode === "write" ? 1 : 0;
+    engine.check(engine.core.lockTable(this.#handle, exclusive), "lock");
+    return {
+      [Symbol.dispose]: () => {
+        if (!engine.closed) engine.check(engine.core.unlockTable(this.#handle, exclusive), "unlock");
+      },
+    };
+  }
+
+  /** Who holds the table's lock now: the walker that writes, or is about to, and those that read. */
+  holders(): { writer: number | undefined; readers: number[] } {
+    this.assertUsable("holders");
+    const { engine } = this;
+    const writer = engine.core.writerOfTable(this.#handle);
+    const readers = engine.walkers().filter((w) => w.reads === this.#handle);
+    return { writer: writer < 0 ? undefined : writer, readers: readers.map(({ id }) => id) };
   }
 
   /** The core's name of the table; 0 once closed. */
@@ -330,12 +408,14 @@ export abstract class Table implements Disposable {
     this.perform({ op: K.OP_DESTROY, name: "destroy" });
   }
 
-  /** Destroys, and gives the handle back. */
+  /** Destroys, and gives the handle back; a table that was adopted is only let go of. */
   close(): void {
     if (this.#handle === 0 || this.engine.closed) return;
-    this.destroy();
-    this.engine.core.releaseTable(this.#handle);
-    this.engine.hosts.tables.delete(this.#handle);
+    if (this.#owned) {
+      this.destroy();
+      this.engine.core.releaseTable(this.#handle);
+      this.engine.hosts.tables.delete(this.#handle);
+    }
     this.#handle = 0;
   }
 

@@ -12,12 +12,13 @@ const CALLS = 1500;
 /** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, z boolean, v level. */
 const SIGNATURES: Record<string, string> = {
   initialise: "wLwww",
-  attach: "w",
+  attach: "wz",
+  detach: "",
   resultPointer: "",
   counterPointer: "w",
   engineInfo: "",
   setJournal: "w",
-  journalInfo: "",
+  journalInfo: "w",
   takeBlock: "n",
   giveBlock: "p",
   pageReferences: "p",
@@ -36,7 +37,15 @@ const SIGNATURES: Record<string, string> = {
   submit: "pnz",
   getLeaves: "hpppn",
   mapPages: "hpppnwcw",
-  relaxPages: "hppnwz",
+  relaxPages: "hppnww",
+  lockTable: "hz",
+  unlockTable: "hz",
+  reclaim: "",
+  limboInfo: "",
+  walkerInfo: "w",
+  writerOfTable: "h",
+  bury: "w",
+  sweepLocked: "h",
   scan: "hpvLvLnpn",
   walkOutside: "hLLnc",
   poke: "hLL",
@@ -81,7 +90,7 @@ class Attacker {
   readonly #random: Random;
   readonly #engine: Engine;
   handles: number[] = [];
-  caches: number[] = [0, 1];
+  caches: number[] = [0, 1, 2];
   pointers: number[] = [];
 
   constructor(engine: Engine, random: Random) {
@@ -165,7 +174,7 @@ class Attacker {
     this.pointers.push(p);
     const word = p / 4;
     u32[word] = r.below(20);
-    u32[word + 1] = r.oneIn(3) ? r.u32() & 0x1007f : 0;
+    u32[word + 1] = r.oneIn(3) ? r.u32() & 0x3007f : 0;
     u32[word + 2] = this.argument("h") as number;
     u32[word + 3] = this.argument("c") as number;
     for (const at of [2, 3, 4]) u64[word / 2 + at] = this.#wide();
@@ -181,7 +190,8 @@ function header(engine: Engine): number[] {
 
 function attack(seed: number): void {
   const random = new Random(seed);
-  const engine = createEngine({ arenaBytes: 1 << 20, maxTables: 8, journalRecords: 64 });
+  const walkers = random.oneIn(2) ? 1 : 3;
+  const engine = createEngine({ arenaBytes: 1 << 20, maxTables: 8, journalRecords: 64, walkers });
   const core = engine.core as unknown as Record<string, (...args: (number | bigint)[]) => number | bigint | undefined>;
   const attacker = new Attacker(engine, random);
   const before = header(engine);
@@ -192,11 +202,13 @@ function attack(seed: number): void {
     const args = [...(SIGNATURES[name] as string)].map((kind) => attacker.argument(kind));
     try {
       attacker.keep(name, core[name]?.(...args));
+      if (name === "detach") core.attach?.(random.below(walkers), 1);
     } catch (error) {
       throw new Error(`seed ${seed}, call ${i}: ${name}(${args.join(", ")})`, { cause: error });
     }
   }
   expect(header(engine)).toEqual(before);
+  core.attach?.(0, 1); // whichever walker it is by now, it is one
   expect(engine.core.engineInfo()).toBe(0);
 }
 
@@ -233,7 +245,7 @@ describe("hostile exports", () => {
   it("a second engine is not laid out over the first", () => {
     const engine = createEngine({ arenaBytes: 1 << 20 });
     expect(engine.core.initialise(1 << 20, 0n, 1, 1, 0)).toBe(K.EEXIST);
-    expect(engine.core.attach(1)).toBe(K.EINVAL);
+    expect(engine.core.attach(1, 1)).toBe(K.EINVAL);
     expect(engine.core.engineInfo()).toBe(0);
   });
 });

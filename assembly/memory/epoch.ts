@@ -1,0 +1,104 @@
+// Read sections and the grace period [LCK-10..12, WLK-12, WLK-13]: who may still be looking at a table.
+//
+// Every walker has a slot of 8 bytes in a cache line of its own:
+//
+//   63                    32 31                     1  0
+//   +-----------------------+-----------------------+---+
+//   | table whose lock it   | epoch at which it     | 1 |   0: in no section
+//   | holds for reading, 0  | entered               |   |
+//   +-----------------------+-----------------------+---+
+//
+// One store says both what the walker reads and since when. The epoch moves on (by 2, bit 0 is the flag of the slot)
+// when every walker in a section has seen the present one; so when it has moved twice since a table was unlinked,
+// nobody is left who could have met it. Nobody waits for that: what was unlinked waits.
+//
+// Orders: the store into the slot and the load of the lock word behind it must not pass each other, nor the lock's
+// store and the look into the slots: sequential consistency, which is what Wasm atomics have.
+
+import { ETIMEDOUT, OK } from "./errno";
+import { breach, BREACH_SLEEP } from "./guard";
+import { epochWord, header, me, parallel, slot, slotOf, walker } from "./layout";
+import { nap, PATIENCE } from "./wait";
+
+const ACTIVE: u32 = 1;
+/** One step of the epoch. */
+const STEP: u32 = 2;
+/** Steps after which nobody can be left. */
+export const GRACE: u32 = 2 * STEP;
+
+/** The present epoch. */
+export function epoch(): u32 {
+  return atomic.load<u32>(epochWord());
+}
+
+/** Is this walker in a section? Its own slot needs no order. */
+export function inSection(): bool {
+  return me !== 0 && load<u32>(slot()) !== 0;
+}
+
+/** The table that this walker holds for reading, 0 for none. */
+export function reading(): u32 {
+  return load<u32>(slot(), 4);
+}
+
+/** Enters a section, which may lie in another one; `table`: its lock, 0 for none. */
+export function enter(table: u32): void {
+  const w = walker();
+  if (w.sections++ === 0) atomic.store<u64>(slot(), ((<u64>table) << 32) | epoch() | ACTIVE);
+}
+
+/** Leaves it: what was read there must not be used any more. */
+export function leave(): void {
+  const w = walker();
+  assert(w.sections !== 0);
+  if (--w.sections === 0) atomic.store<u64>(slot(), 0);
+}
+
+/** What walker `id` reads, and since when; 0 for nothing. */
+export function slotOfWalker(id: u32): u64 {
+  return atomic.load<u64>(slotOf(id));
+}
+
+/** Takes a walker that is dead out of its section; true if it was in one. */
+export function expel(id: u32): bool {
+  return atomic.xchg<u64>(slotOf(id), 0) !== 0;
+}
+
+/** The first walker in a section that has not seen `now`, -1 if all have. */
+function laggard(now: u32): i32 {
+  const n = header().maxWalkers;
+  for (let id: u32 = 0; id < n; id++) {
+    const seen = <u32>slotOfWalker(id);
+    if (seen !== 0 && seen !== (now | ACTIVE)) return id;
+  }
+  return -1;
+}
+
+/** Moves the epoch on if it can; the walker that keeps it, or -1. */
+export function advance(): i32 {
+  const now = epoch();
+  const late = laggard(now);
+  if (late < 0) atomic.cmpxchg<u32>(epochWord(), now, now + STEP);
+  return late;
+}
+
+/** Has everybody left who was in a section at epoch `then`? */
+export function isPast(then: u32): bool {
+  return <i32>(epoch() - then - GRACE) >= 0;
+}
+
+/**
+ * Waits until every walker has passed a quiescent point: nobody reads what was unlinked before the call [IDE-3].
+ * ETIMEDOUT if one does not come on. Precondition: this walker is in no section.
+ */
+export function synchronize(): i32 {
+  if (!parallel()) return OK;
+  if (inSection()) breach(BREACH_SLEEP, 0);
+  const then = epoch();
+  for (let i: u32 = 0; i < PATIENCE; i++) {
+    advance();
+    if (isPast(then)) return OK;
+    nap(i);
+  }
+  return ETIMEDOUT;
+}

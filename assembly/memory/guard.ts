@@ -1,0 +1,53 @@
+// What the debug build watches, and the release build pays nothing for: the discipline of locks and read sections.
+// A breach goes to the host with the rule and the table; the host says in words who holds what.
+
+import { hostBreach, hostPoint } from "./host";
+import { me, parallel, walker } from "./layout";
+
+/** Something that may sleep, inside a read section or under a lock [LCK-15]. */
+export const BREACH_SLEEP: u32 = 1;
+/** A shared walk outside a read section [WLK-13]. */
+export const BREACH_SECTION: u32 = 2;
+/** An exclusive walk without the lock for writing [LCK-2, LCK-3]. */
+export const BREACH_EXCLUSIVE: u32 = 3;
+/** A shared walk without the lock for reading. */
+export const BREACH_SHARED: u32 = 4;
+/** A descriptor read from a page that was given back. */
+export const BREACH_FREED: u32 = 5;
+/** A page that somebody wrote to after it was given back. */
+export const BREACH_DIRTY: u32 = 6;
+
+// Schedule points: where another walker may come in between. A test forces its windows there.
+export const POINT_READ: u32 = 1;
+export const POINT_EXCHANGE: u32 = 2;
+export const POINT_EXCHANGED: u32 = 3;
+export const POINT_LOST: u32 = 4;
+export const POINT_RELEASE: u32 = 5;
+export const POINT_RELEASED: u32 = 6;
+/** A walk is about to go on below a table descriptor. */
+export const POINT_CHILD: u32 = 7;
+/** A table was unlinked and waits for its grace period. */
+export const POINT_RETIRED: u32 = 8;
+/** A table is about to be given back. */
+export const POINT_FREE: u32 = 9;
+
+/** Reports a broken rule. */
+export function breach(rule: u32, table: u32): void {
+  if (isDefined(DEBUG)) hostBreach(rule, table);
+}
+
+/** A shared access of this walker at `p`. */
+export function point(kind: u32, p: usize): void {
+  if (isDefined(DEBUG)) {
+    if (me !== 0 && parallel()) hostPoint(kind, <u32>p);
+  }
+}
+
+/** This may sleep: not in a read section, not under a lock [LCK-15, MC-6]. */
+export function maySleep(): void {
+  if (isDefined(DEBUG)) {
+    if (!parallel()) return;
+    const w = walker();
+    if (w.sections !== 0 || w.writing !== 0) hostBreach(BREACH_SLEEP, 0);
+  }
+}

@@ -1,0 +1,26 @@
+// Spin locks: for a few stores that wait for nothing. Word: 0 free, id + 1 held by that walker.
+
+import { ETIMEDOUT, OK } from "./errno";
+import { me, walker } from "./layout";
+import { nap, PATIENCE } from "./wait";
+
+/** Takes the spin lock at `p`; ETIMEDOUT when its holder is gone. */
+export function acquire(p: usize): i32 {
+  const id = me !== 0 ? walker().id + 1 : 1; // walker 0 lays out before it is one
+  for (let i: u32 = 0; atomic.cmpxchg<u32>(p, 0, id) !== 0; i++) {
+    if (i >= PATIENCE) return ETIMEDOUT;
+    nap(i);
+  }
+  return OK;
+}
+
+/** The dead `holder` (id + 1) lets go; 1 if it had the lock. */
+export function wrest(p: usize, holder: u32): u32 {
+  return atomic.cmpxchg<u32>(p, holder, 0) === holder ? 1 : 0;
+}
+
+/** Lets go; everything stored before is seen by the next holder. */
+export function relinquish(p: usize): void {
+  atomic.store<u32>(p, 0);
+}
+

@@ -1,0 +1,69 @@
+// How an operation shares its table with other walkers [IDE-1, LCK-1..4]. In an engine of one walker there is nobody to
+// share with, and nothing here costs anything.
+//
+//   exclusive   lock for writing: everybody else is out. Plain stores, whole vectors, tables freed at once.
+//   shared      lock for reading and a read section: compare-exchange on each entry; tables freed after a grace period.
+//   lock-free   read section alone: attributes of one leaf, one compare-exchange, success or give up. Nothing is
+//               installed, nothing removed. Only on tables whose exclusive walks respect it (T_LOCK_FREE).
+
+import { EPERM } from "../memory/errno";
+import { parallel, T_BARRIER, T_HYP, T_LOCK_FREE, Table } from "../memory/layout";
+import { someWait } from "../memory/limbo";
+import {
+  lock as lockTable,
+  MODE_EXCLUSIVE,
+  MODE_LOCK_FREE,
+  MODE_NONE,
+  MODE_SHARED,
+  unlock as unlockTable,
+} from "../memory/lock";
+import { J_LOCK, J_UNLOCK, record } from "../record/journal";
+import { collect } from "./teardown";
+import { SHARED } from "./walk";
+
+/** Operations that are allowed to meet others in the table, by what they do there. */
+export const SHARES_NOTHING: u32 = 0;
+/** Installs, or changes attributes over a range; never removes. */
+export const SHARES_TABLE: u32 = 1;
+/** Changes attributes of one leaf. */
+export const SHARES_LEAF: u32 = 2;
+/** Reads. */
+export const SHARES_READ: u32 = 3;
+
+/** Beside the walk flags: without the table's lock. */
+export const LOCK_FREE: u32 = 1 << 17;
+/** Tables freed on the way out of one operation, so that none pays for many. */
+const FEW: u32 = 4;
+
+/** How an operation that `shares` uses `t`, called with `flags`: MODE_*, or EPERM [LCK-4, WLK-12]. */
+export function modeOf(t: Table, shares: u32, flags: u32): i32 {
+  if (flags & LOCK_FREE && shares !== SHARES_LEAF) return EPERM;
+  if (flags & SHARED && (shares === SHARES_NOTHING || t.flags & T_HYP)) return EPERM;
+  if (!parallel()) return MODE_NONE;
+  if (shares === SHARES_READ) {
+    if (t.flags & (T_LOCK_FREE | T_BARRIER)) return MODE_LOCK_FREE;
+    return t.flags & T_HYP ? MODE_EXCLUSIVE : MODE_SHARED;
+  }
+  if (flags & LOCK_FREE) return t.flags & T_LOCK_FREE ? MODE_LOCK_FREE : EPERM;
+  return flags & SHARED ? MODE_SHARED : MODE_EXCLUSIVE;
+}
+
+/** Takes what `mode` needs: 0, EDEADLK or ETIMEDOUT. */
+export function begin(t: Table, mode: u32): i32 {
+  if (mode === MODE_NONE) return 0;
+  const bad = lockTable(t, mode);
+  if (bad === 0 && mode !== MODE_LOCK_FREE) note(J_LOCK, t, mode);
+  return bad;
+}
+
+/** Lets go, and then frees some of what has waited long enough. */
+export function end(t: Table, mode: u32): void {
+  if (mode === MODE_NONE) return;
+  if (mode !== MODE_LOCK_FREE) note(J_UNLOCK, t, mode);
+  unlockTable(t, mode);
+  if (someWait()) collect(FEW);
+}
+
+function note(kind: u32, t: Table, mode: u32): void {
+  record(kind, changetype<usize>(t), 0, 0, mode === MODE_EXCLUSIVE ? 1 : 0, 0);
+}
