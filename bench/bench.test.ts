@@ -93,7 +93,7 @@ describe("the kernel's lines", () => {
     const lines = formatTable([...parseKernelBench(text, 7), ours]).split("\n");
     expect(lines[0]?.split(/\s+/)).toEqual(["id", "unit", "wasm", "kernel-c", "kernel-c/wasm"]);
     expect(lines[1]?.split(/\s+/)).toEqual(["map-4k", "ns", "0.500", "13.06", "26.12x"]);
-    expect(lines[2]?.split(/\s+/)).toEqual(["fault-parallel-disjoint", "ns", "-", "25.40", "-"]);
+    expect(lines[2]?.split(/\s+/)).toEqual(["fault-parallel-disjoint", "x2", "ns", "-", "25.40", "-"]);
     expect(formatSpread([ours])).toContain("0.500  0.400  0.600");
     expect(formatTable([])).toBe("no results");
   });

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: workload ids as arguments, `--peer NAME` (repeatable; `kernel=FOLDER` for the kernel's C), `--rounds N`,
- * `--json`, `--spread`.
+ * `--workers N`, `--json`, `--spread`.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { WasmAdapter } from "./adapters/wasm.js";
 import { benchIds, runBench } from "./run.js";
 import { formatSpread, formatTable } from "./table.js";
 
-const USAGE = `usage: bench [ID...] [--peer wasm|typescript|naive|kernel=FOLDER]... [--rounds N] [--spread] [--json]
+const USAGE = `usage: bench [ID...] [--peer wasm|typescript|naive|kernel=FOLDER]... [--rounds N] [--workers N] [--spread] [--json]
 ids: ${benchIds.join(" ")}`;
 
 const KERNEL = "kernel=";
@@ -39,12 +39,17 @@ async function main(): Promise<void> {
     options: {
       peer: { type: "string", multiple: true, default: [] },
       rounds: { type: "string" },
+      workers: { type: "string" },
       json: { type: "boolean", default: false },
       spread: { type: "boolean", default: false },
     },
   });
   const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
   if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new UsageError("--rounds takes a count");
+  const workers = values.workers === undefined ? undefined : Number(values.workers);
+  if (workers !== undefined && !(workers > 1 && Number.isInteger(Math.log2(workers)) && workers < 64)) {
+    throw new UsageError("--workers takes 2, 4, 8, 16 or 32");
+  }
   const unknown = positionals.filter((id) => !benchIds.includes(id));
   if (unknown.length > 0) throw new UsageError(`no workload ${unknown.join(", ")}`);
   const report = await runBench({
@@ -52,8 +57,11 @@ async function main(): Promise<void> {
     adapters: adaptersFor(values.peer),
     kernelFolder: values.peer.find((peer) => peer.startsWith(KERNEL))?.slice(KERNEL.length),
     rounds,
+    workers,
     onRows: (rows) => {
-      for (const { id, peer, unit, median } of rows) console.error(`${id} ${peer} ${median.toFixed(2)} ${unit}`);
+      for (const { id, peer, unit, median, workers: n } of rows) {
+        console.error(`${id}${n === undefined ? "" : ` x${n}`} ${peer} ${median.toFixed(2)} ${unit}`);
+      }
     },
   });
   if (values.json) console.log(JSON.stringify(report, undefined, 2));

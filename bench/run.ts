@@ -7,6 +7,7 @@ import { cpus } from "node:os";
 import type { EngineAdapter } from "./adapters/adapter.js";
 import { runKernelWorkload } from "./kernel.js";
 import { type MeasureOptions, runWorkloads } from "./measure.js";
+import { PARALLEL_IDS, parallelRows } from "./parallel.js";
 import type { BenchReport, ResultRow } from "./rows.js";
 import { coreRows, replayRows } from "./whole.js";
 import { tableBytesPerGib, workloads } from "./workloads.js";
@@ -19,6 +20,8 @@ export interface BenchOptions extends MeasureOptions {
   /** Folder with the kernel's `bench` binary; each workload runs there right before ours. */
   readonly kernelFolder?: string | undefined;
   readonly kernelRuns?: number;
+  /** Workers of the parallel workloads, a power of two. Default 2. */
+  readonly workers?: number | undefined;
   /** Called with the rows of a workload when it is done. */
   readonly onRows?: (rows: readonly ResultRow[]) => void;
 }
@@ -26,10 +29,9 @@ export interface BenchOptions extends MeasureOptions {
 const TABLE_BYTES = "table-bytes";
 const REPLAY = "replay";
 const REPLAY_ROUNDS = 7;
-const KERNEL_ONLY = ["fault-parallel-disjoint", "fault-parallel-interleaved"];
 
 /** Ids that a run may name. */
-export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, REPLAY, ...KERNEL_ONLY];
+export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, REPLAY, ...PARALLEL_IDS];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
   return adapters.map((adapter) => {
@@ -42,6 +44,9 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
   const ours = options.adapters.some(({ peer }) => peer === "wasm");
   if (id === TABLE_BYTES) return [...tableRows(options.adapters), ...(ours ? coreRows() : [])];
   if (id === REPLAY) return ours ? replayRows(options.rounds ?? REPLAY_ROUNDS) : [];
+  if (ours && (PARALLEL_IDS as readonly string[]).includes(id)) {
+    return parallelRows(id, options.workers, options.rounds, options.warmupRounds);
+  }
   const workload = workloads.find((candidate) => candidate.id === id);
   return workload === undefined ? [] : runWorkloads(options.adapters, workload, options);
 }

@@ -28,6 +28,11 @@ function peersOf(rows: readonly ResultRow[]): string[] {
   return [...new Set(rows.map((row) => row.peer))].sort((a, b) => placed(a) - placed(b));
 }
 
+/** A workload with so many workers is a line of its own. */
+function labelOf({ id, workers }: ResultRow): string {
+  return workers === undefined ? id : `${id} x${workers}`;
+}
+
 /**
  * One line a workload: every peer's median, then how many times our own median (that of the first peer: wasm, when it
  * is there) each other peer's is. Above 1 ours is faster, or smaller.
@@ -36,17 +41,17 @@ export function formatTable(rows: readonly ResultRow[]): string {
   const peers = peersOf(rows);
   const [ours, ...others] = peers;
   if (ours === undefined) return "no results";
-  const ids = [...new Set(rows.map((row) => row.id))];
+  const ids = [...new Set(rows.map(labelOf))];
   const header = ["id", "unit", ...peers, ...others.map((peer) => `${peer}/${ours}`)];
   const lines = ids.map((id) => {
-    const of = (peer: string): ResultRow | undefined => rows.find((row) => row.id === id && row.peer === peer);
+    const of = (peer: string): ResultRow | undefined => rows.find((row) => labelOf(row) === id && row.peer === peer);
     const reference = of(ours)?.median;
     const ratio = (peer: string): string => {
       const median = of(peer)?.median;
       return median === undefined || !reference ? "-" : `${number(median / reference)}x`;
     };
     const medians = peers.map((peer) => number(of(peer)?.median ?? Number.NaN).replace("NaN", "-"));
-    return [id, rows.find((row) => row.id === id)?.unit ?? "", ...medians, ...others.map(ratio)];
+    return [id, rows.find((row) => labelOf(row) === id)?.unit ?? "", ...medians, ...others.map(ratio)];
   });
   return align([header, ...lines], 2);
 }

@@ -12,7 +12,7 @@ import { alignDown, LAST_LEVEL } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, cached, isCache, resolve, topUp } from "../memory/cache";
-import { compareExchange, read, write } from "../memory/cell";
+import { compareExchange, read, touch, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
 import { addReferences, Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
@@ -210,43 +210,67 @@ function noteMade(n: u32): void {
 /** The next rows, a group at most, while others are in the table; true if an error ends the call. */
 function mapAmong(w: Walk, c: Column): bool {
   const t = w.table,
+    ps = t.ps,
+    layout = t.addressLayout,
+    attributes = w.attributes,
     paBits = t.paBits,
+    physs = c.physs,
+    statuses = c.statuses,
     first = c.done,
     end = min(c.n, first + GROUP),
     pages = t.pages;
-  const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP);
-  const found =
-    simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
-  let page: usize = 0,
+  const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP),
+    pageMask = ~(((<u64>1) << ps) - 1),
+    plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
+  const found = simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
+  if (found) touchGroup(end - first);
+  let done = first,
+    page: usize = 0,
     owed: u32 = 0,
     made: u32 = 0,
+    lost: u32 = 0,
     stop = false;
-  while (c.done < end && !stop && pages === t.pages) {
-    const phys = load<u64>(c.physs + (c.done << 3));
-    const p: usize = found && phys >> paBits === 0 ? slotOf(c.done - first) : 0;
+  // A table that was added is looked for again, in the next turn.
+  while (done < end && !stop && pages === t.pages) {
+    const phys = load<u64>(physs + (done << 3));
+    const p: usize = found && phys >> paBits === 0 ? slotOf(done - first) : 0;
     if (p === 0 || read(p, true) !== 0) {
+      c.done = done;
       stop = mapNext(w, c, phys);
+      done = c.done;
       if (c.hungry) break;
       continue;
     }
+    const leaf =
+      phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
+    const won = compareExchange(p, 0, leaf);
+    store<i8>(statuses + done, won ? OK : EAGAIN);
+    done++;
+    if (!won) {
+      lost++;
+      continue;
+    }
+    made++;
     if (pageOf(w, p) !== page) {
       if (owed) addReferences(page, owed, true);
       page = pageOf(w, p);
       owed = 0;
     }
-    if (compareExchange(p, 0, leafDescriptor(w.layout, w.ps, phys, w.attributes, LAST_LEVEL))) {
-      owed++;
-      made++;
-      settle(c, OK);
-    } else {
-      count(C_LOST, 1);
-      count(C_AGAIN, 1);
-      settle(c, EAGAIN);
-    }
+    owed++;
   }
   if (owed) addReferences(page, owed, true);
+  c.done = done;
   noteMade(made);
+  count(C_LOST, lost);
+  count(C_AGAIN, lost);
   return stop;
+}
+
+function touchGroup(n: u32): void {
+  for (let slot = scratch(), end = slot + (n << 3); slot !== end; slot += 8) {
+    const p = <usize>load<u64>(slot);
+    if (p) touch(p);
+  }
 }
 
 /** The next row by a walk; true if an error ends the call. Nothing is done, and c.hungry, if the cache must be topped up first. */
@@ -303,6 +327,7 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
   const simple = unseen(t) && (shared || !w.atomic) && !(t.flags & T_XNX);
   const n = min(c.n - c.done, GROUP);
   const found = simple && findSlots<A>(t, addrs, scratch(), scratch() + LEVELS, n);
+  if (found && shared) touchGroup(n);
   let relaxed: u32 = 0,
     done: u32 = 0,
     stop = false;

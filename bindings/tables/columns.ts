@@ -51,11 +51,17 @@ export class Columns implements Disposable {
     this.statuses = new Int8Array(buffer, this.#pointer + rows * 16, rows);
   }
 
-  /** @internal Runs an operation of the core on the first `n` rows; throws what stopped it. */
-  run(operation: string, n: number, call: (addresses: number, values: number, statuses: number) => number): void {
+  /** @internal Where the columns lie, if `n` rows are there. */
+  pointers(operation: string, n: number): { addresses: number; values: number; statuses: number } {
     if (this.#pointer === 0) throw invalid(operation, "the columns are closed");
     if (!Number.isInteger(n) || n < 0 || n > this.capacity) throw invalid(operation, `there are ${this.capacity} rows`);
-    const done = call(this.#pointer, this.values.byteOffset, this.statuses.byteOffset);
+    return { addresses: this.#pointer, values: this.values.byteOffset, statuses: this.statuses.byteOffset };
+  }
+
+  /** @internal Runs an operation of the core on the first `n` rows; throws what stopped it. */
+  run(operation: string, n: number, call: (addresses: number, values: number, statuses: number) => number): void {
+    const { addresses, values, statuses } = this.pointers(operation, n);
+    const done = call(addresses, values, statuses);
     this.#engine.check(done, operation);
     if (done === n) {
       const last = n > 0 ? (this.statuses[n - 1] as number) : 0;

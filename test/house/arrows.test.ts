@@ -16,13 +16,14 @@ const CORE: House = {
   index: ["arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
-// bindings/: core <- model <- tables <- entry <- report <- vm <- replay <- cli; trace stands alone and meets the tables in vm/.
+// bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; trace stands alone and meets the tables in vm/.
 const FACADE: House = {
   core: [],
   model: ["core"],
   tables: ["core", "model"],
   trace: [],
-  entry: ["core", "model", "tables"],
+  workers: ["core", "model", "tables"],
+  entry: ["core", "model", "tables", "workers"],
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "entry", "report"],
   vm: ["core", "model", "tables", "entry", "trace"],

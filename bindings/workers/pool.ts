@@ -1,0 +1,361 @@
+import * as K from "../core/constants.generated.js";
+import { GranuleError, invalid } from "../core/errors.js";
+import { type ProtLike, toProt } from "../model/protection.js";
+import type { Batch } from "../tables/batch.js";
+import type { Columns } from "../tables/columns.js";
+import type { Engine } from "../tables/engine.js";
+import { cacheHandle, type LeafShareOptions, type MapOptions, mapFlags, shareFlags } from "../tables/options.js";
+import type { Stage2Table } from "../tables/stage2.js";
+import type { Table } from "../tables/table.js";
+import type { Burial } from "../tables/walkers.js";
+import { capabilities } from "./capabilities.js";
+import { startCooperative } from "./cooperative.js";
+import type { Reply, Step } from "./protocol.js";
+import { startThread, type Thread } from "./thread.js";
+
+/** How to make a pool. */
+export interface PoolOptions {
+  /** Workers. Default: as many as the engine has walkers left, but no more than the machine has cores. */
+  size?: number;
+  /** `"threads"`, `"cooperative"` (this thread, a piece at a time), or `"auto"` (default): threads where there are some. */
+  mode?: "auto" | "threads" | "cooperative";
+}
+
+/** How a job runs. */
+export interface JobOptions {
+  /** Ends the job between two pieces; the promise rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Rows done so far, told after every piece of some thousand. */
+  onProgress?: (done: number) => void;
+  /** Which worker, 0..size-1. Default: the first that is free. */
+  worker?: number;
+}
+
+/** When a job ran: milliseconds since 1970, on a clock that all threads share. */
+export interface JobReport {
+  started: number;
+  ended: number;
+}
+
+type Finished = Extract<Reply, { type: "done" }>;
+
+interface Job {
+  id: number;
+  steps: Step[];
+  options: JobOptions;
+  resolve: (reply: Finished) => void;
+  reject: (reason: unknown) => void;
+}
+
+interface Member {
+  walker: number;
+  thread: Thread;
+  /** Pointer of its abort word. */
+  control: number;
+  job: Job | undefined;
+  alive: boolean;
+  /** Hears the next "ready". */
+  ready: { resolve: () => void; reject: (reason: unknown) => void } | undefined;
+}
+
+const CONTROL_BYTES = 4096;
+const WORD = 4;
+
+/**
+ * Workers on one engine's memory, each one of its walkers. Make one with `createPool`. Jobs are batches and columns in that
+ * memory: nothing is copied, results are in place when the promise resolves.
+ */
+export class Pool implements AsyncDisposable {
+  /** `"threads"`, or `"cooperative"` where there are none. */
+  readonly mode: "threads" | "cooperative";
+  readonly #engine: Engine;
+  readonly #members: Member[] = [];
+  readonly #queue: Job[] = [];
+  readonly #control: number;
+  readonly #burials: Burial[] = [];
+  #nextId = 1;
+  #closing = false;
+
+  /** @internal Use `createPool`. */
+  constructor(engine: Engine, mode: "threads" | "cooperative") {
+    this.mode = mode;
+    this.#engine = engine;
+    this.#control = engine.takeBlock(CONTROL_BYTES);
+  }
+
+  /** @internal Adds a worker as `walker`. */
+  async add(walker: number): Promise<void> {
+    const index = this.#members.length;
+    const events = {
+      onReply: (reply: Reply) => this.#heard(index, reply),
+      onDeath: (cause: unknown) => this.#died(index, cause),
+    };
+    const thread = this.mode === "threads" ? await startThread(events) : startCooperative(events);
+    const control = this.#control + index * WORD;
+    const member: Member = { walker, thread, control, job: undefined, alive: true, ready: undefined };
+    this.#members.push(member);
+    const ready = this.#ready(member);
+    thread.post({ type: "join", ticket: this.#engine.ticket(walker), control });
+    await ready;
+    thread.idle(true);
+  }
+
+  #ready(member: Member): Promise<void> {
+    return new Promise((resolve, reject) => {
+      member.ready = { resolve, reject };
+    });
+  }
+
+  /** Workers that are alive. */
+  get size(): number {
+    return this.#members.filter(({ alive }) => alive).length;
+  }
+
+  /** What workers held that died. */
+  get burials(): readonly Burial[] {
+    return this.#burials;
+  }
+
+  /** Performs the operations of a batch on one worker, as `batch.run` does; how many were performed. */
+  async run(batch: Batch, options: JobOptions & { stop?: boolean } = {}): Promise<number> {
+    const stop = options.stop !== false;
+    const steps: Step[] = [{ kind: "batch", pointer: batch.pointer, rows: batch.length, stop }];
+    const { results } = await this.#post(steps, options);
+    const done = results[0] ?? 0;
+    this.#engine.check(done, "pool.run");
+    return done;
+  }
+
+  /**
+   * Handles the translation faults of the first `n` rows (of each of several columns) on one worker, as `table.mapColumns` does;
+   * shared with other workers and from the worker's own page cache, unless the options say otherwise.
+   */
+  async mapColumns(
+    table: Stage2Table,
+    columns: Columns | readonly Columns[],
+    n: number,
+    prot: ProtLike,
+    options: MapOptions & JobOptions = {},
+  ): Promise<JobReport> {
+    const share = { shared: true, ...options };
+    return this.#rows("pool.mapColumns", columns, n, options, (pointers) => ({
+      kind: "map",
+      table: table.handle,
+      ...pointers,
+      prot: toProt(prot),
+      cache: cacheHandle(options.cache === undefined ? "own" : options.cache),
+      flags: mapFlags(share),
+    }));
+  }
+
+  /** Handles the permission faults of the first `n` rows on one worker, as `table.relaxColumns` does; shared unless told otherwise. */
+  async relaxColumns(
+    table: Stage2Table,
+    columns: Columns | readonly Columns[],
+    n: number,
+    prot: ProtLike,
+    options: LeafShareOptions & JobOptions = {},
+  ): Promise<JobReport> {
+    const flags = shareFlags({ shared: !options.lockFree, ...options });
+    return this.#rows("pool.relaxColumns", columns, n, options, (pointers) => ({
+      kind: "relax",
+      table: table.handle,
+      ...pointers,
+      prot: toProt(prot),
+      flags,
+    }));
+  }
+
+  /** Looks up the leaves of the first `n` addresses on one worker, as `table.leafColumns` does. */
+  async leafColumns(
+    table: Table,
+    columns: Columns | readonly Columns[],
+    n: number,
+    options: JobOptions = {},
+  ): Promise<JobReport> {
+    return this.#rows("pool.leafColumns", columns, n, options, (pointers) => ({
+      kind: "leaves",
+      table: table.handle,
+      ...pointers,
+    }));
+  }
+
+  async #rows(
+    operation: string,
+    columns: Columns | readonly Columns[],
+    n: number,
+    options: JobOptions,
+    step: (pointers: { addresses: number; values: number; statuses: number; rows: number }) => Step,
+  ): Promise<JobReport> {
+    const pieces = "capacity" in columns ? [columns] : columns;
+    const steps = pieces.map((piece) => step({ ...piece.pointers(operation, n), rows: n }));
+    const { results, started, ended } = await this.#post(steps, options);
+    pieces.forEach((piece, i) => {
+      piece.run(operation, n, () => results[i] ?? 0); // throws where one was stopped
+    });
+    return { started, ended };
+  }
+
+  #post(steps: Step[], options: JobOptions): Promise<Finished> {
+    this.#engine.assertOpen("pool");
+    if (this.#closing || this.size === 0) throw invalid("pool", "it is closed, or all its workers died");
+    const { worker, signal } = options;
+    if (worker !== undefined && !this.#members[worker]?.alive) throw invalid("pool", `there is no worker ${worker}`);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const job: Job = { id: this.#nextId++, steps, options, resolve, reject };
+      signal?.addEventListener("abort", () => this.#abort(job), { once: true });
+      this.#queue.push(job);
+      this.#dispatch();
+    });
+  }
+
+  /** Hands jobs to workers that have none. */
+  #dispatch(): void {
+    for (const member of this.#members) {
+      if (!member.alive || member.job) continue;
+      const index = this.#members.indexOf(member);
+      const at = this.#queue.findIndex(({ options: { worker } }) => worker === undefined || worker === index);
+      const [job] = at < 0 ? [] : this.#queue.splice(at, 1);
+      if (!job) continue;
+      member.job = job;
+      member.thread.idle(false);
+      member.thread.post({ type: "job", id: job.id, steps: job.steps, progress: job.options.onProgress !== undefined });
+    }
+  }
+
+  #abort(job: Job): void {
+    const queued = this.#queue.indexOf(job);
+    if (queued >= 0) {
+      this.#queue.splice(queued, 1);
+      job.reject(job.options.signal?.reason);
+      return;
+    }
+    const member = this.#members.find((m) => m.job === job);
+    if (member && !this.#engine.closed) Atomics.store(this.#engine.u32, member.control / WORD, job.id);
+  }
+
+  #heard(index: number, reply: Reply): void {
+    const member = this.#members[index] as Member;
+    if (reply.type === "ready") return member.ready?.resolve();
+    const { job } = member;
+    if (!job || job.id !== reply.id) return;
+    if (reply.type === "progress") return job.options.onProgress?.(reply.done);
+    member.job = undefined;
+    member.thread.idle(true);
+    this.#dispatch();
+    if (reply.type === "done") job.resolve(reply);
+    else if (reply.type === "aborted") job.reject(job.options.signal?.reason);
+    else job.reject(failure(reply));
+  }
+
+  /** A worker is gone: what it held is let go of, its job fails, others go on. */
+  #died(index: number, cause: unknown): void {
+    const member = this.#members[index];
+    if (!member?.alive) return;
+    member.alive = false;
+    member.ready?.reject(cause);
+    if (!this.#closing && !this.#engine.closed) this.#burials.push(this.#engine.bury(member.walker));
+    const { job } = member;
+    member.job = undefined;
+    job?.reject(new GranuleError(K.ETIMEDOUT, { operation: "pool", cause, hint: `its worker died: ${String(cause)}` }));
+    const orphans = this.#queue.filter(({ options: { worker } }) => this.size === 0 || worker === index);
+    for (const orphan of orphans) {
+      this.#queue.splice(this.#queue.indexOf(orphan), 1);
+      orphan.reject(invalid("pool", "the worker that was to do it died"));
+    }
+    this.#dispatch();
+  }
+
+  /** Stops a worker where it is, as a crash would: for tests of what becomes of the rest. */
+  kill(worker: number): void {
+    const member = this.#members[worker];
+    if (!member?.alive) throw invalid("pool.kill", `there is no worker ${worker}`);
+    member.thread.terminate();
+    if (this.mode === "threads") return;
+    this.#died(worker, new Error("stopped"));
+  }
+
+  /** Waits for the jobs that run, rejects those that wait, and lets the workers go. Twice is harmless. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    for (const job of this.#queue.splice(0)) job.reject(invalid("pool", "it was closed"));
+    const running = this.#members.flatMap(({ job }) => (job ? [job] : []));
+    await Promise.allSettled(running.map((job) => settled(job)));
+    this.#closing = true;
+    await Promise.all(
+      this.#members.map(async (member) => {
+        if (!member.alive) return;
+        const left = this.#ready(member);
+        member.thread.idle(false);
+        member.thread.post({ type: "leave" });
+        await left;
+        member.alive = false;
+        member.thread.terminate();
+      }),
+    );
+    if (!this.#engine.closed) this.#engine.giveBlock(this.#control);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** A promise that is kept when `job` ends, however it ends. */
+function settled(job: Job): Promise<void> {
+  return new Promise((done) => {
+    const { resolve, reject } = job;
+    job.resolve = (reply) => {
+      resolve(reply);
+      done();
+    };
+    job.reject = (reason) => {
+      reject(reason);
+      done();
+    };
+  });
+}
+
+function failure(reply: Extract<Reply, { type: "failed" }>): Error {
+  const hint = `in a worker: ${reply.message}`;
+  return reply.errno === undefined ? new Error(hint) : new GranuleError(reply.errno, { operation: "pool", hint });
+}
+
+/**
+ * A pool of workers on `engine`, which must have been made with at least one walker more than workers (`walkers: size + 1`).
+ * In Node the workers are worker_threads, in browsers module workers, which need a cross-origin isolated page; elsewhere a
+ * cooperative pool does the same jobs on this thread. EINVAL for a size that does not fit, or threads that are not there.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, createPool } from "granule";
+ * using engine = createEngine({ walkers: 3 });
+ * using table = engine.createStage2({ ipaBits: 40 });
+ * await using pool = await createPool(engine, { size: 2 });
+ * // Two vCPUs fault on every other page of the same 16 MiB, at the same time.
+ * const faults = [0, 1].map((vcpu) => {
+ *   const columns = engine.createColumns(2048);
+ *   for (let i = 0; i < 2048; i++) {
+ *     columns.addresses[i] = BigInt(2 * i + vcpu) << 12n;
+ *     columns.values[i] = 0x4000_0000n + (BigInt(2 * i + vcpu) << 12n);
+ *   }
+ *   return pool.mapColumns(table, columns, 2048, "rw", { worker: vcpu });
+ * });
+ * await Promise.all(faults);
+ * console.log(table.countLeaves()); // 4096
+ * ```
+ */
+export async function createPool(engine: Engine, options: PoolOptions = {}): Promise<Pool> {
+  const { threads, reason, cores } = capabilities();
+  const spare = engine.walkers().filter(({ attached }) => !attached);
+  const size = options.size ?? Math.max(1, Math.min(spare.length, cores));
+  if (!Number.isInteger(size) || size < 1 || size > spare.length) {
+    throw invalid("createPool", `${size} workers: the engine has ${spare.length} walkers to spare (createEngine({ walkers }))`);
+  }
+  const wanted = options.mode ?? "auto";
+  if (wanted === "threads" && !threads) throw invalid("createPool", `no threads: ${reason}`);
+  const pool = new Pool(engine, threads && wanted !== "cooperative" ? "threads" : "cooperative");
+  for (const { id } of spare.slice(0, size)) await pool.add(id);
+  return pool;
+}
