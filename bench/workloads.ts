@@ -71,7 +71,7 @@ function faults(id: string, shared: boolean): Workload {
     items: PAGES,
     shared,
     setup: (engine) => {
-      engine.reset();
+      engine.reset(shared);
       engine.stageOrder?.(inputs().order, IPA, PA);
     },
     run: (engine) => engine.faultBatch(inputs().order, IPA, PA, READ_WRITE, shared),

@@ -2,7 +2,7 @@
 // A buddy allocator over 4K units gives pages of every granule and start tables side by side,
 // each aligned to its size; what is given back is free at once.
 //
-// Word of a unit (16 bytes):   count i32 | state u32 | next u32 | previous u32
+// Word of a unit (12 bytes):   state u32 | next u32 | previous u32
 // state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
 // While a table waits in limbo (memory/limbo.ts) its last two words link it there and say since when.
 //
@@ -11,12 +11,12 @@
 
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
 import { BREACH_DIRTY, breach } from "./guard";
-import { FRAME_BYTES, Header, header, ORDERS, Pool, pool } from "./layout";
+import { COUNT_BYTES, FRAME_BYTES, Header, header, ORDERS, Pool, pool, walker } from "./layout";
 import { acquire, relinquish } from "./spin";
 
-const STATE: usize = 4;
-const NEXT: usize = 8;
-const PREVIOUS: usize = 12;
+const STATE: usize = 0;
+const NEXT: usize = 4;
+const PREVIOUS: usize = 8;
 const FREE: u32 = 0x100;
 const TAKEN: u32 = 0x200;
 const KIND: u32 = 0x300;
@@ -81,6 +81,7 @@ export function takeFrames(order: u32): usize {
   const p: usize = h.arena + ((unit - 1) << UNIT_SHIFT);
   if (isDefined(DEBUG)) examine(p, order);
   memory.fill(p, 0, (<usize>1) << (UNIT_SHIFT + order));
+  forgetCounts(h, unit - 1, 1 << order);
   return p;
 }
 
@@ -99,7 +100,6 @@ function takeUnits(h: Header, order: u32): u32 {
   while (from > order) push(h, unit + (1 << --from), from);
   const w = word(h, unit);
   store<u32>(w, TAKEN | order, STATE);
-  store<i32>(w, 0);
   const frames = pool();
   frames.taken += 1 << order;
   if (frames.taken > frames.peak) frames.peak = frames.taken;
@@ -192,32 +192,41 @@ export function blockNamed(name: u32): usize {
   return h.arena + ((name - 1) << UNIT_SHIFT);
 }
 
-// Reference counts belong to pages: the count of a page is in the word of its first unit.
+// Reference counts belong to pages: the count of a page is that of its first unit. Every walker has a part of it in an array
+// of its own, and only ever adds to that; the parts can be negative, their sum is the count. So a walker in a shared walk
+// counts with a plain store that no other walker touches, not even the line of it. Who reads the sum holds the lock for
+// writing, or the page is its own: all that was added is then visible, since the lock changed hands in between [S2-23].
+
+function part(h: Header, id: u32, unit: u32): usize {
+  return h.counts + (id * h.units + unit) * COUNT_BYTES;
+}
+
+/** A block of `n` units is new: no references, whoever had some on what it was. */
+function forgetCounts(h: Header, unit: u32, n: u32): void {
+  for (let id: u32 = 0; id < h.maxWalkers; id++) memory.fill(part(h, id, unit), 0, n * COUNT_BYTES);
+}
 
 /** References on the page at `p`. */
 export function references(p: usize): i32 {
-  const h = header();
-  return load<i32>(word(h, unitOf(h, p)));
+  const h = header(),
+    unit = unitOf(h, p);
+  let sum = load<i32>(part(h, 0, unit));
+  for (let id: u32 = 1; id < h.maxWalkers; id++) sum += load<i32>(part(h, id, unit));
+  return sum;
 }
 
-/** Adds `n` references. Atomic when walkers share the table: two may add to one table at once. */
-export function addReferences(p: usize, n: i32, shared: bool): i32 {
-  const h = header();
-  const w = word(h, unitOf(h, p));
-  if (shared) return atomic.add<i32>(w, n) + n;
-  const now = load<i32>(w) + n;
-  store<i32>(w, now);
-  return now;
+/** Adds `n` references, 0 or fewer too. Precondition: this instance is a walker. */
+export function addReferences(p: usize, n: i32): void {
+  const at: usize = walker().counts + unitOf(header(), p) * COUNT_BYTES;
+  store<i32>(at, load<i32>(at) + n);
 }
 
 /** The one step of the above that a column of faults makes for each page. */
 @final
 @unmanaged
 export class Reference {
-  /** One more reference on the page at `p`, exclusively. */
+  /** One more reference on the page at `p`. */
   @inline static add(p: usize): void {
-    const h = header();
-    const w = word(h, unitOf(h, p));
-    store<i32>(w, load<i32>(w) + 1);
+    addReferences(p, 1);
   }
 }

@@ -1,10 +1,10 @@
 // The map of the linear memory, and the only place with its addresses.
 //
-//   0        1024      RESERVED                                             memory end
-//   +--------+---------+--------+---------+----------+-------------+----------------+
-//   | null   | header  | tables | walkers | journals | frame words | arena          |
-//   | guard  | (+ debug build's constants) |          | 16 B a unit | 4K units       |
-//   +--------+---------+--------+---------+----------+-------------+----------------+
+//   0        1024      RESERVED                                                      memory end
+//   +--------+---------+--------+---------+----------+-------------+------------+----------+
+//   | null   | header  | tables | walkers | journals | frame words | counts of  | arena    |
+//   | guard  | (+ debug build's constants) |          | 12 B a unit | walkers, 4 | 4K units |
+//   +--------+---------+--------+---------+----------+-------------+------------+----------+
 //
 // Frame number and physical address are one shift and one base apart:
 // PA = physBase + (pointer - arena).
@@ -25,8 +25,9 @@ export const ARENA_ALIGN: u32 = 1 << 20;
 const ARENA_POINTER_ALIGN: usize = 1 << 16;
 /** Free-list orders: 4K << 0 to 4K << 8. */
 export const ORDERS: u32 = 9;
-/** Bytes of metadata for one 4K unit. */
-export const FRAME_BYTES: u32 = 16;
+/** Bytes of metadata for one 4K unit, and for its reference count by each walker. */
+export const FRAME_BYTES: u32 = 12;
+export const COUNT_BYTES: u32 = 4;
 export const TABLE_BYTES: u32 = 128;
 export const JOURNAL_BYTES: u32 = 48;
 export const MAX_TABLES: u32 = 1 << 10;
@@ -50,6 +51,8 @@ export class Header {
   walkers: u32;
   maxWalkers: u32;
   frames: u32;
+  /** Reference counts of walker 0; those of the others follow, `units` each. */
+  counts: u32;
 }
 
 /** Free frames; all of it belongs to the holder of `lock`. */
@@ -187,6 +190,8 @@ export class Walker {
   cache0: u32;
   cache1: u32;
   cache2: u32;
+  /** Its part of the reference counts; see memory/frames.ts. */
+  counts: u32;
 }
 
 /** One walk in progress [WLK-4]. */
@@ -368,7 +373,9 @@ export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables:
   const walkersAt = <u64>RESERVED + tables * TABLE_BYTES; // a multiple of LINE, as WALKER_BYTES is
   const journals = walkersAt + walkers * WALKER_BYTES;
   const frames = journals + <u64>walkers * ring * JOURNAL_BYTES;
-  const arena = (frames + <u64>units * FRAME_BYTES + ARENA_POINTER_ALIGN - 1) & ~(<u64>(ARENA_POINTER_ALIGN - 1));
+  const counts = frames + <u64>units * FRAME_BYTES,
+    metadata = counts + <u64>walkers * units * COUNT_BYTES;
+  const arena = (metadata + ARENA_POINTER_ALIGN - 1) & ~(<u64>(ARENA_POINTER_ALIGN - 1));
   if (arena + arenaBytes > memoryBytes) return ENOMEM;
   const h = header();
   h.tables = RESERVED;
@@ -376,6 +383,7 @@ export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables:
   h.walkers = <u32>walkersAt;
   h.maxWalkers = walkers;
   h.frames = <u32>frames;
+  h.counts = <u32>counts;
   h.arena = <u32>arena;
   h.arenaBytes = arenaBytes;
   h.units = units;
@@ -391,6 +399,7 @@ function layOutWalker(id: u32, journal: u32, ring: u32): void {
   w.journal = journal;
   w.ring = ring;
   w.id = id;
+  w.counts = header().counts + id * header().units * COUNT_BYTES;
 }
 
 /** Makes this instance the walker `id`, which no other instance may be: EBUSY. `sleeps`: its thread may wait. */

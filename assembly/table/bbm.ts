@@ -9,7 +9,7 @@ import { T_TYPED, virtToPhys, Walk } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
-import { getPages, putPages } from "./mmops";
+import { dropReference, getPages } from "./mmops";
 import { SHARED, SKIP_BBM_TLBI } from "./walk";
 
 /** The table page that holds the slot at `p`. */
@@ -63,7 +63,7 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
     count(C_BREAKS_VALID, 1);
     if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
   }
-  if (isCounted(old, w.marker)) putPages(w.table, pageOf(w, p), 1, <bool>(w.flags & SHARED));
+  if (isCounted(old, w.marker)) dropReference(w.table, pageOf(w, p), <bool>(w.flags & SHARED));
   return true;
 }
 
@@ -78,7 +78,7 @@ function flushOld(w: Walk, old: u64, level: i32): void {
 export function make(w: Walk, p: usize, next: u64, level: i32): void {
   const shared = <bool>(w.flags & SHARED);
   if (read(p, shared) !== w.marker) warn(w.table, level, w.addr);
-  if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1, shared);
+  if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1);
   if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
   begin();
   if (shared || w.atomic) release(p, next);

@@ -3,9 +3,8 @@
 // store goes the walker's way.
 //
 // Shared, a group is one turn at the table's lock. A hole has nothing to break and, without cache maintenance, nothing to do
-// between the marker and the leaf, so one compare-exchange takes it and makes it. References are kept back and added once for
-// each table page of a group: two walkers in one table do not meet at its count. Until then it is too low, which nobody
-// minds who may not free by it [LCK-4, S2-23]; whoever may has the lock for writing.
+// between the marker and the leaf, so one compare-exchange takes it and makes it; the reference is this walker's own part of
+// the count (memory/frames.ts), where no other walker writes.
 
 import { isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL } from "../arch/granule";
@@ -14,7 +13,7 @@ import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, cached, isCache, resolve, topUp } from "../memory/cache";
 import { compareExchange, read, touch, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
-import { addReferences, Reference } from "../memory/frames";
+import { Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
 import { C_AGAIN, C_DSB, C_LEAVES_MADE, C_LOST, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
 import { journalling } from "../record/journal";
@@ -225,8 +224,6 @@ function mapAmong(w: Walk, c: Column): bool {
   const found = simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
   if (found) touchGroup(end - first);
   let done = first,
-    page: usize = 0,
-    owed: u32 = 0,
     made: u32 = 0,
     lost: u32 = 0,
     stop = false;
@@ -250,15 +247,9 @@ function mapAmong(w: Walk, c: Column): bool {
       lost++;
       continue;
     }
+    Reference.add(pageOf(w, p));
     made++;
-    if (pageOf(w, p) !== page) {
-      if (owed) addReferences(page, owed, true);
-      page = pageOf(w, p);
-      owed = 0;
-    }
-    owed++;
   }
-  if (owed) addReferences(page, owed, true);
   c.done = done;
   noteMade(made);
   count(C_LOST, lost);

@@ -73,7 +73,7 @@ function tryLeaf(w: Walk, p: usize, old: u64, level: i32): bool {
   const next = leaf(w, level);
   if (next === old) return true;
   if (!isValid(old)) {
-    getPages(w.table, pageOf(w, p), 1, false);
+    getPages(w.table, pageOf(w, p), 1);
     count(C_LEAVES_MADE, 1);
   } else if (!differsOnlyInSoftware(old, next)) {
     warn(w.table, level, w.addr); // with quirks "none" the check before the walk has refused this
@@ -95,7 +95,7 @@ function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
   }
   const table = zallocPage(t, w.cache);
   if (!table) return ENOMEM;
-  getPages(t, pageOf(w, p), 1, false);
+  getPages(t, pageOf(w, p), 1);
   put(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level);
   return OK;
 }
@@ -120,7 +120,7 @@ class HypUnmapVisitor extends Visitor {
       clear(w, p, old, level);
       count(C_LEAVES_CLEARED, 1);
       flushVa(w.table, w.addr, level, true);
-      putPages(w.table, pageOf(w, p), 1, false);
+      putPages(w.table, pageOf(w, p), 1);
       w.tally += (<u64>1) << sh;
       advance(w, level);
       p += ENTRY_BYTES;
@@ -139,10 +139,10 @@ class HypUnmapVisitor extends Visitor {
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);
-    putPages(t, pageOf(w, p), 1, false);
+    putPages(t, pageOf(w, p), 1);
     // The barrier of [IDE-3]: lookups that began before have ended, or the table waits as others do.
     if (t.flags & T_BARRIER && synchronize()) return retire(t, table, level);
-    putPages(t, table, 1, false);
+    putPages(t, table, 1);
     return OK;
   }
 }

@@ -142,8 +142,8 @@ function rewriteSoftware(w: Walk, p: usize, old: u64, next: u64, level: i32): i3
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
   if (!put(w, p, old, next, level)) return EAGAIN;
-  if (before && !after) putPages(w.table, pageOf(w, p), 1, false);
-  if (after && !before) getPages(w.table, pageOf(w, p), 1, false);
+  if (before && !after) putPages(w.table, pageOf(w, p), 1);
+  if (after && !before) getPages(w.table, pageOf(w, p), 1);
   return OK;
 }
 
@@ -181,7 +181,7 @@ function grow(w: Walk, p: usize, old: u64, level: i32): i32 {
   const table = zallocPage(t, w.cache);
   if (!table) return ENOMEM;
   if (!tryBreak(w, p, old, level)) {
-    putPages(t, table, 1, false);
+    putPages(t, table, 1);
     return EAGAIN;
   }
   make(w, p, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level);
@@ -205,7 +205,7 @@ function fill(w: Walk, p: usize, end: usize, level: i32): usize {
   const first = leafDescriptor(w.layout, w.ps, phys, w.attributes, level);
   const stop = n > 1 ? fillHoles(p, p + ((<usize>n) << 3), first, (<u64>1) << sh) : fillHole(p, first);
   const made = <u32>(stop - p) >> 3;
-  addReferences(pageOf(w, p), made, false); // no hooks in bulk
+  addReferences(pageOf(w, p), made); // no hooks in bulk
   count(C_LEAVES_MADE, made);
   if (w.maintain) cleanMade(w, phys, sh, made);
   w.addr += (<u64>made) << sh;

@@ -84,7 +84,7 @@ export function zallocPage(t: Table, cache: u32): usize {
   } else {
     p = takePage(cache, t.ps);
     if (!p) return 0;
-    addReferences(p, 1, false);
+    addReferences(p, 1);
   }
   noteTaken(t, p, 1);
   return p;
@@ -101,7 +101,7 @@ export function zallocPagesExact(t: Table, n: u32): usize {
   }
   const p = takeFrames(t.ps - UNIT_SHIFT + ctz(n));
   if (!p) return 0;
-  for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, 1, false);
+  for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, 1);
   noteTaken(t, p, n);
   return p;
 }
@@ -114,7 +114,6 @@ export function freePagesExact(t: Table, p: usize, n: u32): void {
     call(t, HOOK_FREE_PAGES_EXACT, p, 0, n * page);
     return;
   }
-  for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, -references(p + i * page), false);
   if (!giveFrames(p)) warn(t, 0, p);
 }
 
@@ -126,31 +125,32 @@ export function deferUnlinked(t: Table, p: usize, level: i32): bool {
 }
 
 /** `n` more references on the table page at `p`. */
-export function getPages(t: Table, p: usize, n: u32, shared: bool): void {
+export function getPages(t: Table, p: usize, n: u32): void {
   if (!hooked(t, HOOK_GET_PAGE)) {
-    addReferences(p, n, shared);
+    addReferences(p, n);
     return;
   }
   for (; n; n--) call(t, HOOK_GET_PAGE, p, 0, 0);
 }
 
-/**
- * `n` references fewer; the page goes back to the arena with the last one. Not of a shared walker: others keep references
- * to themselves for a while (table/columns.ts), so to it a count says nothing, and it never frees by one [LCK-4, S2-23].
- */
-export function putPages(t: Table, p: usize, n: u32, shared: bool): void {
+/** The entry of a shared walk gives its reference back. Others count here too, so it says nothing about the sum and frees nothing [LCK-4]. */
+export function dropReference(t: Table, p: usize, shared: bool): void {
+  if (shared && parallel()) addReferences(p, -1);
+  else putPages(t, p, 1);
+}
+
+/** `n` references fewer; the page goes back to the arena with the last one. */
+export function putPages(t: Table, p: usize, n: u32): void {
   if (hooked(t, HOOK_PUT_PAGE)) {
     for (; n; n--) if (call(t, HOOK_PUT_PAGE, p, 0, 0)) noteFreed(t, p, 1);
     return;
   }
   if (n === 0) return;
-  if (shared && parallel()) {
-    addReferences(p, -(<i32>n), true);
-    return;
-  }
   // More puts than references can only come of a table that somebody damaged: warn, free nothing twice.
-  if (references(p) < <i32>n) return warn(t, 0, p);
-  if (addReferences(p, -(<i32>n), shared) !== 0) return;
+  const left = references(p) - <i32>n;
+  if (left < 0) return warn(t, 0, p);
+  addReferences(p, -(<i32>n));
+  if (left !== 0) return;
   if (!isTaken(p)) return warn(t, 0, p); // a start table inside its block, or not a table at all
   noteFreed(t, p, 1);
   giveFrames(p);

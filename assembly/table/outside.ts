@@ -176,7 +176,7 @@ function replace(w: Walk, p: usize, old: u64, next: u64): bool {
   if (!put(w, p, old, next, w.level)) return false;
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
-  if (before && !after) putPages(w.table, pageOf(w, p), 1, shared);
-  if (after && !before) getPages(w.table, pageOf(w, p), 1, shared);
+  if (before && !after) putPages(w.table, pageOf(w, p), 1);
+  if (after && !before) getPages(w.table, pageOf(w, p), 1);
   return true;
 }

@@ -52,7 +52,7 @@ class FreeVisitor extends Visitor {
       advance(w, level);
       p += ENTRY_BYTES;
     }
-    putPages(w.table, pageOf(w, first), n, false);
+    putPages(w.table, pageOf(w, first), n);
     return p;
   }
 
@@ -66,11 +66,11 @@ class FreeVisitor extends Visitor {
     if (w.clear) {
       if (pageCount(w.table, table) !== 1) return OK;
       clear(w, p, old, level);
-      putPages(w.table, pageOf(w, p), 1, false);
+      putPages(w.table, pageOf(w, p), 1);
       return discard(w.table, table, level);
     }
-    putPages(w.table, pageOf(w, p), 1, false);
-    putPages(w.table, table, 1, false);
+    putPages(w.table, pageOf(w, p), 1);
+    putPages(w.table, table, 1);
     return OK;
   }
 }
@@ -93,7 +93,7 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   if (rows<FreeVisitor>(w, table, entries(t.ps), level + 1)) warn(t, level, 0);
   close();
   if (pageCount(t, table) !== 1) warn(t, level, 0);
-  putPages(t, table, 1, false);
+  putPages(t, table, 1);
   return OK;
 }
 
@@ -112,7 +112,7 @@ export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
 /** Frees a table that became empty under the lock for writing. Who reads without the lock may still be in it. */
 export function discard(t: Table, table: usize, level: i32): i32 {
   if (parallel() && t.flags & T_LOCK_FREE) return defer(t, table, level);
-  putPages(t, table, 1, false);
+  putPages(t, table, 1);
   return OK;
 }
 

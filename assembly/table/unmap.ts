@@ -50,7 +50,7 @@ class UnmapVisitor extends Visitor {
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushIpa(t, addr, TTL_UNKNOWN);
-    putPages(t, pageOf(w, p), 1, false);
+    putPages(t, pageOf(w, p), 1);
     return discard(t, table, level);
   }
 }
@@ -68,7 +68,7 @@ function sweep(w: Walk, p: usize, end: usize): bool {
     noteCleared(w, p, end, sh);
     clearRun(p, end);
     count(C_LEAVES_CLEARED, n);
-    putPages(w.table, pageOf(w, p), n, false);
+    putPages(w.table, pageOf(w, p), n);
   }
   w.addr += (<u64>((end - p) >> 3)) << sh;
   return true;
@@ -99,7 +99,7 @@ function remove(w: Walk, p: usize, old: u64, level: i32): void {
     widen(w, base, base + ((<u64>1) << sh)); // the whole leaf is gone, whatever part was asked for [S2-11]
     if (!deferred(t)) flushIpa(t, w.addr, level);
   }
-  putPages(t, pageOf(w, p), 1, false);
+  putPages(t, pageOf(w, p), 1);
   if (!(t.flags & T_FWB) && isCacheable(old, false)) cleanDcache(t, decodeAddress(w.layout, w.ps, old), sh, 1);
 }
 

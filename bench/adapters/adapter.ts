@@ -12,8 +12,8 @@ export interface EngineAdapter {
   readonly peer: string;
   /** Whether the engine can walk beside others (SHARED); workloads that need it skip the rest. */
   readonly shared: boolean;
-  /** An empty table and empty counters. Never timed. */
-  reset(): void;
+  /** An empty table and empty counters; `shared`: to be used as one of several walkers. Never timed. */
+  reset(shared?: boolean): void;
   /**
    * Puts a page order where {@link EngineAdapter.faultBatch} and {@link EngineAdapter.relaxBatch} will read it. Never
    * timed: it stands for the caller's own array, and must do nothing of the batch's work.

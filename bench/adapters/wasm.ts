@@ -22,9 +22,9 @@ const HOOKS = { dcacheCleanInvalPoc: null, icacheInvalPou: null };
 export class WasmAdapter implements EngineAdapter {
   readonly peer: string = "wasm";
   readonly shared: boolean = true;
-  readonly #engine: Engine;
-  readonly #faults: PageCache;
-  readonly #splits: PageCache;
+  #engine: Engine;
+  #faults: PageCache;
+  #splits: PageCache;
   #staged: Uint32Array | AddressBatch | undefined;
   #pieces: { columns: Columns; rows: number }[] = [];
   #table: Stage2Table;
@@ -36,9 +36,21 @@ export class WasmAdapter implements EngineAdapter {
     this.#table = this.#engine.createStage2({ hooks: HOOKS });
   }
 
-  reset(): void {
+  /** Shared work is done in an engine that expects another walker: locks, sections and all. */
+  reset(shared = false): void {
     this.#table.close();
+    const walkers = shared ? 2 : 1;
+    if (this.#engine.walkerCount !== walkers) this.#remake(walkers);
     this.#table = this.#engine.createStage2({ hooks: HOOKS });
+  }
+
+  #remake(walkers: number): void {
+    this.#engine.close();
+    this.#pieces = [];
+    this.#staged = undefined;
+    this.#engine = createEngine({ arenaBytes: ARENA_BYTES, walkers, pretouch: true });
+    this.#faults = this.#engine.createCache(PAGE_SIZE, CACHE_PAGES);
+    this.#splits = this.#engine.createCache(PAGE_SIZE, SPLIT_PAGES);
   }
 
   stageOrder(order: Uint32Array, ipa: number, pa: number): void {

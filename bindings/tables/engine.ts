@@ -58,7 +58,7 @@ const FIXED_BYTES = 1 << 20;
 const BUFFER_BYTES = 65536;
 
 function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
-  const metadata = (options.arenaBytes / UNIT) * K.FRAME_BYTES;
+  const metadata = (options.arenaBytes / UNIT) * (K.FRAME_BYTES + options.walkers * K.COUNT_BYTES);
   const walkers = options.walkers * (options.journalRecords * K.JOURNAL_BYTES + K.WALKER_BYTES);
   const rest = options.maxTables * K.TABLE_BYTES + walkers + FIXED_BYTES;
   return Math.ceil((options.arenaBytes + metadata + rest) / WASM_PAGE);

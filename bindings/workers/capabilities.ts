@@ -40,8 +40,8 @@ function whyNoThreads(place: Place): string | undefined {
  * @example
  * ```ts
  * import { capabilities } from "granule";
- * const { threads, reason, cores } = capabilities();
- * console.log(threads ? `up to ${cores} at once` : reason);
+ * const { threads, reason } = capabilities();
+ * console.log(threads, reason); // true undefined
  * ```
  */
 export function capabilities(place: object = globalThis): Capabilities {

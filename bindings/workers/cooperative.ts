@@ -13,7 +13,7 @@ export function startCooperative(events: ThreadEvents): Thread {
   let gone = false;
   const work = async (request: Extract<Request, { type: "job" }>): Promise<void> => {
     await turn();
-    const job = (runner as Runner).job(request.id, request.steps);
+    const job = (runner as Runner).job(request.id, request.steps); // no gate: nobody else could come
     for (let next = job.next(); !gone; next = job.next()) {
       if (next.done) return events.onReply(next.value);
       if (request.progress) events.onReply({ type: "progress", id: request.id, done: next.value });

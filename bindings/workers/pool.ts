@@ -10,7 +10,7 @@ import type { Table } from "../tables/table.js";
 import type { Burial } from "../tables/walkers.js";
 import { capabilities } from "./capabilities.js";
 import { startCooperative } from "./cooperative.js";
-import type { Reply, Step } from "./protocol.js";
+import type { Gate, Reply, Step } from "./protocol.js";
 import { startThread, type Thread } from "./thread.js";
 
 /** How to make a pool. */
@@ -29,6 +29,8 @@ export interface JobOptions {
   onProgress?: (done: number) => void;
   /** Which worker, 0..size-1. Default: the first that is free. */
   worker?: number;
+  /** @internal Jobs that begin together. */
+  gate?: Gate;
 }
 
 /** When a job ran: milliseconds since 1970, on a clock that all threads share. */
@@ -64,6 +66,18 @@ const WORD = 4;
 /**
  * Workers on one engine's memory, each one of its walkers. Make one with `createPool`. Jobs are batches and columns in that
  * memory: nothing is copied, results are in place when the promise resolves.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, createPool } from "granule";
+ * using engine = createEngine({ walkers: 2 });
+ * using table = engine.createStage2();
+ * await using pool = await createPool(engine, { size: 1 });
+ * using batch = engine.createBatch(2);
+ * batch.map(table, 0x20_0000, 2 << 20, 0x4000_0000, "rw", { shared: true, cache: "own" });
+ * batch.wrprotect(table, 0x20_0000, 2 << 20, { shared: true });
+ * console.log(await pool.run(batch, { signal: AbortSignal.timeout(10_000) })); // 2
+ * ```
  */
 export class Pool implements AsyncDisposable {
   /** `"threads"`, or `"cooperative"` where there are none. */
@@ -220,7 +234,7 @@ export class Pool implements AsyncDisposable {
       if (!job) continue;
       member.job = job;
       member.thread.idle(false);
-      member.thread.post({ type: "job", id: job.id, steps: job.steps, progress: job.options.onProgress !== undefined });
+      member.thread.post({ type: "job", id: job.id, steps: job.steps, progress: job.options.onProgress !== undefined, gate: job.options.gate });
     }
   }
 

@@ -25,10 +25,16 @@ export type Step =
     }
   | { kind: "leaves"; table: number; addresses: number; values: number; statuses: number; rows: number };
 
+/** Where jobs wait for each other before they begin: a zeroed 32-bit word in the engine's memory, and how many come. */
+export interface Gate {
+  pointer: number;
+  parties: number;
+}
+
 /** To a worker. */
 export type Request =
   | { type: "join"; ticket: EngineTicket; control: number }
-  | { type: "job"; id: number; steps: Step[]; progress: boolean }
+  | { type: "job"; id: number; steps: Step[]; progress: boolean; gate: Gate | undefined }
   | { type: "leave" };
 
 /** From a worker. */

@@ -1,11 +1,12 @@
 import { SUBMIT_BYTES } from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import type { Engine } from "../tables/engine.js";
-import type { Reply, Step } from "./protocol.js";
+import type { Gate, Reply, Step } from "./protocol.js";
 
 /** Rows between two looks at the abort word: some 0.1 ms of faults. */
 const CHUNK = 4096;
 const WIDE = 8;
+const GATE_MS = 1000;
 
 /** Milliseconds on a clock that all threads share. */
 function now(): number {
@@ -44,9 +45,18 @@ export class Runner {
     return Atomics.load(this.#engine.u32, this.#control / 4) === id;
   }
 
+  /** Passes when all parties are there, or after a while without them. Spins: to be woken takes as long as a short job. */
+  #pass({ pointer, parties }: Gate): void {
+    const { u32 } = this.#engine;
+    const until = now() + GATE_MS;
+    Atomics.add(u32, pointer / 4, 1);
+    while (Atomics.load(u32, pointer / 4) < parties && now() < until);
+  }
+
   /** The chunks of a job, one for each turn of the iterator; it ends with the reply. */
-  *job(id: number, steps: readonly Step[]): Generator<number, Reply> {
+  *job(id: number, steps: readonly Step[], gate?: Gate): Generator<number, Reply> {
     const results: number[] = [];
+    if (gate) this.#pass(gate);
     const started = now();
     let rows = 0;
     try {

@@ -54,7 +54,7 @@ function serve(port: Port): void {
 }
 
 function work(port: Port, runner: Runner, request: Extract<Request, { type: "job" }>): void {
-  const job = runner.job(request.id, request.steps);
+  const job = runner.job(request.id, request.steps, request.gate);
   let turn = job.next();
   for (; !turn.done; turn = job.next()) {
     if (request.progress) port.postMessage({ type: "progress", id: request.id, done: turn.value });

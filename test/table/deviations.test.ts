@@ -3,6 +3,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { createEngine, type HypConfig, JournalKind, Prot, type Stage2Config } from "../../bindings/index.js";
+import { POINT_EXCHANGE } from "../../bindings/core/constants.generated.js";
+import { createEngine as createDebugEngine } from "../../bindings/debug.js";
 import { HostMemory } from "../support/host-memory.js";
 import {
   codeOf,
@@ -397,7 +399,29 @@ const ROWS: Record<string, Record<Quirks, readonly [string, () => void]>> = {
       },
     ],
   },
+  "D-17": {
+    "linux-6.12": [
+      "a page that a rival touched keeps its write permission",
+      () => expect(protectBesideRival("linux-6.12")).toEqual(["r", "rw", "r"]),
+    ],
+    none: ["every page is protected", () => expect(protectBesideRival("none")).toEqual(["r", "r", "r"])],
+  },
 };
+
+/** Protects three pages as one of several walkers; a rival clears the second one's access flag right before the exchange. */
+function protectBesideRival(quirks: Quirks): string[] {
+  using engine = createDebugEngine({ arenaBytes: 1 << 20, walkers: 2 });
+  const table = engine.createStage2({ ipaBits: 39, quirks });
+  table.map(0, 3 * KB4, 0, "rw");
+  const slot = slotOf(table, BigInt(KB4));
+  engine.hosts.point = (kind, pointer) => {
+    if (kind !== POINT_EXCHANGE || pointer !== slot * 8) return;
+    engine.hosts.point = () => {};
+    engine.u64[slot] = (engine.u64[slot] as bigint) & ~(1n << 10n);
+  };
+  table.wrprotect(0, 3 * KB4, { shared: true });
+  return [0, KB4, 2 * KB4].map((ipa) => (table.leaf(ipa).prot & Prot.W ? "rw" : "r"));
+}
 
 describe("deviations", () => {
   for (const [row, sides] of Object.entries(ROWS)) {
