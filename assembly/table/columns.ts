@@ -7,7 +7,7 @@
 // each table page of a group: two walkers in one table do not meet at its count. Until then it is too low, which nobody
 // minds who may not free by it [LCK-4, S2-23]; whoever may has the lock for writing.
 
-import { isValid, leafDescriptor } from "../arch/descriptor";
+import { isTable, isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
@@ -310,7 +310,8 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
     const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
     const old: u64 = p ? read(p, shared) : 0,
       next = (old & ~clear) | set;
-    if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
+    // What was a leaf when it was found may be a table by now: no place for permissions.
+    if (isLeaf(old, done) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
       store<i8>(c.statuses + c.done, OK);
       c.done++;
       relaxed++;
@@ -322,6 +323,11 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
   count(C_WALKS, relaxed);
   count(C_TLBI_IPA_LOCAL, relaxed);
   return stop;
+}
+
+/** Is the descriptor of member `i` of the group a leaf? */
+function isLeaf(old: u64, i: u32): bool {
+  return isValid(old) && !isTable(old, load<i8>(scratch() + LEVELS + i));
 }
 
 /** Stores `next` over the snapshot; what lost the race is left to the walk, which says so. */
