@@ -19,7 +19,7 @@ import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStag
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
 import * as V from "./table/outside";
-import { bury as burial, sweep } from "./table/repair";
+import { bury as burial } from "./table/repair";
 import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
@@ -339,16 +339,12 @@ export function writerOfTable(table: u32): i32 {
 
 /**
  * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Results: was it in a
- * section, tables it held for writing, locks of the core it held. Precondition: its thread does not run any more.
+ * section, tables it held for writing, locks of the core it held, descriptors it left locked (holes now). Precondition: its
+ * thread does not run any more.
  */
 export function bury(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;
   return burial(id);
-}
-
-/** Empties the slots of `table` that a walker left locked when it died; how many, in result 0. */
-export function sweepLocked(table: u32): i32 {
-  return L.isTableHandle(table) ? sweep(L.tableAt(table)) : EINVAL;
 }
 
 export function visitRead(): i32 {

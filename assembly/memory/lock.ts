@@ -135,12 +135,11 @@ export function writeUnlock(t: Table): void {
 
 /** `holder` (walker id + 1) is dead: lets go of `t` if it held it for writing; true if it did. */
 export function forget(t: Table, holder: u32): bool {
-  const held = atomic.cmpxchg<u32>(writerWord(t), holder, 0) === holder;
-  if (held) {
-    t.writes = 0;
-    wake(writerWord(t));
-  }
-  return held;
+  if (writerOf(t) !== holder) return false;
+  t.writes = 0; // before the word: the next writer counts from there on
+  atomic.store<u32>(writerWord(t), 0);
+  wake(writerWord(t));
+  return true;
 }
 
 /** Makes `t` usable in `mode` until `unlock`: 0, EDEADLK or ETIMEDOUT. */

@@ -6,7 +6,7 @@
 // between the marker and the leaf, so one compare-exchange takes it and makes it; the reference is this walker's own part of
 // the count (memory/frames.ts), where no other walker writes.
 
-import { isValid, leafDescriptor } from "../arch/descriptor";
+import { isTable, isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
@@ -326,7 +326,8 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
     const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
     const old: u64 = p ? read(p, shared) : 0,
       next = (old & ~clear) | set;
-    if (isValid(old) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
+    // What was a leaf when it was found may be a table by now: no place for permissions.
+    if (isLeaf(old, done) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
       store<i8>(c.statuses + c.done, OK);
       c.done++;
       relaxed++;
@@ -338,6 +339,11 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
   count(C_WALKS, relaxed);
   count(C_TLBI_IPA_LOCAL, relaxed);
   return stop;
+}
+
+/** Is the descriptor of member `i` of the group a leaf? */
+function isLeaf(old: u64, i: u32): bool {
+  return isValid(old) && !isTable(old, load<i8>(scratch() + LEVELS + i));
 }
 
 /** Stores `next` over the snapshot; what lost the race is left to the walk, which says so. */

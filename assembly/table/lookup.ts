@@ -75,13 +75,18 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
 }
 
 function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
+  const shared = changetype<A>(0).shared();
   if (!t.root) return EINVAL;
   while (n !== 0) {
     const group = min(n, GROUP);
-    if (!findSlots<A>(t, addrs, leaves, levels, group)) return EFAULT;
-    for (let p = leaves, end = leaves + (group << 3); p !== end; p += 8) {
-      const slot = <usize>load<u64>(p);
-      store<u64>(p, slot ? read(slot, changetype<A>(0).shared()) : 0);
+    if (!findSlots<A>(t, addrs, leaves, levels, group)) return t.root ? EFAULT : EINVAL;
+    for (let i: u32 = 0; i < group; i++) {
+      const p = leaves + (i << 3),
+        slot = <usize>load<u64>(p),
+        old: u64 = slot ? read(slot, shared) : 0;
+      store<u64>(p, old);
+      if (shared && isTable(old, load<i8>(levels + i)) && !leafBelow(t, load<u64>(addrs + (i << 3)), p, levels + i))
+        return EFAULT;
     }
     addrs += group << 3;
     leaves += group << 3;
@@ -89,6 +94,20 @@ function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, level
     n -= group;
   }
   return OK;
+}
+
+/** What was a leaf or a hole when it was found is a table by now: the leaf below it to `leaf`. False for a damaged table. */
+function leafBelow(t: Table, addr: u64, leaf: usize, levelAt: usize): bool {
+  let level: i32, old: u64;
+  do {
+    const found = findSlot(t, t.root, addr, true);
+    if (!found) return false;
+    level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
+    old = read(found & ~LEVEL_MASK, true);
+  } while (isTable(old, level));
+  store<u64>(leaf, old);
+  store<i8>(levelAt, <i8>level);
+  return true;
 }
 
 /** How descriptors are read on the way down: plainly, or as one among several walkers must [WLK-4]. */
@@ -125,7 +144,7 @@ class Step {
 
 /**
  * Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels.
- * False for a damaged table. The way through tables of the arena down to the last level has no loop and everything that
+ * False for a damaged table, or none. The way through tables of the arena down to the last level has no loop and everything that
  * stays the same in locals; `findSlot` knows the other ways.
  */
 export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
@@ -145,6 +164,7 @@ export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize
     reach = <u64>t.reach,
     origin = t.origin,
     arena = header().arena;
+  if (!root) return false; // it may go while a lookup without its lock begins
   for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
     const addr = load<u64>(addrs);
     let p: usize = 0,
@@ -156,7 +176,7 @@ export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize
       if (steps > 1 && p) p = Step.down(read(p, shared), <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
       if (steps > 0 && p) p = Step.down(read(p, shared), <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
       if (!p) {
-        const found = findSlot(t, addr, shared);
+        const found = findSlot(t, root, addr, shared);
         if (!found) return false;
         p = found & ~LEVEL_MASK;
         level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
@@ -174,9 +194,10 @@ export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize
 const LEVEL_MASK: usize = 7;
 
 /** One slot and its level, step by step: holes and blocks above the last level, and tables that the arena alone does not lead to. */
-function findSlot(t: Table, addr: u64, shared: bool): usize {
+function findSlot(t: Table, root: usize, addr: u64, shared: bool): usize {
+  if (!root) return 0;
   let level = t.startLevel;
-  let p = t.root + ((<u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1)) << ENTRY_SHIFT);
+  let p = root + ((<u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1)) << ENTRY_SHIFT);
   for (let old = read(p, shared); isTable(old, level); old = read(p, shared)) {
     const table = Child.table(t, old);
     if (!table) return 0;

@@ -1,11 +1,12 @@
 // After a walker that died: what it held is let go, what it left half done is undone where that can be.
 
 import { isTable } from "../arch/descriptor";
-import { ENTRY_BYTES } from "../arch/granule";
+import { ENTRY_BYTES, entries, pageBytes } from "../arch/granule";
 import { giveOwn } from "../memory/cache";
 import { read, write } from "../memory/cell";
-import { expel } from "../memory/epoch";
-import { EBUSY, OK } from "../memory/errno";
+import { expel, slotOfWalker } from "../memory/epoch";
+import { EBUSY, EFAULT, OK } from "../memory/errno";
+import { addReferences, references } from "../memory/frames";
 import {
   header,
   limbo,
@@ -20,35 +21,71 @@ import {
 } from "../memory/layout";
 import { forget, MODE_EXCLUSIVE } from "../memory/lock";
 import { wrest } from "../memory/spin";
+import { Child } from "./mmops";
 import { begin, end as finish } from "./sharing";
-import { advance, close, LEAF, LeafOnly, open, walk } from "./walk";
+import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /**
- * Walker `id` does not run any more: ends its section, lets go of its locks, gives back its caches and its place.
- * Results 0..2: was it in a section; tables it held for writing; locks of the core, whose lists may be torn.
+ * Walker `id` does not run any more: ends its section, lets go of its locks, gives back its caches and its place, and repairs
+ * the tables whose locks it held. Results 0..3: was it in a section; tables it held for writing; locks of the core, whose lists
+ * may be torn; descriptors that it had locked. Its first errno if a table could not be repaired.
  */
 export function bury(id: u32): i32 {
   const w = walkerAt(id),
     holder = id + 1,
+    read = <u32>(slotOfWalker(id) >> 32),
     section = expel(id);
-  let tables: u64 = 0;
-  for (let i: u32 = 0; i < header().maxTables; i++) if (forget(tableOfIndex(i), holder)) tables++;
   const locks =
     wrest(changetype<usize>(pool()), holder) + wrest(changetype<usize>(limbo()), holder) + wrest(orderLock(), holder);
   w.sections = 0;
   w.writing = 0;
   w.depth = 0;
   giveOwn(id);
+  let tables: u64 = 0,
+    unlocked: u64 = 0,
+    bad: i32 = OK;
+  for (let i: u32 = 0; i < header().maxTables; i++) {
+    const t = tableOfIndex(i),
+      wrote = forget(t, holder);
+    if (wrote) tables++;
+    if (!wrote && <u32>changetype<usize>(t) !== read) continue;
+    const swept = sweep(t);
+    if (swept > 0) unlocked += swept;
+    else if (bad === OK) bad = swept;
+  }
   w.attached = 0;
   setResult(0, section ? 1 : 0);
   setResult(1, tables);
   setResult(2, locks);
-  return OK;
+  setResult(3, unlocked);
+  return bad;
+}
+
+/** References are what is there: a walker may die between a descriptor and its reference, or with some kept back (columns). */
+function recount(p: usize, bytes: u32): void {
+  let n: i32 = 1;
+  for (let at = p; at < p + bytes; at += ENTRY_BYTES) if (read(at, false) !== 0) n++;
+  addReferences(p, n - references(p), false);
 }
 
 @final
 @unmanaged
-class SweepVisitor extends LeafOnly {
+class SweepVisitor extends Visitor {
+  @inline phases(): u32 {
+    return LEAF | TABLE_POST;
+  }
+
+  @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
+    return OK;
+  }
+
+  post(w: Walk, _p: usize, old: u64, _level: i32, _addr: u64): i32 {
+    const table = Child.table(w.table, old);
+    if (!table) return EFAULT;
+    recount(table, entries(w.ps) * <u32>ENTRY_BYTES);
+    return OK;
+  }
+
   run(w: Walk, p: usize, end: usize, level: i32): usize {
     while (p !== end) {
       const old = read(p, false);
@@ -64,20 +101,21 @@ class SweepVisitor extends LeafOnly {
   }
 }
 
-/** Makes holes of the slots that a dead walker took and never made [S2-24]; how many, in result 0. */
+/** Makes holes of the slots that a dead walker took and never made [S2-24], and counts references anew; how many slots, or an errno. */
 export function sweep(t: Table): i32 {
-  setResult(0, 0);
   if (t.flags & T_HYP || !t.root) return OK;
   const bad = begin(t, MODE_EXCLUSIVE);
   if (bad) return bad;
-  const w = open(t, LEAF);
+  const w = open(t, LEAF | TABLE_POST);
   let r = EBUSY;
   if (w) {
     w.tally = 0;
     r = walk<SweepVisitor>(w, 0, (<u64>1) << t.inputBits);
-    setResult(0, w.tally);
+    if (r === OK) r = <i32>w.tally;
     close();
   }
+  const page = pageBytes(t.ps);
+  for (let i: u32 = 0; i < t.rootPages; i++) recount(t.root + i * page, page);
   finish(t, MODE_EXCLUSIVE);
   return r;
 }

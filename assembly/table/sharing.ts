@@ -6,7 +6,7 @@
 //   lock-free   read section alone: attributes of one leaf, one compare-exchange, success or give up. Nothing is
 //               installed, nothing removed. Only on tables whose exclusive walks respect it (T_LOCK_FREE).
 
-import { EPERM } from "../memory/errno";
+import { EINVAL, EPERM, OK } from "../memory/errno";
 import { parallel, T_BARRIER, T_HYP, T_LOCK_FREE, Table } from "../memory/layout";
 import { someWait } from "../memory/limbo";
 import {
@@ -48,12 +48,17 @@ export function modeOf(t: Table, shares: u32, flags: u32): i32 {
   return flags & SHARED ? MODE_SHARED : MODE_EXCLUSIVE;
 }
 
-/** Takes what `mode` needs: 0, EDEADLK or ETIMEDOUT. */
+/** Takes what `mode` needs: 0, EDEADLK, ETIMEDOUT, or EINVAL when there is no table any more. */
 export function begin(t: Table, mode: u32): i32 {
   if (mode === MODE_NONE) return 0;
   const bad = lockTable(t, mode);
-  if (bad === 0 && mode !== MODE_LOCK_FREE) note(J_LOCK, t, mode);
-  return bad;
+  if (bad) return bad;
+  if (!t.root) {
+    unlockTable(t, mode); // destroyed while this walker waited
+    return EINVAL;
+  }
+  if (mode !== MODE_LOCK_FREE) note(J_LOCK, t, mode);
+  return OK;
 }
 
 /** Lets go, and then frees some of what has waited long enough. */

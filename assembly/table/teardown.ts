@@ -3,11 +3,11 @@
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countMapped, read } from "../memory/cell";
-import { advance as advanceEpoch, synchronize } from "../memory/epoch";
+import { advance as advanceEpoch, enter, leave, reading, synchronize } from "../memory/epoch";
 import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
 import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
 import { giveTable, parallel, T_HYP, T_LOCK_FREE, Table, takeRoot, Walk } from "../memory/layout";
-import { levelOf, ownerOf, retire, someWait, release as takeRetired } from "../memory/limbo";
+import { levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
 import { C_WALKS, count } from "../record/counters";
 import { J_TABLE_RETIRED, record } from "../record/journal";
@@ -126,6 +126,7 @@ function defer(t: Table, table: usize, level: i32): i32 {
 /** Frees tables whose grace period is over, `most` of them; how many. Nobody can reach them, so no lock is needed. */
 export function collect(most: u32): u32 {
   advanceEpoch();
+  enter(reading()); // who destroys the table of one that is taken out here waits for its end
   let n: u32 = 0;
   while (n < most) {
     const table = takeRetired();
@@ -134,25 +135,30 @@ export function collect(most: u32): u32 {
     releaseSubtree(ownerOf(table), table, levelOf(table));
     n++;
   }
+  leave();
   return n;
 }
 
 /** Waits for the grace period of all that is retired now and frees it; ETIMEDOUT if a walker does not come on. */
 export function drain(): i32 {
-  if (!someWait()) return OK;
   const late = synchronize();
   if (late) return late;
   collect(u32.MAX_VALUE);
-  return OK;
+  return synchronize(); // others may be about to free some of them
 }
 
 /** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
 export function destroy(t: Table): i32 {
   if (!canOpen()) return EBUSY;
-  // The root goes first [LCK-3], to one caller only: from here on nobody finds the way in.
+  if (!t.root) return OK;
+  if (parallel() && isWriter(t)) return EDEADLK; // to wait for readers under a lock would be to wait for some of them for ever
+  // The root goes first [LCK-3], to one caller only and while nobody is inside: from here on nobody finds the way in.
+  const bad = begin(t);
+  if (bad) return bad;
   const root = takeRoot(t);
+  end(t);
   if (!root) return OK;
-  const stuck = parallel() ? vacate(t) : OK;
+  const stuck = parallel() ? drain() : OK; // who looks without a lock, and what was unlinked before
   if (stuck) {
     t.root = root;
     return stuck;
@@ -166,15 +172,12 @@ export function destroy(t: Table): i32 {
   return OK;
 }
 
-/** Waits until nobody is inside the table any more, and frees what was unlinked before. */
-function vacate(t: Table): i32 {
-  if (isWriter(t)) return EDEADLK; // to wait for readers under a lock would be to wait for some of them for ever
-  const bad = writeLock(t);
-  if (bad) return bad;
-  writeUnlock(t);
-  const late = synchronize();
-  if (late === OK) collect(u32.MAX_VALUE);
-  return late;
+function begin(t: Table): i32 {
+  return parallel() ? writeLock(t) : OK;
+}
+
+function end(t: Table): void {
+  if (parallel()) writeUnlock(t);
 }
 
 /** Teardown in pieces, so that it can yield: empties the range, frees the tables that become empty [S2-27]. */

@@ -29,7 +29,7 @@ import {
 } from "../memory/layout";
 import { isReader, isWriter } from "../memory/lock";
 import { nap, PATIENCE } from "../memory/wait";
-import { C_WALKS, count } from "../record/counters";
+import { C_AGAIN, C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
 import { Child, tableOf } from "./mmops";
 
@@ -182,7 +182,7 @@ export function walkOpened<V extends Visitor>(w: Walk): i32 {
   // PRE alone is no reason to stop: no visitor does anything before a table that the range covers in part.
   if (v.phases() & TABLE_POST) return rows<V>(w, t.root, rootEntries(t), t.startLevel);
   const table = descend(w);
-  if (!table) return EFAULT;
+  if (!table) return t.root ? EFAULT : EINVAL; // it may go while a walk without its lock begins
   const level = w.depth;
   if (level === t.startLevel) return rows<V>(w, table, rootEntries(t), level);
   if (level < LAST_LEVEL) return rows<V>(w, table, entries(t.ps), level);
@@ -200,7 +200,7 @@ export function rootEntries(t: Table): u32 {
 /**
  * Straight down to the table in which the range is more than one entry, or one entry as a whole, or that has no table
  * there: no visitor that leaves partial tables alone looks at what lies above. Its pointer, its level in w.depth;
- * 0 for a damaged table.
+ * 0 for a damaged table, or none.
  */
 function descend(w: Walk): usize {
   const t = w.table,
@@ -216,6 +216,7 @@ function descend(w: Walk): usize {
   let table: usize = t.root,
     mask = rootEntries(t) - 1,
     level = t.startLevel;
+  if (!table) return 0;
   for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
     const old = read(table + ((<u32>(first >> sh) & mask) << 3), shared);
     const page = rotr<u64>(old - origin, ps);
@@ -280,12 +281,22 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
       p = next & ~DESCEND;
       if (!(next & DESCEND)) continue;
       old = read(p, shared);
+      if (!isTable(old, level)) {
+        // Another walker put a block in place of the table, or is about to [WLK-5]: a fault gives up, a range looks again.
+        if (w.flags & HANDLE_FAULT) return again();
+        continue;
+      }
     }
     const r = child<V>(w, p, old, level);
     if (r) return r;
     p += ENTRY_BYTES;
   } while (p !== stop);
   return OK;
+}
+
+function again(): i32 {
+  count(C_AGAIN, 1);
+  return EAGAIN;
 }
 
 function pageEnd(ps: u32, p: usize): usize {

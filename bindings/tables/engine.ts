@@ -208,11 +208,13 @@ export class Engine implements Disposable {
    */
   bury(id: number): Burial {
     this.assertOpen("bury");
-    const { reads } = this.walkers()[id] ?? { reads: 0 };
     this.check(this.core.bury(id), "bury");
-    const [section, wroteTables, coreLocks] = [0, 1, 2].map((i) => Number(this.result(i))) as [number, number, number];
-    if (reads !== 0) this.check(this.core.sweepLocked(reads), "bury");
-    const unlocked = reads === 0 ? 0 : Number(this.result(0));
+    const [section, wroteTables, coreLocks, unlocked] = [0, 1, 2, 3].map((i) => Number(this.result(i))) as [
+      number,
+      number,
+      number,
+      number,
+    ];
     return { walker: id, inSection: section !== 0, unlocked, wroteTables, coreLocks };
   }
 

@@ -29,7 +29,7 @@ export interface Burial {
   walker: number;
   /** It was in a read section, which held up every table in limbo. */
   inSection: boolean;
-  /** Descriptors that it left locked, of the table that it read: holes now. */
+  /** Descriptors that it left locked, of the tables whose locks it held: holes now. */
   unlocked: number;
   /** Tables that it held for writing: what an exclusive operation had half done there stays. */
   wroteTables: number;

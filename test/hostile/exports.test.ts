@@ -45,7 +45,6 @@ const SIGNATURES: Record<string, string> = {
   walkerInfo: "w",
   writerOfTable: "h",
   bury: "w",
-  sweepLocked: "h",
   scan: "hpvLvLnpn",
   walkOutside: "hLLnc",
   poke: "hLL",
