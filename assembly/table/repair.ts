@@ -61,11 +61,11 @@ export function bury(id: u32): i32 {
   return bad;
 }
 
-/** References are what is there: a walker may die between a descriptor and its reference, or with some kept back (columns). */
+/** References are what is there: a walker may die between a descriptor and its reference, or the other way round. */
 function recount(p: usize, bytes: u32): void {
   let n: i32 = 1;
   for (let at = p; at < p + bytes; at += ENTRY_BYTES) if (read(at, false) !== 0) n++;
-  addReferences(p, n - references(p), false);
+  addReferences(p, n - references(p));
 }
 
 @final
