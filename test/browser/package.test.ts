@@ -68,6 +68,39 @@ const WORKER = `
   });
   return [main.leaf(0).kind, kind];`;
 
+/** Two workers fault on one table while the main thread, which may not sleep, keeps taking its lock for writing. */
+const POOL = `
+  const { createEngine, createPool, capabilities } = await import("granule");
+  const engine = createEngine({ arenaBytes: 16 << 20, walkers: 3 });
+  const table = engine.createStage2();
+  const pool = await createPool(engine, { size: 2 });
+  const n = 4096;
+  const shares = [0, 1].map((worker) => {
+    const columns = engine.createColumns(n);
+    for (let i = 0; i < n; i++) {
+      columns.addresses[i] = BigInt(worker * n + i) << 12n;
+      columns.values[i] = BigInt(worker * n + i) << 12n;
+    }
+    return columns;
+  });
+  let running = 2;
+  const jobs = shares.map((columns, worker) => pool.mapColumns(table, columns, n, "rw", { worker }).then(() => running--));
+  let turns = 0;
+  for (; running > 0 || turns < 50; turns++) {
+    table.wrprotect(0, 32 << 20);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  await Promise.all(jobs);
+  for (const { addresses, values } of shares) {
+    for (let i = 0; i < n; i++) if (table.leaf(addresses[i]).kind === "hole") table.map(addresses[i], 4096, values[i], "rw");
+  }
+  const { mode } = pool;
+  await pool.close();
+  const leaves = table.countLeaves();
+  table.close();
+  const { threads, reason, sleeps } = capabilities();
+  return { mode, leaves, threads, reason: reason ?? "", sleeps, attached: engine.walkers().map((w) => w.attached) };`;
+
 describe.skipIf(chromiumPath === undefined)(`the packed package in Chromium${whySkipped}`, () => {
   const scratch = new Scratch();
   let browser: Browser;
@@ -109,6 +142,28 @@ describe.skipIf(chromiumPath === undefined)(`the packed package in Chromium${why
 
   it("works on a cross-origin isolated page", async () => {
     expect(await run(MAP_ALL, true)).toEqual({ isolated: true, buffers: "function", answers: ANSWERS });
+  });
+
+  it("has a pool of module workers on a cross-origin isolated page", async () => {
+    expect(await run(POOL, true)).toEqual({
+      mode: "threads",
+      leaves: 8192,
+      threads: true,
+      reason: "",
+      sleeps: false,
+      attached: [true, false, false],
+    });
+  });
+
+  it("has a cooperative pool on any other page, and says why", async () => {
+    expect(await run(POOL)).toEqual({
+      mode: "cooperative",
+      leaves: 8192,
+      threads: false,
+      reason: expect.stringContaining("not cross-origin isolated"),
+      sleeps: false,
+      attached: [true, false, false],
+    });
   });
 
   it("works in a worker", async () => {

@@ -1,0 +1,231 @@
+// The pool on real worker threads and, with the same tests, on this thread. Workers load the built files: so does this.
+
+import { describe, expect, it } from "vitest";
+import { createEngine as createDebugEngine } from "../../dist/bindings/debug.js";
+import {
+  type Columns,
+  capabilities,
+  createEngine,
+  createPool,
+  type Engine,
+  GranuleError,
+  type Pool,
+  type Stage2Table,
+} from "../../dist/bindings/index.js";
+
+const PAGE = 4096n;
+const PA = 0x40_0000_0000n;
+const MODES = ["threads", "cooperative"] as const;
+const AGAIN = -11;
+/** Steps of a job that nobody sees the end of. */
+const LONG = Array.from({ length: 300 });
+
+/** Columns of pages first, first + step, ... with an output address for each. */
+function pages(engine: Engine, n: number, first = 0, step = 1): Columns {
+  const columns = engine.createColumns(n);
+  for (let i = 0; i < n; i++) {
+    const offset = BigInt(first + i * step) * PAGE;
+    columns.addresses[i] = offset;
+    columns.values[i] = PA + offset;
+  }
+  return columns;
+}
+
+/** Reference counts against entries, and each page's output address [WLK-17, BUG-15]. */
+function expectSound(table: Stage2Table): void {
+  for (const entry of table.entries({ tables: true })) {
+    expect(entry.kind).not.toBe("locked");
+    if (entry.kind === "page") expect(entry.pa - entry.address).toBe(PA);
+    if (entry.kind !== "table") continue;
+    const span = 1n << BigInt(entry.shift);
+    const below = [...table.entries({ from: entry.address, to: entry.address + span, tables: true })];
+    const children = below.filter(({ level }) => level === entry.level + 1);
+    expect(entry.references).toBe(1 + children.length);
+  }
+}
+
+interface Setting {
+  engine: Engine;
+  table: Stage2Table;
+  pool: Pool;
+}
+
+async function withPool(
+  mode: (typeof MODES)[number],
+  test: (setting: Setting) => Promise<void>,
+  make: typeof createEngine = createEngine,
+): Promise<void> {
+  const engine = make({ arenaBytes: 8 << 20, walkers: 3 });
+  const before = engine.arena().taken;
+  const table = engine.createStage2({ ipaBits: 40 });
+  const pool = await createPool(engine, { size: 2, mode });
+  try {
+    expect(pool.mode).toBe(mode);
+    await test({ engine, table, pool });
+  } finally {
+    await pool.close();
+    expectSound(table);
+    table.close();
+    expect(engine.limbo().waiting).toBe(0);
+    expect(engine.walkers().map(({ attached }) => attached)).toEqual([true, false, false]);
+    if (pool.burials.length === 0) expect(engine.arena().taken).toBe(before); // who died leaves its two buffers
+    engine.close();
+  }
+}
+
+describe.each(MODES)("a pool (%s)", (mode) => {
+  it("LCK-5, MC-6: two workers fault on every other page of one table, from caches of their own", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      const shares = [0, 1].map((worker) => pages(engine, 4096, worker, 2));
+      await Promise.all(shares.map((columns, worker) => pool.mapColumns(table, columns, 4096, "rw", { worker })));
+      let again = 0;
+      for (const columns of shares) {
+        for (let i = 0; i < 4096; i++) {
+          if (columns.statuses[i] !== AGAIN) continue;
+          again++; // lost the race for a new table: faults once more, as a vCPU would
+          table.map(columns.addresses[i] as bigint, PAGE, columns.values[i] as bigint, "rw");
+        }
+      }
+      expect(table.countLeaves()).toBe(8192);
+      const [main, first, second] = [0, 1, 2].map((id) => engine.counters(id).leavesMade) as [number, number, number];
+      expect(first + second).toBe(8192 - again);
+      expect(engine.counters().leavesMade).toBe(main + first + second);
+      for (const columns of shares) columns.close();
+    });
+  });
+
+  it("performs batches in place and stops where batch.run stops", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      using batch = engine.createBatch(4);
+      batch.map(table, 0x1000, 4096, PA + 0x1000n, "rw", { shared: true, cache: "own" });
+      batch.getLeaf(table, 0x1000);
+      batch.map(table, 1n << 50n, 4096, 0, "r");
+      batch.unmap(table, 0x1000, 4096);
+      expect(await pool.run(batch)).toBe(3);
+      expect(batch.result(1).value & 1n).toBe(1n);
+      expect(batch.result(2).status).toBe(-34);
+      expect(await pool.run(batch, { stop: false })).toBe(4);
+      expect(table.countLeaves()).toBe(0);
+    });
+  });
+
+  it("relaxes, and looks up", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      using columns = pages(engine, 512);
+      await pool.mapColumns(table, columns, 512, "r");
+      await pool.relaxColumns(table, columns, 512, "w");
+      const { started, ended } = await pool.leafColumns(table, columns, 512);
+      expect(ended).toBeGreaterThanOrEqual(started);
+      expect([...columns.statuses.subarray(0, 512)].every((level) => level === 3)).toBe(true);
+      expect([...columns.values.subarray(0, 512)].every((leaf) => (leaf >> 6n) % 4n === 3n)).toBe(true);
+    });
+  });
+
+  it("brings a worker's error to the caller, and goes on", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      using columns = pages(engine, 100);
+      columns.addresses[40] = 1n << 60n;
+      const error = await pool.mapColumns(table, columns, 100, "rw").catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(GranuleError);
+      expect((error as GranuleError).code).toBe("ERANGE");
+      expect((error as GranuleError).address).toBe(1n << 60n);
+      expect(table.countLeaves()).toBe(40);
+      columns.addresses[40] = 40n * PAGE;
+      await pool.mapColumns(table, columns, 100, "rw");
+      expect(table.countLeaves()).toBe(100);
+    });
+  });
+
+  it("tells progress, and ends a job between two pieces when asked", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      const n = 60_000;
+      using columns = pages(engine, n);
+      const seen: number[] = [];
+      const abort = new AbortController();
+      const onProgress = (done: number): void => {
+        seen.push(done);
+        abort.abort(new Error("enough"));
+      };
+      const job = pool.leafColumns(table, LONG.map(() => columns), n, { signal: abort.signal, onProgress });
+      await expect(job).rejects.toThrow("enough");
+      expect(seen[0]).toBeGreaterThan(0);
+      const all: number[] = [];
+      await pool.leafColumns(table, columns, n, { onProgress: (done) => all.push(done) });
+      expect(all.at(-1)).toBe(n);
+      expect(all).toEqual(all.toSorted((a, b) => a - b));
+    });
+  });
+
+  it("takes a job that waits out of the queue", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      using columns = pages(engine, 1000);
+      const abort = new AbortController();
+      const first = pool.mapColumns(table, columns, 1000, "rw", { worker: 0 });
+      const second = pool.relaxColumns(table, columns, 1000, "x", { worker: 0, signal: abort.signal });
+      abort.abort(new Error("not that one"));
+      await expect(second).rejects.toThrow("not that one");
+      await first;
+      await expect(pool.leafColumns(table, columns, 1, { signal: abort.signal })).rejects.toThrow("not that one");
+    });
+  });
+
+  it("says what a worker held that died, and works on with the others", async () => {
+    await withPool(mode, async ({ engine, table, pool }) => {
+      using lookups = pages(engine, 60_000);
+      using columns = pages(engine, 100);
+      const lost = pool.leafColumns(table, LONG.map(() => lookups), 60_000, { worker: 0 });
+      const orphan = pool.leafColumns(table, lookups, 1, { worker: 0 });
+      pool.kill(0);
+      await expect(lost).rejects.toThrow(/worker died/);
+      await expect(orphan).rejects.toThrow(/died/);
+      expect(pool.burials).toHaveLength(1);
+      expect(pool.burials[0]).toMatchObject({ walker: 1, coreLocks: 0, wroteTables: 0 });
+      await pool.mapColumns(table, columns, 100, "rw");
+      expect(table.countLeaves()).toBe(100);
+      expect(pool.size).toBe(1);
+      expect(() => pool.kill(0)).toThrow(/no worker 0/);
+    });
+  });
+
+  it("works on the debug core, whose rules it keeps", async () => {
+    const work = async ({ engine, table, pool }: Setting): Promise<void> => {
+      const shares = [0, 1].map((worker) => pages(engine, 600, worker * 300));
+      await Promise.all(shares.map((columns, worker) => pool.mapColumns(table, columns, 600, "rw", { worker })));
+      expect(table.countLeaves()).toBeGreaterThan(800);
+      for (const columns of shares) columns.close();
+    };
+    await withPool(mode, work, createDebugEngine);
+  });
+
+  it("refuses what cannot be", async () => {
+    const alone = createEngine();
+    await expect(createPool(alone, { mode })).rejects.toThrow(/0 walkers to spare/);
+    await withPool(mode, async ({ engine, table, pool }) => {
+      await expect(createPool(engine, { size: 1, mode })).rejects.toThrow(/to spare/);
+      using columns = pages(engine, 8);
+      await expect(pool.mapColumns(table, columns, 9, "r")).rejects.toThrow(/8 rows/);
+      await expect(pool.leafColumns(table, columns, 8, { worker: 2 })).rejects.toThrow(/no worker 2/);
+      await pool.close();
+      await expect(pool.leafColumns(table, columns, 8)).rejects.toThrow(/closed/);
+    });
+  });
+});
+
+describe("capabilities", () => {
+  it("are those of this place", () => {
+    expect(capabilities()).toMatchObject({ threads: true, reason: undefined, sleeps: true });
+    expect(capabilities().cores).toBeGreaterThan(0);
+  });
+
+  it("name what a browser lacks", () => {
+    const page = { document: {}, Worker: class {}, navigator: { hardwareConcurrency: 8 } };
+    expect(capabilities({ ...page, crossOriginIsolated: true })).toEqual({
+      threads: true,
+      reason: undefined,
+      cores: 8,
+      sleeps: false,
+    });
+    expect(capabilities({ ...page, crossOriginIsolated: false }).reason).toMatch(/cross-origin isolated/);
+    expect(capabilities({ document: {} }).reason).toMatch(/no workers/);
+  });
+});
