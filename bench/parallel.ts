@@ -115,7 +115,12 @@ async function rowsOf(id: Id, workers: number, rounds: number, warmup: number): 
 }
 
 /** One worker against several (default 2): rows with `workers` and `speedup`, of medians. */
-export async function parallelRows(id: string, workers = 2, rounds = ROUNDS, warmup = WARMUP_ROUNDS): Promise<ResultRow[]> {
+export async function parallelRows(
+  id: string,
+  workers = 2,
+  rounds = ROUNDS,
+  warmup = WARMUP_ROUNDS,
+): Promise<ResultRow[]> {
   const known = PARALLEL_IDS.find((candidate) => candidate === id);
   if (known === undefined) return [];
   if (!Number.isInteger(Math.log2(workers)) || workers < 1) throw new Error(`${workers} workers: a power of two`);

@@ -110,7 +110,7 @@ export function mapPages(
   const mode = modeOf(t, SHARES_TABLE, flags);
   if (mode < 0) return mode;
   const c = column(addrs, physs, statuses, n);
-  for (let stop = false; !stop && c.done < n; ) {
+  for (let stop: bool = false; !stop && c.done < n; ) {
     const r = feed(c, t, cache);
     if (r) {
       settle(c, r);
@@ -165,8 +165,8 @@ function mapAlone(w: Walk, c: Column): bool {
     group: u32 = 0,
     end: u32 = done,
     pages: u32 = 0,
-    found = false,
-    stop = false;
+    found: bool = false,
+    stop: bool = false;
   while (done < n && !stop) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
     if (done === end || pages !== t.pages) {
@@ -226,7 +226,7 @@ function mapAmong(w: Walk, c: Column): bool {
   let done = first,
     made: u32 = 0,
     lost: u32 = 0,
-    stop = false;
+    stop: bool = false;
   // A table that was added is looked for again, in the next turn.
   while (done < end && !stop && pages === t.pages) {
     const phys = load<u64>(physs + (done << 3));
@@ -294,7 +294,7 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
   const mode = modeOf(t, SHARES_LEAF, flags);
   if (mode < 0) return mode;
   const c = column(addrs, 0, statuses, n);
-  for (let stop = false; !stop && c.done < n; ) {
+  for (let stop: bool = false; !stop && c.done < n; ) {
     const bad = begin(t, mode);
     if (bad) return bad;
     const w = openRelax(t, prot, flags !== 0);
@@ -321,7 +321,7 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
   if (found && shared) touchGroup(n);
   let relaxed: u32 = 0,
     done: u32 = 0,
-    stop = false;
+    stop: bool = false;
   while (done < n && !stop) {
     const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
     const old: u64 = p ? read(p, shared) : 0,

@@ -172,7 +172,6 @@ export function poke(t: Table, addr: u64, descriptor: u64): i32 {
 
 /** One store over the snapshot, with the reference of the table kept right. */
 function replace(w: Walk, p: usize, old: u64, next: u64): bool {
-  const shared = <bool>(w.flags & SHARED);
   if (!put(w, p, old, next, w.level)) return false;
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);

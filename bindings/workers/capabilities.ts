@@ -50,7 +50,8 @@ export function capabilities(place: object = globalThis): Capabilities {
   return {
     threads: reason === undefined,
     reason,
-    cores: here.navigator?.hardwareConcurrency ?? here.process?.getBuiltinModule?.("node:os").availableParallelism() ?? 1,
+    cores:
+      here.navigator?.hardwareConcurrency ?? here.process?.getBuiltinModule?.("node:os").availableParallelism() ?? 1,
     sleeps: !("document" in here),
   };
 }

@@ -234,7 +234,13 @@ export class Pool implements AsyncDisposable {
       if (!job) continue;
       member.job = job;
       member.thread.idle(false);
-      member.thread.post({ type: "job", id: job.id, steps: job.steps, progress: job.options.onProgress !== undefined, gate: job.options.gate });
+      member.thread.post({
+        type: "job",
+        id: job.id,
+        steps: job.steps,
+        progress: job.options.onProgress !== undefined,
+        gate: job.options.gate,
+      });
     }
   }
 
@@ -251,10 +257,16 @@ export class Pool implements AsyncDisposable {
 
   #heard(index: number, reply: Reply): void {
     const member = this.#members[index] as Member;
-    if (reply.type === "ready") return member.ready?.resolve();
+    if (reply.type === "ready") {
+      member.ready?.resolve();
+      return;
+    }
     const { job } = member;
     if (!job || job.id !== reply.id) return;
-    if (reply.type === "progress") return job.options.onProgress?.(reply.done);
+    if (reply.type === "progress") {
+      job.options.onProgress?.(reply.done);
+      return;
+    }
     member.job = undefined;
     member.thread.idle(true);
     this.#dispatch();
@@ -365,7 +377,10 @@ export async function createPool(engine: Engine, options: PoolOptions = {}): Pro
   const spare = engine.walkers().filter(({ attached }) => !attached);
   const size = options.size ?? Math.max(1, Math.min(spare.length, cores));
   if (!Number.isInteger(size) || size < 1 || size > spare.length) {
-    throw invalid("createPool", `${size} workers: the engine has ${spare.length} walkers to spare (createEngine({ walkers }))`);
+    throw invalid(
+      "createPool",
+      `${size} workers: the engine has ${spare.length} walkers to spare (createEngine({ walkers }))`,
+    );
   }
   const wanted = options.mode ?? "auto";
   if (wanted === "threads" && !threads) throw invalid("createPool", `no threads: ${reason}`);

@@ -2,9 +2,9 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { createEngine, type HypConfig, JournalKind, Prot, type Stage2Config } from "../../bindings/index.js";
 import { POINT_EXCHANGE } from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebugEngine } from "../../bindings/debug.js";
+import { createEngine, type HypConfig, JournalKind, Prot, type Stage2Config } from "../../bindings/index.js";
 import { HostMemory } from "../support/host-memory.js";
 import {
   codeOf,

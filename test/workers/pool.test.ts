@@ -146,7 +146,12 @@ describe.each(MODES)("a pool (%s)", (mode) => {
         seen.push(done);
         abort.abort(new Error("enough"));
       };
-      const job = pool.leafColumns(table, LONG.map(() => columns), n, { signal: abort.signal, onProgress });
+      const job = pool.leafColumns(
+        table,
+        LONG.map(() => columns),
+        n,
+        { signal: abort.signal, onProgress },
+      );
       await expect(job).rejects.toThrow("enough");
       expect(seen[0]).toBeGreaterThan(0);
       const all: number[] = [];
@@ -173,7 +178,12 @@ describe.each(MODES)("a pool (%s)", (mode) => {
     await withPool(mode, async ({ engine, table, pool }) => {
       using lookups = pages(engine, 60_000);
       using columns = pages(engine, 100);
-      const lost = pool.leafColumns(table, LONG.map(() => lookups), 60_000, { worker: 0 });
+      const lost = pool.leafColumns(
+        table,
+        LONG.map(() => lookups),
+        60_000,
+        { worker: 0 },
+      );
       const orphan = pool.leafColumns(table, lookups, 1, { worker: 0 });
       pool.kill(0);
       await expect(lost).rejects.toThrow(/worker died/);
