@@ -42,12 +42,22 @@ export function attach(id: u32, sleeps: bool): i32 {
   return L.attach(id, sleeps);
 }
 
+/** Two blocks of the arena that this walker's thread works with, so that they are not lost with it: EINVAL if they are none. */
+export function entrust(a: u32, b: u32): i32 {
+  if (L.me === 0 || !L.isArenaPage(a, G.UNIT_SHIFT) || !L.isArenaPage(b, G.UNIT_SHIFT)) return EINVAL;
+  L.walker().block0 = a;
+  L.walker().block1 = b;
+  return OK;
+}
+
 /** Is no walker any more: gives back its own page caches. EBUSY while it holds a lock or a section. */
 export function detach(): i32 {
   if (L.me === 0) return EINVAL;
   const w = L.walker();
   if (w.sections !== 0 || w.writing !== 0 || w.depth !== 0) return EBUSY;
   giveOwn(w.id);
+  w.block0 = 0;
+  w.block1 = 0;
   L.detach();
   return OK;
 }

@@ -154,7 +154,7 @@ export const FORCE_HOST: u32 = 3;
 export const COUNTERS: u32 = 64;
 const RESULT: usize = COUNTERS * 8;
 const WALKER: usize = RESULT + 64;
-const STACK: usize = WALKER + 64;
+const STACK: usize = WALKER + 192;
 export const WALK_BYTES: usize = 256;
 /** Walks nest: a visitor that calls the table, a split that builds a tree. */
 export const WALK_DEPTH: u32 = 8;
@@ -192,6 +192,9 @@ export class Walker {
   cache2: u32;
   /** Its part of the reference counts; see memory/frames.ts. */
   counts: u32;
+  /** Blocks that its thread works with; they go when it dies. */
+  block0: u32;
+  block1: u32;
 }
 
 /** One walk in progress [WLK-4]. */

@@ -1,14 +1,15 @@
 // After a walker that died: what it held is let go, what it left half done is undone where that can be.
 
 import { isTable } from "../arch/descriptor";
-import { ENTRY_BYTES, entries, pageBytes } from "../arch/granule";
+import { ENTRY_BYTES, entries, pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { giveOwn } from "../memory/cache";
 import { read, write } from "../memory/cell";
 import { expel, slotOfWalker } from "../memory/epoch";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
-import { addReferences, references } from "../memory/frames";
+import { addReferences, giveFrames, references } from "../memory/frames";
 import {
   header,
+  isArenaPage,
   limbo,
   orderLock,
   pool,
@@ -41,6 +42,10 @@ export function bury(id: u32): i32 {
   w.writing = 0;
   w.depth = 0;
   giveOwn(id);
+  if (isArenaPage(w.block0, UNIT_SHIFT)) giveFrames(w.block0);
+  if (isArenaPage(w.block1, UNIT_SHIFT)) giveFrames(w.block1);
+  w.block0 = 0;
+  w.block1 = 0;
   let tables: u64 = 0,
     unlocked: u64 = 0,
     bad: i32 = OK;

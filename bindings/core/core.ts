@@ -15,6 +15,7 @@ export interface Host {
 export interface Core {
   initialise(arenaBytes: number, physBase: bigint, tables: number, walkers: number, ring: number): number;
   attach(id: number, sleeps: number): number;
+  entrust(a: number, b: number): number;
   detach(): number;
   resultPointer(): number;
   counterPointer(id: number): number;

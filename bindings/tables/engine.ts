@@ -136,7 +136,9 @@ export class Engine implements Disposable {
     this.walkerCount = Number(this.result(5));
     this.walker = Number(this.result(6));
     this.io = this.takeBlock(UNIT);
-    this.#buffers.push(this.takeBlock(BUFFER_BYTES));
+    const buffer = this.takeBlock(BUFFER_BYTES);
+    this.#buffers.push(buffer);
+    this.core.entrust(this.io, buffer);
     this.journal = new Journal(this);
     this.hosts.explain = (rule, table) =>
       explainBreach(this.walkers(), this.walker, this.core.writerOfTable(table), rule, table);
@@ -236,8 +238,12 @@ export class Engine implements Disposable {
 
   /** @internal One stays for the next; more go back to the arena. */
   returnBuffer(pointer: number): void {
-    if (this.#buffers.length === 0) this.#buffers.push(pointer);
-    else this.giveBlock(pointer);
+    if (this.#buffers.length > 0) {
+      this.giveBlock(pointer);
+    } else {
+      this.#buffers.push(pointer);
+      this.core.entrust(this.io, pointer); // the one that stays is the one that must not be lost
+    }
   }
 
   /** The whole memory as 32-bit words. */

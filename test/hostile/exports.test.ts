@@ -13,6 +13,7 @@ const CALLS = 1500;
 const SIGNATURES: Record<string, string> = {
   initialise: "wLwww",
   attach: "wz",
+  entrust: "pp",
   detach: "",
   resultPointer: "",
   counterPointer: "w",
