@@ -1,0 +1,80 @@
+// A walker on a thread of its own: does what it is told (test/support/walkers.ts), and stops at the schedule point it is told.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { joinEngine } from "../../dist/bindings/index.js";
+
+const [KIND, POINTER, NTH, STATE] = [0, 1, 2, 3];
+const STOPPED = 1;
+
+const control = new Int32Array(workerData.control);
+const engine = joinEngine(workerData.ticket);
+const [table] = workerData.tables.map((ticket) => engine.adopt(ticket));
+const held = [];
+
+engine.hosts.point = (kind, pointer) => {
+  if (Atomics.load(control, KIND) !== kind) return;
+  const wanted = Atomics.load(control, POINTER) >>> 0;
+  if ((wanted !== 0 && wanted !== pointer) || Atomics.sub(control, NTH, 1) !== 1) return;
+  Atomics.store(control, KIND, 0);
+  Atomics.store(control, STATE, STOPPED);
+  while (Atomics.load(control, STATE) === STOPPED) Atomics.wait(control, STATE, STOPPED);
+};
+
+/** What a table has no method for, or none whose arguments and result can be posted. */
+const verbs = {
+  lock(mode) {
+    held.push(table.lock(mode));
+  },
+  unlock() {
+    held.pop()[Symbol.dispose]();
+  },
+  mapColumns(addresses, values, prot, options) {
+    const columns = engine.createColumns(addresses.length);
+    columns.addresses.set(addresses);
+    columns.values.set(values);
+    table.mapColumns(columns, addresses.length, prot, options);
+    const statuses = [...columns.statuses.subarray(0, addresses.length)];
+    columns.close();
+    return statuses;
+  },
+  reclaim: () => engine.reclaim(),
+  limbo: () => engine.limbo(),
+  leave: () => engine.close(),
+  /** `n` times: takes a block, writes a name of its own all over it, looks whether it is still there, gives it back. */
+  storm(n, order, name) {
+    const words = (4096 << order) / 4;
+    for (let i = 0; i < n; i++) {
+      const p = engine.core.takeBlock(order) >>> 0;
+      if (p === 0) throw new Error("the arena is spent");
+      const mine = engine.u32.subarray(p / 4, p / 4 + words);
+      if (mine.some((word) => word !== 0)) throw new Error(`block ${p} came with something in it`);
+      mine.fill(name + i);
+      if (mine.some((word) => word !== name + i)) throw new Error(`block ${p} has two holders`);
+      mine.fill(0);
+      if (engine.core.giveBlock(p) !== 0) throw new Error(`block ${p} is not taken`);
+    }
+  },
+  /** `n` times under the lock: one more in a word, by a load and a store that no lock would let meet. */
+  countUp(n, mode, pointer, other) {
+    const word = pointer / 4;
+    let bad = 0;
+    for (let i = 0; i < n; i++) {
+      const lock = table.lock(mode);
+      if (mode === "write") engine.u32[word]++;
+      if (mode === "write") engine.u32[other / 4]++;
+      if (engine.u32[word] !== engine.u32[other / 4]) bad++;
+      lock[Symbol.dispose]();
+    }
+    return bad;
+  },
+};
+
+parentPort.on("message", ({ id, method, args }) => {
+  try {
+    const value = method in verbs ? verbs[method](...args) : table[method](...args);
+    parentPort.postMessage({ id, value });
+  } catch (error) {
+    const { message, stack, code } = error;
+    parentPort.postMessage({ id, error: { message, stack, code: code ?? "" } });
+  }
+});
