@@ -8,6 +8,7 @@ import { expectReferences, KB4, MB2, pointerOf } from "../support/tables.js";
 import {
   at,
   BASE,
+  COLUMN,
   expectAllGiven,
   FAULT,
   home,
@@ -128,7 +129,7 @@ describe.each(ORDERS)("%s", (_, order) => {
       at(one, moment, slotAt(a, middle), () => {
         second = b.map(middle, KB4, home(middle), "rw", FAULT);
       });
-      a.mapColumns(columns, 3, "rw", FAULT);
+      a.mapColumns(columns, 3, "rw", COLUMN);
       const won = moment === K.POINT_EXCHANGED;
       expect([...columns.statuses.subarray(0, 3)]).toEqual([0, won ? 0 : K.EAGAIN, 0]);
       expect(second).toBe(won ? "again" : "done");
@@ -147,7 +148,7 @@ describe.each(ORDERS)("%s", (_, order) => {
     columns.addresses.set([0n, 1n, 3n].map((i) => BASE + i * PAGE));
     columns.values.set([0n, 1n, 3n].map((i) => home(BASE + i * PAGE)));
     at(one, K.POINT_EXCHANGED, slotAt(a, BASE + PAGE), () => b.map(BASE + 2n * PAGE, KB4, home(BASE), "rw", FAULT));
-    a.mapColumns(columns, 3, "rw", FAULT);
+    a.mapColumns(columns, 3, "rw", COLUMN);
     expectReferences(a);
     // What would be freed by a count that is too low: all pages but one go, the table and the one stay.
     a.unmap(BASE, 4 * KB4);
@@ -251,7 +252,7 @@ describe.each(ORDERS)("%s", (_, order) => {
     columns.addresses[0] = BASE;
     columns.values[0] = home(BASE);
     at(one, K.POINT_EXCHANGE, slotAt(a, BASE), () => b.map(BASE, MB2, home(BASE), "r", FAULT));
-    a.mapColumns(columns, 1, "rw", FAULT);
+    a.mapColumns(columns, 1, "rw", COLUMN);
     expect(columns.statuses[0]).toBe(0);
     expect(a.leaf(BASE)).toMatchObject({ kind: "block", prot: K.PROT_R });
     columns.close();

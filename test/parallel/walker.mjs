@@ -54,6 +54,32 @@ const verbs = {
       if (engine.core.giveBlock(p) !== 0) throw new Error(`block ${p} is not taken`);
     }
   },
+  /** Takes and lets go of the lock for reading until the word says stop; how often. */
+  readUntil(pointer) {
+    let n = 0;
+    for (; Atomics.load(engine.u32, pointer / 4) === 0; n++) table.lock("read")[Symbol.dispose]();
+    return n;
+  },
+  /** `n` random operations that others may meet, on a few blocks from `base` on. */
+  scramble(n, seed, base, blocks) {
+    let state = seed;
+    const below = (m) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * m);
+    };
+    const fault = { shared: true, handleFault: true, cache: "own" };
+    for (let i = 0; i < n; i++) {
+      const block = base + BigInt(below(blocks)) * 0x20_0000n;
+      const page = block + BigInt(below(4)) * 4096n;
+      const op = below(8);
+      if (op < 3) table.map(page, 4096, 0x10_0000_0000n + page, "rw", fault);
+      else if (op === 3) table.map(block, 1 << 21, 0x10_0000_0000n + block, "rw", fault);
+      else if (op === 4) table.relaxPerms(page, "w", { shared: true });
+      else if (op === 5) table.wrprotect(block, 1 << 21, { shared: true });
+      else if (op === 6) table.testClearYoung(block, 1 << 21, true, { shared: true });
+      else table.unmap(page, 4096);
+    }
+  },
   /** `n` times under the lock: one more in a word, by a load and a store that no lock would let meet. */
   countUp(n, mode, pointer, other) {
     const word = pointer / 4;

@@ -17,6 +17,8 @@ import { GB1, slotOf } from "./tables.js";
 /** How a guest's fault walks. */
 export const FAULT = { shared: true, handleFault: true } as const;
 export const SHARED = { shared: true } as const;
+/** Nothing to do between break and make: a column then fills holes in one step. */
+export const COLUMN = { ...FAULT, skipCacheMaintenance: true } as const;
 
 /** Where tests map: a gigabyte in, far from the arena's physical addresses. */
 export const BASE = BigInt(GB1);
@@ -158,8 +160,9 @@ export class Thread {
       this.#waiting.set(id, { resolve, reject });
     });
     this.#worker.postMessage({ id, method, args });
-    answer.catch(() => {}); // whoever awaits it gets the error; who does not (a walker that is killed) needs none
-    return within(this.#engine, `walker ${this.walker}: ${method}`, answer);
+    const settled = within(this.#engine, `walker ${this.walker}: ${method}`, answer);
+    settled.catch(() => {}); // whoever awaits it gets the error; who does not (a walker that is killed) needs none
+    return settled;
   }
 
   /** It will stop when it meets the point for the `nth` time. */
