@@ -5,7 +5,19 @@ import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine } from "../../bindings/debug.js";
 import { type Engine, JournalKind, type JournalRecord, joinEngine, type Stage2Table } from "../../bindings/index.js";
 import { codeOf, expectReferences, KB4, MB2 } from "../support/tables.js";
-import { at, BASE, COLUMN, expectAllGiven, FAULT, home, pair, SHARED, slotAt, Thread, within } from "../support/walkers.js";
+import {
+  at,
+  BASE,
+  COLUMN,
+  expectAllGiven,
+  FAULT,
+  home,
+  pair,
+  SHARED,
+  slotAt,
+  Thread,
+  within,
+} from "../support/walkers.js";
 
 const PAGE = BigInt(KB4);
 
@@ -151,13 +163,23 @@ describe("a walker that dies", () => {
     const { engine, table, thread } = withThread();
     const pages = [0n, 1n, 2n].map((i) => BASE + i * PAGE);
     thread.stopAt(K.POINT_EXCHANGED, slotAt(table, BASE + PAGE));
-    void thread.call("mapColumns", pages, pages.map((p) => home(p)), "rw", COLUMN);
+    void thread.call(
+      "mapColumns",
+      pages,
+      pages.map((p) => home(p)),
+      "rw",
+      COLUMN,
+    );
     await thread.stopped();
     await thread.kill();
     engine.bury(1);
     expectReferences(table);
     table.unmap(BASE, KB4);
-    expect([BASE, BASE + PAGE, BASE + BigInt(MB2) - PAGE].map((p) => table.leaf(p).kind)).toEqual(["hole", "page", "page"]);
+    expect([BASE, BASE + PAGE, BASE + BigInt(MB2) - PAGE].map((p) => table.leaf(p).kind)).toEqual([
+      "hole",
+      "page",
+      "page",
+    ]);
     table.close();
   });
 
@@ -180,7 +202,9 @@ function expectChains(records: readonly JournalRecord[]): number {
     if (!WRITES.includes(r.kind)) continue;
     const page = now.get(r.address & ~(PAGE - 1n));
     if (!page) continue; // a table from before the journal
-    expect(r.a, `record ${r.sequence} of walker ${r.walker} at ${r.address.toString(16)}`).toBe(page.get(r.address) ?? 0n);
+    expect(r.a, `record ${r.sequence} of walker ${r.walker} at ${r.address.toString(16)}`).toBe(
+      page.get(r.address) ?? 0n,
+    );
     page.set(r.address, r.b);
     links++;
   }

@@ -187,7 +187,10 @@ function wait(at: number): Step[] {
 }
 
 /** A remover takes spte `i` and frees its page [HZ-3]. */
-export function remover({ noFence = false, checksFirst = false, skipsAbsent = false }: RemoverFlaws = {}, i = 0): Program {
+export function remover(
+  { noFence = false, checksFirst = false, skipsAbsent = false }: RemoverFlaws = {},
+  i = 0,
+): Program {
   const steps: Step[] = [["exchange", `s${i}`, 0, "o"]];
   if (checksFirst) return [...steps, ...wait(1), ["store", `e${i}`, SKIP], ["fence"], ["free", String(i)]];
   const mark: Step[] = [["store", `e${i}`, SKIP], ...(noFence ? [] : [["fence"] as const])];

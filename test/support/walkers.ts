@@ -165,12 +165,12 @@ export class Thread {
     return settled;
   }
 
-  /** It will stop when it meets the point for the `nth` time. */
+  /** It will stop when it meets the point for the `nth` time; if it stands at one now, it goes on. */
   stopAt(kind: number, pointer = 0, nth = 1): void {
     Atomics.store(this.#control, POINTER, pointer | 0);
     Atomics.store(this.#control, NTH, nth);
-    Atomics.store(this.#control, STATE, 0);
     Atomics.store(this.#control, KIND, kind);
+    this.resume();
   }
 
   /** Is it stopped at a point? */
