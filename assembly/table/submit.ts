@@ -169,7 +169,8 @@ function submitOne(p: usize): i32 {
   if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;
-  const mode = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE ? MODE_NONE : modeOf(t, sharesOf(op), flags);
+  const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
+  const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
   if (mode < 0) return mode;
   let r = prepare(p, t); // before the lock: it may take its time [MC-6]
   if (r === OK) r = begin(t, mode);
