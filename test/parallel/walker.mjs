@@ -60,6 +60,13 @@ const verbs = {
     for (; Atomics.load(engine.u32, pointer / 4) === 0; n++) table.lock("read")[Symbol.dispose]();
     return n;
   },
+  /** The same for writing; the word behind it counts. */
+  writeUntil(pointer) {
+    while (Atomics.load(engine.u32, pointer / 4) === 0) {
+      table.lock("write")[Symbol.dispose]();
+      Atomics.add(engine.u32, pointer / 4 + 1, 1);
+    }
+  },
   /** `n` times: maps a page of a hypervisor's table, takes it away again. */
   comeAndGo(n, base, output) {
     for (let i = 0; i < n; i++) {

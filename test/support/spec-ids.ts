@@ -24,8 +24,6 @@ export const GAPS: Readonly<Record<string, string>> = {
   "FMT-44": "history: V20 had no owner and no marker",
   "REG-7": "the IPA size request of a VM belongs to vm/, a later issue",
   "REG-10": "the size of the hypervisor's address space is the caller's choice here",
-  "WLK-11": "bulk walks that are shared come with sharing, a later issue",
-  "WLK-13": "read sections come with sharing, a later issue",
   "S1-8": "history: V20 had no unmap at EL2",
   "TLB-34": "the fixmap of EL2 is pKVM's: a later issue",
   "TLB-35": "dirty rings are a later issue",
