@@ -98,6 +98,23 @@ describe("the lock of a table", () => {
     expectAllGiven(made);
   });
 
+  it("goes whole from a dead writer to one that waits, however they meet [LCK-1]", async () => {
+    const engine = createEngine({ walkers: 3, arenaBytes: 128 << 20 });
+    const table = engine.createStage2({ ipaBits: 39 });
+    const stop = engine.takeBlock(KB4);
+    const rival = start(engine, 2, table).call("writeUntil", stop);
+    await until(engine, "the rival", () => engine.u32[stop / 4 + 1] !== 0);
+    for (let i = 0; i < 800; i++) {
+      // As good as dead: nobody uses this instance any more.
+      const dead = joinEngine(engine.ticket(1));
+      (dead.adopt(table.ticket()) as Stage2Table).lock("write");
+      expect(engine.bury(1)).toMatchObject({ wroteTables: 1 });
+    }
+    Atomics.store(engine.u32, stop / 4, 1);
+    await rival;
+    expect(table.holders()).toEqual({ writer: undefined, readers: [] });
+  });
+
   it("makes an engine of one walker wait for nothing", () => {
     const engine = createEngine({ arenaBytes: 1 << 20 });
     const table = engine.createStage2({ ipaBits: 39 });

@@ -337,7 +337,7 @@ describe.each(ORDERS)("%s", (_, order) => {
     expectSound(made);
   });
 
-  it("a walker in a table while it is unlinked may go on reading; once it has left, the table is freed [LCK-10, LCK-11, PROP-4]", () => {
+  it("a walker in a table while it is unlinked may go on reading; once it has left, the table is freed [LCK-10, LCK-11, PROP-4, BUG-14]", () => {
     const made = withPages();
     const { one, two, a, b } = order(made);
     a.map(BASE, KB4, home(BASE), "rw");

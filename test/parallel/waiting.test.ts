@@ -157,3 +157,27 @@ describe("destroying a table", () => {
     expect(engine.counters().warnings).toBe(0);
   });
 });
+
+describe.each([
+  ["with the barrier: lookups take no lock", true],
+  ["without it: lookups wait for the lock", false],
+])("a hypervisor's table %s", (_, barrier) => {
+  it("lookups by one walker while another maps and unmaps: a page or none, never what was freed [IDE-3, LCK-14, PROP-4]", async () => {
+    const engine = createEngine({ walkers: 3, arenaBytes: 8 << 20 });
+    const hyp = engine.createHyp({ vaBits: 39, barrier });
+    threads = [1, 2].map((id) => new Thread(engine, id, hyp));
+    const [changer, reader] = threads as [Thread, Thread];
+    const stop = engine.takeBlock(KB4);
+    const output = home(0n);
+    const looked = reader.call("lookUntil", stop, BASE, output);
+    await until(engine, "the reader", () => engine.counters(2).walks > 0);
+    await changer.call("comeAndGo", 600, BASE, output);
+    Atomics.store(engine.u32, stop / 4, 1);
+    const { page, hole } = (await looked) as { page: number; hole: number };
+    expect(page + hole).toBeGreaterThan(0);
+    expect(hyp.info().pages).toBe(1);
+    engine.reclaim();
+    expect(engine.limbo()).toMatchObject({ waiting: 0 });
+    hyp.close();
+  });
+});

@@ -60,6 +60,38 @@ const verbs = {
     for (; Atomics.load(engine.u32, pointer / 4) === 0; n++) table.lock("read")[Symbol.dispose]();
     return n;
   },
+  /** The same for writing; the word behind it counts. */
+  writeUntil(pointer) {
+    while (Atomics.load(engine.u32, pointer / 4) === 0) {
+      table.lock("write")[Symbol.dispose]();
+      Atomics.add(engine.u32, pointer / 4 + 1, 1);
+    }
+  },
+  /** `n` times: maps a page of a hypervisor's table, takes it away again. */
+  comeAndGo(n, base, output) {
+    for (let i = 0; i < n; i++) {
+      const va = base + BigInt(i % 3) * 0x20_0000n;
+      table.map(va, 4096, output + va, "rw");
+      if (table.unmap(va, 4096) !== 4096n) throw new Error(`unmap of ${va} in round ${i}`);
+    }
+  },
+  /** Looks up what another maps and unmaps until the word says stop; how often it was there, and how often not. */
+  lookUntil(pointer, base, output) {
+    const columns = engine.createColumns(3);
+    const found = { page: 0, hole: 0 };
+    while (Atomics.load(engine.u32, pointer / 4) === 0) {
+      for (let i = 0; i < 3; i++) columns.addresses[i] = base + BigInt(i) * 0x20_0000n;
+      for (const va of columns.addresses.subarray(0, 3)) {
+        const { kind, pa } = table.leaf(va);
+        found[kind]++;
+        if (kind !== "hole" && (kind !== "page" || pa !== output + va)) throw new Error(`${kind} ${pa} at ${va}`);
+      }
+      table.leafColumns(columns, 3);
+      for (const leaf of columns.values.subarray(0, 3)) if ((leaf & 3n) === 1n) throw new Error(`leaf ${leaf}`);
+    }
+    columns.close();
+    return found;
+  },
   /** `n` random operations that others may meet, on a few blocks from `base` on. */
   scramble(n, seed, base, blocks) {
     let state = seed;

@@ -85,7 +85,7 @@ export function whoHolds(engine: Engine): string {
   return walkers.join("; ");
 }
 
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 20_000;
 
 /** `promise`, or an error that says who holds what when it does not come. */
 export async function within<T>(engine: Engine, what: string, promise: Promise<T>): Promise<T> {
