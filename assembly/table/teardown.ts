@@ -4,7 +4,8 @@ import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countMapped, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
-import { T_HYP, Table, Walk } from "../memory/layout";
+import { T_HYP, Table, virtToPhys, Walk } from "../memory/layout";
+import { J_TABLE_GONE, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
 import { Child, deferUnlinked, freePagesExact, pageCount, putPages } from "./mmops";
@@ -96,11 +97,16 @@ export function freeUnlinked(t: Table, old: u64, level: i32): i32 {
   return deferUnlinked(t, table, level) ? OK : releaseSubtree(t, table, level);
 }
 
+function noteGone(t: Table): void {
+  record(J_TABLE_GONE, changetype<usize>(t), t.startLevel, virtToPhys(t.root), 0, 0);
+}
+
 /** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
 export function destroy(t: Table): i32 {
   if (!t.root) return OK;
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
+  noteGone(t);
   w.clear = 0;
   const r = walk<FreeVisitor>(w, 0, (<u64>1) << t.inputBits);
   close();
@@ -114,6 +120,7 @@ export function destroy(t: Table): i32 {
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
+  if (t.root) noteGone(t);
   w.clear = 1;
   const r = walk<FreeVisitor>(w, addr, size);
   close();

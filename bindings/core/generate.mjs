@@ -18,6 +18,8 @@ const SOURCES = [
   "assembly/table/walk.ts",
   "assembly/table/lookup.ts",
   "assembly/table/submit.ts",
+  "assembly/audit/records.ts",
+  "assembly/audit/state.ts",
 ];
 const here = new URL(".", import.meta.url);
 const root = new URL("../../", here);

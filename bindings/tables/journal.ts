@@ -21,6 +21,8 @@ export const JournalKind = {
   WARN: K.J_WARN,
   TABLE_TAKEN: K.J_TABLE_TAKEN,
   TABLE_FREED: K.J_TABLE_FREED,
+  TABLE_MADE: K.J_TABLE_MADE,
+  TABLE_GONE: K.J_TABLE_GONE,
 } as const;
 
 /** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */

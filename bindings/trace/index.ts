@@ -2,6 +2,7 @@
  * Readers of what a running kernel leaves behind: event traces, dumps of raw stage-2 tables, and
  * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
  */
+export { CasemateParser, type CasemateSink } from "./casemate.js";
 export {
   ManifestError,
   S2RawError,
