@@ -147,7 +147,9 @@ export function flushRange(r: Root, c: u32, from: u64, pages: u64, level: i32): 
 /** Everything of a VMID, or with a null root of all. */
 export function flushAll(r: Root, c: u32, local: bool): void {
   const root = rootPointer(r);
-  if (r) r.fullTime = state().time;
+  if (local) {
+    if (r) r.localTime = state().time;
+  } else if (r) r.fullTime = state().time;
   else state().allTime = state().time;
   if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, root, local ? P_FULL_LOCAL : P_FULL);
 }
@@ -236,6 +238,7 @@ export function missing(o: O.Obligation): u32 {
   if (o.pending !== 0 && !o.pendingLocal) return MISS_DSB_AFTER;
   const all = r.flags & R_STAGE1 ? 0 : state().allTime;
   if (r.fullTime > o.time || all > o.time) return isAwaited(o.root, P_FULL) ? MISS_DSB_AFTER : MISS_DSB_BEFORE;
-  return o.miss ? o.miss : MISS_TLBI;
+  if (o.miss) return o.miss;
+  return r.localTime > o.time ? MISS_LOCAL : MISS_TLBI;
 }
 

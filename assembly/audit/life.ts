@@ -88,7 +88,6 @@ export function adoptRoot(r: R.Root, c: u32): bool {
   const n = R.unitsOf(r) * r.pages;
   const each = <u64>UNIT_ENTRIES << shift(r.ps, r.startLevel);
   let ok = true;
-  state().generation++;
   for (let i: u32 = 0; i < n; i++) {
     const at = r.address + (<u64>i << UNIT_SHIFT);
     let u = U.find(at);
@@ -97,14 +96,16 @@ export function adoptRoot(r: R.Root, c: u32): bool {
     if (wrong) {
       violate(wrong, c, r.handle, r.startLevel, at, 0, 0);
       ok = false;
-      if (!u) continue;
+      continue;
     }
+    if (!u) continue;
     u.rootOf = R.rootPointer(r);
     u.root = R.rootPointer(r);
     u.parent = 0;
     u.level = r.startLevel;
     u.base = each * i;
   }
+  state().generation++;
   for (let i: u32 = 0; i < n; i++) {
     const u = U.find(r.address + (<u64>i << UNIT_SHIFT));
     if (u && u.rootOf === R.rootPointer(r)) adopt(r, u, c);

@@ -17,6 +17,8 @@ export class Root {
   stage1Time: u64;
   /** Issue time of the last flush of the whole VMID, complete or not. */
   fullTime: u64;
+  /** The same of one CPU only. */
+  localTime: u64;
   lock: u64;
   /** When the last CPU let go of it: CPU and its clock. */
   leftCpu: u32;
@@ -44,8 +46,8 @@ export class Root {
   // clocks u32 * MAX_CPUS: writes of each CPU that are flushed from the whole VMID
 }
 
-export const ROOT_BYTES: u32 = 176;
-const FULL: usize = 168;
+export const ROOT_BYTES: u32 = 176; // fields, then the clocks
+const FULL: usize = 176;
 
 export const R_STAGE1: u32 = 1 << 0;
 export const R_LPA2: u32 = 1 << 1;

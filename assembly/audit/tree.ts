@@ -76,6 +76,7 @@ export function link(r: Root, parent: U.Unit, word: u32, page: u64, level: i32, 
     if (u.root) renewPage(u);
     hang(u, r, parent, word, level, base + each * i);
   }
+  state().generation++;
   for (let i: u32 = 0; i < n; i++) adopt(r, U.find(page + (<u64>i << UNIT_SHIFT)), c);
   return true;
 }
