@@ -1,8 +1,8 @@
 // The exports of the judge's module. It has a memory of its own: the host copies records into the input buffer, calls
 // `judge`, and reads the violations.
 
-import { judge as judgeRecords, finish as finishLog } from "./audit/automaton";
-import { FIXED_END, INPUT_RECORDS, inputAt, initialise as lay, isReady, state, violationAt } from "./audit/state";
+import { finish as finishLog, judge as judgeRecords } from "./audit/automaton";
+import { FIXED_END, INPUT_RECORDS, inputAt, isReady, initialise as lay, state, violationAt } from "./audit/state";
 
 /** A judge in the imported memory, with options O_* and so many CPUs. False if the memory is too small. */
 export function initialise(options: u32, cpus: u32): bool {

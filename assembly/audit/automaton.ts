@@ -1,9 +1,9 @@
 // The judge: record after record, each against what is known. Off-line logs and the engine's journal come the same way.
 
-import { TTL_UNKNOWN, ttl } from "../arch/tlbi";
-import { extract, mask } from "../arch/field";
 import { addressLayout } from "../arch/descriptor";
+import { extract, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
+import { TTL_UNKNOWN, ttl } from "../arch/tlbi";
 import { JOURNAL_BYTES, T_HD, T_HYP, T_LPA2, T_TYPED, T_WIDE } from "../memory/layout";
 import * as J from "../record/journal";
 import { acquire, unlock } from "./clock";
@@ -52,7 +52,8 @@ export function judge(n: u32): u32 {
 }
 
 function needed(kind: u32): u32 {
-  if (kind === J.J_WRITE || kind === J.J_WRITE_SHARED || kind === K.R_STORE) return SLACK + OBLIGATION_BYTES + U.roomFor(1);
+  if (kind === J.J_WRITE || kind === J.J_WRITE_SHARED || kind === K.R_STORE)
+    return SLACK + OBLIGATION_BYTES + U.roomFor(1);
   if (kind === J.J_TABLE_MADE) return SLACK + U.roomFor(ROOT_UNITS);
   if (kind === K.R_SET) return SLACK + UNIT_ENTRIES * OBLIGATION_BYTES;
   return SLACK + U.roomFor(PAGE_UNITS);
@@ -205,7 +206,7 @@ function fill(address: u64, value: u64, c: u32): void {
   const from = address & ~mask(UNIT_SHIFT - 1, 0);
   const before = state().violations;
   for (let i: u32 = 0; i < UNIT_ENTRIES; i++) {
-    plainStore(from + (<u64>i << 3), value, c, false);
+    plainStore(from + ((<u64>i) << 3), value, c, false);
     if (state().violations !== before) return; // one is enough for a page
   }
 }
@@ -231,7 +232,8 @@ function tlbi(op: i32, a: u64, c: u32): void {
   if (op === K.OP_VMALLE1IS || op === K.OP_VMALLE1) return F.flushStage1(r, c, op === K.OP_VMALLE1);
   const hint = <u32>extract(a, 44, 4);
   let level = <i32>(hint & 3);
-  if (hint >> 2 === 0) level = TTL_UNKNOWN; // no hint, whatever the low bits say
+  if (hint >> 2 === 0)
+    level = TTL_UNKNOWN; // no hint, whatever the low bits say
   else if (ttl(r.ps, level) !== hint) level = -1; // another granule's: reaches nothing
   F.flushAddress(r, c, extract(a, 0, 44) << UNIT_SHIFT, level, op === K.OP_VALE2IS, false);
 }

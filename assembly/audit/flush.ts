@@ -74,7 +74,7 @@ function setPageApart(o: O.Obligation, r: Root, page: u64, level: i32): bool {
 }
 
 function addKid(o: O.Obligation, r: Root, u: Unit, word: u32, value: u64): bool {
-  const ipa = u.base + (<u64>word << shift(r.ps, u.level));
+  const ipa = u.base + ((<u64>word) << shift(r.ps, u.level));
   const kid = O.oblige(r, u, word, ipa, u.level, value, o.cpu, o.clock);
   if (!kid) return false;
   kid.record = o.record;
@@ -88,7 +88,13 @@ function addKid(o: O.Obligation, r: Root, u: Unit, word: u32, value: u64): bool 
 
 /** The unit with the entry for `ipa` of the table page at `page`. */
 function unitFor(r: Root, page: u64, level: i32, ipa: u64): Unit {
-  return find(page + (<u64>index(r.ps, level, ipa) << 3));
+  return find(page + ((<u64>index(r.ps, level, ipa)) << 3));
+}
+
+/** Did the slot name a table, which is left below it? */
+function goesOn(o: O.Obligation): bool {
+  if (!o) return false;
+  return o.child !== 0 && isTable(o.old, o.level);
 }
 
 /** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
@@ -108,7 +114,7 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
       reach(o, c, level, last, local);
     }
     if (isTable(value, at)) page = addressIn(r, value);
-    else if (o && o.child && isTable(o.old, at)) page = addressIn(r, o.old);
+    else if (goesOn(o)) page = addressIn(r, o.old);
     else break;
   }
   if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, last, local, true);
@@ -134,7 +140,7 @@ function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, 
 
 /** A range of pages: address by address where that is less. */
 export function flushRange(r: Root, c: u32, from: u64, pages: u64, level: i32): bool {
-  if (pages > (<u64>r.opened >> 2) || pages > (1 << 16)) {
+  if (pages > <u64>r.opened >> 2 || pages > 1 << 16) {
     const to = from + (pages << r.ps);
     return flushOpen(r, c, from, to < from ? u64.MAX_VALUE : to, level, false, false, false);
   }
@@ -241,4 +247,3 @@ export function missing(o: O.Obligation): u32 {
   if (o.miss) return o.miss;
   return r.localTime > o.time ? MISS_LOCAL : MISS_TLBI;
 }
-

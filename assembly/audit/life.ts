@@ -1,8 +1,8 @@
 // Roots and pages: registered, loaded, released, given back; VMIDs with them [VMID-1..10, LCK-10..13].
 
-import { extract, mask } from "../arch/field";
-import { UNIT_SHIFT, shift } from "../arch/granule";
 import { vtcrIpaBits } from "../arch/control";
+import { extract, mask } from "../arch/field";
+import { shift, UNIT_SHIFT } from "../arch/granule";
 import { now } from "./clock";
 import { cpu, W_HCR, W_TCR, W_VTCR } from "./cpu";
 import { discharge, isClean, Obligation, obligation } from "./obligation";
@@ -86,10 +86,10 @@ function frozenBy(u: U.Unit): Obligation {
 /** Registers the start tables; false if one cannot be. */
 export function adoptRoot(r: R.Root, c: u32): bool {
   const n = R.unitsOf(r) * r.pages;
-  const each = <u64>UNIT_ENTRIES << shift(r.ps, r.startLevel);
+  const each = (<u64>UNIT_ENTRIES) << shift(r.ps, r.startLevel);
   let ok = true;
   for (let i: u32 = 0; i < n; i++) {
-    const at = r.address + (<u64>i << UNIT_SHIFT);
+    const at = r.address + ((<u64>i) << UNIT_SHIFT);
     let u = U.find(at);
     if (!u && !(state().options & O_KNOWN_PAGES)) u = U.add(at);
     const wrong = !u ? V_UNKNOWN_PAGE : u.rootOf || standing(u) !== U.PRIVATE ? V_LINKED_TWICE : 0;
@@ -107,7 +107,7 @@ export function adoptRoot(r: R.Root, c: u32): bool {
   }
   state().generation++;
   for (let i: u32 = 0; i < n; i++) {
-    const u = U.find(r.address + (<u64>i << UNIT_SHIFT));
+    const u = U.find(r.address + ((<u64>i) << UNIT_SHIFT));
     if (u && u.rootOf === R.rootPointer(r)) adopt(r, u, c);
   }
   return ok;
@@ -118,7 +118,7 @@ export function retire(r: R.Root, c: u32): void {
   if (r.flags & R.R_RETIRED) return;
   const n = R.unitsOf(r) * r.pages;
   for (let i: u32 = 0; i < n; i++) {
-    const u = U.find(r.address + (<u64>i << UNIT_SHIFT));
+    const u = U.find(r.address + ((<u64>i) << UNIT_SHIFT));
     if (!u || u.rootOf !== R.rootPointer(r)) continue;
     disownPage(r, u);
     u.rootOf = 0;

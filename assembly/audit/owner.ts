@@ -1,10 +1,10 @@
 // Whose memory is it: with O_EXCLUSIVE a judge keeps, for every 4K of output address, the one stage-2 table that maps
 // it. Memory that changes hands before its old translations are flushed is found here, in one look-up a leaf.
 
-import { CAUSE_BREAK, O_EXCLUSIVE, V_FRAME_REUSE, V_SHARED_FRAME } from "./records";
-import { isClean, Obligation, obligation, obligationPointer } from "./obligation";
-import { S2_W } from "../arch/stage2";
 import { UNIT_SHIFT } from "../arch/granule";
+import { S2_W } from "../arch/stage2";
+import { isClean, Obligation, obligation, obligationPointer } from "./obligation";
+import { CAUSE_BREAK, O_EXCLUSIVE, V_FRAME_REUSE, V_SHARED_FRAME } from "./records";
 
 import { state, take } from "./state";
 
@@ -119,4 +119,3 @@ export function reachable(pa: u64): Obligation {
   const at = slotOf(pa >> UNIT_SHIFT);
   return at && load<u64>(at) !== 0 ? lastOf(at) : obligation(0);
 }
-

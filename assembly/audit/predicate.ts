@@ -4,7 +4,7 @@ import { AF, addressMask, CONTIGUOUS, DBM, decodeAddress, isTable, PXN, TABLE, T
 import { mask } from "../arch/field";
 import { LAST_LEVEL, PS_4K, PS_16K, shift } from "../arch/granule";
 import { S2_R, S2_W } from "../arch/stage2";
-import { Root, R_BBM_SHIFT, R_HA, R_HD, R_LPA2, R_STAGE1, R_WIDE } from "./root";
+import { R_BBM_SHIFT, R_HA, R_HD, R_LPA2, R_STAGE1, R_WIDE, Root } from "./root";
 
 /** Bits 63:55: software's, or ignored. */
 const IGNORED: u64 = mask(63, 55);
@@ -82,4 +82,3 @@ export function isDowngrade(r: Root, old: u64, next: u64): bool {
 export function covers(r: Root, old: u64, next: u64, level: i32): bool {
   return !needsBreak(r, old, next, level) && !isDowngrade(r, old, next) && <bool>(next & AF);
 }
-

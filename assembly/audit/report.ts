@@ -37,6 +37,7 @@ export function because(p: usize, o: Obligation): void {
   store<u32>(p, miss, 4);
   store<u32>(p, o.cause, 20);
   store<u64>(p, o.ipa, 32);
+  store<u64>(p, o.old, 40);
   store<u64>(p, o.record, 64);
   if (o.miss === miss && miss !== 0) store<u64>(p, o.missRecord, 72);
 }

@@ -1,10 +1,20 @@
 // Roots: tables that a register names, or that an engine made, with their geometry, VMID and lock. And the
 // completed flushes of all a table's VMID: an obligation compares with these instead of being visited.
 
-import { tg0, VTCR_DS, VTCR_HA, VTCR_HD, vtcrGranule, vtcrIpaBits, vtcrStartLevel, VTCR_RES1 } from "../arch/control";
+import { tg0, VTCR_DS, VTCR_HA, VTCR_HD, VTCR_RES1, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
 import { addressLayout } from "../arch/descriptor";
 import { extract } from "../arch/field";
-import { FIRST_LEVEL, isGranule, LAST_LEVEL, PS_16K, PS_4K, PS_64K, shift, startTables, UNIT_SHIFT } from "../arch/granule";
+import {
+  FIRST_LEVEL,
+  isGranule,
+  LAST_LEVEL,
+  PS_4K,
+  PS_16K,
+  PS_64K,
+  shift,
+  startTables,
+  UNIT_SHIFT,
+} from "../arch/granule";
 import { handleSlot, MAX_CPUS, State, state, take } from "./state";
 
 @unmanaged

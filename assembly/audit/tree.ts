@@ -2,11 +2,11 @@
 
 import { isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
-import { Obligation, isClean, obligation, orphan, settle } from "./obligation";
+import { isClean, Obligation, obligation, orphan, settle } from "./obligation";
 import { claim, disclaim } from "./owner";
 import { addressIn, isEncoded, outputOf } from "./predicate";
 import { V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
-import { violate, because } from "./report";
+import { because, violate } from "./report";
 import { R_RETIRED, R_STAGE1, Root, rootAt, rootPointer, unitsOf } from "./root";
 import { state, UNIT_ENTRIES } from "./state";
 import * as U from "./unit";
@@ -64,10 +64,10 @@ export function link(r: Root, parent: U.Unit, word: u32, page: u64, level: i32, 
   const n = unitsOf(r),
     at = U.addressOf(parent, word),
     value = load<u64>(U.valueAt(parent, word)),
-    each = <u64>UNIT_ENTRIES << shift(r.ps, level);
+    each = (<u64>UNIT_ENTRIES) << shift(r.ps, level);
   state().generation++;
   for (let i: u32 = 0; i < n; i++) {
-    const u = U.find(page + (<u64>i << UNIT_SHIFT));
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     const wrong = !u ? V_UNKNOWN_PAGE : isTaken(u, parent, word) ? V_LINKED_TWICE : 0;
     if (wrong) {
       violate(wrong, c, r.handle, level - 1, at, 0, value);
@@ -77,7 +77,7 @@ export function link(r: Root, parent: U.Unit, word: u32, page: u64, level: i32, 
     hang(u, r, parent, word, level, base + each * i);
   }
   state().generation++;
-  for (let i: u32 = 0; i < n; i++) adopt(r, U.find(page + (<u64>i << UNIT_SHIFT)), c);
+  for (let i: u32 = 0; i < n; i++) adopt(r, U.find(page + ((<u64>i) << UNIT_SHIFT)), c);
   return true;
 }
 
@@ -118,7 +118,7 @@ function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
     violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), 0, value);
     return;
   }
-  if (isTable(value, u.level)) link(r, u, word, addressIn(r, value), u.level + 1, u.base + (<u64>word << sh), c);
+  if (isTable(value, u.level)) link(r, u, word, addressIn(r, value), u.level + 1, u.base + ((<u64>word) << sh), c);
   else own(r, u, word, value, c);
 }
 
@@ -142,7 +142,7 @@ export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u3
   if (level >= LAST_LEVEL || depth === 0) return;
   const page = addressIn(r, value);
   for (let i: u32 = 0; i < unitsOf(r); i++) {
-    const u = U.find(page + (<u64>i << UNIT_SHIFT));
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     if (!u || u.valid === 0 || u.root !== rootPointer(r)) continue;
     for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
       const below = load<u64>(U.valueAt(u, word));

@@ -74,7 +74,7 @@ export function wordOf(address: u64): u32 {
 
 /** Physical address of a word. */
 export function addressOf(u: Unit, word: u32): u64 {
-  return (u.key << UNIT_SHIFT) + (<u64>word << 3);
+  return (u.key << UNIT_SHIFT) + ((<u64>word) << 3);
 }
 
 function bucket(s: State, key: u64): u32 {
@@ -169,4 +169,3 @@ export function remove(u: Unit): void {
   s.freeUnits = pointer(u);
   s.generation++;
 }
-

@@ -151,7 +151,7 @@ function owe(r: Root, u: U.Unit, word: u32, old: u64, c: u32, cause: u32): Oblig
     renew(o, c, now(c), cause);
     return o;
   }
-  o = oblige(r, u, word, u.base + (<u64>word << shift(r.ps, u.level)), u.level, old, c, now(c));
+  o = oblige(r, u, word, u.base + ((<u64>word) << shift(r.ps, u.level)), u.level, old, c, now(c));
   if (o) o.cause = cause;
   return o;
 }
@@ -159,7 +159,7 @@ function owe(r: Root, u: U.Unit, word: u32, old: u64, c: u32, cause: u32): Oblig
 /** Invalid to valid. */
 function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void {
   const sh = shift(r.ps, u.level),
-    ipa = u.base + (<u64>word << sh);
+    ipa = u.base + ((<u64>word) << sh);
   const o = obligation(load<u32>(U.obligationAt(u, word)));
   if (o && restores(o, next, u, c)) return restore(r, u, word, next, o, c);
   if (o) {
@@ -177,7 +177,9 @@ function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void 
 
 /** Does the very descriptor come back that was broken? Then what hardware holds of it is right again. */
 function restores(o: Obligation, next: u64, u: U.Unit, c: u32): bool {
-  return o.old === next && !o.mixed && !o.below && o.cause === CAUSE_BREAK && (!isTable(next, u.level) || stays(o, next, u));
+  return (
+    o.old === next && !o.mixed && !o.below && o.cause === CAUSE_BREAK && (!isTable(next, u.level) || stays(o, next, u))
+  );
 }
 
 function stays(o: Obligation, next: u64, u: U.Unit): bool {
@@ -223,7 +225,7 @@ function exchange(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32, ow
   if (o && table && child) o.child = child.serial;
   disown(r, old, u.level, o, DEPTH);
   state().generation++;
-  const ipa = u.base + (<u64>word << shift(r.ps, u.level));
+  const ipa = u.base + ((<u64>word) << shift(r.ps, u.level));
   if (isTable(next, u.level)) link(r, u, word, addressIn(r, next), u.level + 1, ipa, c);
   else own(r, u, word, next, c);
 }

@@ -63,8 +63,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 
 /** Geometry of a table as the journal tells it. */
 export function geometryOf(t: Table): u64 {
-  const sizes = t.ps | (<u32>(t.startLevel + 1) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
-  return <u64>sizes | (<u64>t.flags << 32);
+  const sizes = t.ps | ((<u32>(t.startLevel + 1)) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
+  return <u64>sizes | ((<u64>t.flags) << 32);
 }
 
 function noteMade(t: Table): void {

@@ -5,7 +5,7 @@
  * @module
  */
 import { BYTES } from "../core/bytes.audit.generated.js";
-import { compile, type CoreSource, fromBase64 } from "../core/core.js";
+import { type CoreSource, compile, fromBase64 } from "../core/core.js";
 import { Judge, type JudgeOptions } from "./judge.js";
 
 export type { Judge, JudgeOptions, Verdict } from "./judge.js";

@@ -1,5 +1,5 @@
-import { compile, type CoreSource } from "../core/core.js";
 import * as K from "../core/constants.generated.js";
+import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import type { Engine } from "../tables/engine.js";
 import { CasemateParser } from "../trace/casemate.js";
@@ -76,7 +76,10 @@ export class Judge {
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS)
       throw invalid("createJudge", `cpus is 1..${K.MAX_CPUS}`);
     this.#options = options;
-    this.#maxPages = Math.min(MAX_PAGES, Math.max(INITIAL_PAGES, Math.ceil((options.maxBytes ?? DEFAULT_BYTES) / WASM_PAGE)));
+    this.#maxPages = Math.min(
+      MAX_PAGES,
+      Math.max(INITIAL_PAGES, Math.ceil((options.maxBytes ?? DEFAULT_BYTES) / WASM_PAGE)),
+    );
     this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: this.#maxPages, shared: true });
     const abort = (): never => {
       throw new Error("the judge failed");

@@ -63,9 +63,11 @@ const WRONG: Readonly<Record<ViolationKind, string>> = {
   "linked-twice": "the page is a table somewhere already, or unlinked and not flushed; link it once, after its flush",
   "unknown-page": "nobody set this page up (mem-init) in this life; zero it before it becomes a table",
   "stale-table": "the table holds a descriptor of an earlier life; zero it, or write every entry, before it is linked",
-  encoding: "the architecture has no such descriptor at this level, or its output address is beyond the physical memory",
+  encoding:
+    "the architecture has no such descriptor at this level, or its output address is beyond the physical memory",
   vmid: "one VMID stands for two tables, or one table has two; release the old one, and flush, first",
-  "vmid-reuse": "a VMID was given anew with no flush since its last user ran; VMALLS12E1IS or ALLE1IS, and DSB ISH, first",
+  "vmid-reuse":
+    "a VMID was given anew with no flush since its last user ran; VMALLS12E1IS or ALLE1IS, and DSB ISH, first",
   loaded: "the table was released while a CPU has it in its register; load another first",
   lock: "a lock was taken that is held, or given back by a CPU that does not hold it",
   "shared-frame": "two VMs map the same memory, and one of them may write it",

@@ -84,7 +84,10 @@ export class Watch {
     const [pointer, capacity, total] = [0, 1, 2].map((i) => Number(this.#engine.result(i))) as [number, number, number];
     if (total < this.#seen) this.#seen = 0; // started anew
     if (total - this.#seen > capacity)
-      throw invalid("drain", `${total - this.#seen - capacity} records were overwritten: drain more often, or raise journalRecords`);
+      throw invalid(
+        "drain",
+        `${total - this.#seen - capacity} records were overwritten: drain more often, or raise journalRecords`,
+      );
     while (this.#seen < total) {
       const from = this.#seen % capacity;
       const n = Math.min(total - this.#seen, capacity - from);

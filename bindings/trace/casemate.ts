@@ -26,7 +26,9 @@ const DIGIT = Uint8Array.from({ length: 256 }, (_, code) => {
   return code >= 0x61 && code <= 0x66 ? code - 0x57 : 16;
 });
 /** Bytes that end a word. */
-const ENDS_WORD = Uint8Array.from({ length: 256 }, (_, code) => (code <= SPACE || code === OPEN || code === CLOSE ? 1 : 0));
+const ENDS_WORD = Uint8Array.from({ length: 256 }, (_, code) =>
+  code <= SPACE || code === OPEN || code === CLOSE ? 1 : 0,
+);
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -369,28 +371,16 @@ export class CasemateParser {
     const kind = this.#word(KINDS);
     this.#decimal(ID);
     this.#cpu = this.#thread(this.#decimal(TID));
-    switch (kind) {
-      case K.R_STORE:
-        return this.#write();
-      case K.R_DSB:
-        return this.#barrier();
-      case K.R_TLBI:
-        return this.#tlbi();
-      case K.R_SYSREG:
-        return this.#sysreg();
-      case K.R_HINT:
-        return this.#hint();
-      case K.R_INIT:
-      case K.R_FREE:
-      case K.R_SET:
-        return this.#pages(kind);
-      case K.R_READ:
-        this.#address(ADDRESS);
-        this.#hex(VALUE);
-        return this.#done(K.R_READ, 0);
-      default:
-        this.#address(ADDRESS);
-        return this.#done(kind & 255, kind >> 8);
+    if (kind === K.R_STORE) this.#write();
+    else if (kind === K.R_DSB) this.#barrier();
+    else if (kind === K.R_TLBI) this.#tlbi();
+    else if (kind === K.R_SYSREG) this.#sysreg();
+    else if (kind === K.R_HINT) this.#hint();
+    else if (kind === K.R_INIT || kind === K.R_FREE || kind === K.R_SET) this.#pages(kind);
+    else {
+      this.#address(ADDRESS);
+      if (kind === K.R_READ) this.#hex(VALUE);
+      this.#done(kind & 255, kind >> 8);
     }
   }
 

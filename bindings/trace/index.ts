@@ -18,7 +18,7 @@ export {
   TraceParser,
   type TraceStats,
 } from "./ftrace.js";
-export { type ByteSource, readBlocks } from "./lines.js";
+export { type ByteSource, readBlocks, readBytes } from "./lines.js";
 export {
   type Backing,
   type HostFeatures,
