@@ -1,6 +1,6 @@
 // The judge: record after record, each against what is known. Off-line logs and the engine's journal come the same way.
 
-import { addressLayout } from "../arch/descriptor";
+import { addressLayout, isValid } from "../arch/descriptor";
 import { extract, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { TTL_UNKNOWN, ttl } from "../arch/tlbi";
@@ -78,7 +78,14 @@ function journalStore(p: usize, kind: u32, c: u32): void {
   const address = load<u64>(p, ADDRESS);
   let u = U.find(address);
   if (!u) u = U.add(address);
-  if (u) write(u, U.wordOf(address), load<u64>(p, A), load<u64>(p, B), c, kind === J.J_WRITE_SHARED);
+  if (!u) return;
+  const word = U.wordOf(address),
+    known = load<u64>(U.valueAt(u, word));
+  // Hardware may have set flags since; but what was valid and is now said to have been invalid was never broken.
+  const said = load<u64>(p, A);
+  const old = isValid(known) && !isValid(said) ? known : said;
+  if (old !== known) U.amend(u, word, old);
+  write(u, word, old, load<u64>(p, B), c, kind === J.J_WRITE_SHARED);
 }
 
 function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {

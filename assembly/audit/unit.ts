@@ -72,6 +72,13 @@ export function wordOf(address: u64): u32 {
   return (<u32>address >> 3) & (UNIT_ENTRIES - 1);
 }
 
+/** The word holds another value than was known. */
+export function amend(u: Unit, word: u32, value: u64): void {
+  const at = valueAt(u, word);
+  u.valid += (<u32>value & 1) - (<u32>load<u64>(at) & 1);
+  store<u64>(at, value);
+}
+
 /** Physical address of a word. */
 export function addressOf(u: Unit, word: u32): u64 {
   return (u.key << UNIT_SHIFT) + ((<u64>word) << 3);
