@@ -65,7 +65,7 @@ export function awaitDsb(c: u32, root: u32, kind: u32): void {
   p.root = root;
   p.kind = kind;
   p.time = state().time;
-  memory.copy(coveredBy(p), orderedBy(c), CLOCK_BYTES);
+  if (kind === P_FULL) memory.copy(coveredBy(p), orderedBy(c), CLOCK_BYTES);
 }
 
 /** Has some CPU issued a flush of this root and kind that is not complete? */

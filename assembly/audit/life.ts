@@ -1,7 +1,7 @@
 // Roots and pages: registered, loaded, released, given back; VMIDs with them [VMID-1..10, LCK-10..13].
 
 import { vtcrIpaBits } from "../arch/control";
-import { extract, mask } from "../arch/field";
+import { extract } from "../arch/field";
 import { shift, UNIT_SHIFT } from "../arch/granule";
 import { now } from "./clock";
 import { cpu, W_HCR, W_TCR, W_VTCR } from "./cpu";
@@ -30,7 +30,7 @@ import { adopt, blame, breakOf, disown, forget, parentOf, standing } from "./tre
 import * as U from "./unit";
 
 /** BADDR of a TTBR: [47:1], and PA[51:48] in [5:2] under LPA2 or 64K. */
-const BADDR: u64 = mask(47, 1);
+const BADDR: u64 = 0x0000fffffffffffe;
 const DEFAULT_TCR: u64 = 16;
 const DEPTH: u32 = 5;
 

@@ -1,13 +1,12 @@
 // What a change of a descriptor asks for: pure functions of the two values and of the table they are in [HWM-30..37].
 
 import { AF, addressMask, CONTIGUOUS, DBM, decodeAddress, isTable, PXN, TABLE, TYPE, XN } from "../arch/descriptor";
-import { mask } from "../arch/field";
 import { LAST_LEVEL, PS_4K, PS_16K, shift } from "../arch/granule";
 import { S2_R, S2_W } from "../arch/stage2";
 import { R_BBM_SHIFT, R_HA, R_HD, R_LPA2, R_STAGE1, R_WIDE, Root } from "./root";
 
 /** Bits 63:55: software's, or ignored. */
-const IGNORED: u64 = mask(63, 55);
+const IGNORED: u64 = 0xff80000000000000;
 /** AP[2:1] of stage 1 and S2AP of stage 2 lie in the same place. */
 const ACCESS: u64 = S2_R | S2_W;
 const AP_READ_ONLY: u64 = S2_W;

@@ -7,6 +7,7 @@ import { missing } from "./flush";
 import { Obligation } from "./obligation";
 import { MAX_VIOLATIONS, state, violationAt } from "./state";
 
+const CPU: usize = 12;
 const NONE: u64 = u64.MAX_VALUE;
 
 /** Appends a violation; `at` is the physical address of the descriptor. */
@@ -18,7 +19,7 @@ export function violate(kind: u32, c: u32, table: u32, level: i32, at: u64, old:
   memory.fill(p, 0, 96);
   store<u32>(p, kind);
   store<i32>(p, level, 8);
-  store<u32>(p, c, 12);
+  store<u32>(p, c, CPU);
   store<u32>(p, table, 16);
   store<u64>(p, at, 24);
   store<u64>(p, NONE, 32);

@@ -5,7 +5,7 @@
 //   | null   | State  | clocks, flushes under way, VMIDs, tables | units, obligations, hash, .. |
 //   +--------+--------+-----------------------------------------+------------------------------+
 
-import { entries, PS_4K } from "../arch/granule";
+import { ENTRY_SHIFT, UNIT_SHIFT } from "../arch/granule";
 import { JOURNAL_BYTES } from "../memory/layout";
 
 export const MAX_CPUS: u32 = 64;
@@ -21,7 +21,7 @@ const HANDLES: u32 = 1 << 13;
 export const LOCK_BUCKETS: u32 = 1 << 8;
 
 /** Entries of a unit: 4K of table memory. */
-export const UNIT_ENTRIES: u32 = entries(PS_4K);
+export const UNIT_ENTRIES: u32 = 1 << (UNIT_SHIFT - ENTRY_SHIFT);
 /** A CPU's vector: one clock of each CPU. */
 export const CLOCK_BYTES: u32 = MAX_CPUS * 4;
 export const PENDING_BYTES: u32 = 32 + CLOCK_BYTES;

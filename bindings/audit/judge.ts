@@ -60,6 +60,16 @@ function optionBits(o: JudgeOptions): number {
 /**
  * A judge of descriptor writes, barriers and TLBIs: break-before-make and what belongs to it, record by record.
  * Make one with `createJudge`. It has a memory of its own and sees an engine through its journal only.
+ *
+ * @example
+ * ```ts
+ * import { CASEMATE_OPTIONS, createJudge } from "granule/audit";
+ * const judge = createJudge(CASEMATE_OPTIONS);
+ * const log = judge.casemate();
+ * log.push(new TextEncoder().encode('(mem-write (id 0) (tid 0) plain 0x1000 0x1 (src "a.c:1"))'));
+ * log.end();
+ * console.log(judge.finish().verdict, judge.records); // violation 1
+ * ```
  */
 export class Judge {
   readonly #core: JudgeCore;

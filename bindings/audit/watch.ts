@@ -7,12 +7,26 @@ import type { Judge } from "./judge.js";
 import type { Violation } from "./violation.js";
 
 const RECORD_WORDS = K.JOURNAL_BYTES / 4;
-/** What the judge has a use for. */
-const KINDS: readonly number[] = Object.values(JournalKind).filter(
-  (kind) => kind !== JournalKind.DCACHE && kind !== JournalKind.ICACHE && kind !== JournalKind.WARN,
-);
+/** What the judge has no use for: an ISB orders the issuing CPU's own use only. */
+const USELESS: readonly number[] = [JournalKind.DCACHE, JournalKind.ICACHE, JournalKind.WARN, JournalKind.ISB];
+const KINDS: readonly number[] = Object.values(JournalKind).filter((kind) => !USELESS.includes(kind));
 
-/** An engine under a judge's eyes. */
+/**
+ * An engine under a judge's eyes.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createJudge } from "granule/audit";
+ * using engine = createEngine({ journalRecords: 4096 });
+ * const table = engine.createStage2();
+ * table.map(0, 2 << 20, 0, "rw");
+ * const watch = createJudge().watch(engine);
+ * watch.adopt(table);
+ * table.unmap(0, 2 << 20);
+ * console.log(watch.drain().length, watch.room > 0); // 0 true
+ * ```
+ */
 export class Watch {
   readonly #judge: Judge;
   readonly #engine: Engine;

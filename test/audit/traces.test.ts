@@ -156,7 +156,11 @@ describe("two CPUs [LCK-4, HWM-41]", () => {
   });
 
   it("local flushes are enough only where every CPU of a known number makes one", () => {
-    const local = (t: number) => [`t${t} barrier dsb (kind ish)`, `t${t} tlbi vmalls12e1`, `t${t} barrier dsb (kind nsh)`];
+    const local = (t: number) => [
+      `t${t} barrier dsb (kind ish)`,
+      `t${t} tlbi vmalls12e1`,
+      `t${t} barrier dsb (kind nsh)`,
+    ];
     const hand = [unlocked, `t1 lock ${LOCK}`];
     const log = [...prologue(2), ...broken, ...local(0), ...hand, ...local(1), put(L3, OTHER, 1)];
     const options = { exclusive: true, knownPages: true };

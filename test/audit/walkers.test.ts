@@ -133,7 +133,9 @@ describe("a step taken out of a walker's stream [S2-20..24, TLB-1..4, PROP-3]", 
 
   it.each(Object.entries(OPERATIONS))("%s: the marker is missed", (_name, operation) => {
     const records = streamOf(operation);
-    const breaks = records.flatMap((r, i) => (r.kind <= JournalKind.WRITE_SHARED && r.a & 1n && r.b === 0x400n ? [i] : []));
+    const breaks = records.flatMap((r, i) =>
+      r.kind <= JournalKind.WRITE_SHARED && r.a & 1n && r.b === 0x400n ? [i] : [],
+    );
     for (const i of breaks) {
       const { violations } = judgeRecords(records.filter((_, at) => at !== i));
       expect(violations[0]?.kind ?? "ok", `record ${i}`).not.toBe("ok");
