@@ -5,6 +5,7 @@
  */
 import { cpus } from "node:os";
 import type { EngineAdapter } from "./adapters/adapter.js";
+import { checkRows, onlineRows } from "./judge.js";
 import { runKernelWorkload } from "./kernel.js";
 import { type MeasureOptions, runWorkloads } from "./measure.js";
 import type { BenchReport, ResultRow } from "./rows.js";
@@ -26,10 +27,19 @@ export interface BenchOptions extends MeasureOptions {
 const TABLE_BYTES = "table-bytes";
 const REPLAY = "replay";
 const REPLAY_ROUNDS = 7;
+const ONLINE = "judge-online";
+const CHECK = "check";
 const KERNEL_ONLY = ["fault-parallel-disjoint", "fault-parallel-interleaved"];
 
 /** Ids that a run may name. */
-export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, REPLAY, ...KERNEL_ONLY];
+export const benchIds: readonly string[] = [
+  ...workloads.map(({ id }) => id),
+  TABLE_BYTES,
+  REPLAY,
+  ONLINE,
+  CHECK,
+  ...KERNEL_ONLY,
+];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
   return adapters.map((adapter) => {
@@ -42,6 +52,8 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
   const ours = options.adapters.some(({ peer }) => peer === "wasm");
   if (id === TABLE_BYTES) return [...tableRows(options.adapters), ...(ours ? coreRows() : [])];
   if (id === REPLAY) return ours ? replayRows(options.rounds ?? REPLAY_ROUNDS) : [];
+  if (id === ONLINE) return ours ? onlineRows(options.rounds ?? REPLAY_ROUNDS) : [];
+  if (id === CHECK) return ours ? checkRows(options.rounds ?? REPLAY_ROUNDS) : [];
   const workload = workloads.find((candidate) => candidate.id === id);
   return workload === undefined ? [] : runWorkloads(options.adapters, workload, options);
 }

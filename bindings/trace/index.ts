@@ -2,7 +2,9 @@
  * Readers of what a running kernel leaves behind: event traces, dumps of raw stage-2 tables, and
  * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
  */
+
 export { CasemateParser, type CasemateSink } from "./casemate.js";
+export { type CasemateEvent, CasemateWriter } from "./casemate-writer.js";
 export {
   ManifestError,
   S2RawError,
