@@ -5,6 +5,7 @@
  */
 import { cpus } from "node:os";
 import type { EngineAdapter } from "./adapters/adapter.js";
+import { checkRows, onlineRows } from "./judge.js";
 import { runKernelWorkload } from "./kernel.js";
 import { type MeasureOptions, runWorkloads } from "./measure.js";
 import { PARALLEL_IDS, parallelRows } from "./parallel.js";
@@ -29,9 +30,18 @@ export interface BenchOptions extends MeasureOptions {
 const TABLE_BYTES = "table-bytes";
 const REPLAY = "replay";
 const REPLAY_ROUNDS = 7;
+const ONLINE = "judge-online";
+const CHECK = "check";
 
 /** Ids that a run may name. */
-export const benchIds: readonly string[] = [...workloads.map(({ id }) => id), TABLE_BYTES, REPLAY, ...PARALLEL_IDS];
+export const benchIds: readonly string[] = [
+  ...workloads.map(({ id }) => id),
+  TABLE_BYTES,
+  REPLAY,
+  ONLINE,
+  CHECK,
+  ...PARALLEL_IDS,
+];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
   return adapters.map((adapter) => {
@@ -47,6 +57,8 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
   if (ours && (PARALLEL_IDS as readonly string[]).includes(id)) {
     return parallelRows(id, options.workers, options.rounds, options.warmupRounds);
   }
+  if (id === ONLINE) return ours ? onlineRows(options.rounds ?? REPLAY_ROUNDS) : [];
+  if (id === CHECK) return ours ? checkRows(options.rounds ?? REPLAY_ROUNDS) : [];
   const workload = workloads.find((candidate) => candidate.id === id);
   return workload === undefined ? [] : runWorkloads(options.adapters, workload, options);
 }

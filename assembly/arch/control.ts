@@ -12,7 +12,7 @@ import { levelBits, PS_4K, PS_16K, PS_64K, stage2Levels } from "./granule";
 export const VTCR_HA: u64 = 1 << 21;
 export const VTCR_HD: u64 = 1 << 22;
 const VTCR_VS: u64 = 1 << 19;
-const VTCR_RES1: u64 = 1 << 31;
+export const VTCR_RES1: u64 = 1 << 31;
 export const VTCR_DS: u64 = 1 << 32;
 const WRITE_BACK: u64 = 1;
 const INNER: u64 = 3;

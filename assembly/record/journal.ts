@@ -42,10 +42,15 @@ export const J_TABLE_RETIRED: u32 = 18;
 export const J_LOCK: u32 = 19;
 export const J_UNLOCK: u32 = 20;
 
-export const DSB_ISHST: u64 = 0;
-export const DSB_ISH: u64 = 1;
-export const DSB_NSHST: u64 = 2;
-export const DSB_NSH: u64 = 3;
+/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [63:32], b = VTCR. */
+export const J_TABLE_MADE: u32 = 28;
+/** From here on nobody walks the table: it is torn down without a flush, and its VMID with it. address = first start table. */
+export const J_TABLE_GONE: u32 = 29;
+
+export const DSB_ISHST: u32 = 0;
+export const DSB_ISH: u32 = 1;
+export const DSB_NSHST: u32 = 2;
+export const DSB_NSH: u32 = 3;
 
 const KIND: usize = 0;
 const LEVEL: usize = 4;

@@ -28,7 +28,9 @@ import {
   Table,
   tableAt,
   takeTable,
+  virtToPhys,
 } from "../memory/layout";
+import { J_TABLE_MADE, record } from "../record/journal";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
@@ -65,6 +67,16 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   return ENOMEM;
 }
 
+/** Geometry of a table as the journal tells it. */
+export function geometryOf(t: Table): u64 {
+  const sizes = t.ps | ((<u32>(t.startLevel + 1)) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
+  return <u64>sizes | ((<u64>t.flags) << 32);
+}
+
+function noteMade(t: Table): void {
+  record(J_TABLE_MADE, changetype<usize>(t), t.startLevel, virtToPhys(t.root), geometryOf(t), t.vtcr);
+}
+
 /** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */
 export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
   if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || flags & T_BARRIER || hooks >> HOOKS)
@@ -79,6 +91,7 @@ export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
   const handle = newTable(ps, flags, bits, start, startTables(ps, bits, start), hooks);
   if (handle < 0) return handle;
   tableAt(handle).vtcr = vtcr;
+  noteMade(tableAt(handle));
   storeBarrier(tableAt(handle));
   return handle;
 }
@@ -88,7 +101,9 @@ export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
   if (!isGranule(ps) || flags & ~T_FLAGS || flags & T_LOCK_FREE || hooks >> HOOKS || vaBits > 63) return EINVAL;
   const start = 4 - <i32>stage1Levels(ps, vaBits);
   if (start < FIRST_LEVEL || start > LAST_LEVEL) return EINVAL;
-  return newTable(ps, flags | T_HYP, vaBits, start, 1, hooks);
+  const handle = newTable(ps, flags | T_HYP, vaBits, start, 1, hooks);
+  if (handle >= 0) noteMade(tableAt(handle));
+  return handle;
 }
 
 /** The force-pte callback of a table: FORCE_*, and the bound of FORCE_BELOW. */

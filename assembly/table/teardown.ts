@@ -6,11 +6,20 @@ import { countMapped, read } from "../memory/cell";
 import { advance as advanceEpoch, enter, leave, reading, synchronize } from "../memory/epoch";
 import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
 import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
-import { giveTable, parallel, T_HYP, T_LOCK_FREE, Table, takeRoot, Walk } from "../memory/layout";
+import {
+  virtToPhys as arenaAddress,
+  giveTable,
+  parallel,
+  T_HYP,
+  T_LOCK_FREE,
+  Table,
+  takeRoot,
+  Walk,
+} from "../memory/layout";
 import { levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
 import { C_WALKS, count } from "../record/counters";
-import { J_TABLE_RETIRED, record } from "../record/journal";
+import { J_TABLE_GONE, J_TABLE_RETIRED, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
 import { Child, deferUnlinked, freePagesExact, pageCount, putPages, virtToPhys } from "./mmops";
@@ -147,6 +156,11 @@ export function drain(): i32 {
   return synchronize(); // others may be about to free some of them
 }
 
+/** No CPU uses the table any more: its VM is being torn down, and nothing of it is flushed [TLB-32]. */
+function noteGone(t: Table, root: usize): void {
+  record(J_TABLE_GONE, changetype<usize>(t), t.startLevel, arenaAddress(root), 0, 0);
+}
+
 /** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
 export function destroy(t: Table): i32 {
   if (!canOpen()) return EBUSY;
@@ -163,6 +177,7 @@ export function destroy(t: Table): i32 {
     t.root = root;
     return stuck;
   }
+  noteGone(t, root);
   const w = openSubtree(t, LEAF | TABLE_POST, t.startLevel);
   w.end = (<u64>1) << t.inputBits;
   count(C_WALKS, 1);
@@ -184,6 +199,7 @@ function end(t: Table): void {
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
+  if (t.root) noteGone(t, t.root);
   w.clear = 1;
   const r = walk<FreeVisitor>(w, addr, size);
   close();

@@ -1,5 +1,6 @@
 import type { Command } from "./command.js";
 import { bench } from "./commands/bench.js";
+import { check } from "./commands/check.js";
 import { conform } from "./commands/conform.js";
 import { dump } from "./commands/dump.js";
 import { explain } from "./commands/explain.js";
@@ -7,4 +8,4 @@ import { image } from "./commands/image.js";
 import { replayCommand } from "./commands/replay.js";
 
 /** The commands in the order of the overview. */
-export const COMMANDS: readonly Command[] = [conform, bench, dump, image, explain, replayCommand];
+export const COMMANDS: readonly Command[] = [conform, bench, dump, image, check, explain, replayCommand];

@@ -144,6 +144,7 @@ export function performScript(text: string, surroundings: Surroundings, until?: 
     const line = parseObject(content, n) as Line;
     if (line.op === undefined) continue;
     const { ret } = attempt(() => scenario.apply(line, n));
+    surroundings.afterEach?.(n);
     script.ops++;
     if (typeof ret === "number" ? ret < 0 : typeof ret === "string" && !ret.startsWith("0x")) script.refused++;
   }

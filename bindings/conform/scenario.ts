@@ -29,6 +29,8 @@ export interface Surroundings {
   physBase?: bigint;
   /** False: nothing is recorded, and only `apply` may be used. Default true. */
   observe?: boolean;
+  /** Called after each operation of a script. */
+  afterEach?: (line: number) => void;
 }
 
 const JOURNAL_RECORDS = 1 << 20;

@@ -20,6 +20,8 @@ const SOURCES = [
   "assembly/table/lookup.ts",
   "assembly/table/submit.ts",
   "assembly/table/sharing.ts",
+  "assembly/audit/records.ts",
+  "assembly/audit/state.ts",
 ];
 const here = new URL(".", import.meta.url);
 const root = new URL("../../", here);

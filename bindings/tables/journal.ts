@@ -24,6 +24,8 @@ export const JournalKind = {
   TABLE_RETIRED: K.J_TABLE_RETIRED,
   LOCK: K.J_LOCK,
   UNLOCK: K.J_UNLOCK,
+  TABLE_MADE: K.J_TABLE_MADE,
+  TABLE_GONE: K.J_TABLE_GONE,
 } as const;
 
 /** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */

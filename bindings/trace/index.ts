@@ -2,6 +2,9 @@
  * Readers of what a running kernel leaves behind: event traces, dumps of raw stage-2 tables, and
  * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
  */
+
+export { CasemateParser, type CasemateSink } from "./casemate.js";
+export { type CasemateEvent, CasemateWriter } from "./casemate-writer.js";
 export {
   ManifestError,
   S2RawError,
@@ -17,7 +20,7 @@ export {
   TraceParser,
   type TraceStats,
 } from "./ftrace.js";
-export { type ByteSource, readBlocks } from "./lines.js";
+export { type ByteSource, readBlocks, readBytes } from "./lines.js";
 export {
   type Backing,
   type HostFeatures,

@@ -129,6 +129,24 @@ function refuseLongLine(bytes: Uint8Array, offset: number): void {
 }
 
 /**
+ * The bytes of a source as they come; gzip is told by its first two bytes, and unpacked.
+ *
+ * @throws {@link TraceInputError} on gzip data that is cut short or damaged
+ * @example
+ * ```ts
+ * import { readBytes } from "granule/trace";
+ *
+ * for await (const bytes of readBytes([Uint8Array.of(1, 2)])) console.log(bytes.length); // 2
+ * ```
+ */
+export async function* readBytes(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+  const raw = chunksOf(source);
+  const first = await opening(raw);
+  const whole = following(first, raw);
+  yield* first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole;
+}
+
+/**
  * Turns bytes into blocks of text, each made of whole lines. Unpacks gzip (one member; some
  * engines refuse what follows it). Text is UTF-8; a byte that is not becomes U+FFFD.
  *
@@ -143,10 +161,7 @@ function refuseLongLine(bytes: Uint8Array, offset: number): void {
  * ```
  */
 export async function* readBlocks(source: ByteSource): AsyncGenerator<string, void, undefined> {
-  const raw = chunksOf(source);
-  const first = await opening(raw);
-  const whole = following(first, raw);
-  const chunks = first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole;
+  const chunks = readBytes(source);
   const decoder = new TextDecoder();
   let held: Uint8Array[] = [];
   let size = 0;

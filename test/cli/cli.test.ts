@@ -49,7 +49,7 @@ describe("granule", () => {
     [[], /which command/],
     [["frobnicate"], /no command frobnicate/],
     [["translate", "x"], /no command translate/],
-    [["check", "x"], /no command check/],
+    [["judge", "x"], /no command judge/],
     [["constructor"], /no command constructor/],
     [["--frob"], /no option --frob/],
     [["explain", "1", "--frob"], /--frob/],

@@ -16,19 +16,21 @@ const CORE: House = {
   index: ["arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
-// bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; trace stands alone and meets the tables in vm/.
+// bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; trace knows core's numbers only, and
+// meets the tables in vm/ and audit/.
 const FACADE: House = {
   core: [],
   model: ["core"],
   tables: ["core", "model"],
-  trace: [],
+  trace: ["core"],
+  audit: ["core", "model", "tables", "trace"],
   workers: ["core", "model", "tables"],
   entry: ["core", "model", "tables", "workers"],
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "entry", "report"],
   vm: ["core", "model", "tables", "entry", "trace"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
-  cli: ["core", "model", "tables", "entry", "trace", "vm", "report", "conform", "replay", "bench"],
+  cli: ["core", "model", "tables", "entry", "trace", "audit", "vm", "report", "conform", "replay", "bench"],
 };
 
 /** Room of a file: its folder; files beside the folders are the entry points. */
@@ -75,6 +77,19 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/index.ts": "memory.size() when an engine is laid out",
   "assembly/record/counters.ts": "the counters",
   "assembly/record/journal.ts": "the journal ring",
+  "assembly/audit/state.ts": "the judge's own memory",
+  "assembly/audit/unit.ts": "the judge's pages and their hash",
+  "assembly/audit/clock.ts": "the judge's clocks and locks",
+  "assembly/audit/cpu.ts": "the judge's flushes under way",
+  "assembly/audit/obligation.ts": "the judge's obligations",
+  "assembly/audit/flush.ts": "the judge's clocks and slots",
+  "assembly/audit/tree.ts": "the judge's slots",
+  "assembly/audit/write.ts": "the judge's slots",
+  "assembly/audit/owner.ts": "the judge's hash of owners",
+  "assembly/audit/life.ts": "the judge's roots and VMIDs",
+  "assembly/audit/root.ts": "the judge's roots",
+  "assembly/audit/report.ts": "the judge's violations",
+  "assembly/audit/automaton.ts": "the records of the judge's input",
   "assembly/table/lookup.ts": "columns and scan records of the host's buffers",
   "assembly/table/submit.ts": "submission records",
   "assembly/table/columns.ts": "columns of the host's buffers",

@@ -8,6 +8,9 @@ import { readModule, type WasmModule } from "./wasm.js";
 /** The budget of the release core; README states it. */
 const MAX_BYTES = 50_000;
 const MAX_GZIP_BYTES = 18 * 1024;
+/** The same of the judge's module. */
+const MAX_JUDGE_BYTES = 24_000;
+const MAX_JUDGE_GZIP_BYTES = 10 * 1024;
 const SHARED_WITH_MAXIMUM = 3;
 
 const releasePath = join(ROOT, "build/granule.wasm");
@@ -102,5 +105,33 @@ describe.each(["granule.wasm", "granule.debug.wasm"])("a second instance of %s",
     expect(Buffer.compare(before, new Uint8Array(memory.buffer))).toBe(0);
     expect(second.attach?.(1, 1)).toBe(0);
     expect(second.pageReferences?.(block)).toBe(0);
+  });
+});
+
+describe("the judge's module", () => {
+  const audit: WasmModule = readModule(core("audit.wasm"));
+
+  it("has no data segment, no start function and no table of functions", () => {
+    for (const section of ["data", "datacount", "start", "element", "custom"]) {
+      expect(audit.sections).not.toContain(section);
+    }
+  });
+
+  it("imports its memory and nothing else", () => {
+    expect(audit.imports).toEqual([
+      { name: "env.memory", kind: "memory", flags: SHARED_WITH_MAXIMUM, initial: 1, maximum: 65536 },
+    ]);
+  });
+
+  it("exports functions only", () => {
+    expect(audit.exports.filter(({ kind }) => kind !== "function")).toEqual([]);
+  });
+
+  it("is as small as promised", () => {
+    const bytes = core("audit.wasm");
+    const zipped = gzipSync(bytes, { level: 9 }).length;
+    console.log(`judge: ${bytes.length} bytes, ${zipped} gzipped`);
+    expect(bytes.length).toBeLessThan(MAX_JUDGE_BYTES);
+    expect(zipped).toBeLessThan(MAX_JUDGE_GZIP_BYTES);
   });
 });

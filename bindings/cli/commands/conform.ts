@@ -1,12 +1,26 @@
 import { createHash } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { VectorSyntaxError } from "../../conform/format.js";
-import { type Failure, type FileResult, runVectors } from "../../conform/run.js";
+import { type Failure, type FileResult, performScript, runVectors } from "../../conform/run.js";
 import { createEngine } from "../../index.js";
 import { count, plural } from "../../report/text.js";
-import { type Command, type CommandArgs, type CommandIo, Exit, InputError, UsageError } from "../command.js";
-import { findFiles, inputName, readText } from "../input.js";
+import type { Journal } from "../../tables/journal.js";
+import { CasemateWriter } from "../../trace/index.js";
+import {
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  Exit,
+  InputError,
+  stringOption,
+  UsageError,
+} from "../command.js";
+import { findFiles, inputName, readText, unreadable } from "../input.js";
 
 const VECTORS = /\.jsonl(\.gz)?$/;
+const JOURNAL_RECORDS = 1 << 21;
 /** Failures printed in text; JSON has all. */
 const PRINTED = 20;
 
@@ -23,9 +37,40 @@ function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-async function runFile(path: string, io: CommandIo): Promise<FileResult> {
+/** Performs the file once more with the whole journal on, and writes what the walkers did. */
+async function writeLog(path: string, text: string, folder: string): Promise<void> {
+  const writer = new CasemateWriter();
+  const lines: string[] = [];
+  let journal: Journal | undefined;
+  const script = performScript(text, {
+    createEngine: (options) => {
+      const engine = createEngine({ ...options, journalRecords: JOURNAL_RECORDS });
+      engine.journal.start();
+      journal = engine.journal;
+      return engine;
+    },
+    sha256,
+    afterEach: () => {
+      if (journal === undefined) return;
+      if (journal.lost > 0) throw new InputError(`${inputName(path)}: an operation is too long for a log`);
+      for (const line of writer.write(journal.read())) lines.push(line);
+      journal.clear();
+    },
+  });
+  script.scenario.engine.close();
+  const name = `${basename(path).replace(/\.jsonl(\.gz)?$/, "")}.log.gz`;
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw unreadable(folder, error);
+  });
+  await writeFile(join(folder, name), gzipSync(`${lines.join("\n")}\n`)).catch((error: unknown) => {
+    throw unreadable(join(folder, name), error);
+  });
+}
+
+async function runFile(path: string, io: CommandIo, logs: string | undefined): Promise<FileResult> {
   const text = await readText(path, io);
   try {
+    if (logs !== undefined) await writeLog(path, text, logs);
     return runVectors(inputName(path), text, { createEngine, sha256 });
   } catch (error) {
     if (error instanceof VectorSyntaxError) throw new InputError(`${inputName(path)}: ${error.message}`);
@@ -61,7 +106,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
       return Exit.INTERRUPTED;
     }
     io.progress(`${totals.files}/${files.length} ${file}`);
-    const result = await runFile(file, io);
+    const result = await runFile(file, io, stringOption(args, "casemate"));
     totals.files++;
     totals.ops += result.ops;
     totals.passed += result.passed;
@@ -76,12 +121,14 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule conform PATH...`. */
 export const conform: Command = {
   name: "conform",
-  usage: "PATH...",
+  usage: "PATH... [--casemate DIR]",
   summary: "run files of recorded operations and compare every result with the kernel's",
   help: `Runs files of vectors/FORMAT.md on the Wasm core and compares, operation by operation, what the kernel's own
 C gave: return values, TLB maintenance and cache events in order, pages taken and freed, reference counts, warnings, and
 the SHA-256 of the whole table. PATH is a .jsonl or .jsonl.gz file, a folder of such files, or - for standard input.
 Exit code 1 if anything differs, 3 if a line is not of the format.`,
-  options: {},
+  options: {
+    casemate: { type: "string", value: "DIR", help: "write a log of what the walkers did to DIR/NAME.log.gz" },
+  },
   run,
 };

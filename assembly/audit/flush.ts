@@ -1,0 +1,249 @@
+// TLBIs and the DSBs that complete them: which obligations they reach [TLB-1..11, HWM-38..42].
+
+import { isTable, isValid } from "../arch/descriptor";
+import { index, LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
+import { TTL_UNKNOWN } from "../arch/tlbi";
+import { join, now, order, tick } from "./clock";
+import { awaitDsb, coveredBy, cpu, isAwaited, P_FULL, P_FULL_LOCAL, P_STAGE1, P_STAGE1_LOCAL, pending } from "./cpu";
+import * as O from "./obligation";
+import { addressIn, isCached } from "./predicate";
+import {
+  MISS_BELOW,
+  MISS_DSB_AFTER,
+  MISS_DSB_BEFORE,
+  MISS_DSB_LAST,
+  MISS_LAST_LEVEL,
+  MISS_LEVEL,
+  MISS_LOCAL,
+  MISS_NONE,
+  MISS_STAGE1,
+  MISS_TLBI,
+} from "./records";
+import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
+import { MAX_CPUS, orderedBy, state, UNIT_ENTRIES } from "./state";
+import { find, obligationAt, Unit, valueAt } from "./unit";
+
+/** Does the last DSB of CPU `c` order the write behind `o` before what follows? */
+function isOrdered(o: O.Obligation, c: u32, local: bool): bool {
+  if (load<u32>(orderedBy(c) + o.cpu * 4) >= o.clock) return true;
+  return local && o.cpu === c && cpu(c).ordered >= o.clock;
+}
+
+/** A TLBI of CPU `c` covers the address of `o`: does it reach it? */
+function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): void {
+  const table = isTable(o.old, o.level);
+  if (table && last) return O.noteMiss(o, MISS_LAST_LEVEL);
+  if (level !== TTL_UNKNOWN && (table || level !== o.level)) return O.noteMiss(o, MISS_LEVEL);
+  if (local && state().cpus === MAX_CPUS) return O.noteMiss(o, MISS_LOCAL);
+  if (!isOrdered(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
+  if (o.pending === 0) {
+    const self = cpu(c);
+    o.pending = c + 1;
+    o.nextPending = self.awaiting;
+    self.awaiting = O.obligationPointer(o);
+  } else if (o.pending !== c + 1) return;
+  else if (o.pendingId === o.id && !o.pendingLocal) return;
+  o.pendingId = o.id;
+  o.pendingLocal = local;
+}
+
+/** Lets the obligations below a table stand apart, for TLBIs that reach but some of them. False: memory is spent. */
+function setApart(o: O.Obligation): bool {
+  if (o.apart) return true;
+  const r = rootAt(o.root),
+    page = addressIn(r, o.old),
+    u = find(page);
+  if (u && u.serial === o.child && !setPageApart(o, r, page, o.level + 1)) return false;
+  o.apart = true;
+  return true;
+}
+
+function setPageApart(o: O.Obligation, r: Root, page: u64, level: i32): bool {
+  const units: u64 = (<u64>1) << (r.ps - UNIT_SHIFT);
+  for (let i: u64 = 0; i < units; i++) {
+    const u = find(page + (i << UNIT_SHIFT));
+    if (!u || u.valid === 0 || u.root !== o.root || u.level !== level) continue;
+    for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+      const value = load<u64>(valueAt(u, word));
+      if (!isValid(value) || !isCached(r, value, level)) continue;
+      if (load<u32>(obligationAt(u, word)) === 0 && !addKid(o, r, u, word, value)) return false;
+      if (isTable(value, level) && !setPageApart(o, r, addressIn(r, value), level + 1)) return false;
+    }
+  }
+  return true;
+}
+
+function addKid(o: O.Obligation, r: Root, u: Unit, word: u32, value: u64): bool {
+  const ipa = u.base + ((<u64>word) << shift(r.ps, u.level));
+  const kid = O.oblige(r, u, word, ipa, u.level, value, o.cpu, o.clock);
+  if (!kid) return false;
+  kid.record = o.record;
+  kid.time = o.time;
+  kid.below = true;
+  kid.apart = true;
+  kid.nextKid = o.kids;
+  o.kids = O.obligationPointer(kid);
+  return true;
+}
+
+/** The unit with the entry for `ipa` of the table page at `page`. */
+function unitFor(r: Root, page: u64, level: i32, ipa: u64): Unit {
+  return find(page + ((<u64>index(r.ps, level, ipa)) << 3));
+}
+
+/** Did the slot name a table, which is left below it? */
+function goesOn(o: O.Obligation): bool {
+  if (!o) return false;
+  return o.child !== 0 && isTable(o.old, o.level);
+}
+
+/** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
+export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
+  if (r.opened === 0) return true;
+  const start = shift(r.ps, r.startLevel);
+  let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
+  if (ipa >> r.inputBits) return true;
+  for (let at = r.startLevel; at <= LAST_LEVEL; at++) {
+    const u = unitFor(r, page, at, ipa);
+    if (!u) break;
+    const word = index(r.ps, at, ipa) & (UNIT_ENTRIES - 1);
+    const value = load<u64>(valueAt(u, word));
+    const o = O.obligation(load<u32>(obligationAt(u, word)));
+    if (o) {
+      if (o.child && !setApart(o)) return false;
+      reach(o, c, level, last, local);
+    }
+    if (isTable(value, at)) page = addressIn(r, value);
+    else if (goesOn(o)) page = addressIn(r, o.old);
+    else break;
+  }
+  if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, last, local, true);
+  return true;
+}
+
+/** Every obligation that touches [from, to); with `orphans`, those without a slot only. */
+function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, local: bool, orphans: bool): bool {
+  let o = O.obligation(r.open);
+  while (o) {
+    const size = span(r.ps, o.level);
+    const touched = o.ipa < to && o.ipa + size > from;
+    if (touched && o.child && !o.apart && !(from <= o.ipa && to >= o.ipa + size) && !setApart(o)) return false;
+    o = O.obligation(o.next);
+  }
+  o = O.obligation(r.open);
+  while (o) {
+    if (o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit)) reach(o, c, level, last, local);
+    o = O.obligation(o.next);
+  }
+  return true;
+}
+
+/** A range of pages: address by address where that is less. */
+export function flushRange(r: Root, c: u32, from: u64, pages: u64, level: i32): bool {
+  if (pages > <u64>r.opened >> 2 || pages > 1 << 16) {
+    const to = from + (pages << r.ps);
+    return flushOpen(r, c, from, to < from ? u64.MAX_VALUE : to, level, false, false, false);
+  }
+  for (let i: u64 = 0; i < pages; i++) {
+    if (!flushAddress(r, c, from + (i << r.ps), level, false, false)) return false;
+  }
+  return true;
+}
+
+/** Everything of a VMID, or with a null root of all. */
+export function flushAll(r: Root, c: u32, local: bool): void {
+  const root = rootPointer(r);
+  if (local) {
+    if (r) r.localTime = state().time;
+  } else if (r) r.fullTime = state().time;
+  else state().allTime = state().time;
+  if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, root, local ? P_FULL_LOCAL : P_FULL);
+}
+
+/** Combined and stage-1 entries of a VMID. */
+export function flushStage1(r: Root, c: u32, local: bool): void {
+  if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, rootPointer(r), local ? P_STAGE1_LOCAL : P_STAGE1);
+}
+
+/** A DSB of CPU `c`: completes its TLBIs (unless it waits for stores only), and orders what it knows of. */
+export function barrier(c: u32, inner: bool, stores: bool): void {
+  if (!stores) complete(c, inner);
+  cpu(c).ordered = now(c);
+  if (inner) order(c);
+  else tick(c);
+}
+
+function complete(c: u32, inner: bool): void {
+  const self = cpu(c);
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < self.pending; i++) {
+    const p = pending(c, i);
+    const local = p.kind === P_FULL_LOCAL || p.kind === P_STAGE1_LOCAL;
+    if (local || inner) completeFlush(c, i);
+    else {
+      if (kept !== i) memory.copy(changetype<usize>(pending(c, kept)), changetype<usize>(p), 32 + MAX_CPUS * 4);
+      kept++;
+    }
+  }
+  self.pending = kept;
+  completeAddresses(c, inner);
+}
+
+function completeFlush(c: u32, i: u32): void {
+  const p = pending(c, i),
+    r = rootAt(p.root);
+  if (p.kind === P_FULL) join(r ? fullOf(r) : <usize>state().full, coveredBy(p));
+  else if (p.kind === P_STAGE1) {
+    if (r && p.time > r.stage1Time) r.stage1Time = p.time;
+  } else completeLocal(c, r, p.kind === P_FULL_LOCAL);
+}
+
+function completeLocal(c: u32, r: Root, full: bool): void {
+  const bit = (<u64>1) << c;
+  let o = O.obligation(r ? r.open : 0);
+  while (o) {
+    if (full && isOrdered(o, c, true)) {
+      o.local |= bit;
+      o.localStage1 |= bit;
+    } else if (o.local & bit) o.localStage1 |= bit;
+    o = O.obligation(o.next);
+  }
+}
+
+function completeAddresses(c: u32, inner: bool): void {
+  const self = cpu(c),
+    s = state();
+  let p = self.awaiting,
+    kept: u32 = 0;
+  while (p) {
+    const o = O.obligation(p),
+      next = o.nextPending;
+    if (o.root !== 0 && !inner && !o.pendingLocal) {
+      o.nextPending = kept;
+      kept = p;
+    } else {
+      o.pending = 0;
+      if (o.root === 0) {
+        o.next = s.freeObligations;
+        s.freeObligations = p;
+      } else if (o.pendingId === o.id) {
+        if (o.pendingLocal) o.local |= (<u64>1) << c;
+        else o.flushed = s.time;
+      }
+    }
+    p = next;
+  }
+  self.awaiting = kept;
+}
+
+/** What an obligation that is not discharged lacks, MISS_*. */
+export function missing(o: O.Obligation): u32 {
+  const r = rootAt(o.root);
+  if (O.isFlushed(o, r)) return o.kids ? MISS_BELOW : MISS_NONE;
+  if (o.flushed !== 0) return isAwaited(o.root, P_STAGE1) ? MISS_DSB_LAST : MISS_STAGE1;
+  if (o.pending !== 0 && !o.pendingLocal) return MISS_DSB_AFTER;
+  const all = r.flags & R_STAGE1 ? 0 : state().allTime;
+  if (r.fullTime > o.time || all > o.time) return isAwaited(o.root, P_FULL) ? MISS_DSB_AFTER : MISS_DSB_BEFORE;
+  if (o.miss) return o.miss;
+  return r.localTime > o.time ? MISS_LOCAL : MISS_TLBI;
+}

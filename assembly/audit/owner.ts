@@ -1,0 +1,121 @@
+// Whose memory is it: with O_EXCLUSIVE a judge keeps, for every 4K of output address, the one stage-2 table that maps
+// it. Memory that changes hands before its old translations are flushed is found here, in one look-up a leaf.
+
+import { UNIT_SHIFT } from "../arch/granule";
+import { S2_W } from "../arch/stage2";
+import { isClean, Obligation, obligation, obligationPointer } from "./obligation";
+import { CAUSE_BREAK, O_EXCLUSIVE, V_FRAME_REUSE, V_SHARED_FRAME } from "./records";
+
+import { state, take } from "./state";
+
+// key + 1 u64 | root u32 | leaves u32 | obligation u32 | its id u32 | writable u32
+const ROOT: usize = 8;
+const LEAVES: usize = 12;
+const LAST: usize = 16;
+const LAST_ID: usize = 20;
+const WRITABLE: usize = 24;
+const BYTES: u32 = 32;
+const SHIFT: u32 = 5;
+const FIRST: u32 = 1 << 12;
+/** Blocks of more 4K pieces are not followed. */
+const MAX_PIECES: u64 = 1 << 18;
+
+function bucket(key: u64, mask: u32): u32 {
+  return <u32>((key * 0x9e3779b97f4a7c15) >> 32) & mask;
+}
+
+function slotIn(table: u32, mask: u32, key: u64): usize {
+  let i = bucket(key, mask);
+  while (true) {
+    const at: usize = table + (i << SHIFT);
+    const found = load<u64>(at);
+    if (found === key + 1 || found === 0) return at;
+    i = (i + 1) & mask;
+  }
+}
+
+/** Doubles the table; true if there is room then. */
+function makeRoom(): bool {
+  const s = state();
+  if (s.owners !== 0 && s.ownersUsed <= s.ownersMask >> 1) return true;
+  const count = s.owners === 0 ? FIRST : (s.ownersMask + 1) * 2;
+  const table = take(count * BYTES);
+  if (!table) return false;
+  for (let i: u32 = 0; s.owners !== 0 && i <= s.ownersMask; i++) {
+    const from: usize = s.owners + (i << SHIFT);
+    if (load<u64>(from)) memory.copy(slotIn(table, count - 1, load<u64>(from) - 1), from, BYTES);
+  }
+  s.owners = table;
+  s.ownersMask = count - 1;
+  return true;
+}
+
+function slotOf(key: u64): usize {
+  const s = state();
+  return s.owners === 0 ? 0 : slotIn(s.owners, s.ownersMask, key);
+}
+
+function followed(pieces: u64): bool {
+  return (state().options & O_EXCLUSIVE) !== 0 && pieces <= MAX_PIECES;
+}
+
+/** The open obligation through which the memory may still be reached; null for none. */
+function lastOf(at: usize): Obligation {
+  const o = obligation(load<u32>(at, LAST));
+  if (!o || o.id !== load<u32>(at, LAST_ID) || o.root === 0 || o.cause !== CAUSE_BREAK) return obligation(0);
+  return isClean(o) ? obligation(0) : o;
+}
+
+/** Root maps `bytes` of memory from `pa`: 0, or V_SHARED_FRAME, or V_FRAME_REUSE. */
+export function claim(root: u32, pa: u64, bytes: u64, value: u64): u32 {
+  const pieces = bytes >> UNIT_SHIFT,
+    s = state();
+  if (!followed(pieces)) return 0;
+  let wrong: u32 = 0;
+  for (let i: u64 = 0; i < pieces && makeRoom(); i++) {
+    const at = slotOf((pa >> UNIT_SHIFT) + i);
+    if (load<u64>(at) === 0) {
+      store<u64>(at, (pa >> UNIT_SHIFT) + i + 1);
+      s.ownersUsed++;
+    }
+    const found = claimPiece(at, root, value);
+    if (found) wrong = found;
+  }
+  return wrong;
+}
+
+function claimPiece(at: usize, root: u32, value: u64): u32 {
+  const other = load<u32>(at, ROOT) !== root,
+    leaves = load<u32>(at, LEAVES),
+    writable: u32 = value & S2_W ? 1 : 0;
+  let wrong: u32 = 0;
+  if (other && leaves !== 0) wrong = load<u32>(at, WRITABLE) | writable ? V_SHARED_FRAME : 0;
+  else if (other && lastOf(at)) wrong = V_FRAME_REUSE;
+  if (other && leaves !== 0) return wrong; // it stays the first one's
+  store<u32>(at, root, ROOT);
+  store<u32>(at, leaves + 1, LEAVES);
+  store<u32>(at, load<u32>(at, WRITABLE) | writable, WRITABLE);
+  return wrong;
+}
+
+/** Root unmaps it; `o` says until when the old translation may be used. */
+export function disclaim(root: u32, pa: u64, bytes: u64, o: Obligation): void {
+  const pieces = bytes >> UNIT_SHIFT;
+  if (!followed(pieces)) return;
+  for (let i: u64 = 0; i < pieces; i++) {
+    const at = slotOf((pa >> UNIT_SHIFT) + i);
+    if (!at || load<u64>(at) === 0 || load<u32>(at, ROOT) !== root || load<u32>(at, LEAVES) === 0) continue;
+    const leaves = load<u32>(at, LEAVES) - 1;
+    store<u32>(at, leaves, LEAVES);
+    if (leaves === 0) store<u32>(at, 0, WRITABLE);
+    store<u32>(at, obligationPointer(o), LAST);
+    store<u32>(at, o ? o.id : 0, LAST_ID);
+  }
+}
+
+/** The obligation through which the 4K at `pa` may still be reached; null for none. */
+export function reachable(pa: u64): Obligation {
+  if (!(state().options & O_EXCLUSIVE)) return obligation(0);
+  const at = slotOf(pa >> UNIT_SHIFT);
+  return at && load<u64>(at) !== 0 ? lastOf(at) : obligation(0);
+}

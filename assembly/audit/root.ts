@@ -1,0 +1,194 @@
+// Roots: tables that a register names, or that an engine made, with their geometry, VMID and lock. And the
+// completed flushes of all a table's VMID: an obligation compares with these instead of being visited.
+
+import { tg0, VTCR_DS, VTCR_HA, VTCR_HD, VTCR_RES1, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
+import { addressLayout } from "../arch/descriptor";
+import { extract } from "../arch/field";
+import {
+  FIRST_LEVEL,
+  isGranule,
+  LAST_LEVEL,
+  PS_4K,
+  PS_16K,
+  PS_64K,
+  shift,
+  startTables,
+  UNIT_SHIFT,
+} from "../arch/granule";
+import { handleSlot, MAX_CPUS, State, state, take } from "./state";
+
+@unmanaged
+export class Root {
+  /** Physical address of the first start table. */
+  address: u64;
+  /** CPUs that have it loaded. */
+  loaded: u64;
+  /** Issue time of the last complete VMALLE1IS [HWM-38]. */
+  stage1Time: u64;
+  /** Issue time of the last flush of the whole VMID, complete or not. */
+  fullTime: u64;
+  /** The same of one CPU only. */
+  localTime: u64;
+  lock: u64;
+  /** When the last CPU let go of it: CPU and its clock. */
+  leftCpu: u32;
+  leftClock: u32;
+  next: u32;
+  flags: u32;
+  handle: u32;
+  /** VMID + 1; 0 for none. */
+  vmid: u32;
+  ps: u32;
+  layout: u32;
+  startLevel: i32;
+  pages: u32;
+  inputBits: u32;
+  /** log2 of the physical memory that leaves may name. */
+  outputBits: u32;
+  /** First open obligation, and how many there are. */
+  open: u32;
+  opened: u32;
+  /** Obligations without a slot: the span that they lie in. */
+  orphans: u32;
+  left: bool;
+  low: u64;
+  high: u64;
+  // clocks u32 * MAX_CPUS: writes of each CPU that are flushed from the whole VMID
+}
+
+export const ROOT_BYTES: u32 = 176; // fields, then the clocks
+const FULL: usize = 176;
+
+export const R_STAGE1: u32 = 1 << 0;
+export const R_LPA2: u32 = 1 << 1;
+export const R_WIDE: u32 = 1 << 2;
+export const R_HA: u32 = 1 << 3;
+export const R_HD: u32 = 1 << 4;
+export const R_TYPED: u32 = 1 << 5;
+/** Gone: no CPU may walk it; what its VMID has in TLBs is of no use until the VMID is given anew. */
+export const R_RETIRED: u32 = 1 << 6;
+/** Its VMID may have entries in TLBs. */
+export const R_USED: u32 = 1 << 7;
+/** FEAT_BBM level, two bits. */
+export const R_BBM_SHIFT: u32 = 8;
+
+export function rootAt(p: u32): Root {
+  return changetype<Root>(p);
+}
+
+export function rootPointer(r: Root): u32 {
+  return <u32>changetype<usize>(r);
+}
+
+/** Writes of each CPU that a flush of the whole VMID has covered. */
+export function fullOf(r: Root): usize {
+  return changetype<usize>(r) + FULL;
+}
+
+/** A new root; null when memory is spent. */
+export function addRoot(address: u64): Root {
+  const s = state();
+  let p = s.freeRoots;
+  if (p) {
+    s.freeRoots = rootAt(p).next;
+    memory.fill(p, 0, ROOT_BYTES + MAX_CPUS * 4);
+  } else {
+    p = take(ROOT_BYTES + MAX_CPUS * 4);
+    if (!p) return rootAt(0);
+  }
+  const r = rootAt(p);
+  r.address = address;
+  r.low = u64.MAX_VALUE;
+  r.next = s.roots;
+  s.roots = p;
+  return r;
+}
+
+/** Forgets a root that has no obligations. */
+export function dropRoot(r: Root): void {
+  const s = state(),
+    p = rootPointer(r);
+  if (s.roots === p) s.roots = r.next;
+  else {
+    let before = rootAt(s.roots);
+    while (before && before.next !== p) before = rootAt(before.next);
+    if (before) before.next = r.next;
+  }
+  r.next = s.freeRoots;
+  s.freeRoots = p;
+}
+
+/** The root that `address` is a start table of, retired ones not; null for none. */
+export function rootOfAddress(address: u64): Root {
+  let r = rootAt(state().roots);
+  while (r) {
+    if (r.address === address && !(r.flags & R_RETIRED)) return r;
+    r = rootAt(r.next);
+  }
+  return r;
+}
+
+/** The root of an engine's table; null for none. */
+export function rootOfHandle(handle: u32): Root {
+  const r = rootAt(load<u32>(handleSlot(handle)));
+  return r && r.handle === handle ? r : rootAt(0);
+}
+
+/** log2 of the output size of PS or PARange `code`. */
+function outputBitsOf(code: u32): u32 {
+  if (code === 0) return 32;
+  if (code === 1) return 36;
+  return code < 5 ? 36 + 2 * code : code === 5 ? 48 : 52;
+}
+
+/** Physical memory for PS `code`, which is at least as large as where the tables are known to lie. */
+function physicalBits(code: u32, s: State): u32 {
+  while (code < 6 && s.highest >> outputBitsOf(code) !== 0) code++;
+  return outputBitsOf(code);
+}
+
+/** Can a table have this granule, start level, and input size? */
+export function isGeometry(r: Root): bool {
+  const bits = r.inputBits;
+  if (!isGranule(r.ps) || r.startLevel < FIRST_LEVEL || r.startLevel > LAST_LEVEL || bits > 52) return false;
+  const start = shift(r.ps, r.startLevel);
+  return bits > start && bits <= start + r.ps - 3 + 4 && start < 64;
+}
+
+/** Granule of TG0 of a TCR: the same code as VTCR's. */
+function granuleOf(tcr: u64): u32 {
+  return tg0(PS_64K) === extract(tcr, 14, 2) ? PS_64K : tg0(PS_16K) === extract(tcr, 14, 2) ? PS_16K : PS_4K;
+}
+
+/**
+ * Geometry from VTCR_EL2 or TCR_EL2. A VTCR without its RES1 bit is a model's, as casemate's
+ * logs have it: its start level follows from T0SZ alone. False for what cannot be.
+ */
+export function setGeometry(r: Root, control: u64, stage1: bool, known: bool): bool {
+  const s = state();
+  r.ps = granuleOf(control);
+  r.inputBits = vtcrIpaBits(control);
+  if (control & VTCR_DS) r.flags |= R_LPA2;
+  r.layout = addressLayout(r.ps, <bool>(control & VTCR_DS));
+  r.outputBits = known ? physicalBits(<u32>extract(control, 16, 3), s) : 52;
+  if (r.outputBits === 52 && r.ps === PS_64K) r.flags |= R_WIDE;
+  const minimal = 4 - <i32>((r.inputBits - 4) / (r.ps - 3));
+  if (stage1) r.flags |= R_STAGE1;
+  if (control & (stage1 ? 0 : VTCR_HA)) r.flags |= R_HA;
+  if (control & (stage1 ? 0 : VTCR_HD)) r.flags |= R_HD;
+  const nominal = !stage1 && (control & VTCR_RES1) !== 0 && vtcrGranule(control) === r.ps;
+  r.startLevel = nominal ? vtcrStartLevel(r.ps, control) : minimal;
+  if (r.inputBits < 21 || !isGeometry(r)) return false;
+  r.pages = r.startLevel === FIRST_LEVEL ? 1 : startTables(r.ps, r.inputBits, r.startLevel);
+  return r.pages <= 16;
+}
+
+/** Units of one table page. */
+export function unitsOf(r: Root): u32 {
+  return (<u32>1) << (r.ps - UNIT_SHIFT);
+}
+
+/** Does hardware set access flags under this VTCR? */
+export function hasHardwareAf(vtcr: u64): bool {
+  return (vtcr & VTCR_HA) !== 0;
+}

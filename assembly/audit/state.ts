@@ -1,0 +1,183 @@
+// The judge's own memory: fixed parts first, then what it takes as it goes. Nothing here is the engine's.
+//
+//   0        1024     fixed arrays, input records, violations      grows to the memory's end
+//   +--------+--------+-----------------------------------------+------------------------------+
+//   | null   | State  | clocks, flushes under way, VMIDs, tables | units, obligations, hash, .. |
+//   +--------+--------+-----------------------------------------+------------------------------+
+
+import { ENTRY_SHIFT, UNIT_SHIFT } from "../arch/granule";
+import { JOURNAL_BYTES } from "../memory/layout";
+
+export const MAX_CPUS: u32 = 64;
+/** Records that one call of `judge` takes. */
+export const INPUT_RECORDS: u32 = 1 << 13;
+/** Violations that are kept; more are counted. */
+export const MAX_VIOLATIONS: u32 = 256;
+export const VIOLATION_BYTES: u32 = 96;
+/** Flushes of one CPU that wait for its DSB. */
+export const MAX_PENDING: u32 = 8;
+const VMIDS: u32 = 1 << 16;
+const HANDLES: u32 = 1 << 13;
+export const LOCK_BUCKETS: u32 = 1 << 8;
+
+/** Entries of a unit: 4K of table memory. */
+export const UNIT_ENTRIES: u32 = 1 << (UNIT_SHIFT - ENTRY_SHIFT);
+/** A CPU's vector: one clock of each CPU. */
+export const CLOCK_BYTES: u32 = MAX_CPUS * 4;
+export const PENDING_BYTES: u32 = 32 + CLOCK_BYTES;
+
+const AT: usize = 1024;
+const CLOCKS: usize = 4096;
+const ORDERED: usize = CLOCKS + MAX_CPUS * CLOCK_BYTES;
+const CPUS: usize = ORDERED + MAX_CPUS * CLOCK_BYTES;
+export const CPU_BYTES: u32 = 128;
+const PENDING: usize = CPUS + MAX_CPUS * CPU_BYTES;
+const VMID_TABLE: usize = PENDING + MAX_CPUS * MAX_PENDING * PENDING_BYTES;
+const HANDLE_TABLE: usize = VMID_TABLE + VMIDS * 4;
+const LOCKS: usize = HANDLE_TABLE + HANDLES * 4;
+const VIOLATIONS: usize = LOCKS + LOCK_BUCKETS * 4;
+const INPUT: usize = VIOLATIONS + MAX_VIOLATIONS * VIOLATION_BYTES;
+/** What is taken as it goes begins here. */
+export const FIXED_END: u32 = <u32>INPUT + INPUT_RECORDS * JOURNAL_BYTES;
+
+const MAGIC: u32 = 0x7467646a; // "jdgt"
+const FIRST_HASH: u32 = 1 << 12;
+
+@unmanaged
+export class State {
+  magic: u32;
+  options: u32;
+  /** CPUs of the machine; MAX_CPUS where nobody said. */
+  cpus: u32;
+  /** One more than the highest CPU seen. */
+  seen: u32;
+  /** Next byte to take, and the end. */
+  bump: u32;
+  limit: u32;
+  hash: u32;
+  hashMask: u32;
+  hashUsed: u32;
+  freeUnits: u32;
+  freeObligations: u32;
+  freeRoots: u32;
+  roots: u32;
+  /** Changes whenever a table is linked or unlinked: cached standings are of one generation. */
+  generation: u32;
+  serial: u32;
+  /** Key and unit of the last look-up. */
+  lastUnit: u32;
+  lastKey: u64;
+  /** Records judged: the judge's time. */
+  time: u64;
+  /** Number of the record in hand, as its source counts. */
+  sequence: u64;
+  violations: u64;
+  /** Highest table memory address seen: physical memory is at least as large. */
+  highest: u64;
+  owners: u32;
+  ownersMask: u32;
+  ownersUsed: u32;
+  /** Clocks: writes that a complete ALLE1IS has covered. */
+  full: u32;
+  /** Issue time of the last ALLE1IS. */
+  allTime: u64;
+  /** First record that the judge refused for want of memory; 0 for none. */
+  starved: u32;
+  obligations: u32;
+}
+
+export function state(): State {
+  return changetype<State>(AT);
+}
+
+/** What happens at this moment; the CPU's own part of a clock. */
+export function clockOf(cpu: u32): usize {
+  return CLOCKS + cpu * CLOCK_BYTES;
+}
+
+/** What the last DSB of `cpu` ordered before whatever follows. */
+export function orderedBy(cpu: u32): usize {
+  return ORDERED + cpu * CLOCK_BYTES;
+}
+
+export function cpuAt(cpu: u32): usize {
+  return CPUS + cpu * CPU_BYTES;
+}
+
+export function pendingAt(cpu: u32, i: u32): usize {
+  return PENDING + (cpu * MAX_PENDING + i) * PENDING_BYTES;
+}
+
+export function vmidSlot(vmid: u32): usize {
+  return VMID_TABLE + vmid * 4;
+}
+
+/** Slot of an engine's table handle; handles of one engine that fall together differ in what they name. */
+export function handleSlot(handle: u32): usize {
+  return HANDLE_TABLE + ((handle >> 7) & (HANDLES - 1)) * 4;
+}
+
+export function lockBucket(address: u64): usize {
+  return LOCKS + (<u32>((address * 0x9e3779b97f4a7c15) >> 56) & (LOCK_BUCKETS - 1)) * 4;
+}
+
+export function violationAt(i: u32): usize {
+  return VIOLATIONS + i * VIOLATION_BYTES;
+}
+
+export function inputAt(): usize {
+  return INPUT;
+}
+
+/** A judge in this memory, which is all zero behind the first page or was a judge's. False if it is too small. */
+export function initialise(options: u32, cpus: u32): bool {
+  const bytes = (<u64>memory.size()) << 16;
+  const first: u32 = FIRST_HASH * 16;
+  if (bytes < FIXED_END + 2 * first || cpus === 0 || cpus > MAX_CPUS) return false;
+  const s = state();
+  const used = s.magic === MAGIC ? s.bump : FIXED_END;
+  memory.fill(AT, 0, used - <u32>AT);
+  s.magic = MAGIC;
+  s.options = options;
+  s.cpus = cpus;
+  s.seen = 1;
+  s.bump = FIXED_END;
+  s.generation = 1;
+  s.lastKey = u64.MAX_VALUE;
+  refreshLimit();
+  s.hash = take(first);
+  s.hashMask = FIRST_HASH - 1;
+  s.full = take(CLOCK_BYTES);
+  for (let c: u32 = 0; c < MAX_CPUS; c++) store<u32>(clockOf(c) + c * 4, 1);
+  return true;
+}
+
+export function isReady(): bool {
+  return state().magic === MAGIC;
+}
+
+/** The memory may have grown. */
+export function refreshLimit(): void {
+  const bytes = (<u64>memory.size()) << 16;
+  state().limit = bytes > u32.MAX_VALUE ? u32.MAX_VALUE & ~15 : <u32>bytes;
+}
+
+/** `bytes` zeroed bytes, aligned to 16; 0 when memory is spent. */
+export function take(bytes: u32): u32 {
+  const s = state();
+  bytes = (bytes + 15) & ~15;
+  if (s.limit - s.bump < bytes) {
+    s.starved = 1;
+    return 0;
+  }
+  const p = s.bump;
+  s.bump += bytes;
+  memory.fill(p, 0, bytes);
+  return p;
+}
+
+/** Is there room for `bytes` more? */
+export function hasRoom(bytes: u32): bool {
+  const s = state();
+  return s.limit - s.bump >= bytes;
+}

@@ -1,0 +1,196 @@
+// The tables as they hang together: who names whom, who is reachable, who is unlinked and not yet flushed.
+
+import { isTable, isValid } from "../arch/descriptor";
+import { LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
+import { isClean, Obligation, obligation, orphan, settle } from "./obligation";
+import { claim, disclaim } from "./owner";
+import { addressIn, isEncoded, outputOf } from "./predicate";
+import { V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
+import { because, violate } from "./report";
+import { R_RETIRED, R_STAGE1, Root, rootAt, rootPointer, unitsOf } from "./root";
+import { state, UNIT_ENTRIES } from "./state";
+import * as U from "./unit";
+
+/** How deep tables can hang: a damaged log cannot make the judge go round in circles. */
+const MAX_DEPTH: u32 = 6;
+
+/** LIVE, PRIVATE or FROZEN. */
+export function standing(u: U.Unit): u32 {
+  const s = state();
+  if (u.generation === s.generation) return u.standing;
+  const now = standingOf(u, MAX_DEPTH);
+  if (now !== U.FROZEN) {
+    u.standing = now;
+    u.generation = s.generation;
+  }
+  return now;
+}
+
+function standingOf(u: U.Unit, depth: u32): u32 {
+  if (u.rootOf) return rootAt(u.rootOf).flags & R_RETIRED ? U.PRIVATE : U.LIVE;
+  const parent = parentOf(u);
+  if (!parent || depth === 0) return U.PRIVATE;
+  if (names(parent, u)) return standingOf(parent, depth - 1);
+  const o = breakOf(parent, u);
+  if (o && !isClean(o)) return U.FROZEN;
+  u.parent = 0;
+  return U.PRIVATE;
+}
+
+/** The unit whose word once named this page, if that page still lives. */
+export function parentOf(u: U.Unit): U.Unit {
+  const parent = U.unitAt(u.parent);
+  return parent && parent.serial === u.parentSerial ? parent : U.unitAt(0);
+}
+
+/** Does the word of the parent name this page now? */
+function names(parent: U.Unit, u: U.Unit): bool {
+  const value = load<u64>(U.valueAt(parent, u.parentWord));
+  const r = rootAt(u.root);
+  if (!isValid(value) || !r) return false;
+  return addressIn(r, value) >> r.ps === u.key >> (r.ps - UNIT_SHIFT);
+}
+
+/** The broken link to this page; null once the slot has gone on. */
+export function breakOf(parent: U.Unit, u: U.Unit): Obligation {
+  const o = obligation(load<u32>(U.obligationAt(parent, u.parentWord)));
+  const r = rootAt(u.root);
+  if (!o || !r || !isTable(o.old, o.level)) return obligation(0);
+  return addressIn(r, o.old) >> r.ps === u.key >> (r.ps - UNIT_SHIFT) ? o : obligation(0);
+}
+
+/** Hangs the page at `page` below the word of `parent`; checks what is in it. False: it is not to be linked. */
+export function link(r: Root, parent: U.Unit, word: u32, page: u64, level: i32, base: u64, c: u32): bool {
+  const n = unitsOf(r),
+    at = U.addressOf(parent, word),
+    value = load<u64>(U.valueAt(parent, word)),
+    each = (<u64>UNIT_ENTRIES) << shift(r.ps, level);
+  state().generation++;
+  for (let i: u32 = 0; i < n; i++) {
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
+    const wrong = !u ? V_UNKNOWN_PAGE : isTaken(u, parent, word) ? V_LINKED_TWICE : 0;
+    if (wrong) {
+      violate(wrong, c, r.handle, level - 1, at, 0, value);
+      return false;
+    }
+    if (u.root) renewPage(u);
+    hang(u, r, parent, word, level, base + each * i);
+  }
+  state().generation++;
+  for (let i: u32 = 0; i < n; i++) adopt(r, U.find(page + ((<u64>i) << UNIT_SHIFT)), c);
+  return true;
+}
+
+/** Is the page somebody's already: a root, linked elsewhere, or unlinked and not flushed? */
+function isTaken(u: U.Unit, parent: U.Unit, word: u32): bool {
+  if (u.rootOf) return true;
+  const before = parentOf(u);
+  if (!before || (u.parent === U.pointer(parent) && u.parentWord === word)) return false;
+  return names(before, u) || standingOf(u, MAX_DEPTH) === U.FROZEN;
+}
+
+function hang(u: U.Unit, r: Root, parent: U.Unit, word: u32, level: i32, base: u64): void {
+  u.root = rootPointer(r);
+  u.parent = U.pointer(parent);
+  u.parentWord = word;
+  u.parentSerial = parent.serial;
+  u.level = level;
+  u.base = base;
+}
+
+/** A page that becomes reachable: its entries are of this life, of the format, and its tables hang below it. */
+export function adopt(r: Root, u: U.Unit, c: u32): void {
+  if (u.valid === 0 && u.life === 0) return;
+  for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+    const value = load<u64>(U.valueAt(u, word));
+    if (value === 0) continue;
+    if (((load<u32>(U.markAt(u, word)) >> 16) & 255) !== u.life) {
+      violate(V_STALE_TABLE, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+      return;
+    }
+    if (isValid(value)) adoptWord(r, u, word, value, c);
+  }
+}
+
+function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
+  const sh = shift(r.ps, u.level);
+  if (!isRight(r, value, u.level)) {
+    violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+    return;
+  }
+  if (isTable(value, u.level)) link(r, u, word, addressIn(r, value), u.level + 1, u.base + ((<u64>word) << sh), c);
+  else own(r, u, word, value, c);
+}
+
+/** A descriptor of the format, whose leaf memory can exist. */
+export function isRight(r: Root, value: u64, level: i32): bool {
+  if (!isEncoded(value, level, r)) return false;
+  return isTable(value, level) || outputOf(r, value, level) >> r.outputBits === 0;
+}
+
+/** A leaf is there: its memory is this table's. */
+export function own(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
+  if (r.flags & R_STAGE1) return;
+  const wrong = claim(rootPointer(r), outputOf(r, value, u.level), span(r.ps, u.level), value);
+  if (wrong) violate(wrong, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+}
+
+/** The memory of a leaf, or of all leaves below a table, is nobody's; `o` says until when it can be reached. */
+export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u32): void {
+  if (r.flags & R_STAGE1) return;
+  if (!isTable(value, level)) return disclaim(rootPointer(r), outputOf(r, value, level), span(r.ps, level), o);
+  if (level >= LAST_LEVEL || depth === 0) return;
+  const page = addressIn(r, value);
+  for (let i: u32 = 0; i < unitsOf(r); i++) {
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
+    if (!u || u.valid === 0 || u.root !== rootPointer(r)) continue;
+    for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+      const below = load<u64>(U.valueAt(u, word));
+      if (isValid(below)) disown(r, below, level + 1, o, depth - 1);
+    }
+  }
+}
+
+/** Obligations for the entries of a page live on by their addresses. */
+function letGo(u: U.Unit): void {
+  for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+    const o = obligation(load<u32>(U.obligationAt(u, word)));
+    if (!o) continue;
+    if (isClean(o)) settle(o);
+    else orphan(o);
+  }
+}
+
+/** A page is forgotten. */
+export function forget(u: U.Unit): void {
+  letGo(u);
+  U.remove(u);
+}
+
+/** A page that was linked begins another life: what it holds now is stale until it is written again. */
+export function renewPage(u: U.Unit): void {
+  letGo(u);
+  u.root = 0;
+  u.parent = 0;
+  u.life = (u.life + 1) & 255;
+}
+
+/** An open obligation without a slot in [from, to), of another entry than `except`; null for none. */
+export function orphanIn(r: Root, from: u64, to: u64): Obligation {
+  if (r.orphans === 0 || from >= r.high || to <= r.low) return obligation(0);
+  let o = obligation(r.open);
+  while (o) {
+    const next = obligation(o.next);
+    if (o.unit === 0 && o.ipa < to && o.ipa + span(r.ps, o.level) > from && !o.below) {
+      if (!isClean(o)) return o;
+      settle(o);
+    }
+    o = next;
+  }
+  return o;
+}
+
+/** A violation about obligation `o`. */
+export function blame(kind: u32, c: u32, r: Root, level: i32, at: u64, old: u64, next: u64, o: Obligation): void {
+  because(violate(kind, c, r.handle, level, at, old, next), o);
+}

@@ -1,0 +1,204 @@
+import * as K from "../core/constants.generated.js";
+import { type CoreSource, compile } from "../core/core.js";
+import { GranuleError, invalid } from "../core/errors.js";
+import type { Engine } from "../tables/engine.js";
+import { CasemateParser } from "../trace/casemate.js";
+import { readViolation, type Violation } from "./violation.js";
+import { Watch } from "./watch.js";
+
+/** The functions that the judge's module exports; see assembly/audit.ts. u32 results come signed. */
+interface JudgeCore {
+  initialise(options: number, cpus: number): number;
+  inputPointer(): number;
+  judge(n: number): number;
+  finish(): number;
+  violationCount(): number;
+  violationPointer(): number;
+  used(): number;
+}
+
+/** What a judge takes for granted. */
+export interface JudgeOptions {
+  /**
+   * CPUs of the machine, 1..64. Only where it is given can a translation be flushed by every CPU for itself; a
+   * local TLBI alone is never enough otherwise.
+   */
+  cpus?: number;
+  /** Memory of one VM is no other's: two stage-2 tables that map it, one of them writable, are a violation. Default false. */
+  exclusive?: boolean;
+  /** Pages must be set up by a record before they are written or linked. Default false. */
+  knownPages?: boolean;
+  /** An access flag that is cleared and never flushed is a violation at the end. Default false: the kernel does not flush. */
+  age?: boolean;
+  /** Most bytes that the judge may use. Default 1 GiB. */
+  maxBytes?: number;
+}
+
+/** What `finish` says. */
+export interface Verdict {
+  verdict: "ok" | "violation";
+  /** The first 256 violations. */
+  violations: Violation[];
+  /** All of them, counted. */
+  count: number;
+  /** Records judged. */
+  records: number;
+  /** Translations that were still to be flushed when it ended. */
+  open: number;
+}
+
+const WASM_PAGE = 65536;
+const INITIAL_PAGES = 64;
+const MAX_PAGES = 65536;
+const RECORD_WORDS = K.JOURNAL_BYTES / 4;
+const DEFAULT_BYTES = 1 << 30;
+
+function optionBits(o: JudgeOptions): number {
+  return (o.exclusive ? K.O_EXCLUSIVE : 0) | (o.knownPages ? K.O_KNOWN_PAGES : 0) | (o.age ? K.O_AGE : 0);
+}
+
+/**
+ * A judge of descriptor writes, barriers and TLBIs: break-before-make and what belongs to it, record by record.
+ * Make one with `createJudge`. It has a memory of its own and sees an engine through its journal only.
+ *
+ * @example
+ * ```ts
+ * import { CASEMATE_OPTIONS, createJudge } from "granule/audit";
+ * const judge = createJudge(CASEMATE_OPTIONS);
+ * const log = judge.casemate();
+ * log.push(new TextEncoder().encode('(mem-write (id 0) (tid 0) plain 0x1000 0x1 (src "a.c:1"))'));
+ * log.end();
+ * console.log(judge.finish().verdict, judge.records); // violation 1
+ * ```
+ */
+export class Judge {
+  readonly #core: JudgeCore;
+  readonly #memory: WebAssembly.Memory;
+  readonly #options: JudgeOptions;
+  readonly #maxPages: number;
+  #words: Uint32Array;
+  #records = 0;
+  #spent = false;
+
+  /** @internal Use `createJudge`. */
+  constructor(source: CoreSource, options: JudgeOptions = {}) {
+    const cpus = options.cpus ?? K.MAX_CPUS;
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS)
+      throw invalid("createJudge", `cpus is 1..${K.MAX_CPUS}`);
+    this.#options = options;
+    this.#maxPages = Math.min(
+      MAX_PAGES,
+      Math.max(INITIAL_PAGES, Math.ceil((options.maxBytes ?? DEFAULT_BYTES) / WASM_PAGE)),
+    );
+    this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: this.#maxPages, shared: true });
+    const abort = (): never => {
+      throw new Error("the judge failed");
+    };
+    const imports = { env: { memory: this.#memory, abort } };
+    this.#core = new WebAssembly.Instance(compile(source), imports).exports as unknown as JudgeCore;
+    this.#words = new Uint32Array(this.#memory.buffer);
+    this.reset();
+  }
+
+  /** Forgets everything, as if new. */
+  reset(): void {
+    this.#core.initialise(optionBits(this.#options), this.#options.cpus ?? K.MAX_CPUS);
+    this.#records = 0;
+    this.#spent = false;
+  }
+
+  /** Records judged so far. */
+  get records(): number {
+    return this.#records;
+  }
+
+  /** Violations so far, counted; `violations` has the first 256. */
+  get count(): number {
+    return this.#core.violationCount();
+  }
+
+  /** Is its memory spent? Then the records since are not judged. */
+  get spent(): boolean {
+    return this.#spent;
+  }
+
+  /** Bytes in use. */
+  get bytes(): number {
+    return this.#core.used() >>> 0;
+  }
+
+  /** The violations, in order; the first 256. */
+  violations(): Violation[] {
+    const n = Math.min(this.count, K.MAX_VIOLATIONS);
+    const first = (this.#core.violationPointer() >>> 0) / 4;
+    this.#view();
+    return Array.from({ length: n }, (_, i) => readViolation(this.#words, first + (i * K.VIOLATION_BYTES) / 4));
+  }
+
+  #view(): void {
+    if (this.#words.buffer !== this.#memory.buffer) this.#words = new Uint32Array(this.#memory.buffer);
+  }
+
+  /** Judges `n` records of 12 words each: journal records of an engine, or what a parser of logs gives. */
+  feed(words: Uint32Array, n: number = words.length / RECORD_WORDS): void {
+    const input = (this.#core.inputPointer() >>> 0) / 4;
+    for (let done = 0; done < n && !this.#spent; ) {
+      const batch = Math.min(n - done, K.INPUT_RECORDS);
+      this.#words.set(words.subarray(done * RECORD_WORDS, (done + batch) * RECORD_WORDS), input);
+      const judged = this.#core.judge(batch) >>> 0;
+      done += judged;
+      this.#records += judged;
+      if (judged < batch) this.#grow();
+    }
+  }
+
+  /** A quarter more memory; none is left: the judge is spent. */
+  #grow(): void {
+    const now = this.#memory.buffer.byteLength / WASM_PAGE;
+    const more = Math.min(Math.max(64, now >>> 2), this.#maxPages - now);
+    if (more > 0) {
+      try {
+        this.#memory.grow(more);
+        this.#view();
+        return;
+      } catch {
+        // the machine has no more either
+      }
+    }
+    this.#spent = true;
+  }
+
+  /** A parser that judges a casemate log as it comes: `push` its pieces, `end` it, then ask for the verdict. */
+  casemate(): CasemateParser {
+    return new CasemateParser((words, n) => this.feed(words, n));
+  }
+
+  /**
+   * Follows an engine: its journal is started, and each `drain` judges what came since. Tables that are there
+   * already are read as they are.
+   */
+  watch(engine: Engine): Watch {
+    return new Watch(this, engine);
+  }
+
+  /**
+   * The end: whatever was never flushed is a violation too. ENOMEM if the judge's memory was spent: then there is no verdict.
+   */
+  finish(): Verdict {
+    if (this.#spent) {
+      throw new GranuleError(K.ENOMEM, {
+        operation: "finish",
+        hint: `the judge's memory is spent after ${this.#records} records (raise maxBytes)`,
+      });
+    }
+    const open = this.#core.finish() >>> 0;
+    const { count } = this;
+    return {
+      verdict: count === 0 ? "ok" : "violation",
+      violations: this.violations(),
+      count,
+      records: this.#records,
+      open,
+    };
+  }
+}

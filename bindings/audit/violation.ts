@@ -1,0 +1,186 @@
+import * as K from "../core/constants.generated.js";
+import { hex } from "../model/address.js";
+
+/** What a violation is, in one word each; docs/audit.md says more. */
+export type ViolationKind =
+  | "no-break"
+  | "early-make"
+  | "stolen"
+  | "unlocked"
+  | "frozen"
+  | "early-free"
+  | "linked-twice"
+  | "unknown-page"
+  | "stale-table"
+  | "encoding"
+  | "vmid"
+  | "vmid-reuse"
+  | "loaded"
+  | "lock"
+  | "shared-frame"
+  | "frame-reuse"
+  | "unflushed"
+  | "release-unflushed"
+  | "asid"
+  | "geometry"
+  | "known-page"
+  | "no-table"
+  | "unknown";
+
+const KINDS: Readonly<Record<number, ViolationKind>> = {
+  [K.V_NO_BREAK]: "no-break",
+  [K.V_EARLY_MAKE]: "early-make",
+  [K.V_STOLEN]: "stolen",
+  [K.V_UNLOCKED]: "unlocked",
+  [K.V_FROZEN]: "frozen",
+  [K.V_EARLY_FREE]: "early-free",
+  [K.V_LINKED_TWICE]: "linked-twice",
+  [K.V_UNKNOWN_PAGE]: "unknown-page",
+  [K.V_STALE_TABLE]: "stale-table",
+  [K.V_ENCODING]: "encoding",
+  [K.V_VMID]: "vmid",
+  [K.V_VMID_REUSE]: "vmid-reuse",
+  [K.V_LOADED]: "loaded",
+  [K.V_LOCK]: "lock",
+  [K.V_SHARED_FRAME]: "shared-frame",
+  [K.V_FRAME_REUSE]: "frame-reuse",
+  [K.V_UNFLUSHED]: "unflushed",
+  [K.V_RELEASE_UNFLUSHED]: "release-unflushed",
+  [K.V_ASID]: "asid",
+  [K.V_GEOMETRY]: "geometry",
+  [K.V_KNOWN_PAGE]: "known-page",
+  [K.V_NO_TABLE]: "no-table",
+};
+
+const WRONG: Readonly<Record<ViolationKind, string>> = {
+  "no-break":
+    "one valid descriptor replaced another that maps other memory, another size or other attributes; break first: write an invalid one, flush, then make",
+  "early-make": "a valid descriptor was made while the old translation may still be in a TLB",
+  stolen: "another CPU holds this slot by its locked marker or as its owner; only that CPU may write it",
+  unlocked: "the table's lock is not held, and this is no step that walkers may make without it",
+  frozen: "a table that is unlinked but not flushed was changed; hardware may still walk it",
+  "early-free": "a table page was given back while it is linked, or before the flush of its link is complete",
+  "linked-twice": "the page is a table somewhere already, or unlinked and not flushed; link it once, after its flush",
+  "unknown-page": "nobody set this page up (mem-init) in this life; zero it before it becomes a table",
+  "stale-table": "the table holds a descriptor of an earlier life; zero it, or write every entry, before it is linked",
+  encoding:
+    "the architecture has no such descriptor at this level, or its output address is beyond the physical memory",
+  vmid: "one VMID stands for two tables, or one table has two; release the old one, and flush, first",
+  "vmid-reuse":
+    "a VMID was given anew with no flush since its last user ran; VMALLS12E1IS or ALLE1IS, and DSB ISH, first",
+  loaded: "the table was released while a CPU has it in its register; load another first",
+  lock: "a lock was taken that is held, or given back by a CPU that does not hold it",
+  "shared-frame": "two VMs map the same memory, and one of them may write it",
+  "frame-reuse": "memory went to another owner while a TLB may still lead its old owner there",
+  unflushed: "to the end the old translation was never flushed everywhere",
+  "release-unflushed": "the table was released while translations that it broke were not flushed",
+  asid: "TTBR0_EL2 has an ASID, and the EL2 regime has none: bits 63:48 are reserved",
+  geometry: "no hardware has a table of this granule, start level and input size",
+  "known-page": "the page is set up already and in use; give it back first",
+  "no-table": "no table is registered at this address",
+  unknown: "a rule was broken that this version has no name for",
+};
+
+/** The step that was missing before the old translation was gone. */
+export type MissingStep =
+  | "tlbi"
+  | "dsb-before-tlbi"
+  | "tlbi-level"
+  | "tlbi-all-levels"
+  | "tlbi-broadcast"
+  | "dsb-after-tlbi"
+  | "tlbi-stage1"
+  | "dsb-last"
+  | "tlbi-below";
+
+const STEPS: Readonly<Record<number, MissingStep>> = {
+  [K.MISS_TLBI]: "tlbi",
+  [K.MISS_DSB_BEFORE]: "dsb-before-tlbi",
+  [K.MISS_LEVEL]: "tlbi-level",
+  [K.MISS_LAST_LEVEL]: "tlbi-all-levels",
+  [K.MISS_LOCAL]: "tlbi-broadcast",
+  [K.MISS_DSB_AFTER]: "dsb-after-tlbi",
+  [K.MISS_STAGE1]: "tlbi-stage1",
+  [K.MISS_DSB_LAST]: "dsb-last",
+  [K.MISS_BELOW]: "tlbi-below",
+};
+
+const LACKS: Readonly<Record<MissingStep, string>> = {
+  tlbi: "no TLBI for this address and VMID followed the write",
+  "dsb-before-tlbi": "no DSB ordered the write before the TLBI",
+  "tlbi-level": "the TLBI's level hint (TTL) is of another level or granule, so it need not reach this entry",
+  "tlbi-all-levels": "the TLBI was of last-level entries only, and this is a table",
+  "tlbi-broadcast": "the TLBI reached the issuing CPU only",
+  "dsb-after-tlbi": "no DSB ISH of the CPU that issued the TLBI completed it",
+  "tlbi-stage1": "combined stage-1 and stage-2 entries are left: VMALLE1IS after the DSB ISH, and another DSB ISH",
+  "dsb-last": "no DSB ISH completed the VMALLE1IS",
+  "tlbi-below": "entries below the table are left: flush its whole range, or the VMID",
+};
+
+const CAUSES = ["break", "downgrade", "age"] as const;
+
+/** A rule that was broken: a value, not an exception. */
+export interface Violation {
+  kind: ViolationKind;
+  /** CPU (walker, or tid in order of appearance) whose record it is. */
+  cpu: number;
+  /** Handle of the engine's table; 0 in logs. */
+  table: number;
+  level: number;
+  /** Physical address of the descriptor, or of the page, lock or table concerned. */
+  address: bigint;
+  /** Input address, where a translation is concerned. */
+  ipa: bigint | undefined;
+  /** Descriptor that was there: of the broken translation, where there is one. */
+  oldValue: bigint;
+  /** Descriptor that was written. */
+  newValue: bigint;
+  /** The record that broke the rule, from 0. */
+  record: number;
+  /** The records that led to it: the write that needed the flush, and a TLBI that fell short. */
+  because: number[];
+  /** How the old translation came to be stale. */
+  cause: (typeof CAUSES)[number] | undefined;
+  /** What was missing. */
+  missing: MissingStep | undefined;
+  /** One sentence: why, and what would have been right. */
+  message: string;
+}
+
+function read64(words: Uint32Array, at: number): bigint {
+  return ((BigInt(words[at + 1] as number) << 32n) | BigInt(words[at] as number)) & 0xffff_ffff_ffff_ffffn;
+}
+
+const NONE = 0xffff_ffff_ffff_ffffn;
+
+/** @internal The violation at word `at` of a judge's memory. */
+export function readViolation(words: Uint32Array, at: number): Violation {
+  const kind = KINDS[words[at] as number] ?? "unknown";
+  const ipa = read64(words, at + 8);
+  const because = [read64(words, at + 16), read64(words, at + 18)].filter((n) => n !== NONE).map(Number);
+  const missing = STEPS[words[at + 1] as number];
+  const [address, oldValue, newValue] = [6, 10, 12].map((i) => read64(words, at + i)) as [bigint, bigint, bigint];
+  const violation: Omit<Violation, "message"> = {
+    kind,
+    cpu: words[at + 3] as number,
+    table: words[at + 4] as number,
+    level: (words[at + 2] as number) | 0,
+    address,
+    ipa: ipa === NONE ? undefined : ipa,
+    oldValue,
+    newValue,
+    record: Number(read64(words, at + 14)),
+    because,
+    cause: because.length > 0 ? CAUSES[words[at + 5] as number] : undefined,
+    missing,
+  };
+  return { ...violation, message: sentence(violation) };
+}
+
+function sentence(v: Omit<Violation, "message">): string {
+  const where = v.address === 0n ? "" : ` at ${hex(v.address)}`;
+  const which = v.ipa === undefined ? "" : ` (level ${v.level}, address ${hex(v.ipa)}, was ${hex(v.oldValue)})`;
+  const why = v.missing === undefined ? "" : `: ${LACKS[v.missing]}`;
+  const since = v.because.length === 0 ? "" : `; see record ${v.because.join(" and ")}`;
+  return `${v.kind}${where}${which}: ${WRONG[v.kind]}${why}${since}`;
+}

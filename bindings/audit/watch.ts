@@ -1,0 +1,178 @@
+import * as K from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
+import type { Engine } from "../tables/engine.js";
+import { JournalKind } from "../tables/journal.js";
+import type { Table } from "../tables/table.js";
+import type { Judge } from "./judge.js";
+import type { Violation } from "./violation.js";
+
+const RECORD_WORDS = K.JOURNAL_BYTES / 4;
+/** What the judge has no use for: an ISB orders the issuing CPU's own use only. */
+const USELESS: readonly number[] = [JournalKind.DCACHE, JournalKind.ICACHE, JournalKind.WARN, JournalKind.ISB];
+const KINDS: readonly number[] = Object.values(JournalKind).filter((kind) => !USELESS.includes(kind));
+
+/** A walker's journal. */
+interface Ring {
+  walker: number;
+  pointer: number;
+  /** Records that it holds, and all that were ever written. */
+  capacity: number;
+  total: number;
+}
+
+/**
+ * An engine under a judge's eyes, all of its walkers in one order.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createJudge } from "granule/audit";
+ * using engine = createEngine({ journalRecords: 4096 });
+ * const table = engine.createStage2();
+ * table.map(0, 2 << 20, 0, "rw");
+ * const watch = createJudge().watch(engine);
+ * watch.adopt(table);
+ * table.unmap(0, 2 << 20);
+ * console.log(watch.drain().length, watch.room > 0); // 0 true
+ * ```
+ */
+export class Watch {
+  readonly #judge: Judge;
+  readonly #engine: Engine;
+  /** Records of each walker's journal that are judged, and all of them. */
+  #seen: number[] = [];
+  #judged = 0;
+  #reported = 0;
+
+  /** @internal Use `judge.watch`. */
+  constructor(judge: Judge, engine: Engine) {
+    this.#judge = judge;
+    this.#engine = engine;
+    engine.journal.start(KINDS);
+  }
+
+  /** Tells the judge of a table that was made before the watch began, as it is now. */
+  adopt(table: Table): void {
+    const { rootPa, rootPages, granule, startLevel, inputBits } = table.info();
+    if (rootPa === 0n) throw invalid("adopt", "the table is destroyed");
+    this.drain();
+    const records: bigint[][] = [];
+    const handle = table.handle;
+    for (const e of table.entries({ tables: true })) {
+      if (e.kind === "hole") continue;
+      records.push([BigInt(K.J_WRITE), this.#slot(table, e.address, e.level), 0n, e.descriptor]);
+    }
+    const flags = BigInt(table.format.flags);
+    const sizes = BigInt(Math.log2(granule) | ((startLevel + 1) << 8) | (rootPages << 16) | (inputBits << 24));
+    records.push([BigInt(K.J_TABLE_MADE), rootPa, sizes | (flags << 32n), 0n]);
+    this.#feed(records, handle);
+  }
+
+  /** Physical address of the entry of `level` for an input address. */
+  #slot(table: Table, address: bigint, level: number): bigint {
+    const { rootPa, granule, startLevel, rootPages } = table.info();
+    const ps = BigInt(Math.log2(granule));
+    const shift = (at: number) => BigInt(4 - at) * (ps - 3n) + 3n;
+    let page = rootPa;
+    for (let at = startLevel; ; at++) {
+      const mask = BigInt(at === startLevel ? (rootPages * granule) / 8 : granule / 8) - 1n;
+      const slot = page + ((address >> shift(at)) & mask) * 8n;
+      if (at === level) return slot;
+      const { u64, physBase, arenaPointer, core } = this.#engine;
+      const value = u64[Number(slot - physBase + BigInt(arenaPointer)) / 8] as bigint;
+      page = BigInt.asUintN(64, core.outputAddress(Number(ps), table.format.flags & K.T_LPA2 ? 1 : 0, value));
+    }
+  }
+
+  #feed(records: bigint[][], handle: number): void {
+    const words = new BigUint64Array((records.length * RECORD_WORDS) / 2);
+    const halves = new Uint32Array(words.buffer);
+    for (const [i, [kind, address, a, b]] of records.entries()) {
+      halves[i * RECORD_WORDS] = Number(kind);
+      halves[i * RECORD_WORDS + 2] = handle;
+      const at = (i * RECORD_WORDS) / 2;
+      words[at + 2] = address as bigint;
+      words[at + 3] = a as bigint;
+      words[at + 4] = b as bigint;
+    }
+    this.#judge.feed(halves);
+  }
+
+  /**
+   * Judges what the engine did since the last call and returns the violations that are new. The ring must not have
+   * gone round in between: EINVAL then, for what was lost cannot be judged.
+   */
+  drain(): Violation[] {
+    const rings = this.#rings();
+    if (rings.length === 1) this.#feedRing(rings[0] as Ring);
+    else this.#feedInOrder(rings);
+    if (this.#judge.count === this.#reported) return [];
+    const fresh = this.#judge.violations().slice(this.#reported);
+    this.#reported = this.#judge.count;
+    return fresh;
+  }
+
+  /** The journals as they are; EINVAL where one has overwritten what was not judged yet. */
+  #rings(): Ring[] {
+    const engine = this.#engine;
+    const rings = Array.from({ length: engine.walkerCount }, (_, walker): Ring => {
+      engine.check(engine.core.journalInfo(walker), "drain");
+      const [pointer, capacity, total] = [0, 1, 2].map((i) => Number(engine.result(i))) as [number, number, number];
+      return { walker, pointer, capacity, total };
+    });
+    // Started anew: what was there before is judged, or gone.
+    if (rings.some(({ walker, total }) => total < (this.#seen[walker] ?? 0))) {
+      this.#seen = [];
+      this.#judged = 0;
+    }
+    for (const { walker, capacity, total } of rings) {
+      const lost = total - (this.#seen[walker] ?? 0) - capacity;
+      if (lost > 0)
+        throw invalid("drain", `${lost} records were overwritten: drain more often, or raise journalRecords`);
+    }
+    return rings;
+  }
+
+  #feedRing({ walker, pointer, capacity, total }: Ring): void {
+    const { u32 } = this.#engine;
+    for (let seen = this.#seen[walker] ?? 0; seen < total; ) {
+      const from = seen % capacity;
+      const n = Math.min(total - seen, capacity - from);
+      const word = pointer / 4 + from * RECORD_WORDS;
+      this.#judge.feed(u32.subarray(word, word + n * RECORD_WORDS), n);
+      seen += n;
+      this.#seen[walker] = seen;
+    }
+  }
+
+  /** Of several walkers: in the order of all, as far as no record is still to come. */
+  #feedInOrder(rings: readonly Ring[]): void {
+    const { u32, u64 } = this.#engine;
+    const waiting = rings.reduce((n, { walker, total }) => n + total - (this.#seen[walker] ?? 0), 0);
+    const words = new Uint32Array(waiting * RECORD_WORDS);
+    const next = rings.map(({ walker }) => this.#seen[walker] ?? 0);
+    let n = 0;
+    for (let found = true; found; ) {
+      found = false;
+      for (const { walker, pointer, capacity, total } of rings) {
+        for (; (next[walker] as number) < total; next[walker] = (next[walker] as number) + 1) {
+          const word = pointer / 4 + ((next[walker] as number) % capacity) * RECORD_WORDS;
+          if (Number(u64[(word + RECORD_WORDS) / 2 - 1]) !== this.#judged + n) break;
+          words.set(u32.subarray(word, word + RECORD_WORDS), n * RECORD_WORDS);
+          n++;
+          found = true;
+        }
+      }
+    }
+    this.#judge.feed(words, n);
+    this.#seen = next;
+    this.#judged += n;
+  }
+
+  /** The room that is left before records are lost: that of the journal which has least. */
+  get room(): number {
+    return Math.min(
+      ...this.#rings().map(({ walker, capacity, total }) => capacity - total + (this.#seen[walker] ?? 0)),
+    );
+  }
+}

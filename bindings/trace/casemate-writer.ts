@@ -1,0 +1,158 @@
+import * as K from "../core/constants.generated.js";
+
+/** A record of an engine's journal, as `granule` gives it. */
+export interface CasemateEvent {
+  kind: number;
+  level: number;
+  table: number;
+  walker: number;
+  address: bigint;
+  a: bigint;
+  b: bigint;
+}
+
+/** A table as the log knows it. */
+interface Known {
+  root: bigint;
+  vmid: bigint;
+  hyp: boolean;
+  page: bigint;
+  ps: bigint;
+}
+
+const FLAGS_AT = 32n;
+const OPERAND_BITS = 12n;
+const TTL_AT = 44n;
+const VMID_AT = 48n;
+/** A range of more pages is written as a flush of the whole VMID, which is more. */
+const MAX_SINGLE = 64n;
+/** Where the CPU goes when its table is gone: a table of its own. */
+const DUMMY = 0x1000n;
+const DUMMY_VMID = 0xffffn;
+/** What the dialect cannot say; it has no comments, so every `src` of a prologue carries this. */
+const HEADER =
+  "granule: locks, local TLBIs, NSH barriers and cache maintenance are left out; long ranges are vmalls12e1is:0";
+
+const hex = (n: bigint): string => `0x${n.toString(16)}`;
+
+/**
+ * Writes an engine's journal in casemate's dialect: all writes of descriptors as release, pages as they are taken and
+ * given back, each table with a VMID of its own. What the dialect cannot say is left out, or written as more than it was.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { CasemateWriter } from "granule/trace";
+ * using engine = createEngine({ journalRecords: 1024 });
+ * engine.journal.start();
+ * engine.createStage2().map(0, 4096, 0, "rw");
+ * const lines = new CasemateWriter().write(engine.journal.read());
+ * console.log(lines.some((line) => line.startsWith("(mem-write"))); // true
+ * ```
+ */
+export class CasemateWriter {
+  readonly #tables: Map<number, Known> = new Map();
+  /** Table that each CPU has loaded, by stage. */
+  readonly #loaded: Map<string, number> = new Map();
+  #id = 0;
+  #vmid = 0n;
+  #dummy = false;
+  #lines: string[] = [];
+
+  /** The lines for these records, which follow those of the last call. */
+  write(records: Iterable<CasemateEvent>): string[] {
+    this.#lines = [];
+    for (const record of records) this.#record(record);
+    return this.#lines;
+  }
+
+  #put(kind: string, tid: number, rest: string, source = "granule:0"): void {
+    this.#lines.push(`(${kind} (id ${this.#id++}) (tid ${tid}) ${rest} (src "${source}"))`);
+  }
+
+  #page(kind: string, tid: number, address: bigint, size: bigint): void {
+    this.#put(kind, tid, `(address ${hex(address)}) (size ${hex(size)})`);
+  }
+
+  #sysreg(tid: number, register: string, value: bigint): void {
+    this.#put("sysreg-write", tid, `(sysreg ${register}) (value ${hex(value)})`, HEADER);
+  }
+
+  #record(r: CasemateEvent): void {
+    const t = this.#tables.get(r.table);
+    if (r.kind === K.J_TABLE_MADE) this.#made(r);
+    else if (r.kind === K.J_DSB) this.#barrier(r);
+    else if (r.kind === K.J_ISB) this.#put("barrier", r.walker, "isb");
+    else if (!t) return;
+    else if (r.kind === K.J_WRITE || r.kind === K.J_WRITE_SHARED) {
+      this.#put("mem-write", r.walker, `(mem-order release) (address ${hex(r.address)}) (value ${hex(r.b)})`);
+    } else if (r.kind === K.J_TABLE_TAKEN) this.#page("mem-init", r.walker, r.address, r.a * t.page);
+    else if (r.kind === K.J_TABLE_FREED) this.#page("mem-free", r.walker, r.address, r.a * t.page);
+    else if (r.kind === K.J_TABLE_GONE) this.#gone(r, t);
+    else this.#flush(r, t);
+  }
+
+  #made(r: CasemateEvent): void {
+    const flags = Number(r.a >> FLAGS_AT);
+    const ps = r.a & 0xffn;
+    const t: Known = { root: r.address, vmid: ++this.#vmid, hyp: (flags & K.T_HYP) !== 0, page: 1n << ps, ps };
+    this.#tables.set(r.table, t);
+    const bits = (r.a >> 24n) & 0xffn;
+    this.#page("mem-init", r.walker, r.address, ((r.a >> 16n) & 0xffn) * t.page);
+    const granule = ps === 12n ? 0n : ps === 16n ? 1n << 14n : 2n << 14n;
+    this.#sysreg(r.walker, t.hyp ? "tcr_el2" : "vtcr_el2", t.hyp ? (64n - bits) | granule | (6n << 16n) : r.b);
+    this.#load(r.walker, r.table, t);
+  }
+
+  /** The CPU has the table in its register. */
+  #load(tid: number, handle: number, t: Known): void {
+    const place = `${tid} ${t.hyp}`;
+    if (this.#loaded.get(place) === handle) return;
+    this.#loaded.set(place, handle);
+    this.#sysreg(tid, t.hyp ? "ttbr0_el2" : "vttbr_el2", t.hyp ? t.root : (t.vmid << VMID_AT) | t.root);
+  }
+
+  #gone(r: CasemateEvent, t: Known): void {
+    if (!this.#dummy) this.#page("mem-init", r.walker, DUMMY, 2n ** 16n);
+    this.#dummy = true;
+    for (const [place, handle] of this.#loaded) {
+      if (handle !== r.table) continue;
+      const tid = Number.parseInt(place, 10);
+      // Another stage's dummy is another page: one page is one table.
+      if (t.hyp) this.#sysreg(tid, "ttbr0_el2", DUMMY + 0x8000n);
+      else this.#sysreg(tid, "vttbr_el2", (DUMMY_VMID << VMID_AT) | DUMMY);
+      this.#loaded.delete(place);
+    }
+    this.#put("hint", r.walker, `(kind release_table) (location ${hex(t.root)}) (value 0x0)`);
+  }
+
+  #barrier(r: CasemateEvent): void {
+    const domain = Number(r.a);
+    if (domain === K.DSB_ISH) this.#put("barrier", r.walker, "dsb (kind ish)");
+    else if (domain === K.DSB_ISHST) this.#put("barrier", r.walker, "dsb (kind ishst)");
+  }
+
+  #tlbi(tid: number, op: string, address: bigint | undefined, level: number, t: Known): void {
+    if (address === undefined) {
+      this.#put("tlbi", tid, op);
+      return;
+    }
+    const code = t.ps === 12n ? 1n : t.ps === 14n ? 2n : 3n;
+    const ttl = level >= 0 && level <= 3 ? (code << 2n) | BigInt(level) : 0n;
+    this.#put("tlbi", tid, `${op} (value ${hex((address >> OPERAND_BITS) | (ttl << TTL_AT))})`);
+  }
+
+  #flush(r: CasemateEvent, t: Known): void {
+    const [tid, level] = [r.walker, r.level];
+    if (r.kind === K.J_TLBI_IPA_LOCAL || r.kind === K.J_TLBI_STAGE1_LOCAL) return;
+    if (r.kind === K.J_DCACHE || r.kind === K.J_ICACHE || r.kind === K.J_WARN) return;
+    this.#load(tid, r.table, t);
+    if (r.kind === K.J_TLBI_IPA) this.#tlbi(tid, "ipas2e1is", r.address, level, t);
+    else if (r.kind === K.J_TLBI_STAGE1) this.#tlbi(tid, "vmalle1is", undefined, level, t);
+    else if (r.kind === K.J_TLBI_VA) this.#tlbi(tid, "vae2is", r.address << OPERAND_BITS, level, t);
+    else if (r.kind === K.J_TLBI_VA_LAST) this.#tlbi(tid, "vale2is", r.address << OPERAND_BITS, level, t);
+    else if (r.kind === K.J_TLBI_RANGE && r.a <= MAX_SINGLE) {
+      for (let i = 0n; i < r.a; i++) this.#tlbi(tid, "ipas2e1is", r.address + i * t.page, level, t);
+    } else this.#tlbi(tid, "vmalls12e1is", undefined, level, t);
+  }
+}

@@ -1,0 +1,92 @@
+// What tests of the judge share: streams of an engine's journal, and logs put together by hand.
+
+import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
+import { createEngine, type Engine, type JournalRecord } from "../../bindings/index.js";
+
+const WORDS = 12;
+
+/** Journal records as the judge's words. */
+export function wordsOf(records: readonly JournalRecord[]): Uint32Array {
+  const words = new Uint32Array(records.length * WORDS);
+  const wide = new BigUint64Array(words.buffer);
+  for (const [i, r] of records.entries()) {
+    words.set([r.kind, r.level, r.table, r.walker], i * WORDS);
+    wide.set([r.address, r.a, r.b, r.sequence], (i * WORDS) / 2 + 2);
+  }
+  return words;
+}
+
+/** Everything that an engine did in `body`, from its first table on. */
+export function streamOf(body: (engine: Engine) => void): JournalRecord[] {
+  using engine = createEngine({ arenaBytes: 8 << 20, journalRecords: 1 << 16 });
+  engine.journal.start();
+  body(engine);
+  return engine.journal.read();
+}
+
+export function judgeRecords(records: readonly JournalRecord[], options: JudgeOptions = {}): Verdict {
+  const judge = createJudge(options);
+  judge.feed(wordsOf(records));
+  return judge.finish();
+}
+
+export function judgeLog(text: string | Uint8Array, options: JudgeOptions = CASEMATE_OPTIONS): Verdict {
+  const judge = createJudge(options);
+  const log = judge.casemate();
+  log.push(typeof text === "string" ? new TextEncoder().encode(text) : text);
+  log.end();
+  return judge.finish();
+}
+
+/** A log from records without id and src: `t1 tlbi vmalle1is`, tid 0 where none is named. */
+export function logOf(lines: readonly string[]): string {
+  return lines
+    .map((line, i) => {
+      const [, tid = "0", kind = "", rest = ""] = /^(?:t(\d+) )?(\S+)(.*)$/.exec(line) ?? [];
+      return `(${kind} (id ${i}) (tid ${tid})${rest} (src "test:${i}"))`;
+    })
+    .join("\n");
+}
+
+const ROOT = 0x1_0000_0000;
+export const LOCK = "(address 0x100064000)";
+
+/** A stage-2 table with tables down to level 3 at ROOT + 0x1000 * level, loaded by `tids` CPUs, its lock held by CPU 0. */
+export function prologue(tids = 1, vtcr = 0x10): string[] {
+  const each = (line: string) => Array.from({ length: tids }, (_, t) => `t${t} ${line}`);
+  return [
+    ...each(`sysreg-write (sysreg vtcr_el2) (value 0x${vtcr.toString(16)})`),
+    ...each("sysreg-write (sysreg hcr_el2) (value 0x0)"),
+    `mem-init ${at(0)} (size 0x1000)`,
+    "hint (kind set_root_lock) (location 0x100000000) (value 0x100064000)",
+    ...each("sysreg-write (sysreg vttbr_el2) (value 0x1000100000000)"),
+    ...each("sysreg-write (sysreg hcr_el2) (value 0x1)"),
+    `lock ${LOCK}`,
+    ...[1, 2, 3].flatMap((level) => [
+      `mem-init ${at(level * 0x1000)} (size 0x1000)`,
+      put((level - 1) * 0x1000, ROOT + level * 0x1000 + 3),
+    ]),
+  ];
+}
+
+/** `(address ..)` of an offset from the root. */
+export function at(offset: number): string {
+  return `(address 0x${(ROOT + offset).toString(16)})`;
+}
+
+/** A release write of `value` at an offset from the root. */
+export function put(offset: number, value: number | bigint, tid = 0): string {
+  return `t${tid} mem-write (mem-order release) ${at(offset)} (value 0x${value.toString(16)})`;
+}
+
+/** KVM's flush by IPA, with a hint for level 3. */
+export function flushPage(page: number, tid = 0): string[] {
+  const value = 0x7000_0000_0000n + BigInt(page);
+  return [
+    `t${tid} barrier dsb (kind ishst)`,
+    `t${tid} tlbi ipas2e1is (value 0x${value.toString(16)})`,
+    `t${tid} barrier dsb (kind ish)`,
+    `t${tid} tlbi vmalle1is`,
+    `t${tid} barrier dsb (kind ish)`,
+  ];
+}
