@@ -25,5 +25,5 @@ export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./
 export type { ForcePte, Stage2Config, Stage2Table } from "./tables/stage2.js";
 export type { EntryOptions, Outcome, Range, Table, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
-export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
+export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";

@@ -2,11 +2,11 @@
 // A cache is a block of the arena:  capacity | count | ps | magic + walker | page, page, ...
 // It belongs to the walker that made it; no other may use it, so nothing of it is atomic.
 
-import { isGranule, PS_16K, PS_4K, UNIT_SHIFT } from "../arch/granule";
+import { isGranule, PS_4K, PS_16K, UNIT_SHIFT } from "../arch/granule";
 import { EINVAL, ENOMEM, OK } from "./errno";
 import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
 import { maySleep } from "./guard";
-import { isArenaPage, me, ORDERS, Walker, walker, walkerAt } from "./layout";
+import { isArenaPage, ORDERS, Walker, walker, walkerAt } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
 export const CACHE_CAPACITY: u32 = 40;

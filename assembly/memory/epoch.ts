@@ -16,7 +16,7 @@
 // store and the look into the slots: sequential consistency, which is what Wasm atomics have.
 
 import { ETIMEDOUT, OK } from "./errno";
-import { breach, BREACH_SLEEP } from "./guard";
+import { BREACH_SLEEP, breach } from "./guard";
 import { epochWord, header, me, parallel, slot, slotOf, walker } from "./layout";
 import { nap, PATIENCE } from "./wait";
 

@@ -5,11 +5,11 @@
 // slot names its table. One of the two sees the other [LCK-1, LCK-2]. New readers wait while a writer does, so that a
 // writer gets through however many readers there are.
 
-import { EDEADLK, ETIMEDOUT, OK } from "./errno";
 import { enter, inSection, leave, reading, slotOfWalker } from "./epoch";
-import { breach, BREACH_SLEEP } from "./guard";
+import { EDEADLK, ETIMEDOUT, OK } from "./errno";
+import { BREACH_SLEEP, breach } from "./guard";
 import { header, Table, walker } from "./layout";
-import { nap, PATIENCE, sleepOn, wake } from "./wait";
+import { PATIENCE, sleepOn, wake } from "./wait";
 
 /** Ways to use a table [IDE-1]. */
 export const MODE_NONE: u32 = 0;

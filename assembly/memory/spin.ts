@@ -23,4 +23,3 @@ export function wrest(p: usize, holder: u32): u32 {
 export function relinquish(p: usize): void {
   atomic.store<u32>(p, 0);
 }
-

@@ -111,7 +111,7 @@ export function mapPages(
   const mode = modeOf(t, SHARES_TABLE, flags);
   if (mode < 0) return mode;
   const c = column(addrs, physs, statuses, n);
-  for (let stop = false; !stop && c.done < n; ) {
+  for (let stop: bool = false; !stop && c.done < n; ) {
     const r = feed(c, t, cache);
     if (r) {
       settle(c, r);
@@ -166,8 +166,8 @@ function mapAlone(w: Walk, c: Column): bool {
     group: u32 = 0,
     end: u32 = done,
     pages: u32 = 0,
-    found = false,
-    stop = false;
+    found: bool = false,
+    stop: bool = false;
   while (done < n && !stop) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
     if (done === end || pages !== t.pages) {
@@ -215,12 +215,11 @@ function mapAmong(w: Walk, c: Column): bool {
     end = min(c.n, first + GROUP),
     pages = t.pages;
   const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP);
-  const found =
-    simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
+  const found = simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
   let page: usize = 0,
     owed: u32 = 0,
     made: u32 = 0,
-    stop = false;
+    stop: bool = false;
   while (c.done < end && !stop && pages === t.pages) {
     const phys = load<u64>(c.physs + (c.done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(c.done - first) : 0;
@@ -279,7 +278,7 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
   const mode = modeOf(t, SHARES_LEAF, flags);
   if (mode < 0) return mode;
   const c = column(addrs, 0, statuses, n);
-  for (let stop = false; !stop && c.done < n; ) {
+  for (let stop: bool = false; !stop && c.done < n; ) {
     const bad = begin(t, mode);
     if (bad) return bad;
     const w = openRelax(t, prot, flags !== 0);
@@ -305,7 +304,7 @@ function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
   const found = simple && findSlots<A>(t, addrs, scratch(), scratch() + LEVELS, n);
   let relaxed: u32 = 0,
     done: u32 = 0,
-    stop = false;
+    stop: bool = false;
   while (done < n && !stop) {
     const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
     const old: u64 = p ? read(p, shared) : 0,

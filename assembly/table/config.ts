@@ -67,7 +67,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 
 /** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */
 export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
-  if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || flags & T_BARRIER || hooks >> HOOKS) return EINVAL;
+  if (!isGranule(ps) || vtcrGranule(vtcr) !== ps || flags & ~T_FLAGS || flags & T_BARRIER || hooks >> HOOKS)
+    return EINVAL;
   const bits = vtcrIpaBits(vtcr),
     start = vtcrStartLevel(ps, vtcr);
   // The start level must resolve at least one bit of the input, and no more than 16 tables of it.

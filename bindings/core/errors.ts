@@ -1,7 +1,18 @@
 import * as K from "./constants.generated.js";
 
 /** The names of the error numbers that granule reports; each has one meaning. */
-export type ErrorCode = "EPERM" | "E2BIG" | "EAGAIN" | "ENOMEM" | "EFAULT" | "EBUSY" | "EEXIST" | "EINVAL" | "ERANGE" | "EDEADLK" | "ETIMEDOUT";
+export type ErrorCode =
+  | "EPERM"
+  | "E2BIG"
+  | "EAGAIN"
+  | "ENOMEM"
+  | "EFAULT"
+  | "EBUSY"
+  | "EEXIST"
+  | "EINVAL"
+  | "ERANGE"
+  | "EDEADLK"
+  | "ETIMEDOUT";
 
 const CODES: ReadonlyMap<number, ErrorCode> = new Map([
   [K.EPERM, "EPERM"],

@@ -139,13 +139,7 @@ export class Batch implements Disposable {
   }
 
   /** Adds a split of blocks. */
-  split(
-    table: Table,
-    addr: AddressLike,
-    size: AddressLike,
-    cache?: CacheOption,
-    options: ShareOptions = {},
-  ): number {
+  split(table: Table, addr: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): number {
     return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, shareFlags(options), cache);
   }
 

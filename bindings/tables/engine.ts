@@ -116,7 +116,12 @@ export class Engine implements Disposable {
   readonly #module: WebAssembly.Module;
   #closed = false;
 
-  private constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, begin: (core: Core) => number, operation: string) {
+  private constructor(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    begin: (core: Core) => number,
+    operation: string,
+  ) {
     this.memory = memory;
     this.#module = module;
     this.core = instantiate(module, memory, this.hosts);

@@ -43,7 +43,12 @@ type Result = (i: number) => bigint;
 /** @internal */
 export function walkerInfo(core: Core, result: Result, id: number): WalkerInfo {
   core.walkerInfo(id);
-  const [attached, reads, section, writes] = [0, 1, 2, 3].map((i) => Number(result(i))) as [number, number, number, number];
+  const [attached, reads, section, writes] = [0, 1, 2, 3].map((i) => Number(result(i))) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   return { id, attached: attached !== 0, inSection: section !== 0, reads, writes };
 }
 
@@ -64,7 +69,13 @@ const RULES: Record<number, string> = {
 };
 
 /** @internal The sentence for a rule that the debug core finds broken: who did it, and who holds what. */
-export function explainBreach(walkers: readonly WalkerInfo[], me: number, writer: number, rule: number, at: number): string {
+export function explainBreach(
+  walkers: readonly WalkerInfo[],
+  me: number,
+  writer: number,
+  rule: number,
+  at: number,
+): string {
   const held = walkers.flatMap(({ id, reads, inSection, writes }) => {
     const what = [
       reads !== 0 ? `reads table ${reads}` : inSection ? "is in a read section" : "",

@@ -25,7 +25,10 @@ type Exports = Record<string, (...words: (number | bigint)[]) => number>;
 
 function instance(bytes: Buffer<ArrayBuffer>, memory: WebAssembly.Memory): Exports {
   const nothing = (): number => 0;
-  const imports = { env: { memory, abort: nothing }, host: { hook: nothing, visit: nothing, forcePte: nothing, breach: nothing, point: nothing } };
+  const imports = {
+    env: { memory, abort: nothing },
+    host: { hook: nothing, visit: nothing, forcePte: nothing, breach: nothing, point: nothing },
+  };
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports as unknown as Exports;
 }
 
