@@ -211,6 +211,8 @@ export class Walk {
   status: i32;
   /** Nobody watches (journal, hooks) and nobody else walks: runs may be done in bulk. */
   bulk: bool;
+  /** A shared walk that nobody watches and whose leaves need no cache maintenance: a hole becomes a leaf in one exchange. */
+  direct: bool;
   /** Leaves change by atomic read-modify-write. */
   atomic: bool;
   /** Every valid base adds the offset; an invalid one stays as it is (KERNEL-NOTES 13). */

@@ -17,7 +17,7 @@ import {
 import { ENTRY_BYTES, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
 import { isCacheable, isExecutable, isStage2Prot, permissionMask, stage2Attributes } from "../arch/stage2";
 import { CACHE_NONE, isCache } from "../memory/cache";
-import { fillHole, fillHoles, read } from "../memory/cell";
+import { compareExchange, fillHole, fillHoles, read } from "../memory/cell";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { addReferences } from "../memory/frames";
 import { hostForcePte } from "../memory/host";
@@ -36,7 +36,8 @@ import {
   Table,
   Walk,
 } from "../memory/layout";
-import { C_AGAIN, C_LEAVES_MADE, count } from "../record/counters";
+import { C_AGAIN, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
+import { journalling } from "../record/journal";
 import { storeBarrier, warn } from "../record/maintenance";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { cleanDcache, getPages, invalidateIcache, putPages, virtToPhys, zallocPage } from "./mmops";
@@ -130,10 +131,22 @@ function tryLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {
   if (!leafAllowed(w, level, mapped)) return E2BIG;
   const next = mapped ? leafDescriptor(w.layout, w.ps, outputAddress(w), w.attributes, level) : w.annotation;
   if (!needsUpdate(t, old, next)) return EAGAIN;
+  if (w.direct && mapped && old === 0) return install(w, p, next);
   if (!(w.flags & SHARED) && differsOnlyInSoftware(old, next)) return rewriteSoftware(w, p, old, next, level);
   if (!tryBreak(w, p, old, level)) return EAGAIN;
   if (w.maintain && mapped) cleanMade(w, outputAddress(w), shift(w.ps, level), 1);
   make(w, p, next, level);
+  return OK;
+}
+
+/** A leaf in place of a hole: nothing to break, nothing to do before the make, so one exchange is both. */
+function install(w: Walk, p: usize, leaf: u64): i32 {
+  if (!compareExchange(p, 0, leaf)) {
+    count(C_LOST, 1);
+    return EAGAIN;
+  }
+  addReferences(pageOf(w, p), 1);
+  count(C_LEAVES_MADE, 1);
   return OK;
 }
 
@@ -158,10 +171,12 @@ export function setAttributes(w: Walk, prot: u32): void {
   const t = w.table;
   w.attributes = attributesOf(t, prot);
   w.maintain = 0;
-  if (w.flags & SKIP_CMO) return;
-  const leaf = w.attributes | VALID;
-  if (t.flags & T_DCACHE && isCacheable(leaf, <bool>(t.flags & T_FWB))) w.maintain |= CLEAN_DATA;
-  if (t.flags & T_ICACHE && isExecutable(leaf, <bool>(t.flags & T_XNX))) w.maintain |= CLEAN_CODE;
+  if (!(w.flags & SKIP_CMO)) {
+    const leaf = w.attributes | VALID;
+    if (t.flags & T_DCACHE && isCacheable(leaf, <bool>(t.flags & T_FWB))) w.maintain |= CLEAN_DATA;
+    if (t.flags & T_ICACHE && isExecutable(leaf, <bool>(t.flags & T_XNX))) w.maintain |= CLEAN_CODE;
+  }
+  w.direct = (w.flags & SHARED) !== 0 && !journalling() && t.hooks === 0 && w.maintain === 0;
 }
 
 function visitLeaf(w: Walk, p: usize, old: u64, level: i32): i32 {

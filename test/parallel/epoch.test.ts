@@ -15,6 +15,7 @@ import {
   pair,
   SHARED,
   slotAt,
+  stayUntil,
   Thread,
   within,
 } from "../support/walkers.js";
@@ -255,11 +256,10 @@ describe("a section", () => {
     hyp.map(BASE, KB4, home(BASE), "rw");
     const { pages } = hyp.info();
     const thread = new Thread(engine, 1, hyp);
-    const nobody = new Int32Array(new SharedArrayBuffer(4));
     let unmapped: Promise<unknown> | undefined;
     at(engine, K.POINT_READ, 0, () => {
       unmapped = thread.call("unmap", BASE, KB4);
-      while (engine.counters(1).tlbiVa < 1) Atomics.wait(nobody, 0, 0, 1); // it has unlinked a table
+      stayUntil(engine, "the unlinked table", () => engine.counters(1).tlbiVa > 0);
       expect(hyp.holders().writer).toBe(1);
       expect(hyp.info().pages).toBe(pages);
     });

@@ -109,6 +109,17 @@ export async function until(engine: Engine, what: string, condition: () => boole
   }
 }
 
+const nobody = new Int32Array(new SharedArrayBuffer(4));
+
+/** The same where this thread must not go on with anything else: inside a schedule point. */
+export function stayUntil(engine: Engine, what: string, condition: () => boolean): void {
+  const end = Date.now() + PATIENCE_MS;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`${what} does not come: ${whoHolds(engine)}`);
+    Atomics.wait(nobody, 0, 0, 1);
+  }
+}
+
 interface Answer {
   id: number;
   value?: unknown;
