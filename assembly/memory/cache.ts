@@ -145,7 +145,8 @@ export function takePage(cache: u32, ps: u32): usize {
   if (cache === CACHE_NONE) return 0;
   if (cache === CACHE_ARENA) return takeFrames(ps - UNIT_SHIFT);
   const n = countOf(cache);
-  if (n === 0) return 0;
+  // A range may take more than one fault's worth: the walker's own cache then tries the arena, which waits for nothing [MC-4].
+  if (n === 0) return load<u32>(ownWord(walker(), ps)) === cache ? takeFrames(ps - UNIT_SHIFT) : 0;
   store<u32>(cache, n - 1, COUNT);
   return pageAt(cache, n - 1, ps);
 }
