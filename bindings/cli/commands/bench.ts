@@ -12,6 +12,7 @@ import {
 
 const KERNEL = "kernel=";
 const MAX_ROUNDS = 10_000;
+const MAX_WORKERS = 32;
 
 /** Loaded when asked for: an installed package has neither these files nor tinybench, and must do without any. */
 async function load() {
@@ -61,6 +62,7 @@ function noteRows(rows: readonly ResultRow[], io: CommandIo): void {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const rounds = integerOption(args, "rounds", 1, MAX_ROUNDS);
+  const workers = integerOption(args, "workers", 2, MAX_WORKERS);
   const peers = peersOf(args);
   const bench = await load();
   if (booleanOption(args, "list")) {
@@ -76,6 +78,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     adapters: adaptersFor(bench, peers),
     kernelFolder: peers.find((peer) => peer.startsWith(KERNEL))?.slice(KERNEL.length),
     rounds,
+    workers,
     onRows: (rows) => noteRows(rows, io),
   });
   const text = () => (booleanOption(args, "spread") ? bench.formatSpread : bench.formatTable)(report.results);
@@ -86,7 +89,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule bench [ID...]`. */
 export const bench: Command = {
   name: "bench",
-  usage: "[ID...] [--peer NAME]... [--rounds N]",
+  usage: "[ID...] [--peer NAME]... [--rounds N] [--workers N]",
   summary: "measure the same work on the Wasm core, on TypeScript, and on the kernel's own C",
   help: `Runs the benchmark workloads ID... (all without one; --list names them) on each peer in turn, batches of at least
 a microsecond, and prints medians. Peers: wasm (granule), typescript (typed arrays), naive (bigint), kernel=FOLDER (a build
@@ -99,6 +102,7 @@ of the kernel's C with a bench binary in it). Runs in a checkout of granule: it 
       help: "wasm, typescript, naive or kernel=FOLDER; repeatable (default: the first three)",
     },
     rounds: { type: "string", value: "N", help: "samples of each workload" },
+    workers: { type: "string", value: "N", help: "workers of the parallel workloads, a power of two (default 2)" },
     spread: { type: "boolean", help: "show minimum and 99th percentile as well" },
     list: { type: "boolean", help: "name the workloads and stop" },
   },
