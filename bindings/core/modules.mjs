@@ -3,7 +3,10 @@
 /** @typedef {{ name: string, entry: string, debug: boolean }} Module */
 
 /** @type {Module[]} */
-export const MODULES = [{ name: "granule", entry: "assembly/index.ts", debug: true }];
+export const MODULES = [
+  { name: "granule", entry: "assembly/index.ts", debug: true },
+  { name: "mmu", entry: "assembly/mmu.ts", debug: false },
+];
 
 /** Files that the build of a module makes. */
 export function outputs({ name }) {

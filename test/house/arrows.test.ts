@@ -16,18 +16,19 @@ const CORE: House = {
   index: ["arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
-// bindings/: core <- model <- tables <- entry <- report <- vm <- replay <- cli; trace stands alone and meets the tables in vm/.
+// bindings/: core <- model <- tables <- entry <- report <- vm <- replay <- cli; mmu beside entry; trace stands alone and meets the tables in vm/.
 const FACADE: House = {
   core: [],
   model: ["core"],
   tables: ["core", "model"],
+  mmu: ["core", "model", "tables"],
   trace: [],
   entry: ["core", "model", "tables"],
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "entry", "report"],
   vm: ["core", "model", "tables", "entry", "trace"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
-  cli: ["core", "model", "tables", "entry", "trace", "vm", "report", "conform", "replay", "bench"],
+  cli: ["core", "model", "tables", "entry", "trace", "vm", "report", "conform", "replay", "mmu", "bench"],
 };
 
 /** Room of a file: its folder; files beside the folders are the entry points. */
