@@ -107,7 +107,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     attributes = tableBits(s),
     origin = c.physBase,
     lastTable = s.lastTable,
-    window: usize = c.pointer,
+    shifted: usize = c.pointer - <usize>origin,
     accessBits = accessKey(access, half);
   let lastKey: u64 = 0,
     lastInfo: u64 = 0;
@@ -126,7 +126,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
       const offset = (d & addressMask) - origin;
       tables |= d;
       at -= bits;
-      d = offset <= lastTable ? read(window + <usize>offset + (<u32>(addr >> at) & indexMask), false) : 0;
+      d = offset <= lastTable ? read(<usize>(d & addressMask) + (shifted + (<u32>(addr >> at) & indexMask)), false) : 0;
     }
     const key = Key.of(d, keyMask, at) | (tables & attributes) | accessBits;
     if (key !== lastKey) {
@@ -166,7 +166,7 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     attributes = tableBits(s),
     accessBits = accessKey(access, half),
     origin = c.physBase,
-    window: usize = c.pointer,
+    shifted: usize = c.pointer - <usize>origin,
     lastWord = <u64>c.bytes - 8,
     leafMask1 = s.tableMask & ~TABLE,
     leafMask2 = s2.tableMask & ~TABLE,
@@ -174,6 +174,17 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     last2 = s2.ps - ENTRY_SHIFT,
     bits1 = levelBits(s.ps),
     bits2 = levelBits(s2.ps);
+  const tableMask1 = s.tableMask,
+    tableMask2 = s2.tableMask,
+    addressMask1 = s.addressMask,
+    addressMask2 = s2.addressMask,
+    keyMask2 = s2.keyMask,
+    lastTable = s2.lastTable,
+    root2: usize = s2.rootPointer,
+    rootShift2 = s2.rootShift,
+    rootMask2 = s2.rootMask,
+    indexMask2 = s2.indexMask,
+    inputBits2 = <u64>s2.inputBits;
   let lastKey1: u64 = 0,
     lastKey2: u64 = 0,
     lastInfo: u64 = 0,
@@ -188,18 +199,18 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
       key1: u64 = 0,
       info: u64 = 0,
       pa: u64 = 0;
-    while ((<i64>addr) >> inputBits === high && at >> s2.inputBits === 0) {
-      let at2 = s2.rootShift,
-        d = read(s2.rootPointer + (<u32>(at >> at2) & s2.rootMask), false);
-      while ((d & s2.tableMask) === TABLE && at2 !== last2) {
-        const offset = (d & s2.addressMask) - origin;
+    while ((<i64>addr) >> inputBits === high && at >> inputBits2 === 0) {
+      let at2 = rootShift2,
+        d = read(root2 + (<u32>(at >> at2) & rootMask2), false);
+      while ((d & tableMask2) === TABLE && at2 !== last2) {
+        const offset = (d & addressMask2) - origin;
         at2 -= bits2;
-        d = offset <= s2.lastTable ? read(window + <usize>offset + (<u32>(at >> at2) & s2.indexMask), false) : 0;
+        d = offset <= lastTable ? read(<usize>(d & addressMask2) + (shifted + (<u32>(at >> at2) & indexMask2)), false) : 0;
       }
       if ((d & leafMask2) !== 0) break;
-      const key2 = Key.of(d, s2.keyMask, at2),
+      const key2 = Key.of(d, keyMask2, at2),
         inside = ((<u64>1 << ENTRY_SHIFT) << at2) - 1;
-      pa = (d & s2.addressMask & ~inside) | (at & inside);
+      pa = (d & addressMask2 & ~inside) | (at & inside);
       if (key1 !== 0) {
         if (key1 !== lastKey1 || key2 !== lastKey2) {
           lastKey1 = key1;
@@ -214,17 +225,17 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
         tableKey = key2;
       }
       if (pa - origin > lastWord) break;
-      d = read(window + <usize>(pa - origin), false);
-      if ((d & s.tableMask) === TABLE && at1 !== last1) {
+      d = read(<usize>pa + shifted, false);
+      if ((d & tableMask1) === TABLE && at1 !== last1) {
         tables |= d;
         at1 -= bits1;
-        at = (d & s.addressMask) + (<u32>(addr >> at1) & s.indexMask);
+        at = (d & addressMask1) + (<u32>(addr >> at1) & s.indexMask);
         continue;
       }
       if ((d & leafMask1) !== 0 || !(d & VALID)) break;
       const inside1 = ((<u64>1 << ENTRY_SHIFT) << at1) - 1;
       key1 = Key.of(d, s.keyMask, at1) | (tables & attributes) | accessBits;
-      at = (d & s.addressMask & ~inside1) | (addr & inside1);
+      at = (d & addressMask1 & ~inside1) | (addr & inside1);
     }
     if (info === 0) {
       row(c, raw, access, rows);
