@@ -26,6 +26,6 @@ export function mmuTranslate(context: u32, lo: u32, hi: u32, access: u32, out: u
 /** Translates `n` accesses of one kind: a column of u64, rows of 16 bytes. How many were faults, or EINVAL. */
 export function mmuTranslateMany(context: u32, addrs: u32, rows: u32, n: u32, access: u32): i32 {
   if (!isContext(context) || n > <u32>i32.MAX_VALUE) return EINVAL;
-  if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, (<u64>n) * ROW_BYTES)) return EINVAL;
+  if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
   return <i32>translateMany(contextAt(context), addrs, rows, n, access);
 }

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { compile, fromBase64 } from "./core/core.js";
 import { BYTES } from "./core/bytes.granule.debug.generated.js";
+import { compile, fromBase64 } from "./core/core.js";
 import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";

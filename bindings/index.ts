@@ -5,8 +5,8 @@
  * @module
  */
 
-import { compile, fromBase64 } from "./core/core.js";
 import { BYTES } from "./core/bytes.granule.generated.js";
+import { compile, fromBase64 } from "./core/core.js";
 import { Engine, type EngineOptions } from "./tables/engine.js";
 
 export * from "./api.js";

@@ -19,6 +19,10 @@ export const FAULT_EXTERNAL_WALK: u32 = 5;
 /** Hardware would update a descriptor that it cannot update atomically. */
 export const FAULT_UPDATE: u32 = 6;
 
+const STATUS_TRANSLATION: u32 = 0x04;
+const STATUS_ACCESS: u32 = 0x08;
+const STATUS_PERMISSION: u32 = 12;
+const STATUS_EXTERNAL: u32 = 0x14;
 const STATUS_UPDATE: u32 = 0x31;
 const EC_INSTRUCTION: u64 = 0x20;
 const EC_DATA: u64 = 0x24;
@@ -28,15 +32,15 @@ const IL: u64 = 1 << 25;
 export function faultStatus(kind: u32, level: i32): u32 {
   switch (kind) {
     case FAULT_TRANSLATION:
-      return level < 0 ? 0x2b : 0x04 + level;
+      return level < 0 ? 0x2b : STATUS_TRANSLATION + level;
     case FAULT_ACCESS:
-      return 0x08 + level;
+      return STATUS_ACCESS + level;
     case FAULT_PERMISSION:
-      return 0x0c + level;
+      return STATUS_PERMISSION + level;
     case FAULT_ADDRESS_SIZE:
       return level < 0 ? 0x29 : level;
     case FAULT_EXTERNAL_WALK:
-      return level < 0 ? 0x13 : 0x14 + level;
+      return level < 0 ? 0x13 : STATUS_EXTERNAL + level;
     default:
       return STATUS_UPDATE;
   }

@@ -17,6 +17,8 @@ const MEMORY_TAGGED: u32 = 0xf0;
 const MEMORY_NON_CACHEABLE_XS: u32 = 0x40;
 const NIBBLE_NON_CACHEABLE: u32 = 4;
 const NIBBLE_WRITE_BACK: u32 = 15;
+/** The least strict Device, and the bits that tell them apart. */
+const DEVICE_GRE: u32 = 12;
 
 export const SHARE_NONE: u32 = 0;
 export const SHARE_OUTER: u32 = 2;
@@ -33,8 +35,7 @@ export function isDevice(attribute: u32): bool {
 
 /** Device and fully non-cacheable memory is outer shareable, whatever was asked. */
 export function shareabilityOf(attribute: u32, asked: u32): u32 {
-  const outer =
-    isDevice(attribute) || attribute === MEMORY_NON_CACHEABLE || attribute === MEMORY_NON_CACHEABLE_XS;
+  const outer = isDevice(attribute) || attribute === MEMORY_NON_CACHEABLE || attribute === MEMORY_NON_CACHEABLE_XS;
   return outer ? SHARE_OUTER : asked;
 }
 
@@ -72,9 +73,9 @@ function combineNibble(s1: u32, s2: u32): u32 {
 
 function combineWeaker(s1: u32, s2: u32): u32 {
   if (!isDevice(s1) && !isDevice(s2)) return (combineNibble(s1 >> 4, s2 >> 4) << 4) | combineNibble(s1 & 15, s2 & 15);
-  // The low half of Normal memory says nothing about gathering, but no value that Device has is above 12.
-  const a = isDevice(s1) ? s1 & 12 : 12,
-    b = isDevice(s2) ? s2 & 12 : 12;
+  // The low half of Normal memory says nothing about gathering, and no Device is less strict than GRE.
+  const a = isDevice(s1) ? s1 & DEVICE_GRE : DEVICE_GRE,
+    b = isDevice(s2) ? s2 & DEVICE_GRE : DEVICE_GRE;
   return min(a, b);
 }
 

@@ -5,8 +5,8 @@
 
 import { DBM, PXN, XN } from "./descriptor";
 import { bit } from "./field";
-import { executeOf, S2_R, S2_W } from "./stage2";
 import { PROT_PX, PROT_UX, PROT_X } from "./protection";
+import { executeOf, S2_R, S2_W } from "./stage2";
 
 export const RIGHT_PR: u32 = 1 << 0;
 export const RIGHT_PW: u32 = 1 << 1;

@@ -102,7 +102,15 @@ function setSingle(c: C.Context, s: C.Stage): void {
   if (bit(tcr, 24)) s.flags |= C.S_HPD;
   if (bit(tcr, 20)) s.flags |= bit(tcr, 29) ? C.S_TBI_DATA : C.S_TBI_DATA | C.S_TBI_FETCH;
   const share = <u32>extract(tcr, 12, 2);
-  setSizes(c, s, granuleTg0(<u32>extract(tcr, 14, 2)), <u32>extract(tcr, 0, 6), <u32>extract(tcr, 16, 3), <bool>bit(tcr, 32), share);
+  setSizes(
+    c,
+    s,
+    granuleTg0(<u32>extract(tcr, 14, 2)),
+    <u32>extract(tcr, 0, 6),
+    <u32>extract(tcr, 16, 3),
+    <bool>bit(tcr, 32),
+    share,
+  );
   finishStage1(s, c.ttbr0);
 }
 
@@ -116,7 +124,7 @@ function setHalf(c: C.Context, s: C.Stage, high: u32): void {
   if (bit(tcr, 55 + high)) s.flags |= C.S_E0PD;
   const code = <u32>extract(tcr, low + 14, 2);
   const ps = high ? granuleTg1(code) : granuleTg0(code);
-  const share = <u32>extract(tcr, low + 12, 2);
+  const share = <u32>extract(tcr >> low, 12, 2);
   setSizes(c, s, ps, <u32>extract(tcr, low, 6), <u32>extract(tcr, 32, 3), <bool>bit(tcr, 59), share);
   if (bit(tcr, low + 7)) s.flags &= ~C.S_WALKS; // EPD
   finishStage1(s, high ? c.ttbr1 : c.ttbr0);
@@ -172,6 +180,9 @@ function setStraight(c: C.Context, s: C.Stage, physical: bool): void {
   s.rootShift = shift(s.ps, s.start) - ENTRY_SHIFT;
   s.rootMask = <u32>(ones(s.inputBits - shift(s.ps, s.start)) << ENTRY_SHIFT);
   s.indexMask = <u32>(ones(levelBits(s.ps)) << ENTRY_SHIFT);
+  s.leafMask = s.tableMask & ~TABLE;
+  s.bits = levelBits(s.ps);
+  s.last = s.ps - ENTRY_SHIFT;
   s.flags |= C.S_STRAIGHT;
   if (!physical) return;
   const table = <u64>pageBytes(s.ps);

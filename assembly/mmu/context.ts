@@ -5,9 +5,9 @@
 //        64  physical address of the window u64   72  its pointer u32   76  its bytes u32
 //        80  regime u32 (REGIME_*)                84  features u32 (F_*)
 //        88  decoded: magic, flags, sizes, tags; the last fault
-//       176  stage 1 for the low half of the addresses    304  for the high half    432  stage 2
-//       576  MEMOS answers that were worked out: what two leaves mean together
-//       832  spare, up to 1024
+//       176  stage 1 for the low half of the addresses    320  for the high half    464  stage 2
+//       608  MEMOS answers that were worked out: what two leaves mean together
+//       864  spare, up to 1024
 //
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
 // may belong to many. What the host scribbles into a context makes wrong answers, never a trap.
@@ -117,16 +117,20 @@ export class Stage {
   /** The leaf of the last walk as it was read, and the table descriptors above it, one over the other. */
   raw: u64;
   tables: u64;
-  spare: u64;
+  /** Bits that a leaf must not have: its address needs a closer look. */
+  leafMask: u64;
+  /** Index bits of a level; entry shift of the last one. */
+  bits: u32;
+  last: u32;
 }
 
 /** Bytes of a Stage. */
-export const STAGE_BYTES: u32 = 128;
+export const STAGE_BYTES: u32 = 144;
 const STAGES: u32 = 176;
 
 /** Answers that are kept. */
 export const MEMOS: u32 = 8;
-const MEMO_AT: u32 = 576;
+const MEMO_AT: u32 = 608;
 const MEMO_SHIFT: u32 = 5;
 
 /** What a leaf of stage 1 and one of stage 2 mean together for a kind of access. `info` 0 is an empty one. */
@@ -173,6 +177,8 @@ export class Context {
   retries: u32;
   /** Faults of the last translateMany. */
   faults: u32;
+  /** Key of a leaf of stage 2 through which tables of stage 1 may be read; see straight.ts. */
+  tableKey: u64;
   // The last translation: physical address and INFO_*.
   pa: u64;
   info: u64;

@@ -12,7 +12,7 @@ import { isStage2Device } from "../arch/memory-type";
 import { S2_R } from "../arch/stage2";
 import { read, write } from "../memory/cell";
 import * as C from "./context";
-import { accessOf, INFO_OK, INFO_UPDATED, resolve, ROW_BYTES, stageOf } from "./translate";
+import { accessOf, ROW_BYTES, resolve, stageOf } from "./translate";
 import { A_EL0, A_FETCH, A_KIND, A_PAN, isBlockLevel, memAttr } from "./walk";
 
 const KEY_SHIFT: u32 = 16;
@@ -29,6 +29,11 @@ const ACCESS: u32 = A_KIND | A_EL0 | A_PAN;
 class Key {
   @inline static of(leaf: u64, keyMask: u64, at: u32): u64 {
     return (leaf & keyMask) | ((<u64>at) << KEY_SHIFT);
+  }
+
+  /** The bits of an address below an entry shift. */
+  @inline static inside(at: u32): u64 {
+    return (((<u64>1) << ENTRY_SHIFT) << at) - 1;
   }
 
   @inline static slot(key1: u64, key2: u64): u32 {
@@ -68,7 +73,8 @@ function keep(c: C.Context, s: C.Stage, access: u64): void {
 /** One row, whatever it takes. */
 function row(c: C.Context, addr: u64, access: u32, rows: usize): void {
   if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
-  if (resolve(c, addr, access)) keep(c, stageOf(c, addr), accessKey(access, c.flags & C.M_STAGE1 ? halfOf(c, addr) : 0));
+  if (resolve(c, addr, access))
+    keep(c, stageOf(c, addr), accessKey(access, c.flags & C.M_STAGE1 ? halfOf(c, addr) : 0));
   else c.faults++;
   write(rows, c.pa);
   write(rows + 8, c.info);
@@ -114,8 +120,8 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const raw = read(addrs, false);
     if ((raw & halfMask) !== halfBits) break;
-    const addr = <u64>((<i64>(raw << tag)) >> tag) & word;
-    if ((<i64>addr) >> inputBits !== high) {
+    const addr = <u64>(<i64>(raw << tag) >> tag) & word;
+    if (<i64>addr >> inputBits !== high) {
       row(c, raw, access, rows);
       continue;
     }
@@ -138,7 +144,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
       lastKey = 0;
       continue;
     }
-    const inside = ((<u64>1 << ENTRY_SHIFT) << at) - 1;
+    const inside = Key.inside(at);
     write(rows, (d & addressMask & ~inside) | (addr & inside));
     write(rows + 8, lastInfo);
   }
@@ -153,96 +159,81 @@ function readsTable(c: C.Context, s: C.Stage, d: u64, at: u32): bool {
   return !(c.flags & C.M_PTW && isStage2Device(memAttr(d), <bool>(c.flags & C.M_FWB)));
 }
 
+/**
+ * The plain way through both stages: physical address in c.pa, INFO, or 0 if it is not plain. `at` goes through stage 2
+ * again and again: as the address of each descriptor of stage 1, and at last as what stage 1 makes of `addr`.
+ */
+function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, attributes: u64): u64 {
+  const origin = c.physBase,
+    shifted: usize = c.pointer - <usize>origin,
+    mask2 = s2.tableMask,
+    address2 = s2.addressMask,
+    lastTable = s2.lastTable,
+    index2 = s2.indexMask,
+    bits2 = s2.bits,
+    last2 = s2.last;
+  let at1 = s.rootShift,
+    at = s.root + (<u32>(addr >> at1) & s.rootMask),
+    tables: u64 = 0,
+    key1: u64 = 0;
+  while (at >> s2.inputBits === 0) {
+    let at2 = s2.rootShift,
+      d = read(s2.rootPointer + (<u32>(at >> at2) & s2.rootMask), false);
+    while ((d & mask2) === TABLE && at2 !== last2) {
+      const table = d & address2;
+      at2 -= bits2;
+      if (table - origin > lastTable) return 0;
+      d = read(<usize>table + (shifted + (<u32>(at >> at2) & index2)), false);
+    }
+    if ((d & s2.leafMask) !== 0) return 0;
+    const key2 = Key.of(d, s2.keyMask, at2),
+      inside = Key.inside(at2),
+      pa = (d & address2 & ~inside) | (at & inside);
+    if (key1 !== 0) {
+      c.pa = pa;
+      return recall(c, key1, key2);
+    }
+    if (key2 !== c.tableKey) {
+      if (!readsTable(c, s2, d, at2)) return 0;
+      c.tableKey = key2;
+    }
+    if (pa - origin > <u64>c.bytes - 8) return 0;
+    d = read(<usize>pa + shifted, false);
+    if ((d & s.tableMask) === TABLE && at1 !== s.last) {
+      tables |= d;
+      at1 -= s.bits;
+      at = (d & s.addressMask) + (<u32>(addr >> at1) & s.indexMask);
+      continue;
+    }
+    if ((d & s.leafMask) !== 0 || !(d & VALID)) return 0;
+    key1 = Key.of(d, s.keyMask, at1) | (tables & attributes) | access;
+    at = (d & s.addressMask & ~Key.inside(at1)) | (addr & Key.inside(at1));
+  }
+  return 0;
+}
+
 /** Rows of both stages until the half changes; where it stopped. `s` walks, stage 2 walks and its root is in the window. */
 function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usize, access: u32): usize {
   const half = halfOf(c, read(addrs, false)),
     halfBits = half << HALF_AT,
     halfMask: u64 = (<u64>1) << HALF_AT,
     high: i64 = -(<i64>half),
-    tag = s.flags & ((access & A_KIND) === A_FETCH ? C.S_TBI_FETCH : C.S_TBI_DATA) ? TAG_BITS : 0,
-    inputBits = <i64>s.inputBits,
-    word: u64 = (access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0);
-  const s2 = C.stage2(c),
+    fetch = (access & A_KIND) === A_FETCH,
+    tag = s.flags & (fetch ? C.S_TBI_FETCH : C.S_TBI_DATA) ? TAG_BITS : 0,
+    word: u64 = fetch ? ~(<u64>3) : ~(<u64>0),
+    s2 = C.stage2(c),
     attributes = tableBits(s),
-    accessBits = accessKey(access, half),
-    origin = c.physBase,
-    shifted: usize = c.pointer - <usize>origin,
-    lastWord = <u64>c.bytes - 8,
-    leafMask1 = s.tableMask & ~TABLE,
-    leafMask2 = s2.tableMask & ~TABLE,
-    last1 = s.ps - ENTRY_SHIFT,
-    last2 = s2.ps - ENTRY_SHIFT,
-    bits1 = levelBits(s.ps),
-    bits2 = levelBits(s2.ps);
-  const tableMask1 = s.tableMask,
-    tableMask2 = s2.tableMask,
-    addressMask1 = s.addressMask,
-    addressMask2 = s2.addressMask,
-    keyMask2 = s2.keyMask,
-    lastTable = s2.lastTable,
-    root2: usize = s2.rootPointer,
-    rootShift2 = s2.rootShift,
-    rootMask2 = s2.rootMask,
-    indexMask2 = s2.indexMask,
-    inputBits2 = <u64>s2.inputBits;
-  let lastKey1: u64 = 0,
-    lastKey2: u64 = 0,
-    lastInfo: u64 = 0,
-    tableKey: u64 = 0;
+    accessBits = accessKey(access, half);
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const raw = read(addrs, false);
     if ((raw & halfMask) !== halfBits) break;
-    const addr = <u64>((<i64>(raw << tag)) >> tag) & word;
-    let at1 = s.rootShift,
-      at = s.root + (<u32>(addr >> at1) & s.rootMask),
-      tables: u64 = 0,
-      key1: u64 = 0,
-      info: u64 = 0,
-      pa: u64 = 0;
-    while ((<i64>addr) >> inputBits === high && at >> inputBits2 === 0) {
-      let at2 = rootShift2,
-        d = read(root2 + (<u32>(at >> at2) & rootMask2), false);
-      while ((d & tableMask2) === TABLE && at2 !== last2) {
-        const offset = (d & addressMask2) - origin;
-        at2 -= bits2;
-        d = offset <= lastTable ? read(<usize>(d & addressMask2) + (shifted + (<u32>(at >> at2) & indexMask2)), false) : 0;
-      }
-      if ((d & leafMask2) !== 0) break;
-      const key2 = Key.of(d, keyMask2, at2),
-        inside = ((<u64>1 << ENTRY_SHIFT) << at2) - 1;
-      pa = (d & addressMask2 & ~inside) | (at & inside);
-      if (key1 !== 0) {
-        if (key1 !== lastKey1 || key2 !== lastKey2) {
-          lastKey1 = key1;
-          lastKey2 = key2;
-          lastInfo = recall(c, key1, key2);
-        }
-        info = lastInfo;
-        break;
-      }
-      if (key2 !== tableKey) {
-        if (!readsTable(c, s2, d, at2)) break;
-        tableKey = key2;
-      }
-      if (pa - origin > lastWord) break;
-      d = read(<usize>pa + shifted, false);
-      if ((d & tableMask1) === TABLE && at1 !== last1) {
-        tables |= d;
-        at1 -= bits1;
-        at = (d & addressMask1) + (<u32>(addr >> at1) & s.indexMask);
-        continue;
-      }
-      if ((d & leafMask1) !== 0 || !(d & VALID)) break;
-      const inside1 = ((<u64>1 << ENTRY_SHIFT) << at1) - 1;
-      key1 = Key.of(d, s.keyMask, at1) | (tables & attributes) | accessBits;
-      at = (d & addressMask1 & ~inside1) | (addr & inside1);
-    }
+    const addr = <u64>(<i64>(raw << tag) >> tag) & word;
+    const info = <i64>addr >> s.inputBits === high ? nested(c, s, s2, addr, accessBits, attributes) : 0;
     if (info === 0) {
       row(c, raw, access, rows);
-      lastKey1 = 0;
       continue;
     }
-    write(rows, pa);
+    write(rows, c.pa);
     write(rows + 8, info);
   }
   return addrs;
@@ -268,7 +259,8 @@ export function translateMany(c: C.Context, addrs: usize, rows: usize, n: u32, a
     const s = first ? stageOf(c, read(addrs, false)) : C.stage2(c);
     const straight = <bool>(s.flags & C.S_STRAIGHT) && (!(first && second) || <bool>(C.stage2(c).flags & C.S_STRAIGHT));
     const from = addrs;
-    if (!straight || !(first || second) || (access & A_EL0 && s.flags & C.S_E0PD)) addrs = runAny(c, addrs, end, rows, access);
+    if (!straight || !(first || second) || (access & A_EL0 && s.flags & C.S_E0PD))
+      addrs = runAny(c, addrs, end, rows, access);
     else if (first && second) addrs = runNested(c, s, addrs, end, rows, access);
     else addrs = runSingle(c, s, addrs, end, rows, access);
     rows += (addrs - from) << 1;

@@ -21,6 +21,7 @@
 //   60:55   log2 of what both map as one: the smaller, 12 where there are none
 //   61      guarded page      62  1
 
+import { ADDRESS_LPA2, CONTIGUOUS, GP, SH_LOW } from "../arch/descriptor";
 import {
   abortSyndrome,
   FAULT_ADDRESS_SIZE,
@@ -32,17 +33,16 @@ import {
   parFault,
   parOutput,
 } from "../arch/fault";
-import { ADDRESS_LPA2, CONTIGUOUS, GP, SH_LOW } from "../arch/descriptor";
 import { bit, extract, insert, mask } from "../arch/field";
 import { FIRST_LEVEL, shift, UNIT_SHIFT } from "../arch/granule";
 import {
   combineAttributes,
   combineShareability,
-  mairAttribute,
   MEMORY_DEVICE,
   MEMORY_NON_CACHEABLE,
   MEMORY_WRITE_BACK,
   MEMORY_WRITE_THROUGH_NT,
+  mairAttribute,
   SHARE_NONE,
   SHARE_OUTER,
   shareabilityOf,

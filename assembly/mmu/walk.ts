@@ -1,11 +1,18 @@
 // One translation table walk, by the book [HWM-10..28]. straight.ts is the quick way for what is plain.
 
-import { FAULT_ACCESS, FAULT_ADDRESS_SIZE, FAULT_EXTERNAL_WALK, FAULT_PERMISSION, FAULT_TRANSLATION, FAULT_UPDATE } from "../arch/fault";
 import { ADDRESS_LPA2, AF, DBM, decodeAddress, isTable, isValid, TYPE, XN } from "../arch/descriptor";
+import {
+  FAULT_ACCESS,
+  FAULT_ADDRESS_SIZE,
+  FAULT_EXTERNAL_WALK,
+  FAULT_PERMISSION,
+  FAULT_TRANSLATION,
+  FAULT_UPDATE,
+} from "../arch/fault";
 import { extract, ones } from "../arch/field";
-import { ENTRY_SHIFT, FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, PS_64K, shift } from "../arch/granule";
+import { ENTRY_SHIFT, FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, shift } from "../arch/granule";
 import { isStage2Device, stage2Attribute } from "../arch/memory-type";
-import { dirtied, RIGHT_PR, RIGHT_UR, RIGHTS_EL0, stage1Rights, stage2Rights, withTables } from "../arch/rights";
+import { dirtied, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
 import { S2_ATTR_LOW, S2_ATTR_WIDTH } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
 import { wordAt } from "../memory/physical";

@@ -1,4 +1,4 @@
-import { compile, type CoreSource } from "./core.js";
+import { type CoreSource, compile } from "./core.js";
 
 /** The functions that the hardware's walker exports; see assembly/mmu.ts. u32 results come signed. */
 export interface MmuCore {

@@ -135,17 +135,15 @@ export class Mmu implements Disposable {
    * console.log(fault.ok, !fault.ok && fault.kind, fault.par.toString(16)); // false permission a1f
    * ```
    */
-  translate(address: AddressLike, access: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+  translate(
+    address: AddressLike,
+    access: AccessKind = "r",
+    options: AccessOptions = {},
+  ): Translation | TranslationFault {
     this.#assertOpen("translate");
     const word = this.#access(access, options);
     const at = toAddress(address, "translate");
-    const status = this.core.mmuTranslate(
-      this.context,
-      Number(at & 0xffff_ffffn),
-      Number(at >> 32n),
-      word,
-      this.#out,
-    );
+    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.#out);
     if (status < 0) throw new GranuleError(status, { operation: "translate", address: at });
     const first = this.#u64.length - WORDS;
     const reader = new RecordReader((i) => this.#u64[first + i] as bigint);

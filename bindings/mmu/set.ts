@@ -57,10 +57,10 @@ const BYTE_OF_W1 = 0x0101_0000;
 const MEMORY_END = 1n << 32n;
 const NO_MEMORY = "translated; no memory at the output address (external abort)";
 const CLASSES: Readonly<Record<number, string>> = {
-  0x20: "instruction-abort-lower",
-  0x21: "instruction-abort-same",
-  0x24: "data-abort-lower",
-  0x25: "data-abort-same",
+  32: "instruction-abort-lower",
+  33: "instruction-abort-same",
+  36: "data-abort-lower",
+  37: "data-abort-same",
 };
 const EXTERNAL_ABORT = 0x10n;
 
@@ -82,7 +82,8 @@ function registers(manifest: SetManifest): MmuRegisters {
 /** Options of the MMU that a manifest describes; SetError for one that is not of the format. */
 export function optionsOf(manifest: SetManifest, image: Uint8Array): MmuOptions {
   const { stage } = manifest;
-  if (stage !== "stage2" && stage !== "hyp") throw new SetError(`stage is "stage2" or "hyp", not ${JSON.stringify(stage)}`);
+  if (stage !== "stage2" && stage !== "hyp")
+    throw new SetError(`stage is "stage2" or "hyp", not ${JSON.stringify(stage)}`);
   const physBase = value(manifest, "phys_base");
   if (physBase % 8n !== 0n) throw new SetError("phys_base is not 8-byte aligned");
   return { image, physBase, regime: stage === "hyp" ? "el2" : "el1", registers: registers(manifest) };
@@ -93,7 +94,9 @@ const ACCESS = /^([RWX])(0?)$/;
 /** Is this a line of results.jsonl, or of queries? */
 export function isQuery(line: unknown): line is SetQuery {
   const { addr, access } = line as Partial<SetQuery>;
-  return typeof addr === "string" && /^0x[0-9a-f]{1,16}$/i.test(addr) && typeof access === "string" && ACCESS.test(access);
+  return (
+    typeof addr === "string" && /^0x[0-9a-f]{1,16}$/i.test(addr) && typeof access === "string" && ACCESS.test(access)
+  );
 }
 
 function className(esr: bigint): string {
@@ -153,7 +156,8 @@ export function changedWords(before: Uint8Array, after: Uint8Array, base: bigint
   const [a, b] = [before, after].map((bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   const changed: ChangedWord[] = [];
   for (let at = 0; at + 8 <= before.length; at += 8) {
-    if (before[at] === after[at] && Buffer.compare(before.subarray(at, at + 8), after.subarray(at, at + 8)) === 0) continue;
+    if (before[at] === after[at] && Buffer.compare(before.subarray(at, at + 8), after.subarray(at, at + 8)) === 0)
+      continue;
     const [was, is] = [a?.getBigUint64(at, true) ?? 0n, b?.getBigUint64(at, true) ?? 0n];
     changed.push({ offset: hex(at), phys: hex(base + BigInt(at)), before: hex(was), after: hex(is) });
   }
@@ -196,4 +200,42 @@ export function differences(index: number, recorded: SetAnswer, ours: SetAnswer)
   const found: Difference[] = [];
   compareFields(index, recorded, ours, "", found);
   return found;
+}
+
+/** How a whole set compares. */
+export interface SetComparison {
+  /** Answers without a difference; those that the recording has not are among them. */
+  readonly matched: number;
+  /** Questions that were not asked then, or whose answer was not learnt. */
+  readonly ignored: number;
+  readonly differing: readonly Difference[];
+  readonly words: { readonly expected: number; readonly matched: number };
+  /** Words that we changed and the recording did not, or otherwise. */
+  readonly strayWords: readonly ChangedWord[];
+}
+
+/** Asks what was asked, in order, and compares answers and, where they were recorded, changed words. */
+export function compareSet(
+  mmu: Mmu,
+  manifest: SetManifest,
+  image: Uint8Array,
+  recorded: readonly SetAnswer[],
+  words: readonly ChangedWord[] | undefined,
+): SetComparison {
+  const differing: Difference[] = [];
+  let matched = 0,
+    ignored = 0;
+  recorded.forEach((answer, index) => {
+    if (typeof answer.ok !== "boolean") ignored++;
+    const found =
+      typeof answer.ok === "boolean" ? differences(index, answer, ask(mmu, manifest, answer, wentNowhere(answer))) : [];
+    if (found.length === 0) matched++;
+    differing.push(...found);
+  });
+  if (words === undefined) return { matched, ignored, differing, words: { expected: 0, matched: 0 }, strayWords: [] };
+  const expected = new Map(words.map(({ offset, after }) => [BigInt(offset), BigInt(after)]));
+  const changed = changedWords(image, mmu.image(), BigInt(manifest.phys_base));
+  const strayWords = changed.filter(({ offset, after }) => expected.get(BigInt(offset)) !== BigInt(after));
+  const agreed = changed.length - strayWords.length;
+  return { matched, ignored, differing, words: { expected: words.length, matched: agreed }, strayWords };
 }
