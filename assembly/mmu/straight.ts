@@ -165,13 +165,7 @@ function readsTable(c: C.Context, s: C.Stage, d: u64, at: u32): bool {
  */
 function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, attributes: u64): u64 {
   const origin = c.physBase,
-    shifted: usize = c.pointer - <usize>origin,
-    mask2 = s2.tableMask,
-    address2 = s2.addressMask,
-    lastTable = s2.lastTable,
-    index2 = s2.indexMask,
-    bits2 = s2.bits,
-    last2 = s2.last;
+    shifted: usize = c.pointer - <usize>origin;
   let at1 = s.rootShift,
     at = s.root + (<u32>(addr >> at1) & s.rootMask),
     tables: u64 = 0,
@@ -179,16 +173,16 @@ function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, a
   while (at >> s2.inputBits === 0) {
     let at2 = s2.rootShift,
       d = read(s2.rootPointer + (<u32>(at >> at2) & s2.rootMask), false);
-    while ((d & mask2) === TABLE && at2 !== last2) {
-      const table = d & address2;
-      at2 -= bits2;
-      if (table - origin > lastTable) return 0;
-      d = read(<usize>table + (shifted + (<u32>(at >> at2) & index2)), false);
+    while ((d & s2.tableMask) === TABLE && at2 !== s2.last) {
+      const table = d & s2.addressMask;
+      at2 -= s2.bits;
+      if (table - origin > s2.lastTable) return 0;
+      d = read(<usize>table + (shifted + (<u32>(at >> at2) & s2.indexMask)), false);
     }
     if ((d & s2.leafMask) !== 0) return 0;
     const key2 = Key.of(d, s2.keyMask, at2),
       inside = Key.inside(at2),
-      pa = (d & address2 & ~inside) | (at & inside);
+      pa = (d & s2.addressMask & ~inside) | (at & inside);
     if (key1 !== 0) {
       c.pa = pa;
       return recall(c, key1, key2);
