@@ -69,12 +69,12 @@ describe("many translations in one call say what each says for itself", () => {
     const random = new Random(SEED);
     for (let run = 0; run < runs(60); run++) {
       const { made, addresses } = randomWorld(random);
-      for (let i = 0; i < 4; i++) {
+      for (let i = 0; i < 2; i++) {
         const registers = randomRegisters(random);
-        const [kind, options] = random.pick(ACCESSES);
         using single = made.mmu(registers);
         using many = made.mmu(registers);
-        expectEqual(single, many, addresses, kind, options);
+        // Several kinds of access by one MMU: what was worked out for one says nothing about another.
+        for (let kinds = 0; kinds < 3; kinds++) expectEqual(single, many, addresses, ...random.pick(ACCESSES));
         expect(Buffer.compare(single.image(), many.image())).toBe(0);
       }
     }
@@ -86,30 +86,55 @@ function attributes(random: Random): bigint {
   return rare | (random.oneIn(8) ? 0n : W.AF) | (BigInt(random.below(4)) << 8n);
 }
 
-/** Some pages and blocks of the guest, some of them mapped; holes, refusals and odd tables among them. */
+/** Few kinds of leaves, so that most of what is asked was worked out before. */
+function palette(random: Random): readonly (readonly [leaf1: bigint, leaf2: bigint])[] {
+  const odd = Array.from({ length: 2 }, () => {
+    const leaf1 = attributes(random) | (BigInt(random.below(8)) << 2n) | (BigInt(random.below(4)) << 6n);
+    const leaf2 = attributes(random) | (BigInt(random.below(16)) << 2n) | (BigInt(random.below(4)) << 6n);
+    return [leaf1, leaf2] as const;
+  });
+  return [...odd, [W.S1_LEAF | W.AP_EL0, W.S2_LEAF], [W.S1_LEAF, W.S2_LEAF]];
+}
+
+/** Makes one thing strange on the way to `va`, or at its end. */
+function disturb(random: Random, made: World, va: bigint, ipa: bigint): void {
+  const own = World.physical(made.entry1(va));
+  const above = World.physical(made.entry1(va, 2));
+  const table = made.entry2(made.entry1(va) & ~4095n);
+  const leaf2 = made.entry2(ipa);
+  const flip = (at: bigint, bits: readonly number[]) => made.set(at, made.word(at) ^ (1n << BigInt(random.pick(bits))));
+  const strange: readonly (() => void)[] = [
+    () => made.set(own, random.u64()),
+    () => flip(above, [59, 60, 61, 62, 63]),
+    () => flip(own, [0, 1, 6, 7, 10, 41, 45, 51]),
+    () => flip(leaf2, [0, 1, 6, 7, 10, 41, 45, 51]),
+    () => flip(table, [0, 1, 6, 7, 10, 51, 2, 3]),
+    () => flip(table, [33, 41, 45]),
+  ];
+  random.pick(strange)();
+}
+
+/** Some pages of the guest, some of them mapped; holes, refusals and odd tables among them. */
 function randomWorld(random: Random): { made: World; addresses: bigint[] } {
   const made = new World();
+  const leaves = palette(random);
   const addresses: bigint[] = [];
   for (let i = 0; i < 24; i++) {
     const high = random.oneIn(3) ? 0xffff_ff80_0000_0000n : 0n;
-    const va =
-      high | (BigInt(random.below(3)) << 30n) | (BigInt(random.below(3)) << 21n) | (BigInt(random.below(512)) << 12n);
+    const [gib, mib, page] = [random.below(3), random.below(3), random.below(512)].map(BigInt) as [
+      bigint,
+      bigint,
+      bigint,
+    ];
+    const va = high | (gib << 30n) | (mib << 21n) | (page << 12n);
     const ipa = 0x20_0000_0000n | (BigInt(random.below(4)) << 21n) | (BigInt(random.below(512)) << 12n);
-    const leaf1 = attributes(random) | (BigInt(random.below(8)) << 2n) | (BigInt(random.below(4)) << 6n);
-    const leaf2 =
-      attributes(random) | (BigInt(random.below(16)) << 2n) | (BigInt(random.oneIn(4) ? random.below(4) : 3) << 6n);
-    made.map1(va, ipa | (random.oneIn(20) ? 1n << 44n : 0n), leaf1);
+    const [leaf1, leaf2] = random.pick(leaves);
+    made.map1(va, ipa, leaf1);
     made.map2(ipa, 0x9_0000_0000n | (BigInt(random.below(4096)) << 12n), leaf2);
-    if (random.oneIn(12)) made.set(World.physical(made.entry1(va)), random.u64());
-    const above = World.physical(made.entry1(va, 2));
-    if (random.oneIn(6)) made.set(above, made.word(above) | (BigInt(random.below(32)) << 59n));
-    if (random.oneIn(12)) {
-      const table = made.entry2(made.entry1(va) & ~4095n);
-      made.set(table, made.word(table) ^ (1n << BigInt(random.pick([0, 1, 6, 7, 10, 51]))));
-    }
+    if (random.oneIn(8)) disturb(random, made, va, ipa);
     addresses.push(va | BigInt(random.below(4096)), va | (BigInt(random.below(256)) << 56n));
   }
-  return { made, addresses: [...addresses, ...addresses.map((address) => address ^ (1n << BigInt(random.below(64))))] };
+  return { made, addresses: [...addresses, ...addresses.map((at) => at ^ (1n << BigInt(random.below(64))))] };
 }
 
 function randomRegisters(random: Random): MmuRegisters {
@@ -118,8 +143,13 @@ function randomRegisters(random: Random): MmuRegisters {
   return {
     hcr: W.HCR.VM | (random.oneIn(4) ? some(W.HCR.PTW, W.HCR.FWB, W.HCR.CD, W.HCR.DC) : 0n),
     sctlr: W.SCTLR.M | (random.oneIn(3) ? some(W.SCTLR.WXN, W.SCTLR.EPAN) : 0n),
-    tcr: W.TCR.T39 | some(HA, HD, HPD0, TBI0, TBI1) | (random.oneIn(4) ? some(TBID0, E0PD0) : 0n),
-    vtcr: W.VTCR.T39 | some(W.VTCR.HA, W.VTCR.HD),
+    tcr:
+      (W.TCR.T39 & ~(7n << 32n)) |
+      (random.pick([2n, 5n]) << 32n) |
+      some(HA, HD, HPD0, TBI0, TBI1) |
+      (random.oneIn(4) ? some(TBID0, E0PD0) : 0n),
+    // Outputs of 48 bits, or 40: some of the addresses are beyond.
+    vtcr: (W.VTCR.T39 & ~(7n << 16n)) | (random.pick([2n, 5n]) << 16n) | some(W.VTCR.HA, W.VTCR.HD),
   };
 }
 
