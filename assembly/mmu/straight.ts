@@ -7,7 +7,7 @@
 
 import { AF, isTable, TABLE, TYPE, VALID } from "../arch/descriptor";
 import { bit, mask } from "../arch/field";
-import { ENTRY_SHIFT, levelBits, shift } from "../arch/granule";
+import { ENTRY_SHIFT, FIRST_LEVEL, isGranule, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { isStage2Device } from "../arch/memory-type";
 import { S2_R } from "../arch/stage2";
 import { read, write } from "../memory/cell";
@@ -244,7 +244,11 @@ function runAny(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32
 
 /** Is what was worked out for the straight way still such that no step leaves the window? It lies where the host can write. */
 function isSound(c: C.Context, s: C.Stage, physical: bool): bool {
-  if (!(s.flags & C.S_STRAIGHT)) return false;
+  if (!(s.flags & C.S_STRAIGHT) || !isGranule(s.ps)) return false;
+  // The way down ends: its steps are levels, and lead to the last one.
+  const above = s.rootShift - s.last;
+  if (s.bits !== levelBits(s.ps) || s.last !== s.ps - ENTRY_SHIFT) return false;
+  if (above > <u32>(LAST_LEVEL - FIRST_LEVEL) * s.bits || above % s.bits !== 0) return false;
   if (!physical) return true;
   const bytes = <u64>c.bytes,
     root = <u64>s.rootPointer - c.pointer;

@@ -135,4 +135,40 @@ describe("the walker's exports", () => {
     words[K.R_POINTER / 4] = 8;
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
   });
+
+  it("survive any one word of the context, with tables that lead far away", () => {
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+    const core = instantiateMmu(wasm, memory);
+    const [u32, u64] = [new Uint32Array(memory.buffer), new BigUint64Array(memory.buffer)];
+    const [table, columns] = [65536, 8192];
+    for (let i = 0; i < 512; i++) u64[table / 8 + i] = BigInt(table + (i << 20)) | 3n;
+    for (let i = 0; i < 32; i++) u64[columns / 8 + i] = BigInt(i) << 30n;
+    const control = 25n | (1n << 6n) | (5n << 16n) | (25n << 16n) | (5n << 32n);
+    for (const [hcr, sctlr] of [
+      [1n, 0n],
+      [1n, 1n],
+      [0n, 1n],
+    ] as const) {
+      for (let at = (K.R_FEATURES + 8) / 4; at < K.CONTEXT_BYTES / 4; at++) {
+        for (const value of [0, 1, 0x10000, 0x7fff_fff8, 0xffff_ffff]) {
+          u64.set([
+            hcr,
+            sctlr,
+            control,
+            BigInt(table),
+            BigInt(table),
+            0xffn,
+            25n | (1n << 6n) | (5n << 16n),
+            BigInt(table),
+            0n,
+          ]);
+          u32.set([0, 2 * 65536, K.REGIME_EL10, 6], K.R_POINTER / 4);
+          expect(core.mmuConfigure(0)).toBe(0);
+          u32[at] = value;
+          expect(core.mmuTranslateMany(0, columns, 16384, 32, 0)).toBeLessThanOrEqual(32);
+          expect(core.mmuTranslate(0, 0, 0, 1, 4096)).toBeLessThanOrEqual(1);
+        }
+      }
+    }
+  });
 });
