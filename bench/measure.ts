@@ -113,7 +113,9 @@ export function runWorkloads(
   options: MeasureOptions = {},
 ): ResultRow[] {
   const { rounds = ROUNDS, warmupRounds = WARMUP_ROUNDS, warmupMs = WARMUP_MS } = options;
-  const able = adapters.filter((adapter) => adapter.shared || !workload.shared);
+  const able = adapters.filter(
+    (adapter) => (adapter.shared || !workload.shared) && (adapter.translateBatch !== undefined || !workload.translates),
+  );
   const contenders = able.map((adapter): Contender => ({ adapter, samples: [] }));
   if (contenders.length === 0) return [];
   if (!workload.fresh) for (const adapter of able) workload.setup(adapter);

@@ -15,6 +15,8 @@ const PA = 16 * GIB;
 const READ_WRITE = PROT_R | PROT_W;
 const PAGES = GIB / PAGE_SIZE;
 const LOOKUPS = 2 ** 20;
+const TRANSLATIONS = 2 ** 13;
+const TRANSLATED_PAGES = 2 ** 12;
 /** Physical offset at which no 1 GiB block fits, but 2 MiB blocks do. */
 const OFF_GIG = MIB2;
 
@@ -36,6 +38,8 @@ export interface Workload {
   readonly fresh: boolean;
   /** Whether it needs an engine with shared walks. */
   readonly shared: boolean;
+  /** Whether it needs an engine with a hardware walker. */
+  readonly translates: boolean;
   /** What {@link Workload.run} returns when all went well; undefined: whatever the other engines return. */
   readonly expected: number | undefined;
   setup(engine: EngineAdapter): void;
@@ -57,7 +61,7 @@ function populate(engine: EngineAdapter, size: number, pages: boolean): void {
 type Parts = Pick<Workload, "id" | "items" | "setup" | "run"> & Partial<Workload>;
 
 function workload(parts: Parts): Workload {
-  return { unit: "ns", fresh: true, shared: false, expected: 0, ...parts };
+  return { unit: "ns", fresh: true, shared: false, translates: false, expected: 0, ...parts };
 }
 
 /** A workload on 1 GiB of mapped pages. */
@@ -90,6 +94,23 @@ function lookups(id: string, size: number): Workload {
       engine.stageAddresses?.(batch());
     },
     run: (engine) => engine.lookupBatch(batch()),
+  });
+}
+
+/** Accesses at random in 16 MiB of pages, a batch that stays in the caches with its tables; nothing is cached by the MMU. */
+function translations(id: string, nested: boolean): Workload {
+  const few = (): AddressBatch => {
+    const { words, bytes } = inputs().lookup1g;
+    const inside = bytes.slice(0, TRANSLATIONS).map((at) => IPA + (at % (TRANSLATED_PAGES * PAGE_SIZE)));
+    return { words, bytes: inside };
+  };
+  return workload({
+    id,
+    items: TRANSLATIONS,
+    fresh: false,
+    translates: true,
+    setup: (engine) => engine.stageTranslations?.(nested, few(), IPA, PA, TRANSLATED_PAGES),
+    run: (engine) => engine.translateBatch?.() ?? 0,
   });
 }
 
@@ -131,6 +152,8 @@ export const workloads: readonly Workload[] = [
     setup: (engine) => engine.reset(),
     run: (engine) => engine.map(IPA, LARGE, PA + OFF_GIG, READ_WRITE, false),
   }),
+  translations("translate-miss", false),
+  translations("translate-nested-miss", true),
 ];
 
 /** Table memory for one mapped GiB of pages, in bytes. Leaves the engine populated. */

@@ -38,6 +38,13 @@ export interface EngineAdapter {
   countLeaves(ipa: number, size: number): number;
   /** Counts the same by a JavaScript function called for each leaf entry, that is told address, level and descriptor. */
   visitLeaves(ipa: number, size: number): number;
+  /**
+   * A table of four levels with `pages` pages from `ipa` to `pa`, and, `nested`, a guest's table of four levels above it.
+   * Engines that have no hardware walker lack both. Never timed.
+   */
+  stageTranslations?(nested: boolean, batch: AddressBatch, ipa: number, pa: number, pages: number): void;
+  /** Translates the staged addresses as reads, nothing cached. Returns the faults. */
+  translateBatch?(): number;
   /** Memory of the tables in use, start pages aside. */
   tableBytes(): number;
   /** `LeafDigest` over all valid leaves; engines that did the same work agree. */

@@ -5,6 +5,7 @@
  */
 import * as K from "../../bindings/core/constants.generated.js";
 import { type Columns, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
+import { createMmu, type Mmu, type MmuColumns, type MmuRegisters, stage2Registers } from "../../bindings/mmu/index.js";
 import { LeafDigest, PAGE_SIZE } from "../peers/peer.js";
 import type { AddressBatch } from "../random.js";
 import type { EngineAdapter } from "./adapter.js";
@@ -18,6 +19,12 @@ const LOOKUP_ROWS = 2048;
 /** As the kernel's benchmark: no cache maintenance operations. */
 const HOOKS = { dcacheCleanInvalPoc: null, icacheInvalPou: null };
 
+/** Input bits that a walk of 4K pages resolves in four levels. */
+const FOUR_LEVELS = 48;
+/** TCR_EL1: T0SZ 16, EPD1, IPS 48 bits. */
+const TCR_48_BITS = 16n | (1n << 23n) | (5n << 32n);
+const HCR_DC = 1n << 12n;
+
 /** The Wasm core behind its facade. */
 export class WasmAdapter implements EngineAdapter {
   readonly peer: string = "wasm";
@@ -28,6 +35,7 @@ export class WasmAdapter implements EngineAdapter {
   #staged: Uint32Array | AddressBatch | undefined;
   #pieces: { columns: Columns; rows: number }[] = [];
   #table: Stage2Table;
+  #translations: { mmu: Mmu; columns: MmuColumns } | undefined;
 
   constructor() {
     this.#engine = createEngine({ arenaBytes: ARENA_BYTES, pretouch: true });
@@ -144,6 +152,44 @@ export class WasmAdapter implements EngineAdapter {
       if (visit.valid) n++;
     });
     return n;
+  }
+
+  stageTranslations(nested: boolean, batch: AddressBatch, ipa: number, pa: number, pages: number): void {
+    this.#translations?.columns.close();
+    this.#translations?.mmu.close();
+    const engine = this.#engine;
+    this.#table.close();
+    this.#table = engine.createStage2({ ipaBits: FOUR_LEVELS, forcePte: "all", hooks: HOOKS });
+    this.#table.map(ipa, pages * PAGE_SIZE, pa, "rw");
+    const mmu = createMmu({ engine, registers: nested ? this.#guest(ipa, pages) : stage2Registers(this.#table) });
+    const columns = mmu.createColumns(batch.bytes.length);
+    batch.bytes.forEach((address, i) => {
+      columns.addresses[i] = BigInt(address);
+    });
+    this.#translations = { mmu, columns };
+  }
+
+  /** A guest's table of the same pages, in memory that stage 2 maps as it is; registers for both stages. */
+  #guest(ipa: number, pages: number): MmuRegisters {
+    const guest = this.#engine.createHyp({ vaBits: FOUR_LEVELS });
+    for (let i = 0; i < pages; i++) guest.map(ipa + i * PAGE_SIZE, PAGE_SIZE, ipa + i * PAGE_SIZE, "rw");
+    this.#table.map(this.#engine.physBase, ARENA_BYTES, this.#engine.physBase, "rw");
+    const { vtcr, vttbr, hcr } = stage2Registers(this.#table);
+    const ttbr0 = guest.info().rootPa;
+    return {
+      hcr: BigInt(hcr ?? 0) & ~HCR_DC,
+      sctlr: 1,
+      tcr: TCR_48_BITS,
+      ttbr0,
+      mair: 0xff,
+      vtcr,
+      vttbr,
+    } as MmuRegisters;
+  }
+
+  translateBatch(): number {
+    const { mmu, columns } = this.#translations as { mmu: Mmu; columns: MmuColumns };
+    return mmu.translateMany(columns, columns.addresses.length, "r");
   }
 
   tableBytes(): number {

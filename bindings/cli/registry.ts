@@ -6,6 +6,7 @@ import { dump } from "./commands/dump.js";
 import { explain } from "./commands/explain.js";
 import { image } from "./commands/image.js";
 import { replayCommand } from "./commands/replay.js";
+import { translate } from "./commands/translate.js";
 
 /** The commands in the order of the overview. */
-export const COMMANDS: readonly Command[] = [conform, bench, dump, image, check, explain, replayCommand];
+export const COMMANDS: readonly Command[] = [conform, bench, dump, image, check, explain, replayCommand, translate];

@@ -6,6 +6,7 @@
 export const MODULES = [
   { name: "granule", entry: "assembly/index.ts", debug: true },
   { name: "audit", entry: "assembly/audit.ts", debug: false },
+  { name: "mmu", entry: "assembly/mmu.ts", debug: false },
 ];
 
 /** Files that the build of a module makes. */

@@ -16,13 +16,14 @@ const CORE: House = {
   index: ["arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
-// bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; trace knows core's numbers only, and
-// meets the tables in vm/ and audit/.
+// bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; mmu and audit beside entry; trace knows
+// core's numbers only, and meets the tables in vm/ and audit/.
 const FACADE: House = {
   core: [],
   model: ["core"],
   tables: ["core", "model"],
   trace: ["core"],
+  mmu: ["core", "model", "tables"],
   audit: ["core", "model", "tables", "trace"],
   workers: ["core", "model", "tables"],
   entry: ["core", "model", "tables", "workers"],
@@ -30,7 +31,7 @@ const FACADE: House = {
   conform: ["core", "model", "tables", "entry", "report"],
   vm: ["core", "model", "tables", "entry", "trace"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
-  cli: ["core", "model", "tables", "entry", "trace", "audit", "vm", "report", "conform", "replay", "bench"],
+  cli: ["core", "model", "tables", "entry", "trace", "audit", "vm", "report", "conform", "replay", "mmu", "bench"],
 };
 
 /** Room of a file: its folder; files beside the folders are the entry points. */

@@ -88,6 +88,33 @@ describe("the release core", () => {
   });
 });
 
+/** The other release modules, with their budgets. */
+const OTHERS = [["mmu.wasm", 12_000, 5 * 1024]] as const;
+
+describe.each(OTHERS)("the release module %s", (name, maxBytes, maxZipped) => {
+  const module = readModule(core(name));
+
+  it("has no data segment, no start function and no table of functions", () => {
+    for (const section of ["data", "datacount", "start", "element"]) expect(module.sections).not.toContain(section);
+  });
+
+  it("imports its memory and nothing else, exports functions only, and keeps no name", () => {
+    expect(module.imports).toEqual([
+      { name: "env.memory", kind: "memory", flags: SHARED_WITH_MAXIMUM, initial: 1, maximum: 65536 },
+    ]);
+    expect(module.exports.filter(({ kind }) => kind !== "function")).toEqual([]);
+    expect(module.customs).toEqual([]);
+  });
+
+  it("is as small as promised", () => {
+    const bytes = core(name);
+    const zipped = gzipSync(bytes, { level: 9 }).length;
+    console.log(`${name}: ${bytes.length} bytes, ${zipped} gzipped`);
+    expect(bytes.length).toBeLessThan(maxBytes);
+    expect(zipped).toBeLessThan(maxZipped);
+  });
+});
+
 describe.each(["granule.wasm", "granule.debug.wasm"])("a second instance of %s", (name) => {
   it("on the same memory changes no byte, and sees the first one's engine", () => {
     const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });

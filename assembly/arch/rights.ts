@@ -1,0 +1,61 @@
+// Who may do what by a leaf, as the hardware reads it [HWM-13].
+//
+//   5  4  3  2  1  0
+//  UX UW UR PX PW PR      unprivileged (EL0) and privileged: execute, write, read
+
+import { DBM, PXN, XN } from "./descriptor";
+import { bit } from "./field";
+import { PROT_PX, PROT_UX, PROT_X } from "./protection";
+import { executeOf, S2_R, S2_W } from "./stage2";
+
+export const RIGHT_PR: u32 = 1 << 0;
+export const RIGHT_PW: u32 = 1 << 1;
+export const RIGHT_PX: u32 = 1 << 2;
+export const RIGHT_UR: u32 = 1 << 3;
+export const RIGHT_UW: u32 = 1 << 4;
+export const RIGHT_UX: u32 = 1 << 5;
+export const RIGHTS_ALL: u32 = 63;
+/** From the rights of privileged code to those of EL0. */
+export const RIGHTS_EL0: u32 = 3;
+
+/** AP[1]: EL0 may; AP[2]: nobody may write. */
+const AP1: u64 = 1 << 6;
+export const AP2: u64 = 1 << 7;
+
+/** APTable and XNTable, PXNTable of the tables above, bits 63:59, merged into a leaf. */
+export function withTables(leaf: u64, tables: u64): u64 {
+  leaf |= (bit(tables, 60) << 54) | (bit(tables, 59) << 53) | (bit(tables, 62) << 7);
+  return bit(tables, 61) ? leaf & ~AP1 : leaf;
+}
+
+/** Rights of a stage-1 leaf; `two`: two privilege levels. WXN takes execution from what can be written. */
+export function stage1Rights(leaf: u64, two: bool, wxn: bool): u32 {
+  const write = !(leaf & AP2);
+  let rights = RIGHT_PR | (write ? RIGHT_PW : 0);
+  if (!two) return !(leaf & XN) && !(wxn && write) ? rights | RIGHT_PX : rights;
+  const user = <bool>(leaf & AP1);
+  if (user) rights |= write ? RIGHT_UR | RIGHT_UW : RIGHT_UR;
+  if (!(leaf & XN) && !(wxn && user && write)) rights |= RIGHT_UX;
+  // What EL0 can write, EL1 never executes.
+  return !(leaf & PXN) && !(user && write) && !(wxn && write) ? rights | RIGHT_PX : rights;
+}
+
+/** Rights of a stage-2 leaf. */
+export function stage2Rights(leaf: u64, xnx: bool, fetchReads: bool): u32 {
+  let rights: u32 = leaf & S2_R ? RIGHT_PR | RIGHT_UR : 0;
+  if (leaf & S2_W) rights |= RIGHT_PW | RIGHT_UW;
+  if (fetchReads && !(leaf & S2_R)) return rights;
+  const execute = executeOf(leaf, xnx);
+  if (execute & (PROT_X | PROT_PX)) rights |= RIGHT_PX;
+  return execute & (PROT_X | PROT_UX) ? rights | RIGHT_UX : rights;
+}
+
+/** Would hardware make this leaf writable at a write? DBM over no write permission [HWM-22]. */
+export function isDirtyable(leaf: u64, stage2: bool): bool {
+  return <bool>(leaf & DBM) && (stage2 ? !(leaf & S2_W) : <bool>(leaf & AP2));
+}
+
+/** The leaf with DBM as a write leaves it. */
+export function dirtied(leaf: u64, stage2: bool): u64 {
+  return stage2 ? leaf | S2_W : leaf & ~AP2;
+}

@@ -1,0 +1,239 @@
+// One translation, both stages: output, attributes and permissions, or the fault and what an exception would report.
+//
+// The result record, RESULT_BYTES bytes:
+//    0 u64  physical address; 0 at a fault         8 u64  INFO, below
+//   16 u64  intermediate address: what stage 2 was asked, or the table of stage 1 that it refused; 0 without stage 2
+//   24 u64  PAR_EL1, as an address translation instruction would leave it
+//   32 u64  ESR_ELx   40 u64  FAR_ELx   48 u64  HPFAR_EL2 (stage 2 only)      of the exception, if there is one
+//   56 u32  exception level that takes it, 0 for none      60 u32  descriptors that hardware wrote
+//
+// INFO of a translation                              INFO of a fault
+//   15      hardware wrote a descriptor                5:0    fault status code
+//   21:16   rights, see arch/rights.ts                 6      in stage 2
+//   22, 23  DBM would let a write set dirty, stage 1, 2  7    in stage 2 for a table of stage 1
+//   31:24   memory attribute as MAIR and PAR have it   8      1
+//   33:32   shareability                               11:9   FAULT_*
+//   34      not global                                 14:12  level + 1
+//   35, 36  contiguous, stage 1, stage 2               15     hardware wrote a descriptor before
+//   39:37   level + 1 of the leaf of stage 1, 7: none
+//   42:40   the same of stage 2
+//   48:43   log2 of the leaf of stage 1, 0: none       54:49  of stage 2
+//   60:55   log2 of what both map as one: the smaller, 12 where there are none
+//   61      guarded page      62  1
+
+import { ADDRESS_LPA2, CONTIGUOUS, GP, SH_LOW } from "../arch/descriptor";
+import {
+  abortSyndrome,
+  FAULT_ADDRESS_SIZE,
+  FAULT_EXTERNAL_WALK,
+  FAULT_TRANSLATION,
+  faultStatus,
+  hpfar,
+  ISS_CACHE_MAINTENANCE,
+  parFault,
+  parOutput,
+} from "../arch/fault";
+import { bit, extract, insert, mask } from "../arch/field";
+import { FIRST_LEVEL, shift, UNIT_SHIFT } from "../arch/granule";
+import {
+  combineAttributes,
+  combineShareability,
+  MEMORY_DEVICE,
+  MEMORY_NON_CACHEABLE,
+  MEMORY_WRITE_BACK,
+  MEMORY_WRITE_THROUGH_NT,
+  mairAttribute,
+  SHARE_NONE,
+  SHARE_OUTER,
+  shareabilityOf,
+} from "../arch/memory-type";
+import { isDirtyable, RIGHTS_ALL } from "../arch/rights";
+import * as C from "./context";
+import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, memAttr, rights, walk } from "./walk";
+
+/** Bytes of a result record. */
+export const RESULT_BYTES: u32 = 64;
+/** Bytes of a row of many results: physical address and INFO. */
+export const ROW_BYTES: u32 = 16;
+
+export const INFO_FAULT: u64 = 1 << 8;
+export const INFO_UPDATED: u64 = 1 << 15;
+export const INFO_OK: u64 = 1 << 62;
+const NO_LEVEL: u64 = 7;
+const NOT_GLOBAL_BIT: u32 = 11;
+const ATTR_INDEX_LOW: u32 = 2;
+const TAG_LOW: u32 = 56;
+
+/** What one result says, in memory. */
+@unmanaged
+export class Result {
+  pa: u64;
+  info: u64;
+  ipa: u64;
+  par: u64;
+  esr: u64;
+  far: u64;
+  hpfar: u64;
+  target: u32;
+  updates: u32;
+}
+
+/** Instruction addresses are word aligned; other bits of an access make no sense where there is one privilege level. */
+export function accessOf(c: C.Context, access: u32): u32 {
+  return c.flags & C.M_TWO_RANGES ? access : access & ~(A_EL0 | A_PAN);
+}
+
+/** Stage 1 for an address: bit 55 chooses the half. */
+export function stageOf(c: C.Context, addr: u64): C.Stage {
+  return C.stage1(c, c.flags & C.M_TWO_RANGES ? <u32>bit(addr, 55) : 0);
+}
+
+function ignoresTop(s: C.Stage, access: u32): bool {
+  return <bool>(s.flags & ((access & A_KIND) === A_FETCH ? C.S_TBI_FETCH : C.S_TBI_DATA));
+}
+
+/** The address without its tag, if it has one: extended from bit 55, or from 0. */
+function untagged(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
+  if (!ignoresTop(s, access)) return addr;
+  const top = mask(63, TAG_LOW);
+  return c.flags & C.M_TWO_RANGES && bit(addr, 55) ? addr | top : addr & ~top;
+}
+
+/** Stage 1 is on: its table. */
+function walkStage1(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
+  if (s.flags & C.S_E0PD && access & A_EL0) return fail(c, s, FAULT_TRANSLATION, 0);
+  const plain = untagged(c, s, addr, access);
+  const high: u64 = c.flags & C.M_TWO_RANGES && bit(addr, 55) ? -1 : 0;
+  if (s.flags & C.S_WALKS && <u64>(<i64>plain >> s.inputBits) !== high) return fail(c, s, FAULT_TRANSLATION, 0);
+  return walk(c, s, plain, access);
+}
+
+/** Stage 1 is off: the address as it is, if a physical address can have it [HWM-44]. */
+function flat(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
+  const plain = ignoresTop(s, access) ? addr & ~mask(63, TAG_LOW) : addr;
+  if (plain >> c.paMax !== 0) return fail(c, s, FAULT_ADDRESS_SIZE, 0);
+  s.output = plain;
+  return true;
+}
+
+/** Attribute and shareability of memory with stage 1 off. */
+function flatAttribute(c: C.Context, access: u32): u32 {
+  if (c.flags & C.M_DC) return MEMORY_WRITE_BACK;
+  if ((access & A_KIND) !== A_FETCH) return MEMORY_DEVICE;
+  return c.flags & C.M_ICACHE ? MEMORY_WRITE_THROUGH_NT : MEMORY_NON_CACHEABLE;
+}
+
+/** SH of a leaf; under LPA2 the register's. */
+function shareOf(s: C.Stage): u32 {
+  return s.layout === ADDRESS_LPA2 ? s.share : <u32>extract(s.leaf, SH_LOW, 2);
+}
+
+/** Level, size, contiguous and dirty fields of a leaf of stage 1 (`at` 0) or 2 (1). */
+function leafInfo(s: C.Stage, at: u32): u64 {
+  const size = shift(s.ps, s.level);
+  let info = insert(<u64>(s.level - FIRST_LEVEL), 37 + at * 3, 3) | insert(size, 43 + at * 6, 6);
+  if (s.leaf & CONTIGUOUS) info |= (<u64>1) << (35 + at);
+  if (s.flags & C.S_HD && isDirtyable(s.leaf, <bool>at)) info |= (<u64>1) << (22 + at);
+  return info;
+}
+
+/** INFO of a translation whose walks are done: `s` stage 1, walked or not. */
+function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
+  const first = <bool>(c.flags & C.M_STAGE1),
+    second = <bool>(c.flags & C.M_STAGE2);
+  let granted = RIGHTS_ALL,
+    attribute = flatAttribute(c, access),
+    share = c.flags & C.M_DC ? SHARE_NONE : SHARE_OUTER,
+    size: u32 = 64,
+    info = INFO_OK;
+  if (first) {
+    granted = rights(c, s);
+    attribute = mairAttribute(c.mair, <u32>extract(s.leaf, ATTR_INDEX_LOW, 3));
+    share = shareOf(s);
+    size = shift(s.ps, s.level);
+    info |= leafInfo(s, 0);
+    if (s.leaf & GP) info |= (<u64>1) << 61;
+    if (c.flags & C.M_TWO_RANGES) info |= insert(bit(s.leaf, NOT_GLOBAL_BIT), 34, 1);
+  } else {
+    info |= insert(NO_LEVEL, 37, 3);
+  }
+  if (second) {
+    const s2 = C.stage2(c);
+    granted &= rights(c, s2);
+    attribute = combineAttributes(attribute, memAttr(s2.leaf), <bool>(c.flags & C.M_FWB), <bool>(c.flags & C.M_CD));
+    share = combineShareability(share, shareOf(s2));
+    size = min(size, shift(s2.ps, s2.level));
+    info |= leafInfo(s2, 1);
+  } else {
+    info |= insert(NO_LEVEL, 40, 3);
+  }
+  info |= insert(shareabilityOf(attribute, share), 32, 2) | insert(attribute, 24, 8) | insert(granted, 16, 6);
+  return info | insert(size === 64 ? UNIT_SHIFT : size, 55, 6) | (c.updates ? INFO_UPDATED : 0);
+}
+
+function faultInfo(c: C.Context): u64 {
+  const status = faultStatus(c.kind, c.level);
+  const where = insert(c.where & C.W_STAGE2 ? 1 : 0, 6, 1) | insert(c.where & C.W_S1PTW ? 1 : 0, 7, 1);
+  const info = status | where | INFO_FAULT | insert(c.kind, 9, 3) | insert(<u64>(c.level - FIRST_LEVEL), 12, 3);
+  return info | (c.updates ? INFO_UPDATED : 0);
+}
+
+/** Translates one access; c.pa and c.info are the answer, c.ipa what stage 2 was asked. Precondition: `isUsable`. */
+export function resolve(c: C.Context, addr: u64, access: u32): bool {
+  const s = stageOf(c, addr);
+  access = accessOf(c, access);
+  c.updates = 0;
+  c.ipa = 0;
+  c.pa = 0;
+  let found = c.flags & C.M_STAGE1 ? walkStage1(c, s, addr, access) : flat(c, s, addr, access);
+  if (found) {
+    c.pa = s.output;
+    if (c.flags & C.M_STAGE2) {
+      c.ipa = s.output;
+      found = walk(c, C.stage2(c), c.ipa, access);
+      c.pa = found ? C.stage2(c).output : 0;
+    }
+  }
+  c.info = found ? infoOf(c, s, access) : faultInfo(c);
+  return found;
+}
+
+/** The exception of a fault: ESR, FAR, HPFAR and who takes it. */
+function setException(c: C.Context, addr: u64, access: u32, r: Result): void {
+  const at = <bool>(access & A_AT),
+    inStage2 = <bool>(c.where & C.W_STAGE2),
+    s1ptw = <bool>(c.where & C.W_S1PTW),
+    fetch = (access & A_KIND) === A_FETCH;
+  // An address translation instruction reports in PAR_EL1, and makes an exception of its own only of external aborts.
+  if (at && c.kind !== FAULT_EXTERNAL_WALK) return;
+  const status = <u32>extract(c.info, 0, 6);
+  const own = at || (!inStage2 && !(access & A_EL0));
+  r.target = at || inStage2 || c.regime === C.REGIME_EL2 ? 2 : 1;
+  const iss: u64 = at ? ISS_CACHE_MAINTENANCE : inStage2 && !s1ptw && !fetch ? access & A_ISS : 0;
+  r.esr = abortSyndrome(fetch && !at, own, (access & A_KIND) === A_WRITE, s1ptw, iss, status);
+  r.far = fetch ? untagged(c, stageOf(c, addr), addr, access) : addr;
+  if (inStage2) r.hpfar = hpfar(c.ipa);
+}
+
+/** Translates one access and writes the whole record at `out`; 0, or 1 for a fault. */
+export function translate(c: C.Context, addr: u64, access: u32, out: usize): i32 {
+  const r = changetype<Result>(out);
+  if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
+  const found = resolve(c, addr, access);
+  r.pa = c.pa;
+  r.info = c.info;
+  r.ipa = c.ipa;
+  r.updates = c.updates;
+  r.esr = 0;
+  r.far = 0;
+  r.hpfar = 0;
+  r.target = 0;
+  if (found) {
+    r.par = parOutput(c.pa, <u32>extract(c.info, 24, 8), <u32>extract(c.info, 32, 2));
+    return 0;
+  }
+  const status = <u32>extract(c.info, 0, 6);
+  r.par = parFault(status, <bool>(c.where & C.W_STAGE2), <bool>(c.where & C.W_S1PTW));
+  setException(c, addr, accessOf(c, access), r);
+  return 1;
+}

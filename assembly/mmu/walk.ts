@@ -1,0 +1,185 @@
+// One translation table walk, by the book [HWM-10..28]. straight.ts is the quick way for what is plain.
+
+import { ADDRESS_LPA2, AF, DBM, decodeAddress, isTable, isValid, TYPE, XN } from "../arch/descriptor";
+import {
+  FAULT_ACCESS,
+  FAULT_ADDRESS_SIZE,
+  FAULT_EXTERNAL_WALK,
+  FAULT_PERMISSION,
+  FAULT_TRANSLATION,
+  FAULT_UPDATE,
+} from "../arch/fault";
+import { extract, ones } from "../arch/field";
+import { ENTRY_SHIFT, FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, shift } from "../arch/granule";
+import { isStage2Device, stage2Attribute } from "../arch/memory-type";
+import { dirtied, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
+import { S2_ATTR_LOW, S2_ATTR_WIDTH } from "../arch/stage2";
+import { compareExchange, read } from "../memory/cell";
+import { wordAt } from "../memory/physical";
+import * as C from "./context";
+
+// Kinds of access.
+export const A_READ: u32 = 0;
+export const A_WRITE: u32 = 1;
+export const A_FETCH: u32 = 2;
+export const A_KIND: u32 = 3;
+/** Made from EL0. */
+export const A_EL0: u32 = 1 << 2;
+/** PSTATE.PAN is set. */
+export const A_PAN: u32 = 1 << 3;
+/** An address translation instruction, which touches no memory at the output. */
+export const A_AT: u32 = 1 << 4;
+/** ISV, SAS, SSE, SRT, SF and AR of the instruction, at their places in ESR_ELx. */
+export const A_ISS: u32 = 0x01ffc000;
+
+/** Notes a fault; false, so that a walk can return it. */
+export function fail(c: C.Context, s: C.Stage, kind: u32, level: i32): bool {
+  c.kind = kind;
+  c.level = level;
+  c.where = C.isSecond(c, s) ? C.W_STAGE2 : 0;
+  return false;
+}
+
+/** Rights of the leaf of the last walk. */
+export function rights(c: C.Context, s: C.Stage): u32 {
+  if (C.isSecond(c, s)) {
+    return stage2Rights(s.leaf, <bool>(c.features & C.F_XNX), <bool>(c.features & C.F_FETCH_READS));
+  }
+  return stage1Rights(s.leaf, <bool>(c.flags & C.M_TWO_RANGES), <bool>(c.flags & C.M_WXN));
+}
+
+export function memAttr(leaf: u64): u32 {
+  return <u32>extract(leaf, S2_ATTR_LOW, S2_ATTR_WIDTH);
+}
+
+function allows(c: C.Context, s: C.Stage, access: u32): bool {
+  const granted = rights(c, s),
+    kind = access & A_KIND;
+  const wanted = access & A_EL0 ? RIGHT_UR << kind : RIGHT_PR << kind;
+  if ((granted & wanted) === 0) return false;
+  if (!(access & A_PAN) || access & A_EL0 || kind === A_FETCH || C.isSecond(c, s)) return true;
+  // PAN: not what EL0 can touch; with EPAN not what EL0 can run either.
+  return !(granted & RIGHT_UR) && !(c.flags & C.M_EPAN && !(s.leaf & XN));
+}
+
+/** May a block stand at this level? */
+export function isBlockLevel(c: C.Context, s: C.Stage, level: i32): bool {
+  const lpa2 = s.layout === ADDRESS_LPA2;
+  if (s.ps === PS_4K) return level === 1 || level === 2 || (level === 0 && lpa2);
+  if (s.ps === PS_16K) return level === 2 || (level === 1 && lpa2);
+  return level === 2 || (level === 1 && c.paMax === 52);
+}
+
+/** Where a stage-1 descriptor lies, by stage 2: its physical address in stage2.output [HWM-10, HWM-14, HWM-26]. */
+function nestedSlot(c: C.Context, at: u64, access: u32): bool {
+  const s = C.stage2(c);
+  let found = walk(c, s, at, access);
+  if (found && c.flags & C.M_PTW && isStage2Device(memAttr(s.leaf), <bool>(c.flags & C.M_FWB))) {
+    found = fail(c, s, FAULT_PERMISSION, s.level);
+  }
+  if (found) return true;
+  c.where |= C.W_S1PTW;
+  c.ipa = at;
+  return false;
+}
+
+/** Pointer of the descriptor at `at`, which an entry of `level` names; 0 and a fault where there is none. */
+function slot(c: C.Context, s: C.Stage, at: u64, level: i32, access: u32): usize {
+  let pa = at;
+  if (!C.isSecond(c, s) && c.flags & C.M_STAGE2) {
+    if (!nestedSlot(c, at, access)) return 0;
+    pa = C.stage2(c).output;
+  }
+  const p = wordAt(pa, c.physBase, c.bytes, c.pointer);
+  if (!p) fail(c, s, FAULT_EXTERNAL_WALK, level);
+  return p;
+}
+
+/** May hardware update the descriptor that `slot` found last? */
+function isUpdatable(c: C.Context, s: C.Stage): bool {
+  if (!(c.features & C.F_UPDATE_CACHEABLE) || C.isSecond(c, s) || !(c.flags & C.M_STAGE2)) return true;
+  const kind = memAttr(C.stage2(c).leaf);
+  if (c.flags & C.M_FWB) return kind === 6 || kind === 7;
+  const attribute = stage2Attribute(kind, <bool>(c.flags & C.M_CD));
+  return attribute >> 4 > 4 && (attribute & 15) > 4;
+}
+
+/** How a step ends. */
+const FAULT: u32 = 0;
+const DONE: u32 = 1;
+/** The descriptor changed under the walk. */
+const AGAIN: u32 = 2;
+
+/** The leaf `old` at `at`: access flag, dirty state, permissions, and then the update, all or nothing [HWM-20..26]. */
+function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, access: u32): u32 {
+  const isStage2 = C.isSecond(c, s);
+  let next = old;
+  s.raw = old;
+  s.tables = tables;
+  if (!(old & AF)) {
+    if (!(s.flags & C.S_HA)) {
+      fail(c, s, FAULT_ACCESS, s.level);
+      return FAULT;
+    }
+    next |= AF;
+  }
+  if (s.flags & C.S_HD && old & DBM && (access & A_KIND) === A_WRITE) next = dirtied(next, isStage2);
+  s.leaf = isStage2 || s.flags & C.S_HPD ? next : withTables(next, tables);
+  if (!allows(c, s, access)) {
+    fail(c, s, FAULT_PERMISSION, s.level);
+    return FAULT;
+  }
+  if (next === old) return DONE;
+  const p = slot(c, s, at, s.level, A_WRITE);
+  if (!p) return FAULT;
+  if (!isUpdatable(c, s)) {
+    fail(c, s, FAULT_UPDATE, s.level);
+    return FAULT;
+  }
+  if (!compareExchange(p, old, next)) return AGAIN;
+  c.updates++;
+  return DONE;
+}
+
+/** The way down from the start tables; the leaf in `s`. */
+function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
+  let level = s.start,
+    table = s.root,
+    bits = s.inputBits - shift(s.ps, level),
+    tables: u64 = 0;
+  while (level <= LAST_LEVEL) {
+    const at = table + (((addr >> shift(s.ps, level)) & ones(bits)) << ENTRY_SHIFT);
+    const p = slot(c, s, at, level, A_READ);
+    if (!p) return FAULT;
+    const old = read(p, true);
+    const leafless = !isValid(old) || (!(old & TYPE) && !isBlockLevel(c, s, level));
+    if (leafless) return <u32>fail(c, s, FAULT_TRANSLATION, level);
+    const output = decodeAddress(s.layout, s.ps, old);
+    if (output >> s.outputBits !== 0) return <u32>fail(c, s, FAULT_ADDRESS_SIZE, level);
+    if (!isTable(old, level)) {
+      const inside = ones(shift(s.ps, level));
+      s.level = level;
+      s.output = (output & ~inside) | (addr & inside);
+      return useLeaf(c, s, at, old, tables, access);
+    }
+    tables |= old;
+    table = output;
+    bits = levelBits(s.ps);
+    level++;
+  }
+  return FAULT; // not reached: the last level has no tables
+}
+
+/** Walks stage `s` for an access to `addr`. Leaf, level and output address in `s`; false with the fault in `c`. */
+export function walk(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
+  if (!(s.flags & C.S_WALKS)) return fail(c, s, FAULT_TRANSLATION, 0);
+  if (C.isSecond(c, s) && addr >> s.inputBits !== 0) return fail(c, s, FAULT_TRANSLATION, 0);
+  if (s.flags & C.S_ROOT_BEYOND) return fail(c, s, FAULT_ADDRESS_SIZE, 0);
+  if (s.start < FIRST_LEVEL || s.start > LAST_LEVEL) return fail(c, s, FAULT_TRANSLATION, 0); // scribbled over
+  let end = descend(c, s, addr, access);
+  while (end === AGAIN) {
+    c.retries++;
+    end = descend(c, s, addr, access);
+  }
+  return end === DONE;
+}

@@ -1,0 +1,237 @@
+import * as K from "../core/constants.generated.js";
+import type { CoreSource } from "../core/core.js";
+import { GranuleError, invalid } from "../core/errors.js";
+import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
+import { type AddressLike, type Pa, toAddress } from "../model/address.js";
+import { paRangeCode } from "../model/registers.js";
+import type { Engine } from "../tables/engine.js";
+import { type MmuRegisters, REGISTER_OFFSETS } from "./registers.js";
+import {
+  type AccessKind,
+  type AccessOptions,
+  accessWord,
+  RecordReader,
+  type Translation,
+  type TranslationFault,
+} from "./result.js";
+import { engineSpace, imageSpace, type Space } from "./space.js";
+
+/** What an MMU looks at, and by which rules. Either `engine` or `image` is given. */
+export interface MmuOptions {
+  /** Walk the tables of this engine, in place. */
+  engine?: Engine;
+  /** Walk a copy of this memory: tables that something else made. */
+  image?: Uint8Array;
+  /** Physical address of the image's first byte. Default 0. */
+  physBase?: AddressLike;
+  /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
+  regime?: "el1" | "el2";
+  registers?: MmuRegisters;
+  /** Physical address size of the CPU: 32 36 40 42 44 48 52. Default 52. */
+  paBits?: number;
+  /** FEAT_XNX: execute rights of EL1 and EL0 apart at stage 2. Default true. */
+  xnx?: boolean;
+  /** A fetch needs read permission at stage 2 too [HWM-13]. Default false. */
+  fetchReads?: boolean;
+  /** Hardware updates stage-1 tables only in memory that stage 2 makes Normal cacheable; else fault 0x31 [HWM-27]. Default false. */
+  updateCacheableOnly?: boolean;
+}
+
+/** A column of addresses and what became of them, in the MMU's memory. */
+export interface MmuColumns extends Disposable {
+  /** Input addresses, one a row. */
+  readonly addresses: BigUint64Array;
+  /** Two words a row: physical address (0 at a fault) and INFO, whose bits assembly/mmu/translate.ts draws. */
+  readonly rows: BigUint64Array;
+  /** Gives the memory back; twice is harmless. */
+  close(): void;
+}
+
+const MAX_ROWS = 1 << 15;
+const WORDS = K.RESULT_BYTES / 8;
+
+function spaceOf({ engine, image, physBase }: MmuOptions): Space {
+  if (engine !== undefined && image === undefined) return engineSpace(engine);
+  if (image !== undefined && engine === undefined) return imageSpace(image, physBase ?? 0);
+  throw invalid("createMmu", "give an engine, or an image");
+}
+
+/**
+ * The hardware's side of translation tables: a walker that reads them as a CPU does, reports the faults that a CPU would,
+ * and sets access flags and dirty state. Make one with `createMmu`. It belongs to one thread at a time.
+ */
+export class Mmu implements Disposable {
+  /** The memory it works in. */
+  readonly memory: WebAssembly.Memory;
+  /** The walker's exports, for those who want no facade. Pointers are checked there. */
+  readonly core: MmuCore;
+  /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
+  readonly context: number;
+  readonly #space: Space;
+  readonly #u32: Uint32Array;
+  readonly #u64: BigUint64Array;
+  readonly #out: number;
+  #closed = false;
+
+  /** @internal Use `createMmu`. */
+  constructor(source: CoreSource, options: MmuOptions) {
+    this.#space = spaceOf(options);
+    const { memory, physBase, pointer, bytes } = this.#space;
+    this.memory = memory;
+    this.core = instantiateMmu(source, memory);
+    this.context = this.#space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
+    this.#out = this.context + K.CONTEXT_BYTES;
+    this.#u32 = new Uint32Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 4);
+    this.#u64 = new BigUint64Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 8);
+    const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
+    if (regime !== "el1" && regime !== "el2") throw invalid("createMmu", `${String(regime)} is no regime: el1 or el2`);
+    this.#u64[K.R_PHYS_BASE / 8] = physBase;
+    this.#u32[K.R_POINTER / 4] = pointer;
+    this.#u32[K.R_BYTES / 4] = bytes;
+    this.#u32[K.R_REGIME / 4] = regime === "el2" ? K.REGIME_EL2 : K.REGIME_EL10;
+    this.#u32[K.R_FEATURES / 4] =
+      paRangeCode(paBits) |
+      (xnx ? K.F_XNX : 0) |
+      (fetchReads ? K.F_FETCH_READS : 0) |
+      (updateCacheableOnly ? K.F_UPDATE_CACHEABLE : 0);
+    this.setRegisters(options.registers ?? {});
+  }
+
+  #assertOpen(operation: string): void {
+    if (this.#closed) throw invalid(operation, "the MMU is closed");
+  }
+
+  /** Writes registers and decodes them; those that are left out stay as they are. What a CPU would have in its TLB is not kept. */
+  setRegisters(registers: MmuRegisters): void {
+    this.#assertOpen("setRegisters");
+    for (const [name, value] of Object.entries(registers)) {
+      const offset = REGISTER_OFFSETS[name as keyof MmuRegisters];
+      if (offset === undefined) throw invalid("setRegisters", `no register ${name}`);
+      if (value !== undefined) this.#u64[offset / 8] = toAddress(value, "setRegisters");
+    }
+    const status = this.core.mmuConfigure(this.context);
+    if (status < 0) throw new GranuleError(status, { operation: "setRegisters" });
+  }
+
+  #access(kind: AccessKind, options: AccessOptions): number {
+    const word = accessWord(kind, options);
+    if (word === undefined) throw invalid("translate", `${String(kind)} is no access: r, w or x`);
+    return word;
+  }
+
+  /**
+   * Translates one access: where it goes and what it may, or the fault. Access flags and dirty state are set in the tables
+   * as TCR and VTCR say.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { createMmu, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "r");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * const fault = mmu.translate(0x4000_0123, "w");
+   * console.log(fault.ok, !fault.ok && fault.kind, fault.par.toString(16)); // false permission a1f
+   * ```
+   */
+  translate(
+    address: AddressLike,
+    access: AccessKind = "r",
+    options: AccessOptions = {},
+  ): Translation | TranslationFault {
+    this.#assertOpen("translate");
+    const word = this.#access(access, options);
+    const at = toAddress(address, "translate");
+    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.#out);
+    if (status < 0) throw new GranuleError(status, { operation: "translate", address: at });
+    const first = this.#u64.length - WORDS;
+    const reader = new RecordReader((i) => this.#u64[first + i] as bigint);
+    return status === 0 ? reader.translation() : reader.fault();
+  }
+
+  /** Columns for up to `capacity` accesses, at most 32,768. */
+  createColumns(capacity: number): MmuColumns {
+    this.#assertOpen("createColumns");
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
+      throw invalid("createColumns", `capacity is 1..${MAX_ROWS}`);
+    }
+    const space = this.#space;
+    const pointer = space.take(capacity * (8 + K.ROW_BYTES));
+    const { buffer } = this.memory;
+    const addresses = new BigUint64Array(buffer, pointer, capacity);
+    const rows = new BigUint64Array(buffer, pointer + capacity * 8, capacity * (K.ROW_BYTES / 8));
+    let open = true;
+    const close = () => {
+      if (open) space.give(pointer);
+      open = false;
+    };
+    return { addresses, rows, close, [Symbol.dispose]: close };
+  }
+
+  /**
+   * Translates the first `n` addresses of columns, accesses of one kind, in order; how many were faults. Nothing is copied:
+   * this is the quick way for many.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { createMmu, rowAddress, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0, 0x1000, 0x9000_0000, "r");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * using columns = mmu.createColumns(2);
+   * columns.addresses.set([0x10n, 0x1010n]);
+   * console.log(mmu.translateMany(columns, 2, "r")); // 1
+   * console.log(rowAddress(columns, 0), rowAddress(columns, 1)); // 2415919120n undefined
+   * ```
+   */
+  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
+    this.#assertOpen("translateMany");
+    const { addresses, rows } = columns;
+    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
+      throw invalid("translateMany", `there are ${addresses.length} rows`);
+    }
+    return this.#many(addresses, rows, n, this.#access(access, options));
+  }
+
+  #many(addresses: BigUint64Array, rows: BigUint64Array, n: number, word: number): number {
+    const faults = this.core.mmuTranslateMany(this.context, addresses.byteOffset, rows.byteOffset, n, word);
+    if (faults < 0) throw new GranuleError(faults, { operation: "translateMany" });
+    return faults;
+  }
+
+  /** The window's bytes as they are now, without a copy: an image after hardware has set its flags. */
+  image(): Uint8Array {
+    this.#assertOpen("image");
+    return new Uint8Array(this.memory.buffer, this.#space.pointer, this.#space.bytes);
+  }
+
+  /** Gives its memory back. Twice is harmless. */
+  close(): void {
+    if (!this.#closed) this.#space.give(this.context);
+    this.#closed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Where row `i` went: its physical address, or undefined for a fault.
+ *
+ * @example
+ * ```ts
+ * import { createMmu, rowAddress } from "granule/mmu";
+ * using mmu = createMmu({ image: new Uint8Array(8) }); // both stages off
+ * using columns = mmu.createColumns(1);
+ * columns.addresses[0] = 0x1234n;
+ * mmu.translateMany(columns, 1);
+ * console.log(rowAddress(columns, 0)); // 4660n
+ * ```
+ */
+export function rowAddress(columns: MmuColumns, i: number): Pa | undefined {
+  return new RecordReader((word) => columns.rows[2 * i + word] as bigint).pa;
+}

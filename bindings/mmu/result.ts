@@ -1,0 +1,215 @@
+import * as K from "../core/constants.generated.js";
+import type { Ipa, Pa } from "../model/address.js";
+
+/** What kind of access is translated: a read, a write, a fetch. */
+export type AccessKind = "r" | "w" | "x";
+
+/** Who makes an access, and how. Default: privileged, PAN clear, a plain load, store or fetch. */
+export interface AccessOptions {
+  /** From EL0. */
+  el0?: boolean;
+  /** PSTATE.PAN is set: no data that EL0 can touch. */
+  pan?: boolean;
+  /** Asked by an address translation instruction: reports in PAR_EL1, and an exception only of external aborts. */
+  at?: boolean;
+  /** ISV, SAS, SSE, SRT, SF and AR of the instruction, at their places in ESR_EL2; bits outside of [24:14] are dropped. */
+  iss?: number;
+}
+
+const KINDS: Readonly<Record<AccessKind, number>> = { r: K.A_READ, w: K.A_WRITE, x: K.A_FETCH };
+
+/** The access word of the core. Unknown kinds are reads of nobody: undefined. */
+export function accessWord(kind: AccessKind, options: AccessOptions): number | undefined {
+  const word = KINDS[kind];
+  if (word === undefined) return undefined;
+  const { el0, pan, at, iss = 0 } = options;
+  return word | (el0 ? K.A_EL0 : 0) | (pan ? K.A_PAN : 0) | (at ? K.A_AT : 0) | (iss & K.A_ISS);
+}
+
+/** Memory type and shareability of a translation, as PAR_EL1 shows them. */
+export interface MemoryAttributes {
+  /** The byte of PAR_EL1[63:56], in the encoding of MAIR. */
+  attr: number;
+  /** `Device-nGnRE`, `Normal-NC`, `Normal-WB`, `Normal-oWB-iNC`, ... */
+  type: string;
+  /** Outer (OSH), inner (ISH), not shared (NSH), or the reserved code. */
+  shareability: "NSH" | "OSH" | "ISH" | "reserved";
+}
+
+/** Who may read, write and execute, both stages together. */
+export interface Rights {
+  read: boolean;
+  write: boolean;
+  execute: boolean;
+}
+
+/** An access that translates. */
+export interface Translation {
+  ok: true;
+  pa: Pa;
+  /** What stage 2 was asked; 0 without stage 2. */
+  ipa: Ipa;
+  attributes: MemoryAttributes;
+  /** Of the EL of the regime that is not EL0. */
+  privileged: Rights;
+  /** Of EL0; nothing where the regime has no EL0. */
+  unprivileged: Rights;
+  /** Bytes that are mapped as one by both stages together. */
+  size: bigint;
+  /** Level and size of the leaf of stage 1; undefined while it is off. */
+  stage1: LeafFacts | undefined;
+  /** The same of stage 2. */
+  stage2: LeafFacts | undefined;
+  /** Not for one ASID only. */
+  global: boolean;
+  /** GP: a guarded page (BTI). */
+  guarded: boolean;
+  /** PAR_EL1 as an address translation instruction would leave it. */
+  par: bigint;
+  /** Descriptors that hardware wrote: access flag, dirty state. */
+  updates: number;
+}
+
+/** A leaf that took part in a translation. */
+export interface LeafFacts {
+  level: number;
+  size: bigint;
+  contiguous: boolean;
+  /** DBM over no write permission: a write would set dirty state. */
+  dirtyable: boolean;
+}
+
+/** Why an access does not translate. */
+export type FaultKind = "translation" | "access" | "permission" | "address-size" | "external-walk" | "update";
+
+/** The exception that a fault makes: who takes it, and what it reads in its registers. */
+export interface FaultException {
+  /** Exception level that takes it. */
+  el: 1 | 2;
+  esr: bigint;
+  far: bigint;
+  /** HPFAR_EL2; 0 for a fault of stage 1. */
+  hpfar: bigint;
+}
+
+/** An access that faults. A value, not an error. */
+export interface TranslationFault {
+  ok: false;
+  kind: FaultKind;
+  /** 6-bit fault status code [HWM-1]. */
+  fsc: number;
+  level: number;
+  /** In stage 2. */
+  stage2: boolean;
+  /** In stage 2, on the way to a table of stage 1. */
+  s1ptw: boolean;
+  /** The address that stage 2 refused; 0 for a fault of stage 1. */
+  ipa: Ipa;
+  par: bigint;
+  /** Undefined where an address translation instruction reports in PAR_EL1 alone. */
+  exception: FaultException | undefined;
+  /** Descriptors that hardware wrote before. */
+  updates: number;
+}
+
+const FAULTS: readonly FaultKind[] = [
+  "translation",
+  "translation",
+  "access",
+  "permission",
+  "address-size",
+  "external-walk",
+  "update",
+];
+const DEVICES = ["Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE"];
+const SHARES = ["NSH", "reserved", "OSH", "ISH"] as const;
+const NO_LEVEL = 7;
+
+function cacheability(nibble: number): string {
+  if (nibble === 4) return "NC";
+  return nibble & 4 ? "WB" : "WT";
+}
+
+/** The name of an attribute byte; allocation and transient hints are not told. */
+export function memoryType(attr: number): string {
+  if ((attr & 0xf0) === 0) return DEVICES[(attr >> 2) & 3] as string;
+  const [outer, inner] = [cacheability(attr >> 4), cacheability(attr & 15)];
+  return outer === inner ? `Normal-${outer}` : `Normal-o${outer}-i${inner}`;
+}
+
+function rightsOf(bits: number): Rights {
+  return { read: (bits & 1) !== 0, write: (bits & 2) !== 0, execute: (bits & 4) !== 0 };
+}
+
+/** A result record, or the part of it that a row has. */
+export class RecordReader {
+  readonly #word: (i: number) => bigint;
+  readonly #info: bigint;
+
+  constructor(word: (i: number) => bigint) {
+    this.#word = word;
+    this.#info = word(1);
+  }
+
+  #field(low: number, width: number): number {
+    return Number((this.#info >> BigInt(low)) & ((1n << BigInt(width)) - 1n));
+  }
+
+  #leaf(at: number): LeafFacts | undefined {
+    const level = this.#field(37 + at * 3, 3);
+    if (level === NO_LEVEL) return undefined;
+    return {
+      level: level - 1,
+      size: 1n << BigInt(this.#field(43 + at * 6, 6)),
+      contiguous: this.#field(35 + at, 1) === 1,
+      dirtyable: this.#field(22 + at, 1) === 1,
+    };
+  }
+
+  get isFault(): boolean {
+    return this.#field(8, 1) === 1;
+  }
+
+  /** The physical address of a row, undefined at a fault. */
+  get pa(): Pa | undefined {
+    return this.isFault ? undefined : this.#word(0);
+  }
+
+  /** Of a whole record that is no fault. */
+  translation(): Translation {
+    const attr = this.#field(24, 8);
+    return {
+      ok: true,
+      pa: this.#word(0),
+      ipa: this.#word(2),
+      attributes: { attr, type: memoryType(attr), shareability: SHARES[this.#field(32, 2)] as "NSH" },
+      privileged: rightsOf(this.#field(16, 3)),
+      unprivileged: rightsOf(this.#field(19, 3)),
+      size: 1n << BigInt(this.#field(55, 6)),
+      stage1: this.#leaf(0),
+      stage2: this.#leaf(1),
+      global: this.#field(34, 1) === 0,
+      guarded: this.#field(61, 1) === 1,
+      par: this.#word(3),
+      updates: Number(this.#word(7) >> 32n),
+    };
+  }
+
+  /** Of a whole record that is a fault. */
+  fault(): TranslationFault {
+    const el = Number(this.#word(7) & 0xffff_ffffn);
+    return {
+      ok: false,
+      kind: FAULTS[this.#field(9, 3)] ?? "translation",
+      fsc: this.#field(0, 6),
+      level: this.#field(12, 3) - 1,
+      stage2: this.#field(6, 1) === 1,
+      s1ptw: this.#field(7, 1) === 1,
+      ipa: this.#word(2),
+      par: this.#word(3),
+      exception:
+        el === 0 ? undefined : { el: el as 1 | 2, esr: this.#word(4), far: this.#word(5), hpfar: this.#word(6) },
+      updates: Number(this.#word(7) >> 32n),
+    };
+  }
+}
