@@ -175,8 +175,8 @@ export function tableInfo(table: u32): i32 {
   L.setResult(1, t.rootPages);
   L.setResult(2, <u64>t.startLevel);
   L.setResult(3, t.inputBits);
-  L.setResult(4, t.pages);
-  L.setResult(5, t.peak);
+  L.setResult(4, L.growthOf(t).pages);
+  L.setResult(5, L.growthOf(t).peak);
   L.setResult(6, t.paBits);
   L.setResult(7, t.flags);
   return OK;

@@ -28,7 +28,7 @@ export const ORDERS: u32 = 9;
 /** Bytes of metadata for one 4K unit, and for its reference count by each walker. */
 export const FRAME_BYTES: u32 = 12;
 export const COUNT_BYTES: u32 = 4;
-export const TABLE_BYTES: u32 = 128;
+export const TABLE_BYTES: u32 = 256;
 export const JOURNAL_BYTES: u32 = 48;
 export const MAX_TABLES: u32 = 1 << 10;
 export const MAX_WALKERS: u32 = 64;
@@ -101,11 +101,7 @@ export class Table {
   /** Descriptor of a table in the arena's first page. */
   origin: u64;
   vtcr: u64;
-  // From here on walkers write: the second half of the block.
   forceBelow: u64;
-  /** Table pages in use, and the most that ever were. */
-  pages: u32;
-  peak: u32;
   /** Walker id + 1 that holds the table for writing, or waits for its readers to leave; 0 for nobody. See memory/lock.ts. */
   writer: u32;
   /** How often that walker took it. */
@@ -114,6 +110,14 @@ export class Table {
   sleepers: u32;
   /** Changes when a reader leaves that a writer waits for. */
   left: u32;
+}
+
+/** How big a table is: what walkers write while they share it, in a line where nobody looks for anything else. */
+@unmanaged
+export class Growth {
+  /** Table pages in use, and the most that ever were. */
+  pages: u32;
+  peak: u32;
 }
 
 // Table.flags
@@ -347,12 +351,17 @@ export function takeTable(): usize {
   return 0;
 }
 
+export function growthOf(t: Table): Growth {
+  return changetype<Growth>(changetype<usize>(t) + LINE);
+}
+
 /** `n` table pages more (or fewer) in the table; walkers may grow it side by side. A number, so no order is needed. */
 export function addPages(t: Table, n: i32): void {
-  const at = changetype<usize>(t);
-  const pages = <u32>(atomic.add<i32>(at + offsetof<Table>("pages"), n) + n);
-  const peak = at + offsetof<Table>("peak");
-  for (let seen = t.peak; <i32>(pages - seen) > 0; seen = t.peak) atomic.cmpxchg<u32>(peak, seen, pages);
+  const g = growthOf(t),
+    at = changetype<usize>(g);
+  const pages = <u32>(atomic.add<i32>(at + offsetof<Growth>("pages"), n) + n);
+  const peak = at + offsetof<Growth>("peak");
+  for (let seen = g.peak; <i32>(pages - seen) > 0; seen = g.peak) atomic.cmpxchg<u32>(peak, seen, pages);
 }
 
 /** The root, which is then gone; 0 if another walker was faster. */

@@ -44,6 +44,11 @@ export const C_WARNINGS: u32 = 21;
 /** Operations taken from submission buffers. */
 export const C_SUBMITTED: u32 = 22;
 
+/** What this walker has counted. */
+export function counted(id: u32): u64 {
+  return load<u64>(me + (id << 3));
+}
+
 /** Adds `n` to a counter of this walker. */
 export function count(id: u32, n: u64): void {
   const p: usize = me + (id << 3);

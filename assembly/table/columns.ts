@@ -15,7 +15,17 @@ import { compareExchange, read, touch, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
 import { Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
-import { C_AGAIN, C_DSB, C_LEAVES_MADE, C_LOST, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
+import {
+  C_AGAIN,
+  C_DSB,
+  C_LEAVES_MADE,
+  C_LOST,
+  C_TABLES_TAKEN,
+  C_TLBI_IPA_LOCAL,
+  C_WALKS,
+  count,
+  counted,
+} from "../record/counters";
 import { journalling } from "../record/journal";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
 import { isRelaxation, openRelax, RelaxVisitor } from "./attrs";
@@ -164,15 +174,15 @@ function mapAlone(w: Walk, c: Column): bool {
     made: u32 = 0,
     group: u32 = 0,
     end: u32 = done,
-    pages: u32 = 0,
+    tables: u64 = 0,
     found: bool = false,
     stop: bool = false;
   while (done < n && !stop) {
     // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
-    if (done === end || pages !== t.pages) {
+    if (done === end || tables !== counted(C_TABLES_TAKEN)) {
       group = done;
       end = min(n, done + GROUP);
-      pages = t.pages;
+      tables = counted(C_TABLES_TAKEN);
       found = simple && findSlots<Alone>(t, addrs + (done << 3), scratch(), scratch() + LEVELS, end - done);
     }
     const phys = load<u64>(physs + (done << 3));
@@ -217,7 +227,7 @@ function mapAmong(w: Walk, c: Column): bool {
     statuses = c.statuses,
     first = c.done,
     end = min(c.n, first + GROUP),
-    pages = t.pages;
+    tables = counted(C_TABLES_TAKEN);
   const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP),
     pageMask = ~(((<u64>1) << ps) - 1),
     plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
@@ -227,8 +237,8 @@ function mapAmong(w: Walk, c: Column): bool {
     made: u32 = 0,
     lost: u32 = 0,
     stop: bool = false;
-  // A table that was added is looked for again, in the next turn.
-  while (done < end && !stop && pages === t.pages) {
+  // A table that this walker added is looked for again, in the next turn; one that another added is met by a walk.
+  while (done < end && !stop && tables === counted(C_TABLES_TAKEN)) {
     const phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - first) : 0;
     if (p === 0 || read(p, true) !== 0) {
