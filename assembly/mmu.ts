@@ -1,11 +1,14 @@
 // The exports of the hardware's walker: a module of its own, on the memory that the engine has too.
 // Pointers are checked here. Statuses are 0 or a negative errno.
 
-import { EINVAL } from "./memory/errno";
+import { EINVAL, OK } from "./memory/errno";
 import { isInMemory } from "./memory/physical";
+import { accessMany, accessOne, speculate } from "./mmu/access";
 import { configure } from "./mmu/configure";
 import { CONTEXT_BYTES, contextAt, isUsable } from "./mmu/context";
+import { complete, post } from "./mmu/invalidate";
 import { translateMany } from "./mmu/straight";
+import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, tlbAt } from "./mmu/tlb";
 import { RESULT_BYTES, ROW_BYTES, translate } from "./mmu/translate";
 
 /** Decodes the registers of the context at `context`; see mmu/context.ts for its bytes. */
@@ -28,4 +31,41 @@ export function mmuTranslateMany(context: u32, addrs: u32, rows: u32, n: u32, ac
   if (!isContext(context) || n > <u32>i32.MAX_VALUE) return EINVAL;
   if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
   return <i32>translateMany(contextAt(context), addrs, rows, n, access);
+}
+
+/** Makes a TLB of the `bytes` at `tlb`, whose header the host has filled in; see mmu/tlb.ts for its bytes. */
+export function mmuTlb(tlb: u32, bytes: u32): i32 {
+  return bytes >= TLB_HEADER_BYTES && isInMemory(tlb, bytes) ? initialiseTlb(tlb, bytes) : EINVAL;
+}
+
+/** One access through a TLB; otherwise as mmuTranslate. */
+export function mmuAccess(context: u32, tlb: u32, lo: u32, hi: u32, access: u32, out: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
+  return accessOne(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, access, out);
+}
+
+/** `n` accesses of one kind through a TLB; otherwise as mmuTranslateMany. */
+export function mmuAccessMany(context: u32, tlb: u32, addrs: u32, rows: u32, n: u32, access: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb) || n > <u32>i32.MAX_VALUE) return EINVAL;
+  if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
+  return <i32>accessMany(contextAt(context), tlbAt(tlb), addrs, rows, n, access);
+}
+
+/** Reads ahead: fills the TLB by a speculative read. */
+export function mmuSpeculate(context: u32, tlb: u32, lo: u32, hi: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb)) return EINVAL;
+  speculate(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, 0);
+  return OK;
+}
+
+/** A TLBI of CPU `issuer` arrives at a TLB; `form` as mmu/invalidate.ts draws it. */
+export function mmuTlbi(tlb: u32, issuer: u32, form: u32, lo: u32, hi: u32, vmid: u32): i32 {
+  return isUsableTlb(tlb) && post(tlbAt(tlb), issuer, form, ((<u64>hi) << 32) | lo, vmid) ? OK : EINVAL;
+}
+
+/** The DSB of CPU `issuer` waits for a TLB: 0 this CPU's own TLBIs, 1 inner shareable, 2 outer. */
+export function mmuDsb(tlb: u32, issuer: u32, domain: u32): i32 {
+  if (!isUsableTlb(tlb)) return EINVAL;
+  complete(tlbAt(tlb), issuer, domain);
+  return OK;
 }

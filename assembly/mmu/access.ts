@@ -1,0 +1,360 @@
+// Accesses through a TLB: a hit asks the entry alone, a miss walks and fills. accessMany is the quick way for hits.
+
+import { AF, DBM, XN } from "../arch/descriptor";
+import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
+import { bit, extract, insert, mask } from "../arch/field";
+import { UNIT_SHIFT } from "../arch/granule";
+import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
+import { read, write } from "../memory/cell";
+import { leafSize, regimeTag } from "./cached";
+import * as C from "./context";
+import { dropOne, invalidateOne } from "./invalidate";
+import * as T from "./tlb";
+import {
+  accessOf,
+  faultInfo,
+  INFO_UPDATED,
+  ignoresTop,
+  infoOf,
+  ROW_BYTES,
+  report,
+  resolve,
+  stageOf,
+  untagged,
+} from "./translate";
+import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
+
+const RIGHTS_LOW: u32 = 16;
+const DIRTYABLE_LOW: u32 = 22;
+const HALF_AT: u32 = 55;
+const TAG_BITS: u32 = 8;
+
+// What an entry says of an access.
+const GRANTED: u32 = 0;
+const DENIED1: u32 = 1;
+const DENIED2: u32 = 2;
+/** Writable and clean: only the descriptor in memory can tell [HWM-24]. */
+const CLEAN: u32 = 3;
+
+/** The address that entries are found by. */
+function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
+  if (c.flags & C.M_STAGE1) return untagged(c, s, addr, access);
+  return ignoresTop(s, access) ? addr & mask(HALF_AT, 0) : addr;
+}
+
+/** Tag of entries that are shared by all ASIDs. */
+function sharedTag(c: C.Context, access: u32): u64 {
+  const tag = regimeTag(c) | T.TAG_GLOBAL;
+  // With stage 1 off memory is of another type for a fetch.
+  const apart = (access & A_KIND) === A_FETCH && !(c.flags & (C.M_STAGE1 | C.M_DC));
+  return apart ? tag | T.TAG_FETCH : tag;
+}
+
+function ownTag(c: C.Context, shared: u64): u64 {
+  return (shared & ~T.TAG_GLOBAL) | insert(c.asid, T.TAG_ASID_LOW, 16);
+}
+
+function wanted(access: u32): u32 {
+  return (access & A_EL0 ? RIGHT_UR : RIGHT_PR) << (access & A_KIND);
+}
+
+function firstBank(t: T.Tlb, access: u32): u32 {
+  return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
+}
+
+/** PAN: not what EL0 can touch; with EPAN not what EL0 can run either. */
+function isBarred(c: C.Context, e: T.Entry, access: u32): bool {
+  if (!(access & A_PAN) || access & A_EL0 || (access & A_KIND) === A_FETCH || !(c.flags & C.M_STAGE1)) return false;
+  return <bool>(e.meta & RIGHT_UR) || (<bool>(c.flags & C.M_EPAN) && <bool>(e.meta & T.META_USER_RUNS));
+}
+
+function judge(c: C.Context, e: T.Entry, access: u32): u32 {
+  const want = <u64>wanted(access),
+    writes = (access & A_KIND) === A_WRITE;
+  if (isBarred(c, e, access)) return DENIED1;
+  if (!(e.meta & want)) return writes && bit(e.info, DIRTYABLE_LOW) ? CLEAN : DENIED1;
+  if (!((e.info >> RIGHTS_LOW) & want)) return writes && bit(e.info, DIRTYABLE_LOW + 1) ? CLEAN : DENIED2;
+  return GRANTED;
+}
+
+/** Where the entry leads, as a walk would report it. */
+function follow(c: C.Context, e: T.Entry, addr: u64): void {
+  c.pa = e.out | (addr & ~e.mask);
+  c.ipa = c.flags & C.M_STAGE2 ? e.ipa | (addr & ~e.mask) : 0;
+  c.info = e.info;
+}
+
+function refuse(c: C.Context, kind: u32, level: i32, stage2: bool): bool {
+  c.kind = kind;
+  c.level = level;
+  c.where = stage2 ? C.W_STAGE2 : 0;
+  if (!stage2) c.ipa = 0;
+  c.pa = 0;
+  c.info = faultInfo(c);
+  return false;
+}
+
+/** Rights and sizes of the translation that was just found, for Entry.meta. */
+function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64): u64 {
+  let meta: u64 = 0;
+  if (c.flags & C.M_STAGE1) {
+    meta = T.leafMeta(0, s.level, s.ps, leafSize(t, s, addr)) | rights(c, s);
+    if (!(s.leaf & XN)) meta |= T.META_USER_RUNS;
+  } else {
+    meta = T.leafMeta(0, 6, 0, 0) | RIGHTS_ALL;
+  }
+  const second = C.stage2(c);
+  if (c.flags & C.M_STAGE2) meta |= T.leafMeta(1, second.level, second.ps, leafSize(t, second, s.output));
+  return meta;
+}
+
+function sizeOf(c: C.Context, meta: u64): u32 {
+  const first = T.reachOf(meta, 0),
+    second = T.reachOf(meta, 1);
+  if (!first) return second ? second : UNIT_SHIFT;
+  return second ? min(first, second) : first;
+}
+
+/** After a permission fault: is there a whole translation that may be kept [HWM-30]? Its leaves, as memory has them. */
+function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
+  if (c.kind !== FAULT_PERMISSION || c.where & C.W_S1PTW) return false;
+  const both = <bool>(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2);
+  const last = c.flags & C.M_STAGE2 ? C.stage2(c) : s;
+  if (both && !(c.where & C.W_STAGE2)) return false;
+  const dirtied = (access & A_KIND) === A_WRITE && <bool>(last.flags & C.S_HD) && <bool>(last.raw & DBM);
+  return <bool>(last.raw & AF) && !dirtied;
+}
+
+/** Keeps what `resolve` has just said about `addr`; the first level's entry, or 0. */
+function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found: bool): usize {
+  if (!found && !isDenialWhole(c, s, access)) return 0;
+  const info = (found ? c.info : infoOf(c, s, access)) & ~INFO_UPDATED,
+    out = c.flags & C.M_STAGE2 ? C.stage2(c).output : s.output,
+    meta = metaOf(c, t, s, addr),
+    size = sizeOf(c, meta),
+    ipa = c.flags & C.M_STAGE2 ? s.output : 0,
+    shared = sharedTag(c, access),
+    tag = bit(info, 34) ? ownTag(c, shared) : shared;
+  const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
+  if (far) T.markClashes(t, far);
+  const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
+  if (near) T.markClashes(t, near);
+  return near;
+}
+
+/** Copies an entry of the second level into the first. */
+function promote(t: T.Tlb, i: u32, addr: u64, p: usize): usize {
+  const e = T.entry(p),
+    tag = read(p, true),
+    inside = addr & ~e.mask;
+  if (tag === 0) return 0;
+  return T.put(t, i, tag, addr, e.out | inside, <u32>popcnt(~e.mask), e.info, e.meta, e.ipa | inside);
+}
+
+/** The entry for an address, from the first level or by way of it; 0 if there is none. */
+function search(t: T.Tlb, i: u32, own: u64, shared: u64, addr: u64): usize {
+  const first = T.bank(t, i),
+    second = T.bank(t, T.B_SECOND);
+  const near = T.find(t, first, own, shared, addr);
+  if (near) {
+    first.hits++;
+    T.touch(t, near);
+    return near;
+  }
+  first.misses++;
+  const far = T.find(t, second, own, shared, addr);
+  if (second.ways !== 0) {
+    if (far) second.hits++;
+    else second.misses++;
+  }
+  if (!far) return 0;
+  T.touch(t, far);
+  const copy = promote(t, i, addr, far);
+  return copy ? copy : far;
+}
+
+/** A walk with what the TLB knows, and the entry that it leaves. */
+function walkAndFill(c: C.Context, t: T.Tlb, s: C.Stage, raw: u64, addr: u64, access: u32): bool {
+  c.tlb = <u32>changetype<usize>(t);
+  const found = resolve(c, raw, access);
+  c.tlb = 0;
+  const p = fill(c, t, s, addr, access, found);
+  if (p) T.setHint(T.hintSlot(changetype<usize>(t), addr, hintKind(access)), p);
+  return found;
+}
+
+function hintKind(access: u32): u32 {
+  return (access & A_KIND) === A_FETCH ? 1 : 0;
+}
+
+/** May entries answer at all? Never for EL0 where it has no walks. */
+function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
+  return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
+}
+
+function countHit(t: T.Tlb, access: u32): void {
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeHits++;
+  else if (kind === A_FETCH) t.fetchHits++;
+  else t.readHits++;
+}
+
+function countMiss(t: T.Tlb, access: u32): void {
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeMisses++;
+  else if (kind === A_FETCH) t.fetchMisses++;
+  else t.readMisses++;
+}
+
+/** What the entry at `p` says; a fault of permissions without a walk [HWM-32]. */
+function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
+  const e = T.entry(p);
+  countHit(t, access);
+  if (read(p, true) & T.TAG_SUSPECT && T.isContested(t, p, addr)) {
+    t.conflicts++;
+    return refuse(c, FAULT_CONFLICT, 0, false);
+  }
+  const verdict = judge(c, e, access);
+  if (verdict === CLEAN) {
+    t.rewalks++;
+    return walkAndFill(c, t, s, raw, addr, access);
+  }
+  follow(c, e, addr);
+  if (verdict === GRANTED) {
+    T.setHint(T.hintSlot(changetype<usize>(t), addr, hintKind(access)), p);
+    return true;
+  }
+  t.permissionFaults++;
+  const at = verdict === DENIED1 ? 0 : 1;
+  return refuse(c, FAULT_PERMISSION, <i32>extract(e.meta, T.META_LEVEL_LOW + (at << 2), 4) - 1, <bool>at);
+}
+
+/** One access, whatever it takes; c.pa, c.info and c.ipa as `resolve` leaves them. */
+export function through(c: C.Context, t: T.Tlb, raw: u64, access: u32): bool {
+  access = accessOf(c, access);
+  if ((access & A_KIND) === A_FETCH) raw &= ~(<u64>3);
+  T.begin(t);
+  if (t.flags & T.TLB_ADVERSARIAL) misbehave(c, t, raw, access);
+  const s = stageOf(c, raw),
+    addr = keyOf(c, s, raw, access),
+    shared = sharedTag(c, access);
+  c.updates = 0;
+  const p = isAnswerable(s, c, access) ? search(t, firstBank(t, access), ownTag(c, shared), shared, addr) : 0;
+  if (p) return useEntry(c, t, s, p, raw, addr, access);
+  countMiss(t, access);
+  const found = walkAndFill(c, t, s, raw, addr, access);
+  if (!found && c.kind === FAULT_CONFLICT) t.conflicts++;
+  return found;
+}
+
+/** A speculative read: fills what a walk finds, as hardware may at any time; faults go nowhere [HWM-20, HWM-23]. */
+export function speculate(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
+  T.begin(t);
+  const kind = accessOf(c, (access & (A_EL0 | A_PAN)) | A_READ),
+    s = stageOf(c, raw),
+    addr = keyOf(c, s, raw, kind),
+    shared = sharedTag(c, kind),
+    own = ownTag(c, shared);
+  if (!isAnswerable(s, c, kind) || T.find(t, T.bank(t, T.B_DATA), own, shared, addr)) return;
+  t.prefetches++;
+  walkAndFill(c, t, s, raw, addr, kind);
+}
+
+const NEIGHBOURS: u32 = 32;
+
+/** What hardware may do at any time: complete an invalidation, lose an entry, read ahead. */
+function misbehave(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
+  if (T.oneIn(t, t.early)) invalidateOne(t);
+  if (T.oneIn(t, t.drop)) dropOne(t);
+  if (!T.oneIn(t, t.prefetch)) return;
+  const pages = <i64>(T.random(t) % NEIGHBOURS) - <i64>(NEIGHBOURS >> 1);
+  speculate(c, t, raw + <u64>(pages << UNIT_SHIFT), access);
+}
+
+/** One access and its whole record at `out`; 0, or 1 for a fault. */
+export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: usize): i32 {
+  if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
+  return report(c, addr, access, through(c, t, addr, access), out);
+}
+
+function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
+  if (!through(c, t, raw, access)) c.faults++;
+  write(rows, c.pa);
+  write(rows + 8, c.info);
+}
+
+/** Rows without a quick way. */
+function runSlow(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): void {
+  for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
+}
+
+/** Rows whose entries the hints find; where the half of the addresses changes, it stops. How far it came. */
+function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): usize {
+  const raw0 = read(addrs, false),
+    s = stageOf(c, raw0),
+    halves = <bool>(c.flags & C.M_TWO_RANGES),
+    halfMask: u64 = halves ? (<u64>1) << HALF_AT : 0,
+    half = raw0 & halfMask,
+    ignored = ignoresTop(s, access),
+    signed = ignored && halves && <bool>(c.flags & C.M_STAGE1),
+    up = signed ? TAG_BITS : 0,
+    word =
+      ((access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0)) & (ignored && !signed ? mask(HALF_AT, 0) : ~(<u64>0)),
+    shared = sharedTag(c, access),
+    own = ownTag(c, shared),
+    need = (<u64>wanted(access)) << RIGHTS_LOW,
+    b = T.bank(t, firstBank(t, access)),
+    from = b.pointer,
+    room = <u32>T.bankBytes(b),
+    p = changetype<usize>(t),
+    fetch = hintKind(access);
+  let hits: u32 = 0,
+    clock = t.clock;
+  for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
+    const raw = read(addrs, false);
+    if ((raw & halfMask) !== half) break;
+    const addr = <u64>(<i64>(raw << up) >> up) & word,
+      at = T.hintOf(T.hintSlot(p, addr, fetch));
+    if (at - from < room) {
+      const e = T.entry(at),
+        tag = read(at, true),
+        info = e.info;
+      if ((tag === shared || tag === own) && ((addr ^ e.base) & e.mask) === 0 && (info & need) !== 0) {
+        hits++;
+        e.used = ++clock;
+        write(rows, e.out | (addr & ~e.mask));
+        write(rows + 8, info);
+        continue;
+      }
+    }
+    t.clock = clock;
+    row(c, t, raw, access, rows);
+    clock = t.clock;
+  }
+  t.clock = clock;
+  b.hits += hits;
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeHits += hits;
+  else if (kind === A_FETCH) t.fetchHits += hits;
+  else t.readHits += hits;
+  return addrs;
+}
+
+/** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */
+export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n: u32, access: u32): u32 {
+  const end = addrs + (n << 3);
+  access = accessOf(c, access);
+  c.faults = 0;
+  while (addrs !== end) {
+    const s = stageOf(c, read(addrs, false));
+    const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
+    if (t.flags & T.TLB_ADVERSARIAL || barred || !isAnswerable(s, c, access)) {
+      runSlow(c, t, addrs, end, rows, access);
+      break;
+    }
+    const next = runHints(c, t, addrs, end, rows, access);
+    rows += (next - addrs) << 1;
+    addrs = next;
+  }
+  return c.faults;
+}
