@@ -27,7 +27,6 @@ import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
 const RIGHTS_LOW: u32 = 16;
 const DIRTYABLE_LOW: u32 = 22;
 const HALF_AT: u32 = 55;
-const TAG_BITS: u32 = 8;
 
 // What an entry says of an access.
 const GRANTED: u32 = 0;
@@ -179,7 +178,7 @@ function walkAndFill(c: C.Context, t: T.Tlb, s: C.Stage, raw: u64, addr: u64, ac
   const found = resolve(c, raw, access);
   c.tlb = 0;
   const p = fill(c, t, s, addr, access, found);
-  if (p) T.setHint(T.hintSlot(changetype<usize>(t), addr, hintKind(access)), p);
+  if (p) T.setHint(T.hintSlot(T.hintsOf(t, hintKind(access)), addr), p);
   return found;
 }
 
@@ -192,11 +191,11 @@ function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
 
-function countHit(t: T.Tlb, access: u32): void {
+function countHits(t: T.Tlb, access: u32, n: u32): void {
   const kind = access & A_KIND;
-  if (kind === A_WRITE) t.writeHits++;
-  else if (kind === A_FETCH) t.fetchHits++;
-  else t.readHits++;
+  if (kind === A_WRITE) t.writeHits += n;
+  else if (kind === A_FETCH) t.fetchHits += n;
+  else t.readHits += n;
 }
 
 function countMiss(t: T.Tlb, access: u32): void {
@@ -209,7 +208,7 @@ function countMiss(t: T.Tlb, access: u32): void {
 /** What the entry at `p` says; a fault of permissions without a walk [HWM-32]. */
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
-  countHit(t, access);
+  countHits(t, access, 1);
   if (read(p, true) & T.TAG_SUSPECT && T.isContested(t, p, addr)) {
     t.conflicts++;
     return refuse(c, FAULT_CONFLICT, 0, false);
@@ -221,7 +220,7 @@ function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: 
   }
   follow(c, e, addr);
   if (verdict === GRANTED) {
-    T.setHint(T.hintSlot(changetype<usize>(t), addr, hintKind(access)), p);
+    T.setHint(T.hintSlot(T.hintsOf(t, hintKind(access)), addr), p);
     return true;
   }
   t.permissionFaults++;
@@ -283,61 +282,45 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
   write(rows + 8, c.info);
 }
 
-/** Rows without a quick way. */
-function runSlow(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): void {
-  for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
-}
-
-/** Rows whose entries the hints find; where the half of the addresses changes, it stops. How far it came. */
-function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): usize {
-  const raw0 = read(addrs, false),
-    s = stageOf(c, raw0),
-    halves = <bool>(c.flags & C.M_TWO_RANGES),
-    halfMask: u64 = halves ? (<u64>1) << HALF_AT : 0,
-    half = raw0 & halfMask,
-    ignored = ignoresTop(s, access),
-    signed = ignored && halves && <bool>(c.flags & C.M_STAGE1),
-    up = signed ? TAG_BITS : 0,
-    word =
-      ((access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0)) & (ignored && !signed ? mask(HALF_AT, 0) : ~(<u64>0)),
+/** Rows whose addresses are their own keys, and whose entries the hints find. How many were not. */
+function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
+  const word = (access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0),
     shared = sharedTag(c, access),
     own = ownTag(c, shared),
     need = (<u64>wanted(access)) << RIGHTS_LOW,
     b = T.bank(t, firstBank(t, access)),
     from = b.pointer,
     room = <u32>T.bankBytes(b),
-    p = changetype<usize>(t),
-    fetch = hintKind(access);
-  let hits: u32 = 0,
+    hints = T.hintsOf(t, hintKind(access));
+  let slow: u32 = 0,
     clock = t.clock;
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
-    const raw = read(addrs, false);
-    if ((raw & halfMask) !== half) break;
-    const addr = <u64>(<i64>(raw << up) >> up) & word,
-      at = T.hintOf(T.hintSlot(p, addr, fetch));
+    const addr = read(addrs, false) & word,
+      at = T.hintOf(T.hintSlot(hints, addr));
     if (at - from < room) {
       const e = T.entry(at),
-        tag = read(at, true),
-        info = e.info;
-      if ((tag === shared || tag === own) && ((addr ^ e.base) & e.mask) === 0 && (info & need) !== 0) {
-        hits++;
+        tag = read(at, false);
+      if (((addr ^ e.base) & e.mask) === 0 && (tag === shared || tag === own) && (e.info & need) !== 0) {
         e.used = ++clock;
         write(rows, e.out | (addr & ~e.mask));
-        write(rows + 8, info);
+        write(rows + 8, e.info);
         continue;
       }
     }
     t.clock = clock;
-    row(c, t, raw, access, rows);
+    row(c, t, addr, access, rows);
     clock = t.clock;
+    slow++;
   }
   t.clock = clock;
-  b.hits += hits;
-  const kind = access & A_KIND;
-  if (kind === A_WRITE) t.writeHits += hits;
-  else if (kind === A_FETCH) t.fetchHits += hits;
-  else t.readHits += hits;
-  return addrs;
+  return slow;
+}
+
+/** Can a hit be seen by the entry's rights alone, whichever half it is in? */
+function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
+  const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
+  if (t.flags & T.TLB_ADVERSARIAL || barred) return false;
+  return isAnswerable(C.stage1(c, 0), c, access) && isAnswerable(C.stage1(c, 1), c, access);
 }
 
 /** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */
@@ -345,16 +328,13 @@ export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n:
   const end = addrs + (n << 3);
   access = accessOf(c, access);
   c.faults = 0;
-  while (addrs !== end) {
-    const s = stageOf(c, read(addrs, false));
-    const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
-    if (t.flags & T.TLB_ADVERSARIAL || barred || !isAnswerable(s, c, access)) {
-      runSlow(c, t, addrs, end, rows, access);
-      break;
-    }
-    const next = runHints(c, t, addrs, end, rows, access);
-    rows += (next - addrs) << 1;
-    addrs = next;
+  if (!isPlain(c, t, access)) {
+    for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
+    return c.faults;
   }
+  const hits = n - runHints(c, t, addrs, end, rows, access),
+    b = T.bank(t, firstBank(t, access));
+  b.hits += hits;
+  countHits(t, access, hits);
   return c.faults;
 }

@@ -10,7 +10,6 @@
 // checks behind itself that no invalidation came in between (`generation`), so none is overtaken by a walk that read before it.
 
 import { extract, insert, mask, ones } from "../arch/field";
-import { UNIT_SHIFT } from "../arch/granule";
 import { clearRun, compareExchange, exchange, read, release } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory } from "../memory/physical";
@@ -28,7 +27,9 @@ export const TLB_QUEUE: u32 = 64;
 const HINTS_AT: u32 = 2752;
 /** Hints for data; as many follow for fetches. */
 export const HINTS: u32 = 512;
-const HINT_FOLD: u32 = 21;
+/** The page, times the four bytes of a slot; and higher bits folded in. */
+const HINT_PAGE: u32 = 10;
+const HINT_FOLD: u32 = 19;
 
 // Banks.
 /** First level: data, or everything where there is no bank for fetches. */
@@ -209,10 +210,14 @@ export function message(t: Tlb, i: u32): Message {
   return changetype<Message>(changetype<usize>(t) + QUEUE_AT + ((i & (TLB_QUEUE - 1)) << MESSAGE_SHIFT));
 }
 
+/** The hints for data, or for fetches. */
+export function hintsOf(t: Tlb, fetch: u32): usize {
+  return changetype<usize>(t) + HINTS_AT + ((fetch * HINTS) << 2);
+}
+
 /** Slot of the hint for an address. */
-export function hintSlot(t: usize, addr: u64, fetch: u32): usize {
-  const page = <u32>(addr >> UNIT_SHIFT) ^ <u32>(addr >> HINT_FOLD);
-  return t + HINTS_AT + (((page & (HINTS - 1)) + fetch * HINTS) << 2);
+export function hintSlot(hints: usize, addr: u64): usize {
+  return hints + ((<u32>(addr >> HINT_PAGE) ^ <u32>(addr >> HINT_FOLD)) & ((HINTS - 1) << 2));
 }
 
 export function hintOf(slot: usize): u32 {

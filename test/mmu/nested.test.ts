@@ -124,7 +124,9 @@ describe("permissions of both stages", () => {
       };
       for (const access of ACCESSES) {
         expect(mmu.translate(VA, access).ok, `${bits} ${access}`).toBe(expected.privileged[access]);
-        expect(mmu.translate(VA, access, { el0: true }).ok, `${bits} ${access} EL0`).toBe(expected.unprivileged[access]);
+        expect(mmu.translate(VA, access, { el0: true }).ok, `${bits} ${access} EL0`).toBe(
+          expected.unprivileged[access],
+        );
       }
     }
   });

@@ -26,7 +26,11 @@ describe("the two halves", () => {
     expect(mmu.translate(VA)).toMatchObject({ ok: true, pa: PA });
     expect(mmu.translate(HIGH + 5n)).toMatchObject({ ok: true, pa: PA + 0x5005n });
     for (const address of [1n << 39n, 1n << 54n, 1n << 55n, 0xffff_ff00_0000_3000n, VA | (1n << 56n)]) {
-      expect(mmu.translate(address), address.toString(16)).toMatchObject({ kind: "translation", fsc: 4, stage2: false });
+      expect(mmu.translate(address), address.toString(16)).toMatchObject({
+        kind: "translation",
+        fsc: 4,
+        stage2: false,
+      });
     }
   });
 
@@ -69,7 +73,11 @@ describe("stages that are off", () => {
   it("pass addresses on: stage 1 as Device, or write-back with DC", () => {
     const made = world();
     using mmu = made.mmu({ sctlr: 0n });
-    expect(mmu.translate(IPA)).toMatchObject({ pa: PA, stage1: undefined, attributes: { attr: 0, shareability: "OSH" } });
+    expect(mmu.translate(IPA)).toMatchObject({
+      pa: PA,
+      stage1: undefined,
+      attributes: { attr: 0, shareability: "OSH" },
+    });
     mmu.setRegisters({ hcr: W.HCR.DC, sctlr: W.SCTLR.M });
     expect(mmu.translate(IPA)).toMatchObject({ pa: PA, attributes: { type: "Normal-WB", shareability: "ISH" } });
     expect(mmu.translate(1n << 52n)).toMatchObject({ kind: "address-size", fsc: 0, level: 0, stage2: false });
@@ -166,7 +174,10 @@ describe("an address translation instruction", () => {
     expect(mmu.translate(VA, "r", { at: true }).par).toBe((0xffn << 56n) | PA | 0xb80n);
     expect(mmu.translate(0n, "r", { at: true })).toMatchObject({ ok: false, par: 0x80bn, exception: undefined });
     mmu.setRegisters({ vttbr: 0x1_0000_0000n });
-    expect(mmu.translate(VA, "r", { at: true })).toMatchObject({ kind: "external-walk", exception: { esr: 0x9600_01d5n } });
+    expect(mmu.translate(VA, "r", { at: true })).toMatchObject({
+      kind: "external-walk",
+      exception: { esr: 0x9600_01d5n },
+    });
   });
 });
 
