@@ -127,7 +127,7 @@ function isTaken(e: T.Entry, tag: u64, form: u32, operand: u64, vmid: u32): bool
 /** Takes what the form names out of every bank; how many entries. */
 function apply(t: T.Tlb, form: u32, operand: u64, vmid: u32): u32 {
   let n: u32 = 0;
-  T.overtake(t);
+  T.unsettle(t);
   for (let i: u32 = 0; i < T.BANKS; i++) {
     const b = T.bank(t, i);
     let p: usize = b.pointer;
@@ -138,6 +138,7 @@ function apply(t: T.Tlb, form: u32, operand: u64, vmid: u32): u32 {
       n++;
     }
   }
+  T.settle(t);
   return n;
 }
 

@@ -7,7 +7,8 @@
 //        6912  entries, set after set, bank after bank
 //
 // An entry belongs to its vCPU's thread, which alone writes one; any thread may take one away, by its tag. Whoever fills
-// checks behind itself that no invalidation came in between (`generation`), so none is overtaken by a walk that read before it.
+// checks behind itself that no invalidation ran since its access began (`generation`): neither what memory held before it,
+// nor an entry that it has not come to yet, makes a new one behind it.
 
 import { extract, insert, mask, ones } from "../arch/field";
 import { clearRun, compareExchange, exchange, read, release } from "../memory/cell";
@@ -152,7 +153,7 @@ export class Tlb {
   seed: u32;
   clock: u32;
   lock: u64;
-  /** Invalidations begun. */
+  /** Twice the invalidations; odd while one runs. */
   generation: u64;
   /** `generation` when the access at hand began. */
   began: u64;
@@ -419,11 +420,11 @@ export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, in
   e.used = ++t.clock;
   e.born = t.clock;
   b.present |= (<u64>1) << held;
-  b.inserts++;
   release(p, tag);
-  if (read(changetype<usize>(t) + offsetof<Tlb>("generation"), true) === t.began) return p;
-  if (take(p, tag)) b.flushed++;
-  return 0;
+  const stands = read(generationAt(t), true) === t.began;
+  if (!stands && take(p, tag)) return 0; // never was there
+  b.inserts++;
+  return stands ? p : 0;
 }
 
 /** Level, granule and reach of a leaf, for Entry.meta; `at` 0 for stage 1, 1 for stage 2. */
@@ -512,13 +513,23 @@ export function unlock(t: Tlb): void {
   release(changetype<usize>(t) + offsetof<Tlb>("lock"), 0);
 }
 
-/** An access begins: what it fills must be younger than this. */
-export function begin(t: Tlb): void {
-  t.began = read(changetype<usize>(t) + offsetof<Tlb>("generation"), true);
+function generationAt(t: Tlb): usize {
+  return changetype<usize>(t) + offsetof<Tlb>("generation");
 }
 
-/** An invalidation begins: fills at hand that read before it will not stand. Under the lock. */
-export function overtake(t: Tlb): void {
-  const p = changetype<usize>(t) + offsetof<Tlb>("generation");
+/** An access begins. What it fills stands only if no invalidation is under way now or begins before it is done. */
+export function begin(t: Tlb): void {
+  const now = read(generationAt(t), true);
+  t.began = now & 1 ? u64.MAX_VALUE : now;
+}
+
+/** An invalidation begins: `generation` is odd until `settle`. Under the lock. */
+export function unsettle(t: Tlb): void {
+  const p = generationAt(t);
+  release(p, (read(p, true) + 1) | 1);
+}
+
+export function settle(t: Tlb): void {
+  const p = generationAt(t);
   release(p, read(p, true) + 1);
 }

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { CoreSource } from "../core/core.js";
+import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { type AddressLike, type Pa, toAddress } from "../model/address.js";
@@ -67,6 +67,8 @@ function spaceOf({ engine, image, beside, physBase }: MmuOptions): Space {
 export class Mmu implements Disposable {
   /** The memory it works in. */
   readonly memory: WebAssembly.Memory;
+  /** @internal For instances in other threads. */
+  readonly module: WebAssembly.Module;
   /** The walker's exports, for those who want no facade. Pointers are checked there. */
   readonly core: MmuCore;
   /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
@@ -84,7 +86,8 @@ export class Mmu implements Disposable {
     this.space = spaceOf(options);
     const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
-    this.core = instantiateMmu(source, memory);
+    this.module = compile(source);
+    this.core = instantiateMmu(this.module, memory);
     this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;
     this.#u32 = new Uint32Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 4);
