@@ -282,38 +282,48 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
   write(rows + 8, c.info);
 }
 
-/** Rows whose addresses are their own keys, and whose entries the hints find. How many were not. */
+/**
+ * Rows whose addresses are their own keys, and whose entries the hints find. How many were not. All that the loop needs
+ * stays in registers, which is why it has no more conditions: a hint may be anything, if only an entry there is in memory.
+ */
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
-  const word = (access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0),
-    shared = sharedTag(c, access),
+  const shared = sharedTag(c, access),
     own = ownTag(c, shared),
     need = (<u64>wanted(access)) << RIGHTS_LOW,
-    b = T.bank(t, firstBank(t, access)),
-    from = b.pointer,
-    room = <u32>T.bankBytes(b),
+    top = T.lastEntry(T.bank(t, firstBank(t, access))),
     hints = T.hintsOf(t, hintKind(access));
-  let slow: u32 = 0,
-    clock = t.clock;
+  let clock = t.clock;
+  t.slow = 0;
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
-    const addr = read(addrs, false) & word,
+    const addr = read(addrs, false),
       at = T.hintOf(T.hintSlot(hints, addr));
-    if (at - from < room) {
+    if (at <= top) {
       const e = T.entry(at),
-        tag = read(at, false);
-      if (((addr ^ e.base) & e.mask) === 0 && (tag === shared || tag === own) && (e.info & need) !== 0) {
+        tag = read(at, false),
+        bits = e.mask,
+        info = e.info;
+      if (((addr ^ e.base) & bits) === 0 && (tag === shared || tag === own) && (info & need) !== 0) {
+        const out = e.out | (addr & ~bits);
         e.used = ++clock;
-        write(rows, e.out | (addr & ~e.mask));
-        write(rows + 8, e.info);
+        write(rows, out);
+        write(rows + 8, info);
         continue;
       }
     }
     t.clock = clock;
     row(c, t, addr, access, rows);
     clock = t.clock;
-    slow++;
+    t.slow++;
   }
   t.clock = clock;
-  return slow;
+  return t.slow;
+}
+
+/** Are all of these instruction addresses, with nothing to drop? */
+function isAligned(addrs: usize, end: usize): bool {
+  let all: u64 = 0;
+  for (; addrs !== end; addrs += 8) all |= read(addrs, false);
+  return (all & 3) === 0;
 }
 
 /** Can a hit be seen by the entry's rights alone, whichever half it is in? */
@@ -328,7 +338,7 @@ export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n:
   const end = addrs + (n << 3);
   access = accessOf(c, access);
   c.faults = 0;
-  if (!isPlain(c, t, access)) {
+  if (!isPlain(c, t, access) || ((access & A_KIND) === A_FETCH && !isAligned(addrs, end))) {
     for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
     return c.faults;
   }

@@ -168,7 +168,8 @@ export class Tlb {
   matches: u32;
   // What recallTable found.
   level: i32;
-  quiet: u32;
+  /** Rows of the batch at hand that no hint answered. */
+  slow: u32;
   table: u64;
   tables: u64;
   direct: u64;
@@ -233,6 +234,11 @@ export function bankBytes(b: Bank): u64 {
   return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
 }
 
+/** Pointer of the last entry; banks have one at least where they are used this way. */
+export function lastEntry(b: Bank): usize {
+  return b.pointer + <u32>bankBytes(b) - TLB_ENTRY_BYTES;
+}
+
 const MOST_ENTRIES: u32 = 1 << 16;
 
 function isShape(b: Bank): bool {
@@ -248,7 +254,7 @@ export function initialiseTlb(p: usize, bytes: u32): i32 {
   t.magic = 0;
   for (let i: u32 = 0; i < BANKS; i++) {
     const b = bank(t, i);
-    if (!isShape(b)) return EINVAL;
+    if (!isShape(b) || (i === B_DATA && b.ways === 0)) return EINVAL;
     b.pointer = <u32>(p + <usize>at);
     at += bankBytes(b);
     if (at > bytes) return EINVAL;
@@ -276,6 +282,7 @@ export function isUsableTlb(p: u32): bool {
   if (!isInMemory(p, TLB_HEADER_BYTES)) return false;
   const t = tlbAt(p);
   if (t.magic !== TLB_MAGIC || !isInMemory(p, t.bytes)) return false;
+  if (bank(t, B_DATA).ways === 0) return false;
   for (let i: u32 = 0; i < BANKS; i++) {
     const b = bank(t, i);
     if (b.ways === 0) continue;
