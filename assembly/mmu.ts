@@ -30,6 +30,8 @@ export function mmuTranslate(context: u32, lo: u32, hi: u32, access: u32, out: u
 export function mmuTranslateMany(context: u32, addrs: u32, rows: u32, n: u32, access: u32): i32 {
   if (!isContext(context) || n > <u32>i32.MAX_VALUE) return EINVAL;
   if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
+  // A row in the context would change the rules on the way.
+  if (<u64>rows + <u64>n * ROW_BYTES > context && rows < context + CONTEXT_BYTES) return EINVAL;
   return <i32>translateMany(contextAt(context), addrs, rows, n, access);
 }
 

@@ -73,8 +73,8 @@ function setSizes(c: C.Context, s: C.Stage, ps: u32, tsz: u32, psCode: u32, ds: 
   s.inputBits = 64 - tsz;
   s.outputBits = min(c.paMax, rangeBits(psCode));
   if (!wide) s.outputBits = min<u32>(s.outputBits, 48);
-  // 64K packs bits 51:48 only where outputs have them; elsewhere these descriptor bits are ignored, as recorded.
-  s.layout = ps === PS_64K && s.outputBits <= 48 ? ADDRESS_48 : addressLayout(ps, lpa2);
+  // 64K packs bits 51:48 where the CPU has them, whatever PS says; elsewhere these descriptor bits are ignored.
+  s.layout = ps === PS_64K && c.paMax < 52 ? ADDRESS_48 : addressLayout(ps, lpa2);
   s.share = share;
   if (isSize(ps, tsz, lpa2)) s.flags |= C.S_WALKS;
 }

@@ -205,6 +205,11 @@ export function stage2(c: Context): Stage {
   return changetype<Stage>(changetype<usize>(c) + STAGES + 2 * STAGE_BYTES);
 }
 
+/** Is `s` stage 2? Asked of its place: what is written there cannot send a walk in circles. */
+export function isSecond(c: Context, s: Stage): bool {
+  return changetype<usize>(s) === changetype<usize>(stage2(c));
+}
+
 export function memo(c: Context, i: u32): Memo {
   return changetype<Memo>(changetype<usize>(c) + MEMO_AT + ((i & (MEMOS - 1)) << MEMO_SHIFT));
 }

@@ -7,7 +7,7 @@
 
 import { AF, isTable, TABLE, TYPE, VALID } from "../arch/descriptor";
 import { bit, mask } from "../arch/field";
-import { ENTRY_SHIFT, levelBits, shift } from "../arch/granule";
+import { ENTRY_SHIFT, FIRST_LEVEL, isGranule, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { isStage2Device } from "../arch/memory-type";
 import { S2_R } from "../arch/stage2";
 import { read, write } from "../memory/cell";
@@ -123,6 +123,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     const addr = <u64>(<i64>(raw << tag) >> tag) & word;
     if (<i64>addr >> inputBits !== high) {
       row(c, raw, access, rows);
+      if (c.updates) return addrs + 8;
       continue;
     }
     let at = rootShift,
@@ -141,6 +142,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     }
     if (lastInfo === 0 || (d & leafMask) !== 0) {
       row(c, raw, access, rows);
+      if (c.updates) return addrs + 8;
       lastKey = 0;
       continue;
     }
@@ -225,6 +227,7 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     const info = <i64>addr >> s.inputBits === high ? nested(c, s, s2, addr, accessBits, attributes) : 0;
     if (info === 0) {
       row(c, raw, access, rows);
+      if (c.updates) return addrs + 8;
       continue;
     }
     write(rows, c.pa);
@@ -239,24 +242,45 @@ function runAny(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32
   return addrs;
 }
 
+/** Is what was worked out for the straight way still such that no step leaves the window? It lies where the host can write. */
+function isSound(c: C.Context, s: C.Stage, physical: bool): bool {
+  if (!(s.flags & C.S_STRAIGHT) || !isGranule(s.ps)) return false;
+  // The way down ends: its steps are levels, and lead to the last one.
+  const above = s.rootShift - s.last;
+  if (s.bits !== levelBits(s.ps) || s.last !== s.ps - ENTRY_SHIFT) return false;
+  if (above > <u32>(LAST_LEVEL - FIRST_LEVEL) * s.bits || above % s.bits !== 0) return false;
+  if (!physical) return true;
+  const bytes = <u64>c.bytes,
+    root = <u64>s.rootPointer - c.pointer;
+  if (s.lastTable > bytes || s.lastTable + s.indexMask + 8 > bytes) return false;
+  return s.rootPointer >= c.pointer && root + s.rootMask + 8 <= bytes;
+}
+
+/** Rows in the way that is open, as far as it goes; where it stopped, at least one row on. */
+function run(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32): usize {
+  const first = <bool>(c.flags & C.M_STAGE1),
+    second = <bool>(c.flags & C.M_STAGE2),
+    s2 = C.stage2(c),
+    s = first ? stageOf(c, read(addrs, false)) : s2;
+  const closed = !(first || second) || (access & A_EL0 && s.flags & C.S_E0PD);
+  if (closed || !C.isUsable(c) || !isSound(c, s, !(first && second)) || (second && !isSound(c, s2, true))) {
+    return runAny(c, addrs, end, rows, access);
+  }
+  if (first && second) return runNested(c, s, addrs, end, rows, access);
+  return runSingle(c, s, addrs, end, rows, access);
+}
+
 /**
  * Translates `n` accesses of one kind, in order: `n` u64 at `addrs` -> `n` rows at `rows`, physical address (0 at a fault)
  * and INFO. How many were faults. Preconditions: `isUsable`, and the columns lie in memory.
  */
 export function translateMany(c: C.Context, addrs: usize, rows: usize, n: u32, access: u32): u32 {
-  const end = addrs + (n << 3),
-    first = <bool>(c.flags & C.M_STAGE1),
-    second = <bool>(c.flags & C.M_STAGE2);
+  const end = addrs + (n << 3);
   access = accessOf(c, access);
   c.faults = 0;
   while (addrs !== end) {
-    const s = first ? stageOf(c, read(addrs, false)) : C.stage2(c);
-    const straight = <bool>(s.flags & C.S_STRAIGHT) && (!(first && second) || <bool>(C.stage2(c).flags & C.S_STRAIGHT));
     const from = addrs;
-    if (!straight || !(first || second) || (access & A_EL0 && s.flags & C.S_E0PD))
-      addrs = runAny(c, addrs, end, rows, access);
-    else if (first && second) addrs = runNested(c, s, addrs, end, rows, access);
-    else addrs = runSingle(c, s, addrs, end, rows, access);
+    addrs = run(c, addrs, end, rows, access);
     rows += (addrs - from) << 1;
   }
   return c.faults;

@@ -39,13 +39,13 @@ export const A_ISS: u32 = 0x01ffc000;
 export function fail(c: C.Context, s: C.Stage, kind: u32, level: i32): bool {
   c.kind = kind;
   c.level = level;
-  c.where = s.flags & C.S_STAGE2 ? C.W_STAGE2 : 0;
+  c.where = C.isSecond(c, s) ? C.W_STAGE2 : 0;
   return false;
 }
 
 /** Rights of the leaf of the last walk. */
 export function rights(c: C.Context, s: C.Stage): u32 {
-  if (s.flags & C.S_STAGE2) {
+  if (C.isSecond(c, s)) {
     return stage2Rights(s.leaf, <bool>(c.features & C.F_XNX), <bool>(c.features & C.F_FETCH_READS));
   }
   return stage1Rights(s.leaf, <bool>(c.flags & C.M_TWO_RANGES), <bool>(c.flags & C.M_WXN));
@@ -60,7 +60,7 @@ function allows(c: C.Context, s: C.Stage, access: u32): bool {
     kind = access & A_KIND;
   const wanted = access & A_EL0 ? RIGHT_UR << kind : RIGHT_PR << kind;
   if ((granted & wanted) === 0) return false;
-  if (!(access & A_PAN) || access & A_EL0 || kind === A_FETCH || s.flags & C.S_STAGE2) return true;
+  if (!(access & A_PAN) || access & A_EL0 || kind === A_FETCH || C.isSecond(c, s)) return true;
   // PAN: not what EL0 can touch; with EPAN not what EL0 can run either.
   return !(granted & RIGHT_UR) && !(c.flags & C.M_EPAN && !(s.leaf & XN));
 }
@@ -89,7 +89,7 @@ function nestedSlot(c: C.Context, at: u64, access: u32): bool {
 /** Pointer of the descriptor at `at`, which an entry of `level` names; 0 and a fault where there is none. */
 function slot(c: C.Context, s: C.Stage, at: u64, level: i32, access: u32): usize {
   let pa = at;
-  if (!(s.flags & C.S_STAGE2) && c.flags & C.M_STAGE2) {
+  if (!C.isSecond(c, s) && c.flags & C.M_STAGE2) {
     if (!nestedSlot(c, at, access)) return 0;
     pa = C.stage2(c).output;
   }
@@ -100,7 +100,7 @@ function slot(c: C.Context, s: C.Stage, at: u64, level: i32, access: u32): usize
 
 /** May hardware update the descriptor that `slot` found last? */
 function isUpdatable(c: C.Context, s: C.Stage): bool {
-  if (!(c.features & C.F_UPDATE_CACHEABLE) || s.flags & C.S_STAGE2 || !(c.flags & C.M_STAGE2)) return true;
+  if (!(c.features & C.F_UPDATE_CACHEABLE) || C.isSecond(c, s) || !(c.flags & C.M_STAGE2)) return true;
   const kind = memAttr(C.stage2(c).leaf);
   if (c.flags & C.M_FWB) return kind === 6 || kind === 7;
   const attribute = stage2Attribute(kind, <bool>(c.flags & C.M_CD));
@@ -115,7 +115,7 @@ const AGAIN: u32 = 2;
 
 /** The leaf `old` at `at`: access flag, dirty state, permissions, and then the update, all or nothing [HWM-20..26]. */
 function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, access: u32): u32 {
-  const isStage2 = <bool>(s.flags & C.S_STAGE2);
+  const isStage2 = C.isSecond(c, s);
   let next = old;
   s.raw = old;
   s.tables = tables;
@@ -188,7 +188,7 @@ function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
 /** Walks stage `s` for an access to `addr`. Leaf, level and output address in `s`; false with the fault in `c`. */
 export function walk(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
   if (!(s.flags & C.S_WALKS)) return fail(c, s, FAULT_TRANSLATION, 0);
-  if (s.flags & C.S_STAGE2 && addr >> s.inputBits !== 0) return fail(c, s, FAULT_TRANSLATION, 0);
+  if (C.isSecond(c, s) && addr >> s.inputBits !== 0) return fail(c, s, FAULT_TRANSLATION, 0);
   if (s.flags & C.S_ROOT_BEYOND) return fail(c, s, FAULT_ADDRESS_SIZE, 0);
   if (s.start < FIRST_LEVEL || s.start > LAST_LEVEL) return fail(c, s, FAULT_TRANSLATION, 0); // scribbled over
   const held = <bool>c.tlb && <bool>(s.flags & C.S_STAGE2);

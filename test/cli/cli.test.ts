@@ -48,7 +48,7 @@ describe("granule", () => {
   it.each([
     [[], /which command/],
     [["frobnicate"], /no command frobnicate/],
-    [["translate", "x"], /no command translate/],
+    [["translate"], /DIR is missing/],
     [["check", "x"], /no command check/],
     [["constructor"], /no command constructor/],
     [["--frob"], /no option --frob/],

@@ -69,6 +69,51 @@ describe("the two halves", () => {
   });
 });
 
+describe("start tables", () => {
+  it("beyond the output size are an address size fault of level 0, in the stage that has them", () => {
+    using mmu = world().mmu({ ttbr0: 1n << 41n, tcr: (W.TCR.T39 & ~(7n << 32n)) | (2n << 32n) });
+    expect(mmu.translate(VA)).toMatchObject({ kind: "address-size", fsc: 0, level: 0, stage2: false });
+    mmu.setRegisters({ ttbr0: 0, vttbr: 1n << 41n, vtcr: (W.VTCR.T39 & ~(7n << 16n)) | (2n << 16n) });
+    expect(mmu.translate(VA)).toMatchObject({ kind: "address-size", fsc: 0, stage2: true, s1ptw: true });
+  });
+
+  it.each([
+    // granule, SL0, T0SZ: accepted from one index bit to a table and four more, up to what the level has [HWM-15]
+    [0n, 0n, 33n, true],
+    [0n, 0n, 30n, true],
+    [0n, 0n, 29n, false],
+    [0n, 1n, 33n, true],
+    [0n, 1n, 34n, false],
+    [0n, 1n, 21n, true],
+    [0n, 1n, 20n, false],
+    [0n, 2n, 16n, true],
+    [2n, 1n, 28n, true],
+    [2n, 1n, 24n, true],
+    [2n, 1n, 23n, false],
+    [2n, 3n, 16n, false],
+    [1n, 1n, 22n, true],
+    [1n, 1n, 17n, false],
+    [1n, 3n, 16n, false],
+  ])("TG0 %i, SL0 %i and T0SZ %i are taken: %s", (tg0, sl0, t0sz, taken) => {
+    const vtcr = t0sz | (sl0 << 6n) | (tg0 << 14n) | (5n << 16n);
+    using mmu = createMmu({ image: new Uint8Array(1 << 20), registers: { hcr: W.HCR.VM | W.HCR.DC, vtcr, vttbr: 0 } });
+    const t = mmu.translate(0);
+    // An empty table is a translation fault at the start level; a pair that is refused is one of level 0.
+    const base = tg0 === 0n ? 2 : 3;
+    expect(t).toMatchObject({ kind: "translation", level: taken ? base - Number(sl0) : 0 });
+  });
+
+  it("of 64K pages hold bits 51:48 in 15:12 where the CPU has them, whatever PS says", () => {
+    const image = new Uint8Array(1 << 17);
+    new DataView(image.buffer).setBigUint64(0, 0x1_0000n | 3n | (1n << 12n), true);
+    const registers = { hcr: W.HCR.VM | W.HCR.DC, vtcr: 22n | (1n << 6n) | (1n << 14n) | (5n << 16n), vttbr: 0 };
+    using wide = createMmu({ image, registers });
+    expect(wide.translate(0)).toMatchObject({ kind: "address-size", level: 2 });
+    using narrow = createMmu({ image, registers, paBits: 48 });
+    expect(narrow.translate(0)).toMatchObject({ kind: "translation", level: 3 });
+  });
+});
+
 describe("stages that are off", () => {
   it("pass addresses on: stage 1 as Device, or write-back with DC", () => {
     const made = world();

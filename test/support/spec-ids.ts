@@ -18,7 +18,6 @@ export const STATEMENTS: readonly string[] = Object.entries(GROUPS).flatMap(([gr
 /** Statements without a test, each with its reason. */
 export const GAPS: Readonly<Record<string, string>> = {
   "FMT-4": "history: what V20 had is not built",
-  "FMT-22": "how hardware combines stage 1 and stage 2: the hardware model, a later issue",
   "FMT-27": "nT is never set; a model may expose it later",
   "FMT-42": "the payload of a host donation is pKVM's: a later issue; payloads are opaque here",
   "FMT-44": "history: V20 had no owner and no marker",

@@ -1,0 +1,174 @@
+// The hardware's walker under anything: registers, contexts scribbled over, memory, pointers. It may fault; it may never trap.
+
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import * as K from "../../bindings/core/constants.generated.js";
+import { instantiateMmu } from "../../bindings/core/mmu-core.js";
+import { Random, runs, SEED } from "../support/random.js";
+
+const PAGES = 4;
+const BYTES = PAGES * 65536;
+const EINVAL = -22;
+const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
+
+class Attacker {
+  readonly memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+  readonly core = instantiateMmu(wasm, this.memory);
+  readonly #u64 = new BigUint64Array(this.memory.buffer);
+  readonly #u32 = new Uint32Array(this.memory.buffer);
+  readonly #random: Random;
+
+  constructor(random: Random) {
+    this.#random = random;
+    for (let i = 0; i < 4096; i++) this.#u64[random.below(BYTES / 8)] = this.#descriptor();
+  }
+
+  /** Something that leads somewhere: a table, a leaf, or noise. */
+  #descriptor(): bigint {
+    const r = this.#random;
+    if (r.oneIn(4)) return r.u64();
+    const target = BigInt(r.below(BYTES)) & ~4095n;
+    const extra = r.oneIn(3) ? r.u64() & 0xfff0_0000_0000_0ffcn : 0n;
+    return target | extra | BigInt(r.below(4)) | (r.oneIn(2) ? 0x4c0n : 0n);
+  }
+
+  #pointer(): number {
+    const r = this.#random;
+    if (r.oneIn(6)) return r.pick([0, 8, 4, BYTES - 8, BYTES - 64, BYTES, 0x7fff_fff8, 0xffff_fff8, 0xffff_ffff]);
+    return r.below(BYTES) & (r.oneIn(10) ? ~0 : ~7);
+  }
+
+  #control(): bigint {
+    const r = this.#random;
+    const t0sz = BigInt(r.pick([12, 16, 24, 25, 32, 40, 47, 48, r.below(64)]));
+    const high = r.oneIn(2) ? (r.u64() & 0xffff_ffff_0000_0000n) | (t0sz << 16n) : 0n;
+    return r.oneIn(4)
+      ? r.u64()
+      : t0sz | (BigInt(r.below(4)) << 6n) | (BigInt(r.below(4)) << 14n) | (BigInt(r.below(256)) << 16n) | high;
+  }
+
+  configure(context: number): number {
+    const r = this.#random;
+    if (context % 8 === 0 && context + K.CONTEXT_BYTES <= BYTES) {
+      const at = context / 8;
+      const base = r.oneIn(3) ? 0n : r.u64() & ~7n & (r.oneIn(2) ? (1n << 40n) - 1n : ~0n);
+      const flags = (1n << 0n) | (1n << 12n) | (1n << 46n) | (1n << 34n);
+      const root = () => base + (BigInt(r.below(BYTES)) & ~4095n);
+      const values = [
+        r.oneIn(3) ? r.u64() : r.u64() & flags,
+        r.u64() | BigInt(r.below(2)),
+        this.#control(),
+        root(),
+        root(),
+        r.u64(),
+      ];
+      [...values, this.#control(), root(), base].forEach((value, i) => {
+        this.#u64[at + i] = BigInt.asUintN(64, value);
+      });
+      this.#u32[(context + K.R_POINTER) / 4] = r.oneIn(8) ? this.#pointer() : 0;
+      this.#u32[(context + K.R_BYTES) / 4] = r.oneIn(6) ? r.u32() : BYTES;
+      this.#u32[(context + K.R_REGIME) / 4] = r.oneIn(20) ? r.u32() : 1 + r.below(2);
+      this.#u32[(context + K.R_FEATURES) / 4] = r.oneIn(20) ? r.u32() : r.below(128) | (r.oneIn(2) ? 6 : 0);
+    }
+    return this.core.mmuConfigure(context);
+  }
+
+  /** Writes where the walker keeps what it decoded. */
+  scribble(context: number): void {
+    const r = this.#random;
+    if (context + K.CONTEXT_BYTES > BYTES) return;
+    const from = K.R_FEATURES + 8; // past the magic
+    for (let i = 0; i < 3; i++)
+      this.#u32[(context + from + r.below(K.CONTEXT_BYTES - from)) >> 2] = r.oneIn(2) ? r.u32() : r.below(64);
+    if (r.oneIn(4)) this.#u32[(context + K.R_POINTER) >> 2] = r.u32();
+    if (r.oneIn(4)) this.#u32[(context + K.R_BYTES) >> 2] = r.u32();
+  }
+
+  round(): number {
+    const r = this.#random;
+    const context = r.oneIn(10) ? this.#pointer() : r.below(BYTES / 1024) * 1024;
+    const configured = this.configure(context);
+    if (r.oneIn(2)) this.scribble(context);
+    for (let i = 0; i < 8; i++) {
+      const access = r.oneIn(10) ? r.u32() : r.below(32);
+      const [lo, hi] = [r.u32(), r.oneIn(2) ? r.below(256) : r.pick([r.u32(), 0xffff_ff80, 0x8000_0000, 0])];
+      const one = this.core.mmuTranslate(context, lo, hi, access, this.#pointer());
+      expect([0, 1, EINVAL]).toContain(one);
+      const n = r.oneIn(8) ? r.u32() : r.below(40);
+      const many = this.core.mmuTranslateMany(context, this.#pointer(), this.#pointer(), n, access);
+      expect(many === EINVAL || (many >= 0 && many <= n)).toBe(true);
+    }
+    return configured;
+  }
+}
+
+describe("the walker's exports", () => {
+  it("survive any registers, contexts, tables and pointers", () => {
+    let configured = 0;
+    for (let seed = 0; seed < runs(300); seed++) {
+      const attacker = new Attacker(new Random(SEED + seed));
+      for (let i = 0; i < 25; i++) if (attacker.round() === 0) configured++;
+    }
+    expect(configured).toBeGreaterThan(runs(300) * 5);
+  });
+
+  it("refuse pointers that cannot be, and contexts that are not configured", () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+    const core = instantiateMmu(wasm, memory);
+    for (const p of [4, 65536 - 1016, 65536, 0xffff_fff8]) expect(core.mmuConfigure(p)).toBe(EINVAL);
+    expect(core.mmuConfigure(0)).toBe(EINVAL);
+    expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
+    const words = new Uint32Array(memory.buffer);
+    words[K.R_REGIME / 4] = K.REGIME_EL2;
+    expect(core.mmuConfigure(0)).toBe(0);
+    expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(0);
+    for (const p of [65536 - 56, 8193, 0xffff_fff8]) expect(core.mmuTranslate(0, 0, 0, 0, p)).toBe(EINVAL);
+    expect(core.mmuTranslateMany(0, 4096, 16384, 4, 0)).toBe(0);
+    expect(core.mmuTranslateMany(0, 65536 - 24, 16384, 4, 0)).toBe(EINVAL);
+    expect(core.mmuTranslateMany(0, 4096, 65536 - 56, 4, 0)).toBe(EINVAL);
+    expect(core.mmuTranslateMany(0, 4096, 16384, 0x8000_0000, 0)).toBe(EINVAL);
+    words[K.R_BYTES / 4] = 65537;
+    expect(core.mmuConfigure(0)).toBe(EINVAL);
+    // A window that is scribbled over later is seen too.
+    words[K.R_BYTES / 4] = 65536;
+    expect(core.mmuConfigure(0)).toBe(0);
+    words[K.R_POINTER / 4] = 8;
+    expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
+  });
+
+  it("survive any one word of the context, with tables that lead far away", () => {
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+    const core = instantiateMmu(wasm, memory);
+    const [u32, u64] = [new Uint32Array(memory.buffer), new BigUint64Array(memory.buffer)];
+    const [table, columns] = [65536, 8192];
+    for (let i = 0; i < 512; i++) u64[table / 8 + i] = BigInt(table + (i << 20)) | 3n;
+    for (let i = 0; i < 32; i++) u64[columns / 8 + i] = BigInt(i) << 30n;
+    const control = 25n | (1n << 6n) | (5n << 16n) | (25n << 16n) | (5n << 32n);
+    for (const [hcr, sctlr] of [
+      [1n, 0n],
+      [1n, 1n],
+      [0n, 1n],
+    ] as const) {
+      for (let at = (K.R_FEATURES + 8) / 4; at < K.CONTEXT_BYTES / 4; at++) {
+        for (const value of [0, 1, 0x10000, 0x7fff_fff8, 0xffff_ffff]) {
+          u64.set([
+            hcr,
+            sctlr,
+            control,
+            BigInt(table),
+            BigInt(table),
+            0xffn,
+            25n | (1n << 6n) | (5n << 16n),
+            BigInt(table),
+            0n,
+          ]);
+          u32.set([0, 2 * 65536, K.REGIME_EL10, 6], K.R_POINTER / 4);
+          expect(core.mmuConfigure(0)).toBe(0);
+          u32[at] = value;
+          expect(core.mmuTranslateMany(0, columns, 16384, 32, 0)).toBeLessThanOrEqual(32);
+          expect(core.mmuTranslate(0, 0, 0, 1, 4096)).toBeLessThanOrEqual(1);
+        }
+      }
+    }
+  });
+});
