@@ -338,7 +338,11 @@ export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n:
   const end = addrs + (n << 3);
   access = accessOf(c, access);
   c.faults = 0;
-  if (!isPlain(c, t, access) || ((access & A_KIND) === A_FETCH && !isAligned(addrs, end))) {
+  if (
+    !isPlain(c, t, access) ||
+    !T.isThere(T.bank(t, firstBank(t, access))) ||
+    ((access & A_KIND) === A_FETCH && !isAligned(addrs, end))
+  ) {
     for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
     return c.faults;
   }

@@ -130,6 +130,7 @@ function apply(t: T.Tlb, form: u32, operand: u64, vmid: u32): u32 {
   T.unsettle(t);
   for (let i: u32 = 0; i < T.BANKS; i++) {
     const b = T.bank(t, i);
+    if (!T.isThere(b)) continue;
     let p: usize = b.pointer;
     for (let left = b.sets * b.ways; left !== 0; left--, p += T.TLB_ENTRY_BYTES) {
       const tag = read(p, true);
@@ -211,7 +212,7 @@ export function invalidateOne(t: T.Tlb): void {
 export function dropOne(t: T.Tlb): void {
   const b = T.bank(t, T.random(t) % T.BANKS),
     n = b.sets * b.ways;
-  if (n === 0) return;
+  if (!T.isThere(b)) return;
   const p = b.pointer + <usize>(T.random(t) % n) * T.TLB_ENTRY_BYTES;
   if (T.take(p, read(p, true))) b.dropped++;
 }

@@ -247,6 +247,11 @@ function isShape(b: Bank): bool {
   return b.ways <= MOST_ENTRIES && b.policy <= POLICY_RANDOM && <u64>b.sets * b.ways <= MOST_ENTRIES;
 }
 
+/** Is there a bank, and in memory? Asked at each use: hardware may be made to set a flag in the very record. */
+export function isThere(b: Bank): bool {
+  return b.ways !== 0 && b.sets !== 0 && isInMemory(b.pointer, bankBytes(b));
+}
+
 /** Lays the banks out and empties everything; EINVAL for shapes that cannot be, or `bytes` that do not hold them. */
 export function initialiseTlb(p: usize, bytes: u32): i32 {
   const t = tlbAt(p);
@@ -325,7 +330,7 @@ function isTagged(tag: u64, tagged: u64, shared: u64): bool {
 export function find(t: Tlb, b: Bank, tagged: u64, shared: u64, addr: u64): usize {
   let found: usize = 0;
   t.matches = 0;
-  if (b.ways === 0) return 0;
+  if (!isThere(b)) return 0;
   for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
     const size = <u32>ctz(sizes),
       base = addr & ~ones(size);
@@ -400,7 +405,7 @@ function wayFor(t: Tlb, b: Bank, set: usize, tag: u64, base: u64, held: u64): us
 /** The largest size not above `size` that a bank holds, or 0 [HWM-42]. */
 function heldSize(b: Bank, size: u32): u32 {
   const fitting = b.sizes & ones(size + 1);
-  return fitting && b.ways ? 63 - <u32>clz(fitting) : 0;
+  return fitting && isThere(b) ? 63 - <u32>clz(fitting) : 0;
 }
 
 /** Takes an entry away, if it is still what it was. */
@@ -483,7 +488,7 @@ export function markClashes(t: Tlb, p: usize): void {
     smaller = ones(<u32>popcnt(~e.mask));
   for (let i: u32 = 0; i <= B_SECOND; i++) {
     const b = bank(t, i);
-    if (b.ways === 0) continue;
+    if (!isThere(b)) continue;
     // Sizes below its own lie in many sets.
     if ((b.present & smaller) !== 0) markRun(p, b.pointer, b.sets * b.ways);
     else
@@ -496,7 +501,7 @@ export function markClashes(t: Tlb, p: usize): void {
 export function isContested(t: Tlb, p: usize, addr: u64): bool {
   for (let i: u32 = 0; i <= B_SECOND; i++) {
     const b = bank(t, i);
-    if (b.ways === 0) continue;
+    if (!isThere(b)) continue;
     for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
       let q = setOf(b, addr, <u32>ctz(sizes));
       for (let w: u32 = 0; w < b.ways; w++, q += TLB_ENTRY_BYTES) {

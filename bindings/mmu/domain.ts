@@ -44,11 +44,11 @@ const DSBS: readonly (DsbDomain | undefined)[] = [undefined, "ish", undefined, "
  * import { tlbMessages } from "granule/mmu";
  * using engine = createEngine({ journalRecords: 100 });
  * const table = engine.createStage2();
- * table.map(0, 4096, 0, "r");
+ * table.map(0x4000_0000, 4096, 0, "r");
  * engine.journal.start();
- * table.unmap(0, 4096);
+ * table.relaxPerms(0x4000_0000, "w");
  * const all = engine.journal.read().flatMap((record) => tlbMessages(record, table));
- * console.log(all.map((m) => ("form" in m ? m.form : m.dsb)).join()); // IPAS2E1IS,ish,VMALLE1IS,ish,IPAS2E1IS,ish,VMALLE1IS,ish
+ * console.log(all.map((m) => ("form" in m ? m.form : m.dsb)).join()); // IPAS2E1,nsh,VMALLE1,nsh
  * ```
  */
 export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {

@@ -67,7 +67,15 @@ export function isBroadcast(form: TlbiForm): boolean {
   return formWord(form) >> K.TLBI_DOMAIN_LOW !== 0;
 }
 
-/** Kinds of entries that the table of `TLBI_EFFECTS` tells apart, in its order. The operand names one address and one ASID. */
+/**
+ * Kinds of entries that `tlbiEffect` tells apart. The operand names one address and one ASID.
+ *
+ * @example
+ * ```ts
+ * import { ENTRY_KINDS, tlbiEffect } from "granule/mmu";
+ * console.log(ENTRY_KINDS.filter((kind) => tlbiEffect("IPAS2E1", kind) === "drop").join()); // stage2Leaf,stage2Table
+ * ```
+ */
 export const ENTRY_KINDS = [
   // Translations of EL1&0, both stages in one.
   "leaf",

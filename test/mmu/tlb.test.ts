@@ -486,6 +486,14 @@ describe("hostile arguments", () => {
         core.mmuAccess(context, tlb.pointer, Number(VA & 0xffff_ffffn), Number(VA >> 32n), 0, mmu.out);
         core.mmuTlbi(tlb.pointer, 0, random.u32(), random.u32(), random.u32(), random.below(4));
         core.mmuDsb(tlb.pointer, 0, random.below(4));
+        core.mmuAccessMany(
+          context,
+          tlb.pointer,
+          tlb.pointer + 8 * random.below(900),
+          tlb.pointer - 800,
+          random.below(60),
+          random.below(16),
+        );
       }
     }
   });
