@@ -1,11 +1,14 @@
 // The exports of the hardware's walker: a module of its own, on the memory that the engine has too.
 // Pointers are checked here. Statuses are 0 or a negative errno.
 
-import { EINVAL } from "./memory/errno";
+import { EINVAL, OK } from "./memory/errno";
 import { isInMemory } from "./memory/physical";
+import { accessMany, accessOne, speculate } from "./mmu/access";
 import { configure } from "./mmu/configure";
-import { CONTEXT_BYTES, contextAt, isUsable } from "./mmu/context";
+import { CONTEXT_BYTES, Context, contextAt, isUsable } from "./mmu/context";
+import { complete, post } from "./mmu/invalidate";
 import { translateMany } from "./mmu/straight";
+import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, tlbAt } from "./mmu/tlb";
 import { RESULT_BYTES, ROW_BYTES, translate } from "./mmu/translate";
 
 /** Decodes the registers of the context at `context`; see mmu/context.ts for its bytes. */
@@ -13,21 +16,71 @@ export function mmuConfigure(context: u32): i32 {
   return isInMemory(context, CONTEXT_BYTES) ? configure(context) : EINVAL;
 }
 
+/** Do `bytes` from `p` and `others` from `q` share a byte? What is written there would change the rules on the way. */
+function overlap(p: u32, bytes: u64, q: u32, others: u64): bool {
+  return <u64>p + bytes > q && <u64>q + others > p;
+}
+
 function isContext(p: u32): bool {
   return isInMemory(p, CONTEXT_BYTES) && isUsable(contextAt(p));
+}
+
+/** The context, for walks that ask no TLB, whatever was written there. */
+function plain(p: u32): Context {
+  const c = contextAt(p);
+  c.tlb = 0;
+  return c;
 }
 
 /** Translates one access; the record at `out`. 0, 1 for a fault, EINVAL for pointers that cannot be. */
 export function mmuTranslate(context: u32, lo: u32, hi: u32, access: u32, out: u32): i32 {
   if (!isContext(context) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
-  return translate(contextAt(context), ((<u64>hi) << 32) | lo, access, out);
+  return translate(plain(context), ((<u64>hi) << 32) | lo, access, out);
 }
 
 /** Translates `n` accesses of one kind: a column of u64, rows of 16 bytes. How many were faults, or EINVAL. */
 export function mmuTranslateMany(context: u32, addrs: u32, rows: u32, n: u32, access: u32): i32 {
   if (!isContext(context) || n > <u32>i32.MAX_VALUE) return EINVAL;
   if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
-  // A row in the context would change the rules on the way.
-  if (<u64>rows + <u64>n * ROW_BYTES > context && rows < context + CONTEXT_BYTES) return EINVAL;
-  return <i32>translateMany(contextAt(context), addrs, rows, n, access);
+  if (overlap(rows, <u64>n * ROW_BYTES, context, CONTEXT_BYTES)) return EINVAL;
+  return <i32>translateMany(plain(context), addrs, rows, n, access);
+}
+
+/** Makes a TLB of the `bytes` at `tlb`, whose header the host has filled in; see mmu/tlb.ts for its bytes. */
+export function mmuTlb(tlb: u32, bytes: u32): i32 {
+  return bytes >= TLB_HEADER_BYTES && isInMemory(tlb, bytes) ? initialiseTlb(tlb, bytes) : EINVAL;
+}
+
+/** One access through a TLB; otherwise as mmuTranslate. */
+export function mmuAccess(context: u32, tlb: u32, lo: u32, hi: u32, access: u32, out: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
+  return accessOne(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, access, out);
+}
+
+/** `n` accesses of one kind through a TLB; otherwise as mmuTranslateMany. */
+export function mmuAccessMany(context: u32, tlb: u32, addrs: u32, rows: u32, n: u32, access: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb) || n > <u32>i32.MAX_VALUE) return EINVAL;
+  if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
+  if (overlap(rows, <u64>n * ROW_BYTES, context, CONTEXT_BYTES)) return EINVAL;
+  if (overlap(rows, <u64>n * ROW_BYTES, tlb, tlbAt(tlb).bytes)) return EINVAL;
+  return <i32>accessMany(contextAt(context), tlbAt(tlb), addrs, rows, n, access);
+}
+
+/** Reads ahead: fills the TLB by a speculative read. */
+export function mmuSpeculate(context: u32, tlb: u32, lo: u32, hi: u32): i32 {
+  if (!isContext(context) || !isUsableTlb(tlb)) return EINVAL;
+  speculate(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, 0);
+  return OK;
+}
+
+/** A TLBI of CPU `issuer` arrives at a TLB; `form` as mmu/invalidate.ts draws it. */
+export function mmuTlbi(tlb: u32, issuer: u32, form: u32, lo: u32, hi: u32, vmid: u32): i32 {
+  return isUsableTlb(tlb) && post(tlbAt(tlb), issuer, form, ((<u64>hi) << 32) | lo, vmid) ? OK : EINVAL;
+}
+
+/** The DSB of CPU `issuer` waits for a TLB: 0 this CPU's own TLBIs, 1 inner shareable, 2 outer. */
+export function mmuDsb(tlb: u32, issuer: u32, domain: u32): i32 {
+  if (!isUsableTlb(tlb)) return EINVAL;
+  complete(tlbAt(tlb), issuer, domain);
+  return OK;
 }

@@ -17,6 +17,8 @@ const PAGES = GIB / PAGE_SIZE;
 const LOOKUPS = 2 ** 20;
 const TRANSLATIONS = 2 ** 13;
 const TRANSLATED_PAGES = 2 ** 12;
+/** Pages that the first level of a TLB holds. */
+const HELD_PAGES = 2 ** 5;
 /** Physical offset at which no 1 GiB block fits, but 2 MiB blocks do. */
 const OFF_GIG = MIB2;
 
@@ -97,20 +99,27 @@ function lookups(id: string, size: number): Workload {
   });
 }
 
-/** Accesses at random in 16 MiB of pages, a batch that stays in the caches with its tables; nothing is cached by the MMU. */
-function translations(id: string, nested: boolean): Workload {
-  const few = (): AddressBatch => {
-    const { words, bytes } = inputs().lookup1g;
-    const inside = bytes.slice(0, TRANSLATIONS).map((at) => IPA + (at % (TRANSLATED_PAGES * PAGE_SIZE)));
-    return { words, bytes: inside };
-  };
+/** Accesses at random in a few pages: a batch that stays in the caches with its tables. */
+function accesses(pages: number): AddressBatch {
+  const { words, bytes } = inputs().lookup1g;
+  const inside = bytes.slice(0, TRANSLATIONS).map((at) => IPA + (at % (pages * PAGE_SIZE)));
+  return { words, bytes: inside };
+}
+
+/** A workload on the hardware's walker over `pages` pages. */
+function translations(
+  id: string,
+  nested: boolean,
+  pages: number,
+  run: (engine: EngineAdapter) => number | undefined,
+): Workload {
   return workload({
     id,
     items: TRANSLATIONS,
     fresh: false,
     translates: true,
-    setup: (engine) => engine.stageTranslations?.(nested, few(), IPA, PA, TRANSLATED_PAGES),
-    run: (engine) => engine.translateBatch?.() ?? 0,
+    setup: (engine) => engine.stageTranslations?.(nested, accesses(pages), IPA, PA, pages),
+    run: (engine) => run(engine) ?? 0,
   });
 }
 
@@ -152,8 +161,9 @@ export const workloads: readonly Workload[] = [
     setup: (engine) => engine.reset(),
     run: (engine) => engine.map(IPA, LARGE, PA + OFF_GIG, READ_WRITE, false),
   }),
-  translations("translate-miss", false),
-  translations("translate-nested-miss", true),
+  translations("translate-hit", false, HELD_PAGES, (engine) => engine.accessBatch?.()),
+  translations("translate-miss", false, TRANSLATED_PAGES, (engine) => engine.translateBatch?.()),
+  translations("translate-nested-miss", true, TRANSLATED_PAGES, (engine) => engine.translateBatch?.()),
 ];
 
 /** Table memory for one mapped GiB of pages, in bytes. Leaves the engine populated. */

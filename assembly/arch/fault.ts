@@ -18,11 +18,14 @@ export const FAULT_ADDRESS_SIZE: u32 = 4;
 export const FAULT_EXTERNAL_WALK: u32 = 5;
 /** Hardware would update a descriptor that it cannot update atomically. */
 export const FAULT_UPDATE: u32 = 6;
+/** More than one TLB entry for an address. */
+export const FAULT_CONFLICT: u32 = 7;
 
 const STATUS_TRANSLATION: u32 = 0x04;
 const STATUS_ACCESS: u32 = 0x08;
 const STATUS_PERMISSION: u32 = 12;
 const STATUS_EXTERNAL: u32 = 0x14;
+const STATUS_CONFLICT: u32 = 0x30;
 const STATUS_UPDATE: u32 = 0x31;
 const EC_INSTRUCTION: u64 = 0x20;
 const EC_DATA: u64 = 0x24;
@@ -41,6 +44,8 @@ export function faultStatus(kind: u32, level: i32): u32 {
       return level < 0 ? 0x29 : level;
     case FAULT_EXTERNAL_WALK:
       return level < 0 ? 0x13 : STATUS_EXTERNAL + level;
+    case FAULT_CONFLICT:
+      return STATUS_CONFLICT;
     default:
       return STATUS_UPDATE;
   }

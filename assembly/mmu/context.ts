@@ -33,6 +33,9 @@ export const R_POINTER: u32 = 72;
 export const R_BYTES: u32 = 76;
 export const R_REGIME: u32 = 80;
 export const R_FEATURES: u32 = 84;
+// What `configure` makes of them and the host reads.
+export const R_VMID: u32 = 100;
+export const R_ASID: u32 = 104;
 
 // Regimes.
 /** EL1&0: stage 1 if SCTLR_EL1.M says so, over stage 2 if HCR_EL2.VM or DC says so. */
@@ -182,6 +185,8 @@ export class Context {
   // The last translation: physical address and INFO_*.
   pa: u64;
   info: u64;
+  /** The TLB that walks ask and fill, 0 for none: only during an access through one. */
+  tlb: u32;
 }
 
 export const W_STAGE2: u32 = 1;

@@ -88,12 +88,12 @@ export function stageOf(c: C.Context, addr: u64): C.Stage {
   return C.stage1(c, c.flags & C.M_TWO_RANGES ? <u32>bit(addr, 55) : 0);
 }
 
-function ignoresTop(s: C.Stage, access: u32): bool {
+export function ignoresTop(s: C.Stage, access: u32): bool {
   return <bool>(s.flags & ((access & A_KIND) === A_FETCH ? C.S_TBI_FETCH : C.S_TBI_DATA));
 }
 
 /** The address without its tag, if it has one: extended from bit 55, or from 0. */
-function untagged(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
+export function untagged(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
   if (!ignoresTop(s, access)) return addr;
   const top = mask(63, TAG_LOW);
   return c.flags & C.M_TWO_RANGES && bit(addr, 55) ? addr | top : addr & ~top;
@@ -138,7 +138,7 @@ function leafInfo(s: C.Stage, at: u32): u64 {
 }
 
 /** INFO of a translation whose walks are done: `s` stage 1, walked or not. */
-function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
+export function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
   const first = <bool>(c.flags & C.M_STAGE1),
     second = <bool>(c.flags & C.M_STAGE2);
   let granted = RIGHTS_ALL,
@@ -171,7 +171,7 @@ function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
   return info | insert(size === 64 ? UNIT_SHIFT : size, 55, 6) | (c.updates ? INFO_UPDATED : 0);
 }
 
-function faultInfo(c: C.Context): u64 {
+export function faultInfo(c: C.Context): u64 {
   const status = faultStatus(c.kind, c.level);
   const where = insert(c.where & C.W_STAGE2 ? 1 : 0, 6, 1) | insert(c.where & C.W_S1PTW ? 1 : 0, 7, 1);
   const info = status | where | INFO_FAULT | insert(c.kind, 9, 3) | insert(<u64>(c.level - FIRST_LEVEL), 12, 3);
@@ -217,9 +217,13 @@ function setException(c: C.Context, addr: u64, access: u32, r: Result): void {
 
 /** Translates one access and writes the whole record at `out`; 0, or 1 for a fault. */
 export function translate(c: C.Context, addr: u64, access: u32, out: usize): i32 {
-  const r = changetype<Result>(out);
   if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
-  const found = resolve(c, addr, access);
+  return report(c, addr, access, resolve(c, addr, access), out);
+}
+
+/** Writes the record of the last translation at `out`; 0, or 1 for a fault. */
+export function report(c: C.Context, addr: u64, access: u32, found: bool, out: usize): i32 {
+  const r = changetype<Result>(out);
   r.pa = c.pa;
   r.info = c.info;
   r.ipa = c.ipa;

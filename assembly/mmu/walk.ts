@@ -4,6 +4,7 @@ import { ADDRESS_LPA2, AF, DBM, decodeAddress, isTable, isValid, TYPE, XN } from
 import {
   FAULT_ACCESS,
   FAULT_ADDRESS_SIZE,
+  FAULT_CONFLICT,
   FAULT_EXTERNAL_WALK,
   FAULT_PERMISSION,
   FAULT_TRANSLATION,
@@ -12,11 +13,13 @@ import {
 import { extract, ones } from "../arch/field";
 import { ENTRY_SHIFT, FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, shift } from "../arch/granule";
 import { isStage2Device, stage2Attribute } from "../arch/memory-type";
-import { dirtied, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
+import { dirtied, isDirtyable, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
 import { S2_ATTR_LOW, S2_ATTR_WIDTH } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
 import { wordAt } from "../memory/physical";
+import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
 import * as C from "./context";
+import { tlbAt } from "./tlb";
 
 // Kinds of access.
 export const A_READ: u32 = 0;
@@ -146,11 +149,23 @@ function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
   let level = s.start,
     table = s.root,
     bits = s.inputBits - shift(s.ps, level),
-    tables: u64 = 0;
+    tables: u64 = 0,
+    direct: u64 = 0; // physical address of the table, where a walk cache knows it behind stage 2
+  if (c.tlb && recallTable(c, s, addr)) {
+    const t = tlbAt(c.tlb);
+    level = t.level + 1;
+    table = t.table;
+    tables = t.tables;
+    direct = t.direct;
+    bits = levelBits(s.ps);
+  }
   while (level <= LAST_LEVEL) {
-    const at = table + (((addr >> shift(s.ps, level)) & ones(bits)) << ENTRY_SHIFT);
-    const p = slot(c, s, at, level, A_READ);
-    if (!p) return FAULT;
+    const inside = ((addr >> shift(s.ps, level)) & ones(bits)) << ENTRY_SHIFT,
+      at = table + inside;
+    const p = direct ? wordAt(direct + inside, c.physBase, c.bytes, c.pointer) : slot(c, s, at, level, A_READ);
+    if (!p) return direct ? <u32>fail(c, s, FAULT_EXTERNAL_WALK, level) : FAULT;
+    if (c.tlb && level > s.start) keepTable(c, s, addr, level - 1, table, tables, inside, direct);
+    direct = 0;
     const old = read(p, true);
     const leafless = !isValid(old) || (!(old & TYPE) && !isBlockLevel(c, s, level));
     if (leafless) return <u32>fail(c, s, FAULT_TRANSLATION, level);
@@ -176,10 +191,17 @@ export function walk(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
   if (C.isSecond(c, s) && addr >> s.inputBits !== 0) return fail(c, s, FAULT_TRANSLATION, 0);
   if (s.flags & C.S_ROOT_BEYOND) return fail(c, s, FAULT_ADDRESS_SIZE, 0);
   if (s.start < FIRST_LEVEL || s.start > LAST_LEVEL) return fail(c, s, FAULT_TRANSLATION, 0); // scribbled over
+  const held = <bool>c.tlb && <bool>(s.flags & C.S_STAGE2);
+  if (held && recallLeaf(c, s, addr)) {
+    if (tlbAt(c.tlb).matches > 1) return fail(c, s, FAULT_CONFLICT, 0);
+    const stale = (access & A_KIND) === A_WRITE && s.flags & C.S_HD && isDirtyable(s.leaf, true);
+    if (!stale) return allows(c, s, access) || fail(c, s, FAULT_PERMISSION, s.level); // [HWM-24, HWM-32]
+  }
   let end = descend(c, s, addr, access);
   while (end === AGAIN) {
     c.retries++;
     end = descend(c, s, addr, access);
   }
+  if (held && end === DONE) keepLeaf(c, s, addr);
   return end === DONE;
 }

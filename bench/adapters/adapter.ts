@@ -45,6 +45,8 @@ export interface EngineAdapter {
   stageTranslations?(nested: boolean, batch: AddressBatch, ipa: number, pa: number, pages: number): void;
   /** Translates the staged addresses as reads, nothing cached. Returns the faults. */
   translateBatch?(): number;
+  /** Makes the same accesses through a TLB that stays from batch to batch. Returns the faults. */
+  accessBatch?(): number;
   /** Memory of the tables in use, start pages aside. */
   tableBytes(): number;
   /** `LeafDigest` over all valid leaves; engines that did the same work agree. */

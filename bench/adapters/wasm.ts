@@ -5,7 +5,15 @@
  */
 import * as K from "../../bindings/core/constants.generated.js";
 import { type Columns, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
-import { createMmu, type Mmu, type MmuColumns, type MmuRegisters, stage2Registers } from "../../bindings/mmu/index.js";
+import {
+  createMmu,
+  createTlb,
+  type Mmu,
+  type MmuColumns,
+  type MmuRegisters,
+  stage2Registers,
+  type Tlb,
+} from "../../bindings/mmu/index.js";
 import { LeafDigest, PAGE_SIZE } from "../peers/peer.js";
 import type { AddressBatch } from "../random.js";
 import type { EngineAdapter } from "./adapter.js";
@@ -35,7 +43,7 @@ export class WasmAdapter implements EngineAdapter {
   #staged: Uint32Array | AddressBatch | undefined;
   #pieces: { columns: Columns; rows: number }[] = [];
   #table: Stage2Table;
-  #translations: { mmu: Mmu; columns: MmuColumns } | undefined;
+  #translations: { mmu: Mmu; columns: MmuColumns; tlb: Tlb } | undefined;
 
   constructor() {
     this.#engine = createEngine({ arenaBytes: ARENA_BYTES, pretouch: true });
@@ -156,6 +164,7 @@ export class WasmAdapter implements EngineAdapter {
 
   stageTranslations(nested: boolean, batch: AddressBatch, ipa: number, pa: number, pages: number): void {
     this.#translations?.columns.close();
+    this.#translations?.tlb.close();
     this.#translations?.mmu.close();
     const engine = this.#engine;
     this.#table.close();
@@ -166,7 +175,7 @@ export class WasmAdapter implements EngineAdapter {
     batch.bytes.forEach((address, i) => {
       columns.addresses[i] = BigInt(address);
     });
-    this.#translations = { mmu, columns };
+    this.#translations = { mmu, columns, tlb: createTlb(mmu, { preset: "neoverse-n1" }) };
   }
 
   /** A guest's table of the same pages, in memory that stage 2 maps as it is; registers for both stages. */
@@ -190,6 +199,11 @@ export class WasmAdapter implements EngineAdapter {
   translateBatch(): number {
     const { mmu, columns } = this.#translations as { mmu: Mmu; columns: MmuColumns };
     return mmu.translateMany(columns, columns.addresses.length, "r");
+  }
+
+  accessBatch(): number {
+    const { tlb, columns } = this.#translations as { tlb: Tlb; columns: MmuColumns };
+    return tlb.accessMany(columns, columns.addresses.length, "r");
   }
 
   tableBytes(): number {

@@ -20,6 +20,8 @@ const SOURCES = [
   "assembly/mmu/context.ts",
   "assembly/mmu/walk.ts",
   "assembly/mmu/translate.ts",
+  "assembly/mmu/tlb.ts",
+  "assembly/mmu/invalidate.ts",
   "assembly/table/mmops.ts",
   "assembly/table/walk.ts",
   "assembly/table/lookup.ts",

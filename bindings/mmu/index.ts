@@ -10,6 +10,16 @@ import { compile, fromBase64 } from "../core/core.js";
 import { Mmu, type MmuOptions } from "./mmu.js";
 
 export type { MmuCore } from "../core/mmu-core.js";
+export { TlbDomain, type TlbMessage, tlbMessages } from "./domain.js";
+export {
+  ENTRY_KINDS,
+  type EntryKind,
+  TLBI_FORMS,
+  type TlbiEffect,
+  type TlbiForm,
+  type TlbiScope,
+  tlbiEffect,
+} from "./forms.js";
 export { Mmu, type MmuColumns, type MmuOptions, rowAddress } from "./mmu.js";
 export { hypRegisters, type MmuRegisters, stage2Registers } from "./registers.js";
 export type {
@@ -23,6 +33,17 @@ export type {
   Translation,
   TranslationFault,
 } from "./result.js";
+export { type Replacement, TLB_PRESETS, type TlbBankShape, type TlbPreset, type TlbShape } from "./shapes.js";
+export {
+  createTlb,
+  type DsbDomain,
+  Tlb,
+  type TlbBankStats,
+  type TlbEntry,
+  type TlbOptions,
+  type TlbStats,
+  type TlbWhims,
+} from "./tlb.js";
 
 let compiled: WebAssembly.Module | undefined;
 

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { CoreSource } from "../core/core.js";
+import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { type AddressLike, type Pa, toAddress } from "../model/address.js";
@@ -16,12 +16,14 @@ import {
 } from "./result.js";
 import { engineSpace, imageSpace, type Space } from "./space.js";
 
-/** What an MMU looks at, and by which rules. Either `engine` or `image` is given. */
+/** What an MMU looks at, and by which rules. One of `engine`, `image` and `beside` is given. */
 export interface MmuOptions {
   /** Walk the tables of this engine, in place. */
   engine?: Engine;
   /** Walk a copy of this memory: tables that something else made. */
   image?: Uint8Array;
+  /** Walk what this one walks, in the same memory: another CPU, or another regime of the same. */
+  beside?: Mmu;
   /** Physical address of the image's first byte. Default 0. */
   physBase?: AddressLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
@@ -50,7 +52,9 @@ export interface MmuColumns extends Disposable {
 const MAX_ROWS = 1 << 15;
 const WORDS = K.RESULT_BYTES / 8;
 
-function spaceOf({ engine, image, physBase }: MmuOptions): Space {
+function spaceOf({ engine, image, beside, physBase }: MmuOptions): Space {
+  if (beside !== undefined && engine === undefined && image === undefined) return beside.space;
+  if (beside !== undefined) throw invalid("createMmu", "give an engine, an image, or an MMU to stand beside");
   if (engine !== undefined && image === undefined) return engineSpace(engine);
   if (image !== undefined && engine === undefined) return imageSpace(image, physBase ?? 0);
   throw invalid("createMmu", "give an engine, or an image");
@@ -63,24 +67,29 @@ function spaceOf({ engine, image, physBase }: MmuOptions): Space {
 export class Mmu implements Disposable {
   /** The memory it works in. */
   readonly memory: WebAssembly.Memory;
+  /** @internal For instances in other threads. */
+  readonly module: WebAssembly.Module;
   /** The walker's exports, for those who want no facade. Pointers are checked there. */
   readonly core: MmuCore;
   /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
   readonly context: number;
-  readonly #space: Space;
+  /** @internal */
+  readonly space: Space;
   readonly #u32: Uint32Array;
   readonly #u64: BigUint64Array;
-  readonly #out: number;
+  /** @internal Pointer of the record of the last access. */
+  readonly out: number;
   #closed = false;
 
   /** @internal Use `createMmu`. */
   constructor(source: CoreSource, options: MmuOptions) {
-    this.#space = spaceOf(options);
-    const { memory, physBase, pointer, bytes } = this.#space;
+    this.space = spaceOf(options);
+    const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
-    this.core = instantiateMmu(source, memory);
-    this.context = this.#space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
-    this.#out = this.context + K.CONTEXT_BYTES;
+    this.module = compile(source);
+    this.core = instantiateMmu(this.module, memory);
+    this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
+    this.out = this.context + K.CONTEXT_BYTES;
     this.#u32 = new Uint32Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 4);
     this.#u64 = new BigUint64Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 8);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
@@ -97,13 +106,14 @@ export class Mmu implements Disposable {
     this.setRegisters(options.registers ?? {});
   }
 
-  #assertOpen(operation: string): void {
+  /** @internal */
+  assertOpen(operation: string): void {
     if (this.#closed) throw invalid(operation, "the MMU is closed");
   }
 
   /** Writes registers and decodes them; those that are left out stay as they are. What a CPU would have in its TLB is not kept. */
   setRegisters(registers: MmuRegisters): void {
-    this.#assertOpen("setRegisters");
+    this.assertOpen("setRegisters");
     for (const [name, value] of Object.entries(registers)) {
       const offset = REGISTER_OFFSETS[name as keyof MmuRegisters];
       if (offset === undefined) throw invalid("setRegisters", `no register ${name}`);
@@ -113,7 +123,8 @@ export class Mmu implements Disposable {
     if (status < 0) throw new GranuleError(status, { operation: "setRegisters" });
   }
 
-  #access(kind: AccessKind, options: AccessOptions): number {
+  /** @internal The access word of the core. */
+  accessWord(kind: AccessKind, options: AccessOptions): number {
     const word = accessWord(kind, options);
     if (word === undefined) throw invalid("translate", `${String(kind)} is no access: r, w or x`);
     return word;
@@ -140,23 +151,33 @@ export class Mmu implements Disposable {
     access: AccessKind = "r",
     options: AccessOptions = {},
   ): Translation | TranslationFault {
-    this.#assertOpen("translate");
-    const word = this.#access(access, options);
+    this.assertOpen("translate");
+    const word = this.accessWord(access, options);
     const at = toAddress(address, "translate");
-    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.#out);
-    if (status < 0) throw new GranuleError(status, { operation: "translate", address: at });
+    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.out);
+    return this.lastResult(status, "translate", at);
+  }
+
+  /** @internal What the record of the last access says. */
+  lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
+    if (status < 0) throw new GranuleError(status, { operation, address });
     const first = this.#u64.length - WORDS;
     const reader = new RecordReader((i) => this.#u64[first + i] as bigint);
     return status === 0 ? reader.translation() : reader.fault();
   }
 
+  /** VMID and ASID of its registers. */
+  get tags(): { vmid: number; asid: number } {
+    return { vmid: this.#u32[K.R_VMID / 4] as number, asid: this.#u32[K.R_ASID / 4] as number };
+  }
+
   /** Columns for up to `capacity` accesses, at most 32,768. */
   createColumns(capacity: number): MmuColumns {
-    this.#assertOpen("createColumns");
+    this.assertOpen("createColumns");
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
       throw invalid("createColumns", `capacity is 1..${MAX_ROWS}`);
     }
-    const space = this.#space;
+    const space = this.space;
     const pointer = space.take(capacity * (8 + K.ROW_BYTES));
     const { buffer } = this.memory;
     const addresses = new BigUint64Array(buffer, pointer, capacity);
@@ -188,12 +209,12 @@ export class Mmu implements Disposable {
    * ```
    */
   translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
-    this.#assertOpen("translateMany");
+    this.assertOpen("translateMany");
     const { addresses, rows } = columns;
     if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
       throw invalid("translateMany", `there are ${addresses.length} rows`);
     }
-    return this.#many(addresses, rows, n, this.#access(access, options));
+    return this.#many(addresses, rows, n, this.accessWord(access, options));
   }
 
   #many(addresses: BigUint64Array, rows: BigUint64Array, n: number, word: number): number {
@@ -204,13 +225,13 @@ export class Mmu implements Disposable {
 
   /** The window's bytes as they are now, without a copy: an image after hardware has set its flags. */
   image(): Uint8Array {
-    this.#assertOpen("image");
-    return new Uint8Array(this.memory.buffer, this.#space.pointer, this.#space.bytes);
+    this.assertOpen("image");
+    return new Uint8Array(this.memory.buffer, this.space.pointer, this.space.bytes);
   }
 
   /** Gives its memory back. Twice is harmless. */
   close(): void {
-    if (!this.#closed) this.#space.give(this.context);
+    if (!this.#closed) this.space.give(this.context);
     this.#closed = true;
   }
 

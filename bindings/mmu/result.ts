@@ -79,8 +79,15 @@ export interface LeafFacts {
   dirtyable: boolean;
 }
 
-/** Why an access does not translate. */
-export type FaultKind = "translation" | "access" | "permission" | "address-size" | "external-walk" | "update";
+/** Why an access does not translate; `conflict` is for those with more than one TLB entry. */
+export type FaultKind =
+  | "translation"
+  | "access"
+  | "permission"
+  | "address-size"
+  | "external-walk"
+  | "update"
+  | "conflict";
 
 /** The exception that a fault makes: who takes it, and what it reads in its registers. */
 export interface FaultException {
@@ -120,6 +127,7 @@ const FAULTS: readonly FaultKind[] = [
   "address-size",
   "external-walk",
   "update",
+  "conflict",
 ];
 const DEVICES = ["Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE"];
 const SHARES = ["NSH", "reserved", "OSH", "ISH"] as const;

@@ -366,10 +366,12 @@ function failure(reply: Extract<Reply, { type: "failed" }>): Error {
  *     columns.addresses[i] = BigInt(2 * i + vcpu) << 12n;
  *     columns.values[i] = 0x4000_0000n + (BigInt(2 * i + vcpu) << 12n);
  *   }
- *   return pool.mapColumns(table, columns, 2048, "rw", { worker: vcpu });
+ *   return columns;
  * });
- * await Promise.all(faults);
- * console.log(table.countLeaves()); // 4096
+ * const jobs = faults.map((columns, worker) => pool.mapColumns(table, columns, 2048, "rw", { worker }));
+ * await Promise.all(jobs);
+ * const again = faults.flatMap(({ statuses }) => [...statuses].filter((status) => status === -11));
+ * console.log(table.countLeaves() + again.length); // 4096: who lost the race for a new table will fault again
  * ```
  */
 export async function createPool(engine: Engine, options: PoolOptions = {}): Promise<Pool> {

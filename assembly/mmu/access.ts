@@ -1,0 +1,354 @@
+// Accesses through a TLB: a hit asks the entry alone, a miss walks and fills. accessMany is the quick way for hits.
+
+import { AF, DBM, XN } from "../arch/descriptor";
+import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
+import { bit, extract, insert, mask } from "../arch/field";
+import { UNIT_SHIFT } from "../arch/granule";
+import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
+import { read, write } from "../memory/cell";
+import { leafSize, regimeTag } from "./cached";
+import * as C from "./context";
+import { dropOne, invalidateOne } from "./invalidate";
+import * as T from "./tlb";
+import {
+  accessOf,
+  faultInfo,
+  INFO_UPDATED,
+  ignoresTop,
+  infoOf,
+  ROW_BYTES,
+  report,
+  resolve,
+  stageOf,
+  untagged,
+} from "./translate";
+import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
+
+const RIGHTS_LOW: u32 = 16;
+const DIRTYABLE_LOW: u32 = 22;
+const HALF_AT: u32 = 55;
+
+// What an entry says of an access.
+const GRANTED: u32 = 0;
+const DENIED1: u32 = 1;
+const DENIED2: u32 = 2;
+/** Writable and clean: only the descriptor in memory can tell [HWM-24]. */
+const CLEAN: u32 = 3;
+
+/** The address that entries are found by. */
+function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
+  if (c.flags & C.M_STAGE1) return untagged(c, s, addr, access);
+  return ignoresTop(s, access) ? addr & mask(HALF_AT, 0) : addr;
+}
+
+/** Tag of entries that are shared by all ASIDs. */
+function sharedTag(c: C.Context, access: u32): u64 {
+  const tag = regimeTag(c) | T.TAG_GLOBAL;
+  // With stage 1 off memory is of another type for a fetch.
+  const apart = (access & A_KIND) === A_FETCH && !(c.flags & (C.M_STAGE1 | C.M_DC));
+  return apart ? tag | T.TAG_FETCH : tag;
+}
+
+function ownTag(c: C.Context, shared: u64): u64 {
+  return (shared & ~T.TAG_GLOBAL) | insert(c.asid, T.TAG_ASID_LOW, 16);
+}
+
+function wanted(access: u32): u32 {
+  return (access & A_EL0 ? RIGHT_UR : RIGHT_PR) << (access & A_KIND);
+}
+
+function firstBank(t: T.Tlb, access: u32): u32 {
+  return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
+}
+
+/** PAN: not what EL0 can touch; with EPAN not what EL0 can run either. */
+function isBarred(c: C.Context, e: T.Entry, access: u32): bool {
+  if (!(access & A_PAN) || access & A_EL0 || (access & A_KIND) === A_FETCH || !(c.flags & C.M_STAGE1)) return false;
+  return <bool>(e.meta & RIGHT_UR) || (<bool>(c.flags & C.M_EPAN) && <bool>(e.meta & T.META_USER_RUNS));
+}
+
+function judge(c: C.Context, e: T.Entry, access: u32): u32 {
+  const want = <u64>wanted(access),
+    writes = (access & A_KIND) === A_WRITE;
+  if (isBarred(c, e, access)) return DENIED1;
+  if (!(e.meta & want)) return writes && bit(e.info, DIRTYABLE_LOW) ? CLEAN : DENIED1;
+  if (!((e.info >> RIGHTS_LOW) & want)) return writes && bit(e.info, DIRTYABLE_LOW + 1) ? CLEAN : DENIED2;
+  return GRANTED;
+}
+
+/** Where the entry leads, as a walk would report it. */
+function follow(c: C.Context, e: T.Entry, addr: u64): void {
+  c.pa = e.out | (addr & ~e.mask);
+  c.ipa = c.flags & C.M_STAGE2 ? e.ipa | (addr & ~e.mask) : 0;
+  c.info = e.info;
+}
+
+function refuse(c: C.Context, kind: u32, level: i32, stage2: bool): bool {
+  c.kind = kind;
+  c.level = level;
+  c.where = stage2 ? C.W_STAGE2 : 0;
+  if (!stage2) c.ipa = 0;
+  c.pa = 0;
+  c.info = faultInfo(c);
+  return false;
+}
+
+/** Rights and sizes of the translation that was just found, for Entry.meta. */
+function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64): u64 {
+  let meta: u64 = 0;
+  if (c.flags & C.M_STAGE1) {
+    meta = T.leafMeta(0, s.level, s.ps, leafSize(t, s, addr)) | rights(c, s);
+    if (!(s.leaf & XN)) meta |= T.META_USER_RUNS;
+  } else {
+    meta = T.leafMeta(0, 6, 0, 0) | RIGHTS_ALL;
+  }
+  const second = C.stage2(c);
+  if (c.flags & C.M_STAGE2) meta |= T.leafMeta(1, second.level, second.ps, leafSize(t, second, s.output));
+  return meta;
+}
+
+function sizeOf(c: C.Context, meta: u64): u32 {
+  const first = T.reachOf(meta, 0),
+    second = T.reachOf(meta, 1);
+  if (!first) return second ? second : UNIT_SHIFT;
+  return second ? min(first, second) : first;
+}
+
+/** After a permission fault: is there a whole translation that may be kept [HWM-30]? Its leaves, as memory has them. */
+function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
+  if (c.kind !== FAULT_PERMISSION || c.where & C.W_S1PTW) return false;
+  const both = <bool>(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2);
+  const last = c.flags & C.M_STAGE2 ? C.stage2(c) : s;
+  if (both && !(c.where & C.W_STAGE2)) return false;
+  const dirtied = (access & A_KIND) === A_WRITE && <bool>(last.flags & C.S_HD) && <bool>(last.raw & DBM);
+  return <bool>(last.raw & AF) && !dirtied;
+}
+
+/** Keeps what `resolve` has just said about `addr`; the first level's entry, or 0. */
+function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found: bool): usize {
+  if (!found && !isDenialWhole(c, s, access)) return 0;
+  const info = (found ? c.info : infoOf(c, s, access)) & ~INFO_UPDATED,
+    out = c.flags & C.M_STAGE2 ? C.stage2(c).output : s.output,
+    meta = metaOf(c, t, s, addr),
+    size = sizeOf(c, meta),
+    ipa = c.flags & C.M_STAGE2 ? s.output : 0,
+    shared = sharedTag(c, access),
+    tag = bit(info, 34) ? ownTag(c, shared) : shared;
+  const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
+  if (far) T.markClashes(t, far);
+  const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
+  if (near) T.markClashes(t, near);
+  return near;
+}
+
+/** Copies an entry of the second level into the first. */
+function promote(t: T.Tlb, i: u32, addr: u64, p: usize): usize {
+  const e = T.entry(p),
+    tag = read(p, true),
+    inside = addr & ~e.mask;
+  if (tag === 0) return 0;
+  return T.put(t, i, tag, addr, e.out | inside, <u32>popcnt(~e.mask), e.info, e.meta, e.ipa | inside);
+}
+
+/** The entry for an address, from the first level or by way of it; 0 if there is none. */
+function search(t: T.Tlb, i: u32, own: u64, shared: u64, addr: u64): usize {
+  const first = T.bank(t, i),
+    second = T.bank(t, T.B_SECOND);
+  const near = T.find(t, first, own, shared, addr);
+  if (near) {
+    first.hits++;
+    T.touch(t, near);
+    return near;
+  }
+  first.misses++;
+  const far = T.find(t, second, own, shared, addr);
+  if (second.ways !== 0) {
+    if (far) second.hits++;
+    else second.misses++;
+  }
+  if (!far) return 0;
+  T.touch(t, far);
+  const copy = promote(t, i, addr, far);
+  return copy ? copy : far;
+}
+
+/** A walk with what the TLB knows, and the entry that it leaves. */
+function walkAndFill(c: C.Context, t: T.Tlb, s: C.Stage, raw: u64, addr: u64, access: u32): bool {
+  c.tlb = <u32>changetype<usize>(t);
+  const found = resolve(c, raw, access);
+  c.tlb = 0;
+  const p = fill(c, t, s, addr, access, found);
+  if (p) T.setHint(T.hintSlot(T.hintsOf(t, hintKind(access)), addr), p);
+  return found;
+}
+
+function hintKind(access: u32): u32 {
+  return (access & A_KIND) === A_FETCH ? 1 : 0;
+}
+
+/** May entries answer at all? Never for EL0 where it has no walks. */
+function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
+  return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
+}
+
+function countHits(t: T.Tlb, access: u32, n: u32): void {
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeHits += n;
+  else if (kind === A_FETCH) t.fetchHits += n;
+  else t.readHits += n;
+}
+
+function countMiss(t: T.Tlb, access: u32): void {
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeMisses++;
+  else if (kind === A_FETCH) t.fetchMisses++;
+  else t.readMisses++;
+}
+
+/** What the entry at `p` says; a fault of permissions without a walk [HWM-32]. */
+function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
+  const e = T.entry(p);
+  countHits(t, access, 1);
+  if (read(p, true) & T.TAG_SUSPECT && T.isContested(t, p, addr)) {
+    t.conflicts++;
+    return refuse(c, FAULT_CONFLICT, 0, false);
+  }
+  const verdict = judge(c, e, access);
+  if (verdict === CLEAN) {
+    t.rewalks++;
+    return walkAndFill(c, t, s, raw, addr, access);
+  }
+  follow(c, e, addr);
+  if (verdict === GRANTED) {
+    T.setHint(T.hintSlot(T.hintsOf(t, hintKind(access)), addr), p);
+    return true;
+  }
+  t.permissionFaults++;
+  const at = verdict === DENIED1 ? 0 : 1;
+  return refuse(c, FAULT_PERMISSION, <i32>extract(e.meta, T.META_LEVEL_LOW + (at << 2), 4) - 1, <bool>at);
+}
+
+/** One access, whatever it takes; c.pa, c.info and c.ipa as `resolve` leaves them. */
+export function through(c: C.Context, t: T.Tlb, raw: u64, access: u32): bool {
+  access = accessOf(c, access);
+  if ((access & A_KIND) === A_FETCH) raw &= ~(<u64>3);
+  T.begin(t);
+  if (t.flags & T.TLB_ADVERSARIAL) misbehave(c, t, raw, access);
+  const s = stageOf(c, raw),
+    addr = keyOf(c, s, raw, access),
+    shared = sharedTag(c, access);
+  c.updates = 0;
+  const p = isAnswerable(s, c, access) ? search(t, firstBank(t, access), ownTag(c, shared), shared, addr) : 0;
+  if (p) return useEntry(c, t, s, p, raw, addr, access);
+  countMiss(t, access);
+  const found = walkAndFill(c, t, s, raw, addr, access);
+  if (!found && c.kind === FAULT_CONFLICT) t.conflicts++;
+  return found;
+}
+
+/** A speculative read: fills what a walk finds, as hardware may at any time; faults go nowhere [HWM-20, HWM-23]. */
+export function speculate(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
+  T.begin(t);
+  const kind = accessOf(c, (access & (A_EL0 | A_PAN)) | A_READ),
+    s = stageOf(c, raw),
+    addr = keyOf(c, s, raw, kind),
+    shared = sharedTag(c, kind),
+    own = ownTag(c, shared);
+  if (!isAnswerable(s, c, kind) || T.find(t, T.bank(t, T.B_DATA), own, shared, addr)) return;
+  t.prefetches++;
+  walkAndFill(c, t, s, raw, addr, kind);
+}
+
+const NEIGHBOURS: u32 = 32;
+
+/** What hardware may do at any time: complete an invalidation, lose an entry, read ahead. */
+function misbehave(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
+  if (T.oneIn(t, t.early)) invalidateOne(t);
+  if (T.oneIn(t, t.drop)) dropOne(t);
+  if (!T.oneIn(t, t.prefetch)) return;
+  const pages = <i64>(T.random(t) % NEIGHBOURS) - <i64>(NEIGHBOURS >> 1);
+  speculate(c, t, raw + <u64>(pages << UNIT_SHIFT), access);
+}
+
+/** One access and its whole record at `out`; 0, or 1 for a fault. */
+export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: usize): i32 {
+  if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
+  return report(c, addr, access, through(c, t, addr, access), out);
+}
+
+function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
+  if (!through(c, t, raw, access)) c.faults++;
+  write(rows, c.pa);
+  write(rows + 8, c.info);
+}
+
+/**
+ * Rows whose addresses are their own keys, and whose entries the hints find. How many were not. All that the loop needs
+ * stays in registers, which is why it has no more conditions: a hint may be anything, if only an entry there is in memory.
+ */
+function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
+  const shared = sharedTag(c, access),
+    own = ownTag(c, shared),
+    need = (<u64>wanted(access)) << RIGHTS_LOW,
+    top = T.lastEntry(T.bank(t, firstBank(t, access))),
+    hints = T.hintsOf(t, hintKind(access));
+  let clock = t.clock;
+  t.slow = 0;
+  for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
+    const addr = read(addrs, false),
+      at = T.hintOf(T.hintSlot(hints, addr));
+    if (at <= top) {
+      const e = T.entry(at),
+        tag = read(at, false),
+        bits = e.mask,
+        info = e.info;
+      if (((addr ^ e.base) & bits) === 0 && (tag === shared || tag === own) && (info & need) !== 0) {
+        const out = e.out | (addr & ~bits);
+        e.used = ++clock;
+        write(rows, out);
+        write(rows + 8, info);
+        continue;
+      }
+    }
+    t.clock = clock;
+    row(c, t, addr, access, rows);
+    clock = t.clock;
+    t.slow++;
+  }
+  t.clock = clock;
+  return t.slow;
+}
+
+/** Are all of these instruction addresses, with nothing to drop? */
+function isAligned(addrs: usize, end: usize): bool {
+  let all: u64 = 0;
+  for (; addrs !== end; addrs += 8) all |= read(addrs, false);
+  return (all & 3) === 0;
+}
+
+/** Can a hit be seen by the entry's rights alone, whichever half it is in? */
+function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
+  const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
+  if (t.flags & T.TLB_ADVERSARIAL || barred) return false;
+  return isAnswerable(C.stage1(c, 0), c, access) && isAnswerable(C.stage1(c, 1), c, access);
+}
+
+/** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */
+export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n: u32, access: u32): u32 {
+  const end = addrs + (n << 3);
+  access = accessOf(c, access);
+  c.faults = 0;
+  if (
+    !isPlain(c, t, access) ||
+    !T.isThere(T.bank(t, firstBank(t, access))) ||
+    ((access & A_KIND) === A_FETCH && !isAligned(addrs, end))
+  ) {
+    for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, t, read(addrs, false), access, rows);
+    return c.faults;
+  }
+  const hits = n - runHints(c, t, addrs, end, rows, access),
+    b = T.bank(t, firstBank(t, access));
+  b.hits += hits;
+  countHits(t, access, hits);
+  return c.faults;
+}

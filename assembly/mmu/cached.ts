@@ -1,0 +1,136 @@
+// What a walk asks of a TLB on its way and leaves there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
+
+import { AF, CONTIGUOUS } from "../arch/descriptor";
+import { extract, insert, ones } from "../arch/field";
+import { FIRST_LEVEL, LAST_LEVEL, PS_4K, PS_16K, shift } from "../arch/granule";
+import { read } from "../memory/cell";
+import * as C from "./context";
+import * as T from "./tlb";
+
+const GROUP_BITS: u32 = 4;
+const GROUP_BITS_16K_PAGES: u32 = 7;
+const GROUP_BITS_WIDE: u32 = 5;
+
+/** log2 of the entries in a contiguous group [HWM-37]. */
+function groupBits(ps: u32, level: i32): u32 {
+  if (ps === PS_4K) return GROUP_BITS;
+  return ps === PS_16K && level === LAST_LEVEL ? GROUP_BITS_16K_PAGES : GROUP_BITS_WIDE;
+}
+
+/** log2 of what the leaf of the last walk maps as one: a group, where the TLB holds groups and the addresses are congruent. */
+export function leafSize(t: T.Tlb, s: C.Stage, addr: u64): u32 {
+  const size = shift(s.ps, s.level);
+  if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS)) return size;
+  const group = size + groupBits(s.ps, s.level);
+  return ((addr ^ s.output) & ones(group)) === 0 ? group : size;
+}
+
+/** Everything of a tag but kind and ASID: regime, VMID, which stages are on. */
+export function regimeTag(c: C.Context): u64 {
+  const el10 = c.regime === C.REGIME_EL10;
+  const regime = el10 ? T.REGIME_TAG_EL10 : c.flags & C.M_TWO_RANGES ? T.REGIME_TAG_EL20 : T.REGIME_TAG_EL2;
+  let tag = T.TAG_VALID | insert(regime, T.TAG_REGIME_LOW, 2);
+  if (el10) tag |= insert(c.vmid, T.TAG_VMID_LOW, 16);
+  if (c.flags & C.M_STAGE2) tag |= T.TAG_STAGE2_ON;
+  if (!(c.flags & C.M_STAGE1)) tag |= T.TAG_STAGE1_OFF;
+  return tag;
+}
+
+function kindTag(c: C.Context, kind: u32): u64 {
+  return (regimeTag(c) & ~T.TAG_STAGE1_OFF) | insert(kind, T.TAG_KIND_LOW, 3);
+}
+
+/** Finds the leaf of stage 2 for `addr`; in `s`, as a walk would leave it. */
+export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
+  const t = T.tlbAt(c.tlb),
+    b = T.bank(t, T.B_STAGE2),
+    tag = kindTag(c, T.KIND_STAGE2);
+  const p = T.find(t, b, tag, tag, addr);
+  if (!p) {
+    b.misses++;
+    return false;
+  }
+  const e = T.entry(p);
+  b.hits++;
+  T.touch(t, p);
+  s.leaf = e.info;
+  s.raw = e.info;
+  s.level = <i32>extract(e.meta, T.META_LEVEL_LOW + 4, 4) - 1;
+  s.output = e.out | (addr & ~e.mask);
+  return true;
+}
+
+/** Keeps the leaf of stage 2 that a walk of `addr` has just used: its access flag is set. */
+export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
+  if (!(s.leaf & AF)) return;
+  const t = T.tlbAt(c.tlb),
+    size = leafSize(t, s, addr);
+  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, T.leafMeta(1, s.level, s.ps, size), 0);
+}
+
+function tableTag(c: C.Context, kind: u32, level: i32): u64 {
+  const asid = kind === T.KIND_TABLE2 ? <u64>0 : insert(c.asid, T.TAG_ASID_LOW, 16);
+  return kindTag(c, kind) | asid | insert(<u64>(level - FIRST_LEVEL), T.TAG_LEVEL_LOW, 3);
+}
+
+function kindOfTable(c: C.Context, s: C.Stage): u32 {
+  if (s.flags & C.S_STAGE2) return T.KIND_TABLE2;
+  const both = T.tlbAt(c.tlb).flags & T.TLB_COMBINED_WALKS && c.flags & C.M_STAGE2;
+  return both ? T.KIND_TABLE_BOTH : T.KIND_TABLE1;
+}
+
+/** Finds the last table on the way to `addr`; its level and place in the TLB's scratch. */
+export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
+  const t = T.tlbAt(c.tlb),
+    b = T.bank(t, T.B_WALK);
+  if (b.ways === 0) return false;
+  const kind = kindOfTable(c, s);
+  for (let level = LAST_LEVEL - 1; level >= s.start; level--) {
+    const tag = tableTag(c, kind, level);
+    let p = T.find(t, b, tag, tag, addr);
+    if (!p && kind === T.KIND_TABLE_BOTH) {
+      const plain = tableTag(c, T.KIND_TABLE1, level);
+      p = T.find(t, b, plain, plain, addr);
+    }
+    if (!p) continue;
+    const e = T.entry(p);
+    b.hits++;
+    T.touch(t, p);
+    t.level = level;
+    t.table = e.out;
+    t.tables = e.info;
+    t.direct = T.kindOf(read(p, true)) === T.KIND_TABLE_BOTH ? e.ipa : 0;
+    return true;
+  }
+  b.misses++;
+  return false;
+}
+
+/**
+ * Keeps the table descriptor of `level` on the way to `addr`, once the table was reached: its address, attributes above and
+ * in it. `inside`: offset of the descriptor read there, whose physical address stage 2 has said. `known`: it came from here.
+ */
+export function keepTable(
+  c: C.Context,
+  s: C.Stage,
+  addr: u64,
+  level: i32,
+  table: u64,
+  tables: u64,
+  inside: u64,
+  known: u64,
+): void {
+  if (known) return;
+  const t = T.tlbAt(c.tlb),
+    size = shift(s.ps, level);
+  let kind = kindOfTable(c, s),
+    physical: u64 = 0;
+  if (kind === T.KIND_TABLE_BOTH) {
+    const second = C.stage2(c);
+    physical = second.output - inside;
+    // A table may lie in several pages of stage 2.
+    if (shift(second.ps, second.level) < shift(s.ps, LAST_LEVEL) || physical === 0) kind = T.KIND_TABLE1;
+  }
+  const reach = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size);
+  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, reach, physical);
+}

@@ -1,0 +1,547 @@
+// A TLB of one vCPU: banks of entries in a block that the host gives, in memory that other threads may share.
+//
+//   byte    0  magic, flags, seed, clock; lock, generation; what waits; whims of the adversary; statistics
+//         256  BANKS banks: place and shape, which the host writes, and what went through them
+//         704  QUEUE invalidations that wait for their DSB
+//        2752  hints: where the last entry for an address is, so that a hit is found without a search
+//        6912  entries, set after set, bank after bank
+//
+// An entry belongs to its vCPU's thread, which alone writes one; any thread may take one away, by its tag. Whoever fills
+// checks behind itself that no invalidation ran since its access began (`generation`): neither what memory held before it,
+// nor an entry that it has not come to yet, makes a new one behind it.
+
+import { extract, insert, mask, ones } from "../arch/field";
+import { clearRun, compareExchange, exchange, read, release } from "../memory/cell";
+import { EINVAL, OK } from "../memory/errno";
+import { isInMemory } from "../memory/physical";
+
+export const TLB_MAGIC: u32 = 0x626c7467; // "gtlb"
+export const TLB_HEADER_BYTES: u32 = 6912;
+export const TLB_BANKS_AT: u32 = 256;
+export const TLB_BANK_BYTES: u32 = 80;
+export const TLB_ENTRY_BYTES: u32 = 64;
+const ENTRY_BYTES_SHIFT: u32 = 6;
+const QUEUE_AT: u32 = 704;
+const MESSAGE_SHIFT: u32 = 5;
+/** Invalidations that can wait; one more, and the oldest is applied. */
+export const TLB_QUEUE: u32 = 64;
+const HINTS_AT: u32 = 2752;
+/** Hints for data; as many follow for fetches. */
+export const HINTS: u32 = 512;
+/** The page, times the four bytes of a slot; and higher bits folded in. */
+const HINT_PAGE: u32 = 10;
+const HINT_FOLD: u32 = 19;
+
+// Banks.
+/** First level: data, or everything where there is no bank for fetches. */
+export const B_DATA: u32 = 0;
+export const B_FETCH: u32 = 1;
+/** Second level. */
+export const B_SECOND: u32 = 2;
+/** Leaves of stage 2, IPA -> PA. */
+export const B_STAGE2: u32 = 3;
+/** Tables: the walk caches. */
+export const B_WALK: u32 = 4;
+export const BANKS: u32 = 5;
+
+// Which entry goes.
+export const POLICY_LRU: u32 = 0;
+/** A tree of one bit a node, each away from where it was used last. */
+export const POLICY_PLRU: u32 = 1;
+export const POLICY_FIFO: u32 = 2;
+export const POLICY_RANDOM: u32 = 3;
+
+// Tlb.flags, by the host.
+/** Keeps and drops whatever the architecture allows. */
+export const TLB_ADVERSARIAL: u32 = 1 << 0;
+/** Walk caches hold a stage-1 table's physical address too. */
+export const TLB_COMBINED_WALKS: u32 = 1 << 1;
+/** A contiguous group is held as one entry [HWM-37]. */
+export const TLB_CONTIGUOUS: u32 = 1 << 2;
+
+// Entry.tag:  47:32 VMID   31:16 ASID   15:13 level + 1 of a table   11 fetches only   10 stage 2 on   9 stage 1 off
+//             8 global   6:5 regime   4:2 kind   1 another entry may say otherwise   0 valid
+export const TAG_VALID: u64 = 1;
+export const TAG_SUSPECT: u64 = 2;
+export const TAG_KIND_LOW: u32 = 2;
+export const TAG_REGIME_LOW: u32 = 5;
+export const TAG_GLOBAL: u64 = 1 << 8;
+export const TAG_STAGE1_OFF: u64 = 1 << 9;
+export const TAG_STAGE2_ON: u64 = 1 << 10;
+export const TAG_FETCH: u64 = 1 << 11;
+export const TAG_LEVEL_LOW: u32 = 13;
+export const TAG_ASID_LOW: u32 = 16;
+export const TAG_VMID_LOW: u32 = 32;
+
+// Kinds of entries.
+/** A translation of the regime: both stages together, or the one that there is. */
+export const KIND_LEAF: u32 = 0;
+export const KIND_STAGE2: u32 = 1;
+/** A table of stage 1, of stage 2, and of stage 1 with its physical address. */
+export const KIND_TABLE1: u32 = 2;
+export const KIND_TABLE2: u32 = 3;
+export const KIND_TABLE_BOTH: u32 = 4;
+
+/** Tags' regimes: EL1&0, EL2, EL2&0. */
+export const REGIME_TAG_EL10: u32 = 0;
+export const REGIME_TAG_EL2: u32 = 1;
+export const REGIME_TAG_EL20: u32 = 2;
+
+// Entry.meta:  47:44 level + 1 of the leaf of stage 2   43:40 of stage 1, 7: none   37:32 log2 granule, stage 2   29:24 stage 1
+//              21:16 log2 of what one address of stage 2 invalidates [HWM-42]   13:8 stage 1   6 EL0 may run it   5:0 rights of stage 1
+export const META_USER_RUNS: u64 = 1 << 6;
+export const META_REACH_LOW: u32 = 8;
+export const META_GRANULE_LOW: u32 = 24;
+export const META_LEVEL_LOW: u32 = 40;
+/** Reaches of both stages. */
+const META_LEAF: u64 = 0x3f3f00;
+
+@unmanaged
+export class Entry {
+  tag: u64;
+  /** The input address it begins at, all 64 bits, and the mask of the bits that count. */
+  base: u64;
+  mask: u64;
+  /** Output address; of a table, the table's. */
+  out: u64;
+  /** INFO of a translation; a stage-2 leaf; attributes of tables. */
+  info: u64;
+  meta: u64;
+  /** Intermediate address; of a table of KIND_TABLE_BOTH, its physical one. */
+  ipa: u64;
+  used: u32;
+  born: u32;
+}
+
+@unmanaged
+export class Bank {
+  pointer: u32;
+  sets: u32;
+  ways: u32;
+  policy: u32;
+  /** Sizes that it holds: bit n for 2^n bytes. */
+  sizes: u64;
+  /** Sizes that came in. */
+  present: u64;
+  inserts: u64;
+  evicted: u64;
+  flushed: u64;
+  /** Taken away without need, by the adversary. */
+  dropped: u64;
+  hits: u64;
+  misses: u64;
+}
+
+@unmanaged
+export class Message {
+  form: u32;
+  issuer: u32;
+  operand: u64;
+  vmid: u32;
+  spare: u32;
+}
+
+@unmanaged
+class Hint {
+  at: u32;
+}
+
+@unmanaged
+export class Tlb {
+  magic: u32;
+  flags: u32;
+  seed: u32;
+  clock: u32;
+  lock: u64;
+  /** Twice the invalidations; odd while one runs. */
+  generation: u64;
+  /** `generation` when the access at hand began. */
+  began: u64;
+  /** Messages in the queue. */
+  pending: u32;
+  bytes: u32;
+  // Whims of the adversary: once in so many accesses, 0 never.
+  early: u32;
+  drop: u32;
+  prefetch: u32;
+  /** Entries that the last search found. */
+  matches: u32;
+  // What recallTable found.
+  level: i32;
+  /** Rows of the batch at hand that no hint answered. */
+  slow: u32;
+  table: u64;
+  tables: u64;
+  direct: u64;
+  // Statistics; the first six by kind of access.
+  readHits: u64;
+  readMisses: u64;
+  writeHits: u64;
+  writeMisses: u64;
+  fetchHits: u64;
+  fetchMisses: u64;
+  flushAll: u64;
+  flushMva: u64;
+  flushMvaAsid: u64;
+  flushAsid: u64;
+  flushIpa: u64;
+  permissionFaults: u64;
+  conflicts: u64;
+  prefetches: u64;
+  rewalks: u64;
+}
+
+/** Byte offsets for the host. */
+export const TLB_PENDING_AT: u32 = 40;
+export const TLB_WHIMS_AT: u32 = 48;
+export const TLB_STATISTICS_AT: u32 = 96;
+
+export function tlbAt(p: usize): Tlb {
+  return changetype<Tlb>(p);
+}
+
+export function bank(t: Tlb, i: u32): Bank {
+  return changetype<Bank>(changetype<usize>(t) + TLB_BANKS_AT + i * TLB_BANK_BYTES);
+}
+
+export function entry(p: usize): Entry {
+  return changetype<Entry>(p);
+}
+
+export function message(t: Tlb, i: u32): Message {
+  return changetype<Message>(changetype<usize>(t) + QUEUE_AT + ((i & (TLB_QUEUE - 1)) << MESSAGE_SHIFT));
+}
+
+/** The hints for data, or for fetches. */
+export function hintsOf(t: Tlb, fetch: u32): usize {
+  return changetype<usize>(t) + HINTS_AT + ((fetch * HINTS) << 2);
+}
+
+/** Slot of the hint for an address. */
+export function hintSlot(hints: usize, addr: u64): usize {
+  return hints + ((<u32>(addr >> HINT_PAGE) ^ <u32>(addr >> HINT_FOLD)) & ((HINTS - 1) << 2));
+}
+
+export function hintOf(slot: usize): u32 {
+  return changetype<Hint>(slot).at;
+}
+
+export function setHint(slot: usize, e: usize): void {
+  changetype<Hint>(slot).at = <u32>e;
+}
+
+export function bankBytes(b: Bank): u64 {
+  return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
+}
+
+/** Pointer of the last entry; banks have one at least where they are used this way. */
+export function lastEntry(b: Bank): usize {
+  return b.pointer + <u32>bankBytes(b) - TLB_ENTRY_BYTES;
+}
+
+const MOST_ENTRIES: u32 = 1 << 16;
+
+function isShape(b: Bank): bool {
+  if (b.ways === 0) return true;
+  if (b.sets === 0 || (b.sets & (b.sets - 1)) !== 0 || b.sets > MOST_ENTRIES) return false;
+  return b.ways <= MOST_ENTRIES && b.policy <= POLICY_RANDOM && <u64>b.sets * b.ways <= MOST_ENTRIES;
+}
+
+/** Is there a bank, and in memory? Asked at each use: hardware may be made to set a flag in the very record. */
+export function isThere(b: Bank): bool {
+  return b.ways !== 0 && b.sets !== 0 && isInMemory(b.pointer, bankBytes(b));
+}
+
+/** Lays the banks out and empties everything; EINVAL for shapes that cannot be, or `bytes` that do not hold them. */
+export function initialiseTlb(p: usize, bytes: u32): i32 {
+  const t = tlbAt(p);
+  let at: u64 = TLB_HEADER_BYTES;
+  t.magic = 0;
+  for (let i: u32 = 0; i < BANKS; i++) {
+    const b = bank(t, i);
+    if (!isShape(b) || (i === B_DATA && b.ways === 0)) return EINVAL;
+    b.pointer = <u32>(p + <usize>at);
+    at += bankBytes(b);
+    if (at > bytes) return EINVAL;
+    clearRun(changetype<usize>(b) + offsetof<Bank>("present"), changetype<usize>(b) + TLB_BANK_BYTES);
+  }
+  const flags = t.flags,
+    seed = t.seed,
+    early = t.early,
+    drop = t.drop,
+    prefetch = t.prefetch;
+  clearRun(p, p + TLB_BANKS_AT);
+  clearRun(p + QUEUE_AT, p + bytes);
+  t.flags = flags;
+  t.seed = seed ? seed : 1;
+  t.early = early;
+  t.drop = drop;
+  t.prefetch = prefetch;
+  t.bytes = bytes;
+  t.magic = TLB_MAGIC;
+  return OK;
+}
+
+/** Is this a TLB, with banks inside of its block? The host may have written here since. */
+export function isUsableTlb(p: u32): bool {
+  if (!isInMemory(p, TLB_HEADER_BYTES)) return false;
+  const t = tlbAt(p);
+  if (t.magic !== TLB_MAGIC || !isInMemory(p, t.bytes)) return false;
+  if (bank(t, B_DATA).ways === 0) return false;
+  for (let i: u32 = 0; i < BANKS; i++) {
+    const b = bank(t, i);
+    if (b.ways === 0) continue;
+    if (!isShape(b) || !isInMemory(b.pointer, bankBytes(b))) return false;
+  }
+  return true;
+}
+
+/** The next number of the seed (xorshift). */
+export function random(t: Tlb): u32 {
+  let x = t.seed;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  t.seed = x;
+  return x;
+}
+
+/** Once in `n` times; never for 0. */
+export function oneIn(t: Tlb, n: u32): bool {
+  return n !== 0 && random(t) % n === 0;
+}
+
+/** The set for an address in entries of 2^size bytes. */
+function setOf(b: Bank, addr: u64, size: u32): usize {
+  const set = <u32>(addr >> size) & (b.sets - 1);
+  return b.pointer + ((set * b.ways) << ENTRY_BYTES_SHIFT);
+}
+
+export function kindOf(tag: u64): u32 {
+  return <u32>extract(tag, TAG_KIND_LOW, 3);
+}
+
+function isTagged(tag: u64, tagged: u64, shared: u64): bool {
+  const plain = tag & ~TAG_SUSPECT;
+  return plain === tagged || plain === shared;
+}
+
+/** The entry for an address under one of two tags, or 0; how many there are in t.matches. */
+export function find(t: Tlb, b: Bank, tagged: u64, shared: u64, addr: u64): usize {
+  let found: usize = 0;
+  t.matches = 0;
+  if (!isThere(b)) return 0;
+  for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
+    const size = <u32>ctz(sizes),
+      base = addr & ~ones(size);
+    let p = setOf(b, addr, size);
+    for (let i: u32 = 0; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
+      const e = entry(p);
+      if (e.base !== base || !isTagged(read(p, true), tagged, shared) || e.mask !== ~ones(size)) continue;
+      t.matches++;
+      if (!found) found = p;
+    }
+  }
+  return found;
+}
+
+export function touch(t: Tlb, p: usize): void {
+  entry(p).used = ++t.clock;
+}
+
+/** How long ago any of `n` ways from `p` was used. */
+function age(t: Tlb, p: usize, n: u32): u32 {
+  let least = u32.MAX_VALUE;
+  for (let i: u32 = 0; i < n; i++, p += TLB_ENTRY_BYTES) least = min(least, t.clock - entry(p).used);
+  return least;
+}
+
+/** Down the tree, each time away from what was used last. */
+function leastOfTree(t: Tlb, p: usize, n: u32): usize {
+  while (n > 1) {
+    const half = (n + 1) >> 1,
+      right = p + (half << ENTRY_BYTES_SHIFT);
+    if (age(t, p, half) >= age(t, right, n - half)) {
+      n = half;
+    } else {
+      p = right;
+      n -= half;
+    }
+  }
+  return p;
+}
+
+function victim(t: Tlb, b: Bank, p: usize): usize {
+  if (b.policy === POLICY_PLRU) return leastOfTree(t, p, b.ways);
+  if (b.policy === POLICY_RANDOM) return p + ((random(t) % b.ways) << ENTRY_BYTES_SHIFT);
+  let oldest = p,
+    most: u32 = 0;
+  for (let i: u32 = 0; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
+    const e = entry(p),
+      since = t.clock - (b.policy === POLICY_FIFO ? e.born : e.used);
+    if (since > most) {
+      most = since;
+      oldest = p;
+    }
+  }
+  return oldest;
+}
+
+/** The way for a new entry: its own from before, an empty one, or the victim. */
+function wayFor(t: Tlb, b: Bank, set: usize, tag: u64, base: u64, held: u64): usize {
+  let empty: usize = 0;
+  for (let i: u32 = 0, p = set; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
+    const old = read(p, true),
+      e = entry(p);
+    if (old === 0) {
+      if (!empty) empty = p;
+    } else if ((old & ~TAG_SUSPECT) === tag && e.base === base && e.mask === held) {
+      return p;
+    }
+  }
+  return empty ? empty : victim(t, b, set);
+}
+
+/** The largest size not above `size` that a bank holds, or 0 [HWM-42]. */
+function heldSize(b: Bank, size: u32): u32 {
+  const fitting = b.sizes & ones(size + 1);
+  return fitting && isThere(b) ? 63 - <u32>clz(fitting) : 0;
+}
+
+/** Takes an entry away, if it is still what it was. */
+export function take(p: usize, tag: u64): bool {
+  return tag !== 0 && compareExchange(p, tag, 0);
+}
+
+/** A new entry for `addr` -> `out`, exact addresses inside of a leaf of 2^size bytes; its pointer, or 0. */
+export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, info: u64, meta: u64, ipa: u64): usize {
+  const b = bank(t, i),
+    held = heldSize(b, size);
+  if (held === 0) return 0;
+  const inside = ones(held),
+    p = wayFor(t, b, setOf(b, addr, held), tag, addr & ~inside, ~inside),
+    e = entry(p);
+  if (exchange(p, 0) !== 0) b.evicted++;
+  const offset = kindOf(tag) >= KIND_TABLE1 ? 0 : inside; // where a table lies has nothing to do with what it maps
+  e.base = addr & ~inside;
+  e.mask = ~inside;
+  e.out = out & ~offset;
+  e.info = info;
+  e.meta = meta;
+  e.ipa = ipa & ~offset;
+  e.used = ++t.clock;
+  e.born = t.clock;
+  b.present |= (<u64>1) << held;
+  release(p, tag);
+  const stands = read(generationAt(t), true) === t.began;
+  if (!stands && take(p, tag)) return 0; // never was there
+  b.inserts++;
+  return stands ? p : 0;
+}
+
+/** Level, granule and reach of a leaf, for Entry.meta; `at` 0 for stage 1, 1 for stage 2. */
+export function leafMeta(at: u32, level: i32, ps: u32, reach: u32): u64 {
+  const low = at << 3;
+  return (
+    insert(<u64>(level + 1), META_LEVEL_LOW + (at << 2), 4) |
+    insert(ps, META_GRANULE_LOW + low, 6) |
+    insert(reach, META_REACH_LOW + low, 6)
+  );
+}
+
+export function reachOf(meta: u64, at: u32): u32 {
+  return <u32>extract(meta, META_REACH_LOW + (at << 3), 6);
+}
+
+/** Can both tags be asked for at once? ASIDs agree, or one is global. */
+function meet(a: u64, b: u64): bool {
+  const differ = (a ^ b) & ~TAG_SUSPECT & ~TAG_GLOBAL;
+  return differ === 0 || (((a | b) & TAG_GLOBAL) !== 0 && (differ & ~mask(31, TAG_ASID_LOW)) === 0);
+}
+
+/** Are these two entries of different leaves for the same address? */
+export function clash(p: usize, q: usize): bool {
+  const a = entry(p),
+    b = entry(q);
+  if (p === q || ((a.base ^ b.base) & a.mask & b.mask) !== 0 || !(a.tag & b.tag & TAG_VALID) || !meet(a.tag, b.tag))
+    return false;
+  return ((a.meta ^ b.meta) & META_LEAF) !== 0 || ((a.tag ^ b.tag) & TAG_GLOBAL) !== 0;
+}
+
+function suspect(p: usize): void {
+  const tag = read(p, true);
+  if (tag !== 0) compareExchange(p, tag, tag | TAG_SUSPECT);
+}
+
+/** Marks what clashes with the entry at `p` in a run of entries, and it. */
+function markRun(p: usize, from: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++, from += TLB_ENTRY_BYTES) {
+    if (!clash(p, from)) continue;
+    suspect(p);
+    suspect(from);
+  }
+}
+
+/** Finds the entries of other sizes for what the new entry at `p` maps [HWM-35]; hits on them look twice from now on. */
+export function markClashes(t: Tlb, p: usize): void {
+  const e = entry(p),
+    smaller = ones(<u32>popcnt(~e.mask));
+  for (let i: u32 = 0; i <= B_SECOND; i++) {
+    const b = bank(t, i);
+    if (!isThere(b)) continue;
+    // Sizes below its own lie in many sets.
+    if ((b.present & smaller) !== 0) markRun(p, b.pointer, b.sets * b.ways);
+    else
+      for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1)
+        markRun(p, setOf(b, e.base, <u32>ctz(sizes)), b.ways);
+  }
+}
+
+/** Is there an entry of another leaf for the address that the one at `p` was found for? */
+export function isContested(t: Tlb, p: usize, addr: u64): bool {
+  for (let i: u32 = 0; i <= B_SECOND; i++) {
+    const b = bank(t, i);
+    if (!isThere(b)) continue;
+    for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
+      let q = setOf(b, addr, <u32>ctz(sizes));
+      for (let w: u32 = 0; w < b.ways; w++, q += TLB_ENTRY_BYTES) {
+        if (((entry(q).base ^ addr) & entry(q).mask) === 0 && clash(p, q)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+// The lock of those who invalidate. A thread that died with it is not waited for.
+
+const SPINS: u32 = 1 << 22;
+
+export function lock(t: Tlb): void {
+  const p = changetype<usize>(t) + offsetof<Tlb>("lock");
+  for (let i: u32 = 0; i < SPINS; i++) if (compareExchange(p, 0, 1)) return;
+}
+
+export function unlock(t: Tlb): void {
+  release(changetype<usize>(t) + offsetof<Tlb>("lock"), 0);
+}
+
+function generationAt(t: Tlb): usize {
+  return changetype<usize>(t) + offsetof<Tlb>("generation");
+}
+
+/** An access begins. What it fills stands only if no invalidation is under way now or begins before it is done. */
+export function begin(t: Tlb): void {
+  const now = read(generationAt(t), true);
+  t.began = now & 1 ? u64.MAX_VALUE : now;
+}
+
+/** An invalidation begins: `generation` is odd until `settle`. Under the lock. */
+export function unsettle(t: Tlb): void {
+  const p = generationAt(t);
+  release(p, (read(p, true) + 1) | 1);
+}
+
+export function settle(t: Tlb): void {
+  const p = generationAt(t);
+  release(p, read(p, true) + 1);
+}

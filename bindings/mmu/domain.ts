@@ -1,0 +1,138 @@
+import * as K from "../core/constants.generated.js";
+import { invalid } from "../core/errors.js";
+import type { AddressLike } from "../model/address.js";
+import { JournalKind as J, type JournalRecord } from "../tables/journal.js";
+import type { Table } from "../tables/table.js";
+import { tlbiOperations } from "../tables/tlbi.js";
+import { isBroadcast, type TlbiForm } from "./forms.js";
+import type { DsbDomain, Tlb } from "./tlb.js";
+
+/** A TLBI or a DSB, as an engine's journal means it. */
+export type TlbMessage =
+  | { readonly form: TlbiForm; readonly operand: bigint; readonly lpa2: boolean }
+  | { readonly dsb: DsbDomain };
+
+/** TG of TTL and range operands. */
+const GRANULE_CODES: Readonly<Record<number, bigint>> = { 4096: 1n, 16384: 2n, 65536: 3n };
+
+/** The TTL field for a level; 0 where none is known [TLB-5]. */
+function hint(table: Table, level: number): bigint {
+  if (level < 0 || level > 3) return 0n;
+  return (((GRANULE_CODES[table.granule] ?? 0n) << 2n) | BigInt(level)) << 44n;
+}
+
+function rangeMessages(record: JournalRecord, table: Table): TlbMessage[] {
+  const lpa2 = (table.format.flags & K.T_LPA2) !== 0;
+  const { engine, granule } = table;
+  const range = { granule, address: record.address, pages: Number(record.a), lpa2 };
+  return tlbiOperations(engine, range).map(({ kind, operand }) => ({
+    form: kind === "range" ? "RIPAS2E1IS" : "IPAS2E1IS",
+    operand,
+    lpa2,
+  }));
+}
+
+const DSBS: readonly (DsbDomain | undefined)[] = [undefined, "ish", undefined, "nsh"]; // ishst and nshst wait for stores only
+
+/**
+ * The instructions that a record of an engine's journal stands for, in order; none for records that are no TLBI and no DSB,
+ * or a DSB for stores, which completes no TLBI. `table` is the record's table.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { tlbMessages } from "granule/mmu";
+ * using engine = createEngine({ journalRecords: 100 });
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 4096, 0, "r");
+ * engine.journal.start();
+ * table.relaxPerms(0x4000_0000, "w");
+ * const all = engine.journal.read().flatMap((record) => tlbMessages(record, table));
+ * console.log(all.map((m) => ("form" in m ? m.form : m.dsb)).join()); // IPAS2E1,nsh,VMALLE1,nsh
+ * ```
+ */
+export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {
+  const { kind, address, level } = record;
+  const one = (form: TlbiForm, operand = 0n): TlbMessage[] => [{ form, operand, lpa2: false }];
+  const ipa = () => (address >> 12n) | hint(table, level);
+  if (kind === J.TLBI_IPA) return one("IPAS2E1IS", ipa());
+  if (kind === J.TLBI_IPA_LOCAL) return one("IPAS2E1", ipa());
+  if (kind === J.TLBI_RANGE) return rangeMessages(record, table);
+  if (kind === J.TLBI_VMID) return one("VMALLS12E1IS");
+  if (kind === J.TLBI_STAGE1) return one("VMALLE1IS");
+  if (kind === J.TLBI_STAGE1_LOCAL) return one("VMALLE1");
+  if (kind === J.TLBI_VA) return one("VAE2IS", address | hint(table, level));
+  if (kind === J.TLBI_VA_LAST) return one("VALE2IS", address | hint(table, level));
+  const dsb = kind === J.DSB ? DSBS[Number(record.a)] : undefined;
+  return dsb === undefined ? [] : [{ dsb }];
+}
+
+/**
+ * CPUs that hear each other's TLBIs: one inner shareable domain. What engine and hardware say to each other passes here.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createMmu, createTlb, stage2Registers, TlbDomain } from "granule/mmu";
+ * using engine = createEngine({ journalRecords: 1000 });
+ * const table = engine.createStage2();
+ * table.map(0, 0x1000, 0x9000_0000, "rw");
+ * const registers = stage2Registers(table, 1);
+ * const cpus = [0, 1].map((seed) => createTlb(createMmu({ engine, registers }), { seed, adversarial: true }));
+ * const domain = new TlbDomain(cpus);
+ * for (const cpu of cpus) cpu.access(0);
+ * engine.journal.start();
+ * table.unmap(0, 0x1000);
+ * for (const record of engine.journal.read()) domain.follow(record, { table, vmid: 1 });
+ * console.log(cpus.map((cpu) => cpu.access(0).ok)); // [ false, false ]
+ * ```
+ */
+export class TlbDomain {
+  /** The CPUs' TLBs; a CPU is known by its place here. */
+  readonly tlbs: readonly Tlb[];
+
+  constructor(tlbs: readonly Tlb[]) {
+    this.tlbs = tlbs;
+  }
+
+  #cpu(from: number): Tlb {
+    const tlb = this.tlbs[from];
+    if (tlb === undefined) throw invalid("TlbDomain", `${from} is none of the ${this.tlbs.length} CPUs`);
+    return tlb;
+  }
+
+  /** CPU `from` issues a TLBI: to all, or to itself where the form is local. */
+  invalidate(
+    from: number,
+    form: TlbiForm,
+    operand: AddressLike = 0,
+    options: { vmid?: number; lpa2?: boolean } = {},
+  ): void {
+    const own = this.#cpu(from);
+    const { vmid = own.mmu.tags.vmid } = options;
+    for (const tlb of isBroadcast(form) ? this.tlbs : [own]) {
+      tlb.invalidate(form, operand, { ...options, vmid, issuer: from });
+    }
+  }
+
+  /** CPU `from` waits until what it has issued is done everywhere. */
+  dsb(from: number, domain: DsbDomain = "ish"): void {
+    this.#cpu(from);
+    for (const tlb of this.tlbs) tlb.dsb(domain, from);
+  }
+
+  /** CPU `cpu` (default 0) executes one message. */
+  send(message: TlbMessage, { cpu = 0, vmid }: { cpu?: number; vmid?: number } = {}): void {
+    if ("dsb" in message) this.dsb(cpu, message.dsb);
+    else
+      this.invalidate(cpu, message.form, message.operand, {
+        lpa2: message.lpa2,
+        ...(vmid === undefined ? {} : { vmid }),
+      });
+  }
+
+  /** CPU `cpu` executes what a record of the journal of `table` stands for, under the table's VMID. */
+  follow(record: JournalRecord, options: { table: Table; cpu?: number; vmid?: number }): void {
+    for (const message of tlbMessages(record, options.table)) this.send(message, options);
+  }
+}

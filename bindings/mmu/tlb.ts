@@ -1,0 +1,386 @@
+import * as K from "../core/constants.generated.js";
+import { GranuleError, invalid } from "../core/errors.js";
+import { type AddressLike, toAddress } from "../model/address.js";
+import { formWord, type TlbiForm } from "./forms.js";
+import type { Mmu, MmuColumns } from "./mmu.js";
+import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
+import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
+
+/** How often an adversary does what hardware may do: once in so many accesses, 0 for never. */
+export interface TlbWhims {
+  /** Completes a waiting TLBI before its DSB. */
+  early: number;
+  /** Loses an entry. */
+  drop: number;
+  /** Reads ahead in the neighbourhood. */
+  prefetch: number;
+}
+
+/** How to make a TLB. */
+export interface TlbOptions {
+  /** A shape by name. Default `"neoverse-n1"`. */
+  preset?: TlbPreset;
+  /** A shape of one's own, in place of a preset. */
+  shape?: TlbShape;
+  /** For random replacement and the adversary. Default 1. */
+  seed?: number;
+  /** Keeps and drops whatever the architecture allows; TLBIs wait for their DSB. Default false. */
+  adversarial?: boolean;
+  /** What the adversary does how often. Default: by the seed. */
+  whims?: TlbWhims;
+  /** Use the entries of this one: the same CPU in another regime. */
+  sharing?: Tlb;
+}
+
+/** A DSB's domain: this CPU, the inner, the outer shareable domain. */
+export type DsbDomain = "nsh" | "ish" | "osh";
+
+/** What went through one structure. `inserts` = `valid` + `evicted` + `flushed` + `dropped`. */
+export interface TlbBankStats {
+  hits: number;
+  misses: number;
+  inserts: number;
+  evicted: number;
+  flushed: number;
+  /** Lost by the adversary. */
+  dropped: number;
+  /** Entries now. */
+  valid: number;
+}
+
+/** Statistics, by gem5's names where it has them. */
+export interface TlbStats {
+  rdHits: number;
+  rdMisses: number;
+  wrHits: number;
+  wrMisses: number;
+  instHits: number;
+  instMisses: number;
+  /** Sums over all structures. */
+  inserts: number;
+  evicted: number;
+  flushedEntries: number;
+  dropped: number;
+  /** TLBIs of everything, by address of all ASIDs, by address and ASID, by ASID; and by intermediate address. */
+  flushTlb: number;
+  flushTlbMva: number;
+  flushTlbMvaAsid: number;
+  flushTlbAsid: number;
+  flushTlbIpa: number;
+  /** Denied by an entry, without a walk. */
+  permsFaults: number;
+  conflicts: number;
+  prefetches: number;
+  /** Writes to a writable-clean entry, which ask memory [HWM-24]. */
+  rewalks: number;
+  /** TLBIs that wait for their DSB. */
+  pending: number;
+  banks: Partial<Record<(typeof BANK_NAMES)[number], TlbBankStats>>;
+}
+
+/** An entry, decoded. */
+export interface TlbEntry {
+  bank: (typeof BANK_NAMES)[number];
+  /** A translation, a leaf of stage 2, a table of stage 1 or 2, a table of stage 1 with its physical address. */
+  kind: "leaf" | "stage2" | "table1" | "table2" | "tableOfBoth";
+  regime: "EL1&0" | "EL2" | "EL2&0";
+  vmid: number;
+  asid: number;
+  global: boolean;
+  /** First input address, and bytes from there. */
+  address: bigint;
+  size: bigint;
+  output: bigint;
+  /** Rights of both stages in INFO's bits for a translation, the descriptor for a leaf of stage 2. */
+  info: bigint;
+}
+
+const KINDS = ["leaf", "stage2", "table1", "table2", "tableOfBoth"] as const;
+const REGIMES = ["EL1&0", "EL2", "EL2&0"] as const;
+const STATISTICS = [
+  "rdHits",
+  "rdMisses",
+  "wrHits",
+  "wrMisses",
+  "instHits",
+  "instMisses",
+  "flushTlb",
+  "flushTlbMva",
+  "flushTlbMvaAsid",
+  "flushTlbAsid",
+  "flushTlbIpa",
+  "permsFaults",
+  "conflicts",
+  "prefetches",
+  "rewalks",
+] as const;
+const DOMAINS: Readonly<Record<DsbDomain, number>> = { nsh: 0, ish: 1, osh: 2 };
+const CHOICES = [
+  [0, 0, 4, 16],
+  [0, 8, 64, 256],
+  [2, 4, 16, 0],
+] as const;
+
+/** Whims by a seed. */
+function whimsOf(seed: number): TlbWhims {
+  const [early, drop, prefetch] = CHOICES.map((choice, i) => choice[(Math.imul(seed, 0x9e3779b1) >>> (4 * i + 8)) & 3]);
+  return { early: early ?? 0, drop: drop ?? 0, prefetch: prefetch ?? 0 };
+}
+
+function isCount(n: number): boolean {
+  return Number.isInteger(n) && n >= 0 && n < 2 ** 32;
+}
+
+/** A core's word, low and high. */
+function halves(word: bigint): [number, number] {
+  return [Number(word & 0xffff_ffffn), Number(word >> 32n)];
+}
+
+/**
+ * The TLBs and walk caches of one CPU over an MMU. Make one with `createTlb`. Accesses belong to one thread at a time;
+ * TLBIs and DSBs of other threads on the same memory may come at any time.
+ */
+export class Tlb implements Disposable {
+  /** The walker behind it. */
+  readonly mmu: Mmu;
+  /** Pointer of its block in `mmu.memory`; assembly/mmu/tlb.ts draws it. */
+  readonly pointer: number;
+  readonly #owner: boolean;
+  readonly #words: BigUint64Array;
+  readonly #halves: Uint32Array;
+  #closed = false;
+
+  /** @internal Use `createTlb`. */
+  constructor(mmu: Mmu, options: TlbOptions) {
+    mmu.assertOpen("createTlb");
+    this.mmu = mmu;
+    const { sharing } = options;
+    if (sharing && sharing.mmu.memory !== mmu.memory)
+      throw invalid("createTlb", "the TLB to share is in another memory");
+    this.#owner = sharing === undefined;
+    const banks = sharing ? [] : Tlb.#banks(options);
+    const entries = banks.reduce((n, { sets, ways }) => n + sets * ways, 0);
+    const bytes = sharing ? sharing.#words.byteLength : K.TLB_HEADER_BYTES + entries * K.TLB_ENTRY_BYTES;
+    this.pointer = sharing ? sharing.pointer : mmu.space.take(bytes);
+    this.#words = new BigUint64Array(mmu.memory.buffer, this.pointer, bytes / 8);
+    this.#halves = new Uint32Array(mmu.memory.buffer, this.pointer, bytes / 4);
+    if (!sharing) this.#initialise(options, banks, bytes);
+  }
+
+  static #banks({ preset = "neoverse-n1", shape = TLB_PRESETS[preset] }: TlbOptions): BankWords[] {
+    if (shape === undefined) throw invalid("createTlb", `${String(preset)} is no preset`);
+    if (shape.data === undefined) throw invalid("createTlb", "a shape has a data bank");
+    return BANK_NAMES.map((name) => bankWords(shape[name], name === "walk"));
+  }
+
+  #initialise(options: TlbOptions, banks: readonly BankWords[], bytes: number): void {
+    const { preset = "neoverse-n1", shape = TLB_PRESETS[preset], seed = 1, adversarial = false } = options;
+    const whims = options.whims ?? whimsOf(seed);
+    if (![seed, whims.early, whims.drop, whims.prefetch].every(isCount)) {
+      throw invalid("createTlb", "seed and whims are whole numbers below 2^32");
+    }
+    banks.forEach(({ sets, ways, policy, sizes }, i) => {
+      const at = K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES;
+      this.#halves.set([0, sets, ways, policy], at / 4);
+      this.#words[at / 8 + 2] = sizes;
+    });
+    const { combinedWalks = true, contiguous = true } = shape;
+    this.#halves[1] =
+      (adversarial ? K.TLB_ADVERSARIAL : 0) |
+      (combinedWalks ? K.TLB_COMBINED_WALKS : 0) |
+      (contiguous ? K.TLB_CONTIGUOUS : 0);
+    this.#halves[2] = seed;
+    this.#halves.set([whims.early, whims.drop, whims.prefetch], K.TLB_WHIMS_AT / 4);
+    this.#check(this.mmu.core.mmuTlb(this.pointer, bytes), "createTlb");
+  }
+
+  #check(status: number, operation: string): void {
+    if (status < 0) throw new GranuleError(status, { operation });
+  }
+
+  #assertOpen(operation: string): void {
+    this.mmu.assertOpen(operation);
+    if (this.#closed) throw invalid(operation, "the TLB is closed");
+  }
+
+  /**
+   * One access: by an entry if there is one, which may deny it, by a walk otherwise, which leaves one. Results as of
+   * `Mmu.translate`, and `conflict` for an address that has entries of two sizes [HWM-35].
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { createMmu, createTlb, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * using tlb = createTlb(mmu);
+   * tlb.access(0x4000_0123);
+   * table.unmap(0x4000_0000, 0x1000);
+   * console.log(tlb.access(0x4000_0123).ok); // true
+   * tlb.invalidate("VMALLS12E1IS");
+   * console.log(tlb.access(0x4000_0123).ok); // false
+   * ```
+   */
+  access(address: AddressLike, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+    this.#assertOpen("access");
+    const { mmu } = this;
+    const word = mmu.accessWord(kind, options);
+    const at = toAddress(address, "access");
+    return mmu.lastResult(mmu.core.mmuAccess(mmu.context, this.pointer, ...halves(at), word, mmu.out), "access", at);
+  }
+
+  /** Accesses of one kind to the first `n` addresses of columns, in order, as `Mmu.translateMany`; how many were faults. */
+  accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options: AccessOptions = {}): number {
+    this.#assertOpen("accessMany");
+    const { mmu } = this;
+    const { addresses, rows } = columns;
+    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
+      throw invalid("accessMany", `there are ${addresses.length} rows`);
+    }
+    const word = mmu.accessWord(kind, options);
+    const [from, to] = [addresses.byteOffset, rows.byteOffset];
+    const faults = mmu.core.mmuAccessMany(mmu.context, this.pointer, from, to, n, word);
+    this.#check(faults, "accessMany");
+    return faults;
+  }
+
+  /** A speculative read, as hardware may make at any time: fills, sets access flags where HA does, reports nothing. */
+  speculate(address: AddressLike): void {
+    this.#assertOpen("speculate");
+    const { mmu } = this;
+    const at = halves(toAddress(address, "speculate"));
+    this.#check(mmu.core.mmuSpeculate(mmu.context, this.pointer, ...at), "speculate");
+  }
+
+  /**
+   * A TLBI arrives, with the 64-bit operand of its register. Forms without IS and OS are the CPU's own; which CPUs hear a
+   * broadcast is for a `TlbDomain` to say. With an adversary it takes effect at `dsb`, or before.
+   */
+  invalidate(
+    form: TlbiForm,
+    operand: AddressLike = 0,
+    options: { vmid?: number; issuer?: number; lpa2?: boolean } = {},
+  ): void {
+    this.#assertOpen("invalidate");
+    const { vmid = this.mmu.tags.vmid, issuer = 0, lpa2 = false } = options;
+    const word = formWord(form) | (lpa2 ? K.TLBI_LPA2 : 0);
+    const [lo, hi] = halves(toAddress(operand, "invalidate"));
+    this.#check(this.mmu.core.mmuTlbi(this.pointer, issuer, word, lo, hi, vmid), "invalidate");
+  }
+
+  /** The DSB of CPU `issuer`: what it issued before, for this domain or a smaller one, is done afterwards [HWM-41]. */
+  dsb(domain: DsbDomain = "ish", issuer = 0): void {
+    this.#assertOpen("dsb");
+    const word = DOMAINS[domain];
+    if (word === undefined) throw invalid("dsb", `${String(domain)} is no domain: nsh, ish or osh`);
+    this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
+  }
+
+  /** Bank `i`: its name, its words, and the index of its first entry's first word. */
+  #bank(i: number): { name: (typeof BANK_NAMES)[number]; entries: number; first: number; at: number } {
+    const at = K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES;
+    const [pointer = 0, sets = 0, ways = 0] = this.#halves.subarray(at / 4, at / 4 + 3);
+    return { name: BANK_NAMES[i] ?? "data", entries: sets * ways, first: (pointer - this.pointer) / 8, at: at / 8 };
+  }
+
+  /** Everything in it. */
+  entries(): TlbEntry[] {
+    this.#assertOpen("entries");
+    const found: TlbEntry[] = [];
+    for (let i = 0; i < BANK_NAMES.length; i++) {
+      const { name, entries, first } = this.#bank(i);
+      for (let e = 0; e < entries; e++) {
+        const at = first + (e * K.TLB_ENTRY_BYTES) / 8;
+        if (this.#words[at] !== 0n) found.push(this.#entry(name, at));
+      }
+    }
+    return found;
+  }
+
+  #entry(bank: TlbEntry["bank"], at: number): TlbEntry {
+    const [tag = 0n, address = 0n, mask = 0n, output = 0n, info = 0n] = this.#words.subarray(at, at + 5);
+    const field = (low: bigint, bits: bigint) => Number((tag >> low) & ((1n << bits) - 1n));
+    return {
+      bank,
+      kind: KINDS[field(2n, 3n)] ?? "leaf",
+      regime: REGIMES[field(5n, 2n)] ?? "EL2",
+      vmid: field(32n, 16n),
+      asid: field(16n, 16n),
+      global: field(8n, 1n) === 1,
+      address,
+      size: BigInt.asUintN(64, ~mask) + 1n,
+      output,
+      info,
+    };
+  }
+
+  #bankStats(i: number): [TlbEntry["bank"], TlbBankStats] | undefined {
+    const { name, entries, first, at } = this.#bank(i);
+    if (entries === 0) return undefined;
+    const [inserts = 0, evicted = 0, flushed = 0, dropped = 0, hits = 0, misses = 0] = [
+      ...this.#words.subarray(at + 4, at + 10),
+    ].map(Number);
+    let valid = 0;
+    for (let e = 0; e < entries; e++) if (this.#words[first + (e * K.TLB_ENTRY_BYTES) / 8] !== 0n) valid++;
+    return [name, { hits, misses, inserts, evicted, flushed, dropped, valid }];
+  }
+
+  /**
+   * What happened so far.
+   *
+   * @example
+   * ```ts
+   * import { createMmu, createTlb } from "granule/mmu";
+   * using tlb = createTlb(createMmu({ image: new Uint8Array(8) }), { preset: "tiny" });
+   * for (let i = 0; i < 10; i++) tlb.access(0x1000 + i);
+   * const { rdHits, rdMisses } = tlb.stats();
+   * console.log(rdHits, rdMisses); // 9 1
+   * ```
+   */
+  stats(): TlbStats {
+    this.#assertOpen("stats");
+    const names = STATISTICS.map((name, i) => [name, Number(this.#words[K.TLB_STATISTICS_AT / 8 + i])]);
+    const banks = BANK_NAMES.flatMap((_, i) => [this.#bankStats(i) ?? []].filter((b) => b.length > 0));
+    const all = Object.fromEntries(banks) as Record<string, TlbBankStats>;
+    const sum = (pick: (b: TlbBankStats) => number) => Object.values(all).reduce((n, b) => n + pick(b), 0);
+    return {
+      ...(Object.fromEntries(names) as Record<(typeof STATISTICS)[number], number>),
+      inserts: sum((b) => b.inserts),
+      evicted: sum((b) => b.evicted),
+      flushedEntries: sum((b) => b.flushed),
+      dropped: sum((b) => b.dropped),
+      pending: this.#halves[K.TLB_PENDING_AT / 4] as number,
+      banks: all,
+    };
+  }
+
+  /** Gives its memory back, unless it is another's. Twice is harmless. */
+  close(): void {
+    if (!this.#closed && this.#owner) {
+      this.#halves[0] = 0;
+      this.mmu.space.give(this.pointer);
+    }
+    this.#closed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * The TLBs of a CPU whose walker is `mmu`.
+ *
+ * @example
+ * ```ts
+ * import { createMmu, createTlb } from "granule/mmu";
+ * using mmu = createMmu({ image: new Uint8Array(8) }); // both stages off
+ * using tlb = createTlb(mmu, { preset: "cortex-a53", seed: 7, adversarial: true });
+ * console.log(tlb.access(0x1234).ok); // true
+ * ```
+ */
+export function createTlb(mmu: Mmu, options: TlbOptions = {}): Tlb {
+  return new Tlb(mmu, options);
+}
