@@ -2,9 +2,10 @@
 // TLB-1..4, TLB-20..30]. And the adversary would show it: without one TLBI or DSB of the stream it does.
 
 import { describe, expect, it } from "vitest";
-import type { TlbMessage } from "../../bindings/mmu/index.js";
+import type { TlbMessage } from "../../dist/bindings/mmu/index.js";
 import { Random, runs, SEED } from "../support/random.js";
-import { type Mutation, Stream, type StreamOptions } from "./stream.js";
+import type { Mutation } from "./cpus.js";
+import { Stream, type StreamOptions } from "./stream.js";
 
 function violation(seed: number, options: StreamOptions): string | undefined {
   const stream = new Stream(new Random(seed), seed, options);
