@@ -21,12 +21,43 @@ import {
 } from "./records";
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, orderedBy, state, UNIT_ENTRIES } from "./state";
-import { find, obligationAt, Unit, valueAt } from "./unit";
+import { breakOf, parentOf } from "./tree";
+import { find, obligationAt, Unit, unitAt, valueAt } from "./unit";
+
+/** How deep tables hang. */
+const DEPTH: u32 = 5;
 
 /** Does the last DSB of CPU `c` order the write behind `o` before what follows? */
 function isOrdered(o: O.Obligation, c: u32, local: bool): bool {
   if (load<u32>(orderedBy(c) + o.cpu * 4) >= o.clock) return true;
   return local && o.cpu === c && cpu(c).ordered >= o.clock;
+}
+
+/** Is a table above its slot unlinked by a write that CPU `c` has ordered? Then nobody walks there, whoever wrote what below. */
+function isCutOff(o: O.Obligation, c: u32, local: bool): bool {
+  let u = unitAt(o.unit);
+  for (let i: u32 = 0; u && i < DEPTH; i++) {
+    const parent = parentOf(u);
+    if (!parent) return false;
+    const link = breakOf(parent, u);
+    if (link && isOrdered(link, c, local)) return true;
+    u = parent;
+  }
+  return false;
+}
+
+/** Another CPU's TLBI is of an older write, or this one's is the writer's own: that one's DSB is not waited for. */
+function withdraw(o: O.Obligation): void {
+  const other = cpu(o.pending - 1),
+    p = O.obligationPointer(o);
+  if (other.awaiting === p) other.awaiting = o.nextPending;
+  else {
+    let before = O.obligation(other.awaiting);
+    while (before && before.nextPending !== p) before = O.obligation(before.nextPending);
+    if (before) before.nextPending = o.nextPending;
+  }
+  o.pending = 0;
+  o.nextPending = 0;
 }
 
 /** A TLBI of CPU `c` covers the address of `o`: does it reach it? */
@@ -35,7 +66,8 @@ function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): vo
   if (table && last) return O.noteMiss(o, MISS_LAST_LEVEL);
   if (level !== TTL_UNKNOWN && (table || level !== o.level)) return O.noteMiss(o, MISS_LEVEL);
   if (local && state().cpus === MAX_CPUS) return O.noteMiss(o, MISS_LOCAL);
-  if (!isOrdered(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
+  if (!isOrdered(o, c, local) && !isCutOff(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
+  if (o.pending !== 0 && o.pending !== c + 1 && (o.pendingId !== o.id || o.cpu === c)) withdraw(o);
   if (o.pending === 0) {
     const self = cpu(c);
     o.pending = c + 1;

@@ -69,6 +69,10 @@ export const R_TYPED: u32 = 1 << 5;
 export const R_RETIRED: u32 = 1 << 6;
 /** Its VMID may have entries in TLBs. */
 export const R_USED: u32 = 1 << 7;
+/** Walkers share it, under locks and in read sections that the journal tells of. */
+export const R_PARALLEL: u32 = 1 << 10;
+/** Some are in it without the lock, whoever holds that. */
+export const R_LOCK_FREE: u32 = 1 << 11;
 /** FEAT_BBM level, two bits. */
 export const R_BBM_SHIFT: u32 = 8;
 

@@ -151,6 +151,31 @@ export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u3
   }
 }
 
+/**
+ * A table went, and one flush reached all that TLBs held of it: what walkers had broken below it before is gone too, though
+ * whoever flushed did not know of it.
+ */
+export function dropBelow(r: Root, o: Obligation): void {
+  if (o.child === 0 || o.apart) return;
+  const page = addressIn(r, o.old),
+    u = U.find(page);
+  if (u && u.serial === o.child && r.opened > 1) dropPage(r, page, o.level + 1, o);
+}
+
+function dropPage(r: Root, page: u64, level: i32, except: Obligation): void {
+  if (level > LAST_LEVEL) return;
+  for (let i: u32 = 0; i < unitsOf(r); i++) {
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
+    if (!u || u.root !== rootPointer(r) || u.level !== level) continue;
+    for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+      const o = obligation(load<u32>(U.obligationAt(u, word))),
+        value = load<u64>(U.valueAt(u, word));
+      if (isTable(value, level)) dropPage(r, addressIn(r, value), level + 1, except);
+      if (o && o !== except) settle(o);
+    }
+  }
+}
+
 /** Obligations for the entries of a page live on by their addresses. */
 function letGo(u: U.Unit): void {
   for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
@@ -163,6 +188,9 @@ function letGo(u: U.Unit): void {
 
 /** A page is forgotten. */
 export function forget(u: U.Unit): void {
+  const parent = parentOf(u),
+    o = parent ? breakOf(parent, u) : obligation(0);
+  if (o && isClean(o)) dropBelow(rootAt(u.root), o);
   letGo(u);
   U.remove(u);
 }

@@ -41,11 +41,19 @@ export const J_TABLE_RETIRED: u32 = 18;
 /** The lock of a table taken and let go: a = 1 for writing, 0 for reading (and a read section). */
 export const J_LOCK: u32 = 19;
 export const J_UNLOCK: u32 = 20;
+/** A read section without a lock is entered and left. */
+export const J_SECTION: u32 = 21;
+export const J_SECTION_END: u32 = 22;
+/** Walker a is dead: another one lets go of what it held. */
+export const J_BURIED: u32 = 23;
 
-/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [63:32], b = VTCR. */
+/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [62:32], b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
 export const J_TABLE_MADE: u32 = 28;
 /** From here on nobody walks the table: it is torn down without a flush, and its VMID with it. address = first start table. */
 export const J_TABLE_GONE: u32 = 29;
+
+/** Bit of `a` of J_TABLE_MADE: walkers share the table, and say so by locks and sections. */
+export const MADE_PARALLEL: u32 = 63;
 
 export const DSB_ISHST: u32 = 0;
 export const DSB_ISH: u32 = 1;
