@@ -79,6 +79,11 @@ function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): vo
   o.pendingLocal = local;
 }
 
+/** A TLBI that reached all that the table held is complete, or issued: one that reaches less adds nothing. */
+function isReached(o: O.Obligation): bool {
+  return !o.apart && (o.flushed !== 0 || (o.pending !== 0 && o.pendingId === o.id && !o.pendingLocal));
+}
+
 /** Lets the obligations below a table stand apart, for TLBIs that reach but some of them. False: memory is spent. */
 function setApart(o: O.Obligation): bool {
   if (o.apart) return true;
@@ -141,7 +146,7 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
     const word = index(r.ps, at, ipa) & (UNIT_ENTRIES - 1);
     const value = load<u64>(valueAt(u, word));
     const o = O.obligation(load<u32>(obligationAt(u, word)));
-    if (o) {
+    if (o && !(o.child && isReached(o))) {
       if (o.child && !setApart(o)) return false;
       reach(o, c, level, last, local);
     }
@@ -157,17 +162,22 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
 function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, local: bool, orphans: bool): bool {
   let o = O.obligation(r.open);
   while (o) {
-    const size = span(r.ps, o.level);
-    const touched = o.ipa < to && o.ipa + size > from;
-    if (touched && o.child && !o.apart && !(from <= o.ipa && to >= o.ipa + size) && !setApart(o)) return false;
+    if (isPart(r, o, from, to) && !o.apart && !isReached(o) && !setApart(o)) return false;
     o = O.obligation(o.next);
   }
   o = O.obligation(r.open);
   while (o) {
-    if (o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit)) reach(o, c, level, last, local);
+    const touched = o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit);
+    if (touched && !(isPart(r, o, from, to) && isReached(o))) reach(o, c, level, last, local);
     o = O.obligation(o.next);
   }
   return true;
+}
+
+/** Does [from, to) touch a part of the table that went, and not all of it? */
+function isPart(r: Root, o: O.Obligation, from: u64, to: u64): bool {
+  const end = o.ipa + span(r.ps, o.level);
+  return o.child !== 0 && o.ipa < to && end > from && !(from <= o.ipa && to >= end);
 }
 
 /** A range of pages: address by address where that is less. */
@@ -260,7 +270,7 @@ function completeAddresses(c: u32, inner: bool): void {
         s.freeObligations = p;
       } else if (o.pendingId === o.id) {
         if (o.pendingLocal) o.local |= (<u64>1) << c;
-        else o.flushed = s.time;
+        else if (o.flushed === 0) o.flushed = s.time; // a later one, of another CPU, takes nothing back
       }
     }
     p = next;

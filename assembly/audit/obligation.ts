@@ -134,10 +134,15 @@ export function orphan(o: Obligation): void {
   if (end > r.high) r.high = end;
 }
 
+/** Has a flush of the whole VMID come after it? */
+export function isFlushedWhole(o: Obligation, r: Root): bool {
+  if (load<u32>(fullOf(r) + o.cpu * 4) >= o.clock) return true;
+  return !(r.flags & R_STAGE1) && load<u32>(state().full + o.cpu * 4) >= o.clock;
+}
+
 /** Is every translation of its own old descriptor gone, on every CPU? */
 export function isFlushed(o: Obligation, r: Root): bool {
-  const full = load<u32>(fullOf(r) + o.cpu * 4) >= o.clock;
-  if (full || (!(r.flags & R_STAGE1) && load<u32>(state().full + o.cpu * 4) >= o.clock)) return true;
+  if (isFlushedWhole(o, r)) return true;
   if (o.flushed !== 0) {
     if (r.flags & R_STAGE1) return true;
     if (r.stage1Time > o.flushed) return true;

@@ -2,7 +2,7 @@
 
 import { isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
-import { isClean, Obligation, obligation, orphan, settle } from "./obligation";
+import { isClean, isFlushedWhole, Obligation, obligation, orphan, settle } from "./obligation";
 import { claim, disclaim } from "./owner";
 import { addressIn, isEncoded, outputOf } from "./predicate";
 import { V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
@@ -156,7 +156,7 @@ export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u3
  * whoever flushed did not know of it.
  */
 export function dropBelow(r: Root, o: Obligation): void {
-  if (o.child === 0 || o.apart) return;
+  if (o.child === 0 || (o.apart && !isFlushedWhole(o, r))) return;
   const page = addressIn(r, o.old),
     u = U.find(page);
   if (u && u.serial === o.child && r.opened > 1) dropPage(r, page, o.level + 1, o);

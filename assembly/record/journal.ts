@@ -5,6 +5,7 @@
 //
 // record, 48 bytes:  kind u32 | level i32 | table u32 | walker u32 | address u64 | a u64 | b u64 | sequence u64
 
+import { POINT_ORDER, point } from "../memory/guard";
 import { header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, walker, walkerAt } from "../memory/layout";
 import { acquire, relinquish } from "../memory/spin";
 
@@ -92,7 +93,9 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
 
 /** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
 export function beginWrite(): void {
-  if (parallel()) acquire(orderLock());
+  if (!parallel()) return;
+  point(POINT_ORDER, 0);
+  acquire(orderLock());
 }
 
 export function endWrite(): void {
