@@ -40,7 +40,7 @@ export function judge(n: u32): u32 {
   for (let i: u32 = 0; i < n; i++) {
     const p: usize = inputAt() + i * JOURNAL_BYTES;
     const kind = load<u32>(p);
-    if (!hasRoom(needed(kind))) return i;
+    if (takesMemory(kind) && !hasRoom(needed(kind))) return i;
     s.time++;
     s.sequence = load<u64>(p, SEQUENCE);
     const c = load<u32>(p, WALKER) & (MAX_CPUS - 1);
@@ -50,6 +50,11 @@ export function judge(n: u32): u32 {
     if (s.starved) return i; // a TLBI that reached part of a table: once more with room
   }
   return n;
+}
+
+/** Barriers and flushes of stage 1 are most of a journal, and take none. */
+function takesMemory(kind: u32): bool {
+  return kind !== J.J_DSB && kind !== J.J_TLBI_STAGE1;
 }
 
 function needed(kind: u32): u32 {
@@ -114,6 +119,7 @@ function shareOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
 
 function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
   const level = load<i32>(p, LEVEL);
+  if (kind === J.J_TLBI_STAGE1) return F.flushStage1(r, c, false);
   const hint = ttl(r.ps, level) === 0 ? TTL_UNKNOWN : level;
   const va = address << UNIT_SHIFT;
   if (kind === J.J_TLBI_IPA) F.flushAddress(r, c, address, hint, false, false);
@@ -122,7 +128,6 @@ function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
   else if (kind === J.J_TLBI_VMID) F.flushAll(r, c, false);
   else if (kind === J.J_TLBI_VA) F.flushAddress(r, c, va, hint, false, false);
   else if (kind === J.J_TLBI_VA_LAST) F.flushAddress(r, c, va, hint, true, false);
-  else if (kind === J.J_TLBI_STAGE1) F.flushStage1(r, c, false);
   else if (kind === J.J_TLBI_STAGE1_LOCAL) F.flushStage1(r, c, true);
 }
 

@@ -137,9 +137,16 @@ function goesOn(o: O.Obligation): bool {
 /** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
 export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
   if (r.opened === 0) return true;
+  const near = unitNear(r, ipa);
+  if (near) {
+    const o = O.obligation(load<u32>(obligationAt(near, index(r.ps, LAST_LEVEL, ipa) & (UNIT_ENTRIES - 1))));
+    if (o) reach(o, c, level, last, local);
+    return reachOrphans(r, c, ipa, level, last, local);
+  }
   const start = shift(r.ps, r.startLevel);
   let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
   if (ipa >> r.inputBits) return true;
+  let plain = true;
   for (let at = r.startLevel; at <= LAST_LEVEL; at++) {
     const u = unitFor(r, page, at, ipa);
     if (!u) break;
@@ -150,12 +157,34 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
       if (o.child && !setApart(o)) return false;
       reach(o, c, level, last, local);
     }
+    if (at === LAST_LEVEL && plain) keepWay(r, u);
+    if (o || !isTable(value, at)) plain = false;
     if (isTable(value, at)) page = addressIn(r, value);
     else if (goesOn(o)) page = addressIn(r, o.old);
     else break;
   }
+  return reachOrphans(r, c, ipa, level, last, local);
+}
+
+function reachOrphans(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
   if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, last, local, true);
   return true;
+}
+
+/** Remembers the table of pages `u`: valid table descriptors lead there, and none of them owes anything. */
+function keepWay(r: Root, u: Unit): void {
+  const s = state();
+  s.wayRoot = rootPointer(r);
+  s.wayUnit = <u32>changetype<usize>(u);
+  s.wayGeneration = s.generation;
+}
+
+/** The remembered table, if the page of `ipa` has its entry there and nothing was linked or unlinked since. */
+function unitNear(r: Root, ipa: u64): Unit {
+  const s = state();
+  if (s.wayRoot !== rootPointer(r) || s.wayGeneration !== s.generation) return unitAt(0);
+  const u = unitAt(s.wayUnit);
+  return ipa - u.base < (<u64>UNIT_ENTRIES) << r.ps ? u : unitAt(0);
 }
 
 /** Every obligation that touches [from, to); with `orphans`, those without a slot only. */

@@ -79,7 +79,9 @@ export function journalling(): bool {
 export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
   const w = walker();
   if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;
-  const p: usize = w.journal + <u32>(w.total % w.capacity) * JOURNAL_BYTES;
+  const at = w.next,
+    p: usize = w.journal + at * JOURNAL_BYTES;
+  w.next = at + 1 === w.capacity ? 0 : at + 1;
   store<u32>(p, kind, KIND);
   store<i32>(p, level, LEVEL);
   store<u32>(p, table, TABLE);
@@ -110,5 +112,6 @@ export function setJournal(kinds: u32): void {
     w.kinds = kinds;
     w.capacity = kinds ? w.ring : 0;
     w.total = 0;
+    w.next = 0;
   }
 }
