@@ -148,6 +148,7 @@ function made(p: usize, handle: u32, address: u64, c: u32): void {
   r.pages = <u32>extract(a, 16, 8);
   r.inputBits = <u32>extract(a, 24, 8);
   r.outputBits = 52;
+  r.likelyBits = 52;
   r.layout = addressLayout(r.ps, <bool>(flags & T_LPA2));
   if (!R.isGeometry(r) || r.pages === 0 || r.pages > 16) {
     violate(K.V_GEOMETRY, c, handle, 0, address, 0, a);

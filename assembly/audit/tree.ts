@@ -114,7 +114,7 @@ export function adopt(r: Root, u: U.Unit, c: u32): void {
 
 function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
   const sh = shift(r.ps, u.level);
-  if (!isRight(r, value, u.level)) {
+  if (!isRight(r, value, u.level) || (r.fresh && !isLikely(r, value, u.level))) {
     violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), 0, value);
     return;
   }
@@ -126,6 +126,11 @@ function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
 export function isRight(r: Root, value: u64, level: i32): bool {
   if (!isEncoded(value, level, r)) return false;
   return isTable(value, level) || outputOf(r, value, level) >> r.outputBits === 0;
+}
+
+/** A leaf that came with its table, which replaces no block: a model's register has no PS to measure it by, so garbage is what is far off. */
+function isLikely(r: Root, value: u64, level: i32): bool {
+  return isTable(value, level) || outputOf(r, value, level) >> r.likelyBits === 0;
 }
 
 /** A leaf is there: its memory is this table's. */

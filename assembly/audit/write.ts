@@ -173,6 +173,7 @@ function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void 
     ipa = u.base + ((<u64>word) << sh);
   const o = obligation(load<u32>(U.obligationAt(u, word)));
   if (o && restores(o, next, u, c)) return restore(r, u, word, next, o, c);
+  const fresh = !o;
   if (o) {
     if (!isClean(o)) blame(V_EARLY_MAKE, c, r, u.level, U.addressOf(u, word), old, next, o);
     else dropBelow(r, o);
@@ -183,8 +184,11 @@ function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void 
     blame(V_EARLY_MAKE, c, r, u.level, U.addressOf(u, word), old, next, left);
     discharge(left);
   }
-  if (isTable(next, u.level)) link(r, u, word, addressIn(r, next), u.level + 1, ipa, c);
-  else own(r, u, word, next, c);
+  if (isTable(next, u.level)) {
+    r.fresh = fresh;
+    link(r, u, word, addressIn(r, next), u.level + 1, ipa, c);
+    r.fresh = false;
+  } else own(r, u, word, next, c);
 }
 
 /** Does the very descriptor come back that was broken? Then what hardware holds of it is right again. */

@@ -7,10 +7,11 @@ import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebug } from "../../bindings/debug.js";
 import { createEngine, type Engine, JournalKind, type JournalRecord, joinEngine } from "../../bindings/index.js";
 import type { Stage2Table } from "../../bindings/tables/stage2.js";
+import { CasemateWriter } from "../../bindings/trace/index.js";
 import { Random, SEED } from "../support/random.js";
 import { BLOCK, stress } from "../support/stress.js";
 import { BASE, FAULT, home, SHARED } from "../support/walkers.js";
-import { judgeRecords } from "./support.js";
+import { judgeLog, judgeRecords } from "./support.js";
 
 const PAGE = 4096n;
 const WALKERS = 3;
@@ -84,15 +85,21 @@ function settle(engine: Engine, table: Stage2Table): void {
 const told = ({ violations }: Verdict): string[] => violations.slice(0, 3).map(({ message }) => message);
 
 describe("walkers interleaved on one thread", () => {
-  it.each([{}, { tlbiRange: false }, { lockFree: true }])(
-    "%j: no objection [PROP-3]",
-    (config) => {
-      for (let i = 0; i < 60; i++) {
-        const records = interleaved(SEED + i, config);
-        expect(told(judgeRecords(records)), `GRANULE_SEED=${SEED + i}`).toEqual([]);
-      }
-    },
-  );
+  it.each([{}, { tlbiRange: false }, { lockFree: true }])("%j: no objection [PROP-3]", (config) => {
+    for (let i = 0; i < 60; i++) {
+      const records = interleaved(SEED + i, config);
+      expect(told(judgeRecords(records)), `GRANULE_SEED=${SEED + i}`).toEqual([]);
+    }
+  });
+});
+
+describe("a log of interleaved walkers", () => {
+  it.each([{}, { lockFree: true }])("%j: takes the lock for each record, and is right", (config) => {
+    for (let i = 0; i < 5; i++) {
+      const lines = new CasemateWriter().write(interleaved(SEED + 900 + i, config, 20));
+      expect(told(judgeLog(lines.join("\n"), { knownPages: true })), `GRANULE_SEED=${SEED + i}`).toEqual([]);
+    }
+  });
 });
 
 describe("threads", () => {
@@ -115,8 +122,7 @@ describe("threads", () => {
 });
 
 const MARKER = 0x400n;
-const isWrite = ({ kind }: JournalRecord): boolean =>
-  kind === JournalKind.WRITE || kind === JournalKind.WRITE_SHARED;
+const isWrite = ({ kind }: JournalRecord): boolean => kind === JournalKind.WRITE || kind === JournalKind.WRITE_SHARED;
 const isFlush = ({ kind }: JournalRecord): boolean => kind >= JournalKind.TLBI_IPA && kind <= JournalKind.TLBI_STAGE1;
 
 /** Alterations of a kind. */
@@ -137,7 +143,8 @@ function expectObjections(
       if (altered === undefined || n >= MOST) return;
       n++;
       const found = judgeRecords(altered).violations.map(({ kind, missing }) => `${kind} ${missing ?? ""}`.trim());
-      if (!found.some((one) => expected.includes(one))) throw new Error(`record ${i}: ${found.slice(0, 3).join("; ") || "ok"}`);
+      if (!found.some((one) => expected.includes(one)))
+        throw new Error(`record ${i}: ${found.slice(0, 3).join("; ") || "ok"}`);
     });
   }
   expect(n).toBeGreaterThan(10);
@@ -166,7 +173,9 @@ describe("a record of a parallel journal", () => {
       (records, i) => {
         const { kind, address } = records[i] as JournalRecord;
         if (kind !== JournalKind.TABLE_RETIRED) return undefined;
-        const free = records.findIndex((r, at) => at > i && r.kind === JournalKind.TABLE_FREED && r.address === address);
+        const free = records.findIndex(
+          (r, at) => at > i && r.kind === JournalKind.TABLE_FREED && r.address === address,
+        );
         const moved = without(records, free);
         moved.splice(i + 1, 0, records[free] as JournalRecord);
         return moved;
@@ -240,7 +249,13 @@ describe("a record of a parallel journal", () => {
         if (kind !== JournalKind.LOCK) return undefined;
         const end = records.findIndex((r, at) => at > i && r.kind === JournalKind.UNLOCK && r.walker === walker);
         const first = records.findIndex((r, at) => at > i && isWrite(r) && r.walker === walker);
-        return first > i && first < end && (records[first] as JournalRecord).a !== 0n && stays(records, first) && a <= 1n ? without(without(records, end), i) : undefined;
+        return first > i &&
+          first < end &&
+          (records[first] as JournalRecord).a !== 0n &&
+          stays(records, first) &&
+          a <= 1n
+          ? without(without(records, end), i)
+          : undefined;
       },
       ["unlocked"],
     );
