@@ -2,7 +2,7 @@
 
 import { isLocked, isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, UNIT_SHIFT } from "../arch/granule";
-import { acquire, acquireShared, holds, unlock, unlockAll, unlockShared } from "./clock";
+import { acquire, acquireShared, unlock, unlockAll, unlockShared } from "./clock";
 import { cpu } from "./cpu";
 import { addressIn, isDowngrade } from "./predicate";
 import { MISS_GRACE, V_EARLY_FREE, V_LOCK } from "./records";
@@ -129,9 +129,4 @@ function isMet(time: u64): bool {
   const n = state().seen;
   for (let d: u32 = 0; d < n; d++) if (isInside(d) && cpu(d).entered <= time) return true;
   return false;
-}
-
-/** Does `c` hold the lock of `r` for writing? */
-export function isWriter(r: Root, c: u32): bool {
-  return holds(c, r.lock);
 }
