@@ -1,10 +1,10 @@
 // The judge: record after record, each against what is known. Off-line logs and the engine's journal come the same way.
 
-import { addressLayout, isValid } from "../arch/descriptor";
+import { addressLayout, isLocked, isValid } from "../arch/descriptor";
 import { extract, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { TTL_UNKNOWN, ttl } from "../arch/tlbi";
-import { JOURNAL_BYTES, T_HD, T_HYP, T_LPA2, T_TYPED, T_WIDE } from "../memory/layout";
+import { JOURNAL_BYTES, T_BARRIER, T_HD, T_HYP, T_LOCK_FREE, T_LPA2, T_TYPED, T_WIDE } from "../memory/layout";
 import * as J from "../record/journal";
 import { acquire, unlock } from "./clock";
 import { cpu, W_HCR, W_TCR, W_VTCR } from "./cpu";
@@ -14,8 +14,9 @@ import { isClean, OBLIGATION_BYTES, obligation } from "./obligation";
 import * as K from "./records";
 import { violate } from "./report";
 import * as R from "./root";
+import * as S from "./section";
 import { handleSlot, hasRoom, inputAt, MAX_CPUS, refreshLimit, state, UNIT_ENTRIES } from "./state";
-import { blame } from "./tree";
+import { blame, standing } from "./tree";
 import * as U from "./unit";
 import { lend, observe, write } from "./write";
 
@@ -39,7 +40,7 @@ export function judge(n: u32): u32 {
   for (let i: u32 = 0; i < n; i++) {
     const p: usize = inputAt() + i * JOURNAL_BYTES;
     const kind = load<u32>(p);
-    if (!hasRoom(needed(kind))) return i;
+    if (takesMemory(kind) && !hasRoom(needed(kind))) return i;
     s.time++;
     s.sequence = load<u64>(p, SEQUENCE);
     const c = load<u32>(p, WALKER) & (MAX_CPUS - 1);
@@ -49,6 +50,11 @@ export function judge(n: u32): u32 {
     if (s.starved) return i; // a TLBI that reached part of a table: once more with room
   }
   return n;
+}
+
+/** Barriers and flushes of stage 1 are most of a journal, and take none. */
+function takesMemory(kind: u32): bool {
+  return kind !== J.J_DSB && kind !== J.J_TLBI_STAGE1;
 }
 
 function needed(kind: u32): u32 {
@@ -67,8 +73,12 @@ function judgeJournal(p: usize, kind: u32, c: u32): void {
   const handle = load<u32>(p, TABLE),
     address = load<u64>(p, ADDRESS);
   if (kind === J.J_TABLE_MADE) return made(p, handle, address, c);
+  if (kind === J.J_SECTION) return S.enterSection(c);
+  if (kind === J.J_SECTION_END) return S.leaveSection(c);
+  if (kind === J.J_BURIED) return S.bury(<u32>load<u64>(p, A) & (MAX_CPUS - 1));
   const r = R.rootOfHandle(handle);
   if (!r) return;
+  if (kind >= J.J_TABLE_RETIRED && kind <= J.J_UNLOCK) return shareOf(p, r, kind, address, c);
   if (kind === J.J_TABLE_TAKEN || kind === J.J_TABLE_FREED) return pages(r, kind, address, load<u64>(p, A), c);
   if (kind === J.J_TABLE_GONE) return gone(r, c);
   flushOf(p, r, kind, address, c);
@@ -84,12 +94,32 @@ function journalStore(p: usize, kind: u32, c: u32): void {
   // Hardware may have set flags since; but what was valid and is now said to have been invalid was never broken.
   const said = load<u64>(p, A);
   const old = isValid(known) && !isValid(said) ? known : said;
+  if (known !== said) checkMarker(p, u, word, known, said, c);
   if (old !== known) U.amend(u, word, old);
   write(u, word, old, load<u64>(p, B), c, kind === J.J_WRITE_SHARED);
 }
 
+/** A walker makes what it says it has locked: then its marker is there. */
+function checkMarker(p: usize, u: U.Unit, word: u32, known: u64, said: u64, c: u32): void {
+  const r = R.rootOfHandle(load<u32>(p, TABLE));
+  if (!r || !(r.flags & R.R_PARALLEL) || standing(u) !== U.LIVE) return;
+  const typed = <bool>(r.flags & R.R_TYPED);
+  if (isLocked(said, typed) !== isLocked(known, typed))
+    violate(K.V_STOLEN, c, r.handle, u.level, U.addressOf(u, word), known, load<u64>(p, B));
+}
+
+/** Locks, sections and what waits for them. */
+function shareOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
+  if (!(r.flags & R.R_PARALLEL) || r.flags & R.R_RETIRED) return;
+  const writing = load<u64>(p, A) === 1;
+  if (kind === J.J_LOCK) S.lockTable(r, c, writing);
+  else if (kind === J.J_UNLOCK) S.unlockTable(r, c, writing);
+  else S.stampTable(r, address, load<i32>(p, LEVEL) + 1, state().time);
+}
+
 function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
   const level = load<i32>(p, LEVEL);
+  if (kind === J.J_TLBI_STAGE1) return F.flushStage1(r, c, false);
   const hint = ttl(r.ps, level) === 0 ? TTL_UNKNOWN : level;
   const va = address << UNIT_SHIFT;
   if (kind === J.J_TLBI_IPA) F.flushAddress(r, c, address, hint, false, false);
@@ -98,7 +128,6 @@ function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
   else if (kind === J.J_TLBI_VMID) F.flushAll(r, c, false);
   else if (kind === J.J_TLBI_VA) F.flushAddress(r, c, va, hint, false, false);
   else if (kind === J.J_TLBI_VA_LAST) F.flushAddress(r, c, va, hint, true, false);
-  else if (kind === J.J_TLBI_STAGE1) F.flushStage1(r, c, false);
   else if (kind === J.J_TLBI_STAGE1_LOCAL) F.flushStage1(r, c, true);
 }
 
@@ -119,6 +148,7 @@ function made(p: usize, handle: u32, address: u64, c: u32): void {
   r.pages = <u32>extract(a, 16, 8);
   r.inputBits = <u32>extract(a, 24, 8);
   r.outputBits = 52;
+  r.likelyBits = 52;
   r.layout = addressLayout(r.ps, <bool>(flags & T_LPA2));
   if (!R.isGeometry(r) || r.pages === 0 || r.pages > 16) {
     violate(K.V_GEOMETRY, c, handle, 0, address, 0, a);
@@ -132,6 +162,10 @@ function made(p: usize, handle: u32, address: u64, c: u32): void {
   if (flags & T_TYPED) r.flags |= R.R_TYPED;
   if (flags & T_HD) r.flags |= R.R_HD;
   if (R.hasHardwareAf(load<u64>(p, B)) && !(flags & T_HYP)) r.flags |= R.R_HA;
+  if ((a >> J.MADE_PARALLEL) & 1) {
+    r.flags |= flags & (T_LOCK_FREE | T_BARRIER) ? R.R_PARALLEL | R.R_LOCK_FREE : R.R_PARALLEL;
+    r.lock = S.lockName(handle);
+  }
   store<u32>(handleSlot(handle), R.rootPointer(r));
   adoptRoot(r, c);
 }
@@ -293,5 +327,23 @@ export function finish(): u32 {
       o = next;
     }
   }
+  leftLocked();
   return open;
+}
+
+/** Markers of an engine's walkers that nobody made anything of. */
+function leftLocked(): void {
+  const s = state();
+  for (let at: usize = s.hash; at < <usize>s.hash + (<usize>s.hashMask + 1) * 16; at += 16) {
+    const u = U.unitAt(load<u32>(at, 8));
+    if (!u || standing(u) !== U.LIVE) continue;
+    const r = R.rootAt(u.root);
+    if (r.handle === 0) continue;
+    for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+      const value = load<u64>(U.valueAt(u, word));
+      if (!isLocked(value, <bool>(r.flags & R.R_TYPED))) continue;
+      const by = load<u32>(U.markAt(u, word)) & 0xff;
+      violate(K.V_LEFT_LOCKED, by ? by - 1 : 0, r.handle, u.level, U.addressOf(u, word), value, value);
+    }
+  }
 }

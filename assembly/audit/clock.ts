@@ -43,12 +43,14 @@ export function order(cpu: u32): void {
   tick(cpu);
 }
 
-// Locks: address u64 | next u32 | holder u32 (CPU + 1) | depth u32 | .. | clock.
+// Locks: address u64 | next u32 | holder u32 (CPU + 1) | depth u32 | .. | clock of writers | clock of readers.
 
 const NEXT: usize = 8;
 const HOLDER: usize = 12;
 const DEPTH: usize = 16;
 const LOCK_CLOCK: usize = 32;
+/** Readers hand over to the next writer, and not to each other. */
+const READERS: usize = LOCK_CLOCK + CLOCK_BYTES;
 
 /** The lock at `address`, made if need be; 0 when memory is spent. */
 function lockAt(address: u64): u32 {
@@ -56,7 +58,7 @@ function lockAt(address: u64): u32 {
   let p = load<u32>(bucket);
   while (p && load<u64>(p) !== address) p = load<u32>(p, NEXT);
   if (p) return p;
-  p = take(<u32>LOCK_CLOCK + CLOCK_BYTES);
+  p = take(<u32>LOCK_CLOCK + 2 * CLOCK_BYTES);
   if (!p) return 0;
   store<u64>(p, address);
   store<u32>(p, load<u32>(bucket), NEXT);
@@ -79,7 +81,30 @@ export function acquire(cpu: u32, address: u64, again: bool): bool {
   store<u32>(p, cpu + 1, HOLDER);
   store<u32>(p, load<u32>(p, DEPTH) + 1, DEPTH);
   join(clockOf(cpu), p + LOCK_CLOCK);
+  join(clockOf(cpu), p + READERS);
   return true;
+}
+
+/** Takes a lock for reading; false if another CPU holds it for writing. */
+export function acquireShared(cpu: u32, address: u64): bool {
+  const p = lockAt(address);
+  if (!p) return true;
+  const holder = load<u32>(p, HOLDER);
+  join(clockOf(cpu), p + LOCK_CLOCK);
+  return holder === 0 || holder === cpu + 1;
+}
+
+/** Gives it back: the next writer knows what `cpu` knew. */
+export function unlockShared(cpu: u32, address: u64): void {
+  const p = lockAt(address);
+  if (!p) return;
+  join(p + READERS, clockOf(cpu));
+  tick(cpu);
+}
+
+/** `cpu` is dead: what it held for writing is free. */
+export function unlockAll(cpu: u32, address: u64): void {
+  while (holds(cpu, address)) unlock(cpu, address);
 }
 
 /** Gives a lock back; false if `cpu` does not hold it. */

@@ -20,6 +20,12 @@ export class Cpu {
   ordered: u32;
   /** Which registers were ever written. */
   written: u32;
+  /** An engine's walker: the table whose lock it holds for reading, how often, and its sections without a lock. */
+  reading: u32;
+  reads: u32;
+  sections: u32;
+  /** When the outermost of these began. */
+  entered: u64;
 }
 
 export const W_VTCR: u32 = 1;

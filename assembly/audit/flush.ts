@@ -21,12 +21,43 @@ import {
 } from "./records";
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, orderedBy, state, UNIT_ENTRIES } from "./state";
-import { find, obligationAt, Unit, valueAt } from "./unit";
+import { breakOf, parentOf } from "./tree";
+import { find, obligationAt, Unit, unitAt, valueAt } from "./unit";
+
+/** How deep tables hang. */
+const DEPTH: u32 = 5;
 
 /** Does the last DSB of CPU `c` order the write behind `o` before what follows? */
 function isOrdered(o: O.Obligation, c: u32, local: bool): bool {
   if (load<u32>(orderedBy(c) + o.cpu * 4) >= o.clock) return true;
   return local && o.cpu === c && cpu(c).ordered >= o.clock;
+}
+
+/** Is a table above its slot unlinked by a write that CPU `c` has ordered? Then nobody walks there, whoever wrote what below. */
+function isCutOff(o: O.Obligation, c: u32, local: bool): bool {
+  let u = unitAt(o.unit);
+  for (let i: u32 = 0; u && i < DEPTH; i++) {
+    const parent = parentOf(u);
+    if (!parent) return false;
+    const link = breakOf(parent, u);
+    if (link && isOrdered(link, c, local)) return true;
+    u = parent;
+  }
+  return false;
+}
+
+/** Another CPU's TLBI is of an older write, or this one's is the writer's own: that one's DSB is not waited for. */
+function withdraw(o: O.Obligation): void {
+  const other = cpu(o.pending - 1),
+    p = O.obligationPointer(o);
+  if (other.awaiting === p) other.awaiting = o.nextPending;
+  else {
+    let before = O.obligation(other.awaiting);
+    while (before && before.nextPending !== p) before = O.obligation(before.nextPending);
+    if (before) before.nextPending = o.nextPending;
+  }
+  o.pending = 0;
+  o.nextPending = 0;
 }
 
 /** A TLBI of CPU `c` covers the address of `o`: does it reach it? */
@@ -35,7 +66,8 @@ function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): vo
   if (table && last) return O.noteMiss(o, MISS_LAST_LEVEL);
   if (level !== TTL_UNKNOWN && (table || level !== o.level)) return O.noteMiss(o, MISS_LEVEL);
   if (local && state().cpus === MAX_CPUS) return O.noteMiss(o, MISS_LOCAL);
-  if (!isOrdered(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
+  if (!isOrdered(o, c, local) && !isCutOff(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
+  if (o.pending !== 0 && o.pending !== c + 1 && (o.pendingId !== o.id || o.cpu === c)) withdraw(o);
   if (o.pending === 0) {
     const self = cpu(c);
     o.pending = c + 1;
@@ -45,6 +77,11 @@ function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): vo
   else if (o.pendingId === o.id && !o.pendingLocal) return;
   o.pendingId = o.id;
   o.pendingLocal = local;
+}
+
+/** A TLBI that reached all that the table held is complete, or issued: one that reaches less adds nothing. */
+function isReached(o: O.Obligation): bool {
+  return !o.apart && (o.flushed !== 0 || (o.pending !== 0 && o.pendingId === o.id && !o.pendingLocal));
 }
 
 /** Lets the obligations below a table stand apart, for TLBIs that reach but some of them. False: memory is spent. */
@@ -100,42 +137,76 @@ function goesOn(o: O.Obligation): bool {
 /** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
 export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
   if (r.opened === 0) return true;
+  const near = unitNear(r, ipa);
+  if (near) {
+    const o = O.obligation(load<u32>(obligationAt(near, index(r.ps, LAST_LEVEL, ipa) & (UNIT_ENTRIES - 1))));
+    if (o) reach(o, c, level, last, local);
+    return reachOrphans(r, c, ipa, level, last, local);
+  }
   const start = shift(r.ps, r.startLevel);
   let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
   if (ipa >> r.inputBits) return true;
+  let plain = true;
   for (let at = r.startLevel; at <= LAST_LEVEL; at++) {
     const u = unitFor(r, page, at, ipa);
     if (!u) break;
     const word = index(r.ps, at, ipa) & (UNIT_ENTRIES - 1);
     const value = load<u64>(valueAt(u, word));
     const o = O.obligation(load<u32>(obligationAt(u, word)));
-    if (o) {
+    if (o && !(o.child && isReached(o))) {
       if (o.child && !setApart(o)) return false;
       reach(o, c, level, last, local);
     }
+    if (at === LAST_LEVEL && plain) keepWay(r, u);
+    if (o || !isTable(value, at)) plain = false;
     if (isTable(value, at)) page = addressIn(r, value);
     else if (goesOn(o)) page = addressIn(r, o.old);
     else break;
   }
+  return reachOrphans(r, c, ipa, level, last, local);
+}
+
+function reachOrphans(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
   if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, last, local, true);
   return true;
+}
+
+/** Remembers the table of pages `u`: valid table descriptors lead there, and none of them owes anything. */
+function keepWay(r: Root, u: Unit): void {
+  const s = state();
+  s.wayRoot = rootPointer(r);
+  s.wayUnit = <u32>changetype<usize>(u);
+  s.wayGeneration = s.generation;
+}
+
+/** The remembered table, if the page of `ipa` has its entry there and nothing was linked or unlinked since. */
+function unitNear(r: Root, ipa: u64): Unit {
+  const s = state();
+  if (s.wayRoot !== rootPointer(r) || s.wayGeneration !== s.generation) return unitAt(0);
+  const u = unitAt(s.wayUnit);
+  return ipa - u.base < (<u64>UNIT_ENTRIES) << r.ps ? u : unitAt(0);
 }
 
 /** Every obligation that touches [from, to); with `orphans`, those without a slot only. */
 function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, local: bool, orphans: bool): bool {
   let o = O.obligation(r.open);
   while (o) {
-    const size = span(r.ps, o.level);
-    const touched = o.ipa < to && o.ipa + size > from;
-    if (touched && o.child && !o.apart && !(from <= o.ipa && to >= o.ipa + size) && !setApart(o)) return false;
+    if (isPart(r, o, from, to) && !o.apart && !isReached(o) && !setApart(o)) return false;
     o = O.obligation(o.next);
   }
   o = O.obligation(r.open);
   while (o) {
-    if (o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit)) reach(o, c, level, last, local);
+    const touched = o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit);
+    if (touched && !(isPart(r, o, from, to) && isReached(o))) reach(o, c, level, last, local);
     o = O.obligation(o.next);
   }
   return true;
+}
+
+/** Does [from, to) touch a part of the table that went, and not all of it? */
+function isPart(r: Root, o: O.Obligation, from: u64, to: u64): bool {
+  const end = o.ipa + span(r.ps, o.level);
+  return o.child !== 0 && o.ipa < to && end > from && !(from <= o.ipa && to >= end);
 }
 
 /** A range of pages: address by address where that is less. */
@@ -228,7 +299,7 @@ function completeAddresses(c: u32, inner: bool): void {
         s.freeObligations = p;
       } else if (o.pendingId === o.id) {
         if (o.pendingLocal) o.local |= (<u64>1) << c;
-        else o.flushed = s.time;
+        else if (o.flushed === 0) o.flushed = s.time; // a later one, of another CPU, takes nothing back
       }
     }
     p = next;

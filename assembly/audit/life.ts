@@ -25,6 +25,7 @@ import {
 } from "./records";
 import { violate } from "./report";
 import * as R from "./root";
+import { checkGrace } from "./section";
 import { state, UNIT_ENTRIES, vmidSlot } from "./state";
 import { adopt, blame, breakOf, disown, forget, parentOf, standing } from "./tree";
 import * as U from "./unit";
@@ -57,6 +58,7 @@ export function freePage(c: u32, address: u64): void {
   const o = reachable(address);
   if (o) blame(V_FRAME_REUSE, c, R.rootAt(o.root), o.level, address, o.old, 0, o);
   if (!u) return;
+  checkGrace(u, c, address);
   const where = standing(u);
   const r = R.rootAt(u.root);
   if (where === U.LIVE) violate(V_EARLY_FREE, c, r ? r.handle : 0, u.level, address, 0, 0);

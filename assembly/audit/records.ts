@@ -98,6 +98,8 @@ export const V_GEOMETRY: u32 = 20;
 export const V_KNOWN_PAGE: u32 = 21;
 /** A release, or a hint, that names no table. */
 export const V_NO_TABLE: u32 = 22;
+/** A marker that nobody made anything of, to the end. */
+export const V_LEFT_LOCKED: u32 = 23;
 
 // What an obligation lacked.
 export const MISS_NONE: u32 = 0;
@@ -119,6 +121,8 @@ export const MISS_STAGE1: u32 = 7;
 export const MISS_DSB_LAST: u32 = 8;
 /** Entries below the table are left. */
 export const MISS_BELOW: u32 = 9;
+/** A walker that was in a read section when the table was unlinked has not left it, or nobody asked. */
+export const MISS_GRACE: u32 = 10;
 
 /** Why an obligation arose. */
 export const CAUSE_BREAK: u32 = 0;

@@ -31,6 +31,13 @@ export function violate(kind: u32, c: u32, table: u32, level: i32, at: u64, old:
   return p;
 }
 
+/** A violation that wants step `miss`, since the record numbered `sequence`. */
+export function wants(p: usize, miss: u32, sequence: u64): void {
+  if (p === 0) return;
+  store<u32>(p, miss, 4);
+  store<u64>(p, sequence, 64);
+}
+
 /** The obligation that a violation is about. */
 export function because(p: usize, o: Obligation): void {
   if (p === 0 || !o) return;

@@ -43,21 +43,25 @@ export class Root {
   startLevel: i32;
   pages: u32;
   inputBits: u32;
-  /** log2 of the physical memory that leaves may name. */
+  /** log2 of the output addresses that leaves may have. */
   outputBits: u32;
+  /** The same of what nobody wrote as a leaf, where the control register is a model's: as much as the tables' places show. */
+  likelyBits: u32;
   /** First open obligation, and how many there are. */
   open: u32;
   opened: u32;
   /** Obligations without a slot: the span that they lie in. */
   orphans: u32;
   left: bool;
+  /** A table is being linked where nothing was: leaves in it are looked at more closely. */
+  fresh: bool;
   low: u64;
   high: u64;
   // clocks u32 * MAX_CPUS: writes of each CPU that are flushed from the whole VMID
 }
 
-export const ROOT_BYTES: u32 = 176; // fields, then the clocks
-const FULL: usize = 176;
+export const ROOT_BYTES: u32 = 192; // fields, then the clocks
+const FULL: usize = 192;
 
 export const R_STAGE1: u32 = 1 << 0;
 export const R_LPA2: u32 = 1 << 1;
@@ -69,6 +73,10 @@ export const R_TYPED: u32 = 1 << 5;
 export const R_RETIRED: u32 = 1 << 6;
 /** Its VMID may have entries in TLBs. */
 export const R_USED: u32 = 1 << 7;
+/** Walkers share it, under locks and in read sections that the journal tells of. */
+export const R_PARALLEL: u32 = 1 << 10;
+/** Some are in it without the lock, whoever holds that. */
+export const R_LOCK_FREE: u32 = 1 << 11;
 /** FEAT_BBM level, two bits. */
 export const R_BBM_SHIFT: u32 = 8;
 
@@ -141,7 +149,7 @@ function outputBitsOf(code: u32): u32 {
   return code < 5 ? 36 + 2 * code : code === 5 ? 48 : 52;
 }
 
-/** Physical memory for PS `code`, which is at least as large as where the tables are known to lie. */
+/** Physical memory for PS `code` of a model's register: at least as large as where the tables are known to lie. */
 function physicalBits(code: u32, s: State): u32 {
   while (code < 6 && s.highest >> outputBitsOf(code) !== 0) code++;
   return outputBitsOf(code);
@@ -162,7 +170,7 @@ function granuleOf(tcr: u64): u32 {
 
 /**
  * Geometry from VTCR_EL2 or TCR_EL2. A VTCR without its RES1 bit is a model's, as casemate's
- * logs have it: its start level follows from T0SZ alone. False for what cannot be.
+ * logs have it: its start level follows from T0SZ alone, and its PS is no limit. False for what cannot be.
  */
 export function setGeometry(r: Root, control: u64, stage1: bool, known: bool): bool {
   const s = state();
@@ -170,8 +178,11 @@ export function setGeometry(r: Root, control: u64, stage1: bool, known: bool): b
   r.inputBits = vtcrIpaBits(control);
   if (control & VTCR_DS) r.flags |= R_LPA2;
   r.layout = addressLayout(r.ps, <bool>(control & VTCR_DS));
-  r.outputBits = known ? physicalBits(<u32>extract(control, 16, 3), s) : 52;
-  if (r.outputBits === 52 && r.ps === PS_64K) r.flags |= R_WIDE;
+  const code = <u32>extract(control, 16, 3),
+    real = known && (control & VTCR_RES1) !== 0;
+  r.outputBits = real ? outputBitsOf(code) : 52;
+  r.likelyBits = known ? physicalBits(code, s) : 52;
+  if (r.likelyBits === 52 && r.ps === PS_64K) r.flags |= R_WIDE;
   const minimal = 4 - <i32>((r.inputBits - 4) / (r.ps - 3));
   if (stage1) r.flags |= R_STAGE1;
   if (control & (stage1 ? 0 : VTCR_HA)) r.flags |= R_HA;

@@ -2,7 +2,7 @@
 
 import { isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
-import { isClean, Obligation, obligation, orphan, settle } from "./obligation";
+import { isClean, isFlushedWhole, Obligation, obligation, orphan, settle } from "./obligation";
 import { claim, disclaim } from "./owner";
 import { addressIn, isEncoded, outputOf } from "./predicate";
 import { V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
@@ -114,7 +114,7 @@ export function adopt(r: Root, u: U.Unit, c: u32): void {
 
 function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
   const sh = shift(r.ps, u.level);
-  if (!isRight(r, value, u.level)) {
+  if (!isRight(r, value, u.level) || (r.fresh && !isLikely(r, value, u.level))) {
     violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), 0, value);
     return;
   }
@@ -126,6 +126,11 @@ function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
 export function isRight(r: Root, value: u64, level: i32): bool {
   if (!isEncoded(value, level, r)) return false;
   return isTable(value, level) || outputOf(r, value, level) >> r.outputBits === 0;
+}
+
+/** A leaf that came with its table, which replaces no block: a model's register has no PS to measure it by, so garbage is what is far off. */
+function isLikely(r: Root, value: u64, level: i32): bool {
+  return isTable(value, level) || outputOf(r, value, level) >> r.likelyBits === 0;
 }
 
 /** A leaf is there: its memory is this table's. */
@@ -151,6 +156,31 @@ export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u3
   }
 }
 
+/**
+ * A table went, and one flush reached all that TLBs held of it: what walkers had broken below it before is gone too, though
+ * whoever flushed did not know of it.
+ */
+export function dropBelow(r: Root, o: Obligation): void {
+  if (o.child === 0 || (o.apart && !isFlushedWhole(o, r))) return;
+  const page = addressIn(r, o.old),
+    u = U.find(page);
+  if (u && u.serial === o.child && r.opened > 1) dropPage(r, page, o.level + 1, o);
+}
+
+function dropPage(r: Root, page: u64, level: i32, except: Obligation): void {
+  if (level > LAST_LEVEL) return;
+  for (let i: u32 = 0; i < unitsOf(r); i++) {
+    const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
+    if (!u || u.root !== rootPointer(r) || u.level !== level) continue;
+    for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
+      const o = obligation(load<u32>(U.obligationAt(u, word))),
+        value = load<u64>(U.valueAt(u, word));
+      if (isTable(value, level)) dropPage(r, addressIn(r, value), level + 1, except);
+      if (o && o !== except) settle(o);
+    }
+  }
+}
+
 /** Obligations for the entries of a page live on by their addresses. */
 function letGo(u: U.Unit): void {
   for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
@@ -163,6 +193,9 @@ function letGo(u: U.Unit): void {
 
 /** A page is forgotten. */
 export function forget(u: U.Unit): void {
+  const parent = parentOf(u),
+    o = parent ? breakOf(parent, u) : obligation(0);
+  if (o && isClean(o)) dropBelow(rootAt(u.root), o);
   letGo(u);
   U.remove(u);
 }

@@ -39,7 +39,12 @@ export class Unit {
   next: u32;
   /** Lock of the root that this page will be. */
   lock: u64;
+  /** When it was retired, and by which record; 0: it was not. UNRETIRED: it is unlinked, and ought to be. */
+  retired: u64;
+  retiredBy: u64;
 }
+
+export const UNRETIRED: u64 = u64.MAX_VALUE;
 
 /** Reachable from a root. */
 export const LIVE: u32 = 1;

@@ -17,9 +17,10 @@ import {
   V_UNLOCKED,
 } from "./records";
 import { violate } from "./report";
-import { R_TYPED, Root, rootAt } from "./root";
+import { R_PARALLEL, R_TYPED, Root, rootAt } from "./root";
+import { isAbandoned, isInside, isShared, needsGrace, stampBelow, stampTable } from "./section";
 import { state } from "./state";
-import { blame, breakOf, disown, isRight, link, orphanIn, own, parentOf, renewPage, standing } from "./tree";
+import { blame, breakOf, disown, dropBelow, isRight, link, orphanIn, own, parentOf, renewPage, standing } from "./tree";
 import * as U from "./unit";
 
 const LOCKED_BY: u32 = 0xff;
@@ -48,12 +49,13 @@ export function lend(u: U.Unit, word: u32, to: u32): void {
 export function write(u: U.Unit, word: u32, old: u64, next: u64, c: u32, ordered: bool): void {
   const where = standing(u);
   if (where === U.LIVE) return writeLive(u, word, old, next, c, ordered);
+  if (u.retired !== 0 && u.root !== 0) stampBelow(rootAt(u.root), u, next);
   if (where === U.FROZEN) {
     writeFrozen(u, word, old, next, c, ordered);
     setValue(u, word, old, next);
     return;
   }
-  if (u.root) renewPage(u);
+  if (u.root && u.retired === 0) renewPage(u);
   setMark(u, word, 0, u.life << LIFE_SHIFT);
   setValue(u, word, old, next);
 }
@@ -62,7 +64,7 @@ export function write(u: U.Unit, word: u32, old: u64, next: u64, c: u32, ordered
 function writeFrozen(u: U.Unit, word: u32, old: u64, next: u64, c: u32, ordered: bool): void {
   if (old === next || (!isValid(old) && !isValid(next))) return;
   const r = rootAt(u.root);
-  if (ordered && r.handle !== 0 && !isValid(old)) return;
+  if (ordered && r.handle !== 0 && (!isValid(old) || isInside(c))) return;
   const parent = parentOf(u);
   blame(V_FROZEN, c, r, u.level, U.addressOf(u, word), old, next, breakOf(parent, u));
 }
@@ -77,7 +79,9 @@ function writeLive(u: U.Unit, word: u32, old: u64, next: u64, c: u32, ordered: b
   if (next === old) return;
   if (ordered) observe(u, word, c);
   if (!isValid(next)) {
-    if (isValid(old)) unmake(r, u, word, old, c);
+    if (!isValid(old)) return;
+    if (isTable(old, u.level) && needsGrace(r, ordered)) stampTable(r, addressIn(r, old), u.level + 1, U.UNRETIRED);
+    unmake(r, u, word, old, c);
     return;
   }
   if (!isRight(r, next, u.level)) violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), old, next);
@@ -102,13 +106,20 @@ function checkOwner(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32, 
     violate(V_STOLEN, c, r.handle, u.level, U.addressOf(u, word), old, next);
     return;
   }
-  if (lockedBy !== 0 && lockedBy !== c + 1 && !handedOver(u, word, lockedBy - 1, c, locked)) {
+  if (lockedBy !== 0 && lockedBy !== c + 1 && !mayTake(r, u, word, lockedBy - 1, next, c, locked)) {
     violate(V_STOLEN, c, r.handle, u.level, U.addressOf(u, word), old, next);
     return;
   }
   if (r.lock === 0 || locked || lent !== 0 || old === next) return;
-  if (!isSharedStep(r, u, old, next, ordered, lockedBy === c + 1))
+  const mine = lockedBy === c + 1,
+    parallel = <bool>(r.flags & R_PARALLEL);
+  if (parallel ? !isShared(r, c, old, next, u.level, ordered, mine) : !isSharedStep(r, u, old, next, ordered, mine))
     violate(V_UNLOCKED, c, r.handle, u.level, U.addressOf(u, word), old, next);
+}
+
+/** May `c` write where CPU `by` has put its marker? */
+function mayTake(r: Root, u: U.Unit, word: u32, by: u32, next: u64, c: u32, locked: bool): bool {
+  return r.flags & R_PARALLEL ? isAbandoned(by, next, locked) : handedOver(u, word, by, c, locked);
 }
 
 /** Was the locked slot given to `c` on purpose? Then it knows of the marker, by the lock that it holds. */
@@ -162,8 +173,10 @@ function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void 
     ipa = u.base + ((<u64>word) << sh);
   const o = obligation(load<u32>(U.obligationAt(u, word)));
   if (o && restores(o, next, u, c)) return restore(r, u, word, next, o, c);
+  const fresh = !o;
   if (o) {
     if (!isClean(o)) blame(V_EARLY_MAKE, c, r, u.level, U.addressOf(u, word), old, next, o);
+    else dropBelow(r, o);
     settle(o);
   }
   const left = orphanIn(r, ipa, ipa + ((<u64>1) << sh));
@@ -171,8 +184,11 @@ function make(r: Root, u: U.Unit, word: u32, old: u64, next: u64, c: u32): void 
     blame(V_EARLY_MAKE, c, r, u.level, U.addressOf(u, word), old, next, left);
     discharge(left);
   }
-  if (isTable(next, u.level)) link(r, u, word, addressIn(r, next), u.level + 1, ipa, c);
-  else own(r, u, word, next, c);
+  if (isTable(next, u.level)) {
+    r.fresh = fresh;
+    link(r, u, word, addressIn(r, next), u.level + 1, ipa, c);
+    r.fresh = false;
+  } else own(r, u, word, next, c);
 }
 
 /** Does the very descriptor come back that was broken? Then what hardware holds of it is right again. */
@@ -191,6 +207,7 @@ function restore(r: Root, u: U.Unit, word: u32, next: u64, o: Obligation, c: u32
   learn(c, o.cpu, o.clock);
   discharge(o);
   state().generation++;
+  if (isTable(next, u.level) && r.flags & R_PARALLEL) stampTable(r, addressIn(r, next), u.level + 1, 0);
   if (!isTable(next, u.level)) own(r, u, word, next, c);
 }
 

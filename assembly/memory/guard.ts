@@ -30,6 +30,8 @@ export const POINT_CHILD: u32 = 7;
 export const POINT_RETIRED: u32 = 8;
 /** A table is about to be given back. */
 export const POINT_FREE: u32 = 9;
+/** Before a write that the journal puts in order: afterwards nobody else writes until its record is there. */
+export const POINT_ORDER: u32 = 10;
 
 /** Reports a broken rule. */
 export function breach(rule: u32, table: u32): void {

@@ -199,6 +199,8 @@ export class Walker {
   /** Blocks that its thread works with; they go when it dies. */
   block0: u32;
   block1: u32;
+  /** Where the journal's next record goes: `total` modulo `capacity`. */
+  next: u32;
 }
 
 /** One walk in progress [WLK-4]. */

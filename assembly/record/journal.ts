@@ -5,6 +5,7 @@
 //
 // record, 48 bytes:  kind u32 | level i32 | table u32 | walker u32 | address u64 | a u64 | b u64 | sequence u64
 
+import { POINT_ORDER, point } from "../memory/guard";
 import { header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, walker, walkerAt } from "../memory/layout";
 import { acquire, relinquish } from "../memory/spin";
 
@@ -41,11 +42,19 @@ export const J_TABLE_RETIRED: u32 = 18;
 /** The lock of a table taken and let go: a = 1 for writing, 0 for reading (and a read section). */
 export const J_LOCK: u32 = 19;
 export const J_UNLOCK: u32 = 20;
+/** A read section without a lock is entered and left. */
+export const J_SECTION: u32 = 21;
+export const J_SECTION_END: u32 = 22;
+/** Walker a is dead: another one lets go of what it held. */
+export const J_BURIED: u32 = 23;
 
-/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [63:32], b = VTCR. */
+/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [62:32], b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
 export const J_TABLE_MADE: u32 = 28;
 /** From here on nobody walks the table: it is torn down without a flush, and its VMID with it. address = first start table. */
 export const J_TABLE_GONE: u32 = 29;
+
+/** Bit of `a` of J_TABLE_MADE: walkers share the table, and say so by locks and sections. */
+export const MADE_PARALLEL: u32 = 63;
 
 export const DSB_ISHST: u32 = 0;
 export const DSB_ISH: u32 = 1;
@@ -70,7 +79,9 @@ export function journalling(): bool {
 export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
   const w = walker();
   if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;
-  const p: usize = w.journal + <u32>(w.total % w.capacity) * JOURNAL_BYTES;
+  const at = w.next,
+    p: usize = w.journal + at * JOURNAL_BYTES;
+  w.next = at + 1 === w.capacity ? 0 : at + 1;
   store<u32>(p, kind, KIND);
   store<i32>(p, level, LEVEL);
   store<u32>(p, table, TABLE);
@@ -84,7 +95,9 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
 
 /** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
 export function beginWrite(): void {
-  if (parallel()) acquire(orderLock());
+  if (!parallel()) return;
+  point(POINT_ORDER, 0);
+  acquire(orderLock());
 }
 
 export function endWrite(): void {
@@ -99,5 +112,6 @@ export function setJournal(kinds: u32): void {
     w.kinds = kinds;
     w.capacity = kinds ? w.ring : 0;
     w.total = 0;
+    w.next = 0;
   }
 }

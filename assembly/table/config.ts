@@ -30,7 +30,7 @@ import {
   takeTable,
   virtToPhys,
 } from "../memory/layout";
-import { J_TABLE_MADE, record } from "../record/journal";
+import { J_TABLE_MADE, MADE_PARALLEL, record } from "../record/journal";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
@@ -70,7 +70,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 /** Geometry of a table as the journal tells it. */
 export function geometryOf(t: Table): u64 {
   const sizes = t.ps | ((<u32>(t.startLevel + 1)) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
-  return <u64>sizes | ((<u64>t.flags) << 32);
+  return <u64>sizes | ((<u64>t.flags) << 32) | ((<u64>parallel()) << MADE_PARALLEL);
 }
 
 function noteMade(t: Table): void {

@@ -14,7 +14,7 @@ import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
 import { clear, pageOf, put } from "./bbm";
 import { isOutputRange } from "./map";
-import { Child, getPages, hasPageCount, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
+import { Child, getPages, hasPageCount, noteRetired, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
 import { advance, close, DESCEND, LEAF, LeafOnly, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /** UXN and PXN stand apart under hVHE; 6.12 still wrote bit 54 alone [FMT-13, BUG-40]. */
@@ -141,7 +141,10 @@ class HypUnmapVisitor extends Visitor {
     flushVa(t, addr, TTL_UNKNOWN, false);
     putPages(t, pageOf(w, p), 1);
     // The barrier of [IDE-3]: lookups that began before have ended, or the table waits as others do.
-    if (t.flags & T_BARRIER && synchronize()) return retire(t, table, level);
+    if (t.flags & T_BARRIER) {
+      noteRetired(t, table, level);
+      if (synchronize()) return retire(t, table, level);
+    }
     putPages(t, table, 1);
     return OK;
   }

@@ -22,7 +22,7 @@ import {
   Table,
 } from "../memory/layout";
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
-import { J_TABLE_FREED, J_TABLE_TAKEN, record } from "../record/journal";
+import { J_TABLE_FREED, J_TABLE_RETIRED, J_TABLE_TAKEN, record } from "../record/journal";
 import { cleanData, invalidateCode, warn } from "../record/maintenance";
 
 // Bits of Table.hooks and the `op` of hostHook. a, lo:hi and n of the call, and its result:
@@ -69,6 +69,11 @@ function noteFreed(t: Table, p: usize, n: u32): void {
   count(C_TABLES_FREED, n);
   addPages(t, -(<i32>n));
   record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
+}
+
+/** Unlinked while others may be in it: it is freed after a grace period. */
+export function noteRetired(t: Table, p: usize, level: i32): void {
+  record(J_TABLE_RETIRED, changetype<usize>(t), level, arenaAddress(p), 0, 0);
 }
 
 /** A zeroed table page with one reference, 0 if there is none. */

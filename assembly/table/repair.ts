@@ -3,7 +3,7 @@
 import { isTable } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { giveOwn } from "../memory/cache";
-import { read, write } from "../memory/cell";
+import { read } from "../memory/cell";
 import { expel, slotOfWalker } from "../memory/epoch";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
 import { addReferences, giveFrames, references } from "../memory/frames";
@@ -22,6 +22,9 @@ import {
 } from "../memory/layout";
 import { forget, MODE_EXCLUSIVE } from "../memory/lock";
 import { wrest } from "../memory/spin";
+import { J_BURIED, record } from "../record/journal";
+import { flushVmid } from "../record/maintenance";
+import { clear } from "./bbm";
 import { Child } from "./mmops";
 import { begin, end as finish } from "./sharing";
 import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
@@ -41,6 +44,7 @@ export function bury(id: u32): i32 {
   w.sections = 0;
   w.writing = 0;
   w.depth = 0;
+  record(J_BURIED, 0, 0, 0, id, 0);
   giveOwn(id);
   if (isArenaPage(w.block0, UNIT_SHIFT)) giveFrames(w.block0);
   if (isArenaPage(w.block1, UNIT_SHIFT)) giveFrames(w.block1);
@@ -96,7 +100,7 @@ class SweepVisitor extends Visitor {
       const old = read(p, false);
       if (isTable(old, level)) return p;
       if (old === w.marker) {
-        write(p, 0); // not counted, and nothing is cached of it: the next fault finds a hole
+        clear(w, p, old, level); // not counted: the next fault finds a hole
         w.tally++;
       }
       advance(w, level);
@@ -117,6 +121,7 @@ export function sweep(t: Table): i32 {
     w.tally = 0;
     r = walk<SweepVisitor>(w, 0, (<u64>1) << t.inputBits);
     if (r === OK) r = <i32>w.tally;
+    if (w.tally) flushVmid(t); // it may have died before its own flush
     close();
   }
   const page = pageBytes(t.ps);

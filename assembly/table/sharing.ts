@@ -17,7 +17,7 @@ import {
   MODE_SHARED,
   unlock as unlockTable,
 } from "../memory/lock";
-import { J_LOCK, J_UNLOCK, record } from "../record/journal";
+import { J_LOCK, J_SECTION, J_SECTION_END, J_UNLOCK, record } from "../record/journal";
 import { collect } from "./teardown";
 import { SHARED } from "./walk";
 
@@ -57,14 +57,14 @@ export function begin(t: Table, mode: u32): i32 {
     unlockTable(t, mode); // destroyed while this walker waited
     return EINVAL;
   }
-  if (mode !== MODE_LOCK_FREE) note(J_LOCK, t, mode);
+  note(mode === MODE_LOCK_FREE ? J_SECTION : J_LOCK, t, mode);
   return OK;
 }
 
 /** Lets go, and then frees some of what has waited long enough. */
 export function end(t: Table, mode: u32): void {
   if (mode === MODE_NONE) return;
-  if (mode !== MODE_LOCK_FREE) note(J_UNLOCK, t, mode);
+  note(mode === MODE_LOCK_FREE ? J_SECTION_END : J_UNLOCK, t, mode);
   unlockTable(t, mode);
   if (someWait()) collect(FEW);
 }

@@ -19,10 +19,10 @@ import {
 import { levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
 import { C_WALKS, count } from "../record/counters";
-import { J_TABLE_GONE, J_TABLE_RETIRED, record } from "../record/journal";
+import { J_TABLE_GONE, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { Child, deferUnlinked, freePagesExact, pageCount, putPages, virtToPhys } from "./mmops";
+import { Child, deferUnlinked, freePagesExact, noteRetired, pageCount, putPages } from "./mmops";
 import { advance, canOpen, close, LEAF, open, rootEntries, rows, SHARED, TABLE_POST, Visitor, walk } from "./walk";
 
 /** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
@@ -126,7 +126,7 @@ export function discard(t: Table, table: usize, level: i32): i32 {
 }
 
 function defer(t: Table, table: usize, level: i32): i32 {
-  record(J_TABLE_RETIRED, changetype<usize>(t), level, virtToPhys(t, table), 0, 0);
+  noteRetired(t, table, level);
   const r = retire(t, table, level);
   point(POINT_RETIRED, table);
   return r;

@@ -25,6 +25,7 @@ export type ViolationKind =
   | "geometry"
   | "known-page"
   | "no-table"
+  | "left-locked"
   | "unknown";
 
 const KINDS: Readonly<Record<number, ViolationKind>> = {
@@ -50,6 +51,7 @@ const KINDS: Readonly<Record<number, ViolationKind>> = {
   [K.V_GEOMETRY]: "geometry",
   [K.V_KNOWN_PAGE]: "known-page",
   [K.V_NO_TABLE]: "no-table",
+  [K.V_LEFT_LOCKED]: "left-locked",
 };
 
 const WRONG: Readonly<Record<ViolationKind, string>> = {
@@ -78,6 +80,7 @@ const WRONG: Readonly<Record<ViolationKind, string>> = {
   geometry: "no hardware has a table of this granule, start level and input size",
   "known-page": "the page is set up already and in use; give it back first",
   "no-table": "no table is registered at this address",
+  "left-locked": "a locked marker was left: nobody made anything of the slot that a walker took",
   unknown: "a rule was broken that this version has no name for",
 };
 
@@ -91,7 +94,8 @@ export type MissingStep =
   | "dsb-after-tlbi"
   | "tlbi-stage1"
   | "dsb-last"
-  | "tlbi-below";
+  | "tlbi-below"
+  | "grace-period";
 
 const STEPS: Readonly<Record<number, MissingStep>> = {
   [K.MISS_TLBI]: "tlbi",
@@ -103,6 +107,7 @@ const STEPS: Readonly<Record<number, MissingStep>> = {
   [K.MISS_STAGE1]: "tlbi-stage1",
   [K.MISS_DSB_LAST]: "dsb-last",
   [K.MISS_BELOW]: "tlbi-below",
+  [K.MISS_GRACE]: "grace-period",
 };
 
 const LACKS: Readonly<Record<MissingStep, string>> = {
@@ -115,6 +120,7 @@ const LACKS: Readonly<Record<MissingStep, string>> = {
   "tlbi-stage1": "combined stage-1 and stage-2 entries are left: VMALLE1IS after the DSB ISH, and another DSB ISH",
   "dsb-last": "no DSB ISH completed the VMALLE1IS",
   "tlbi-below": "entries below the table are left: flush its whole range, or the VMID",
+  "grace-period": "no grace period: a walker is still in the read section that it was in when the table was unlinked",
 };
 
 const CAUSES = ["break", "downgrade", "age"] as const;

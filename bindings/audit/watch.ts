@@ -64,7 +64,8 @@ export class Watch {
     }
     const flags = BigInt(table.format.flags);
     const sizes = BigInt(Math.log2(granule) | ((startLevel + 1) << 8) | (rootPages << 16) | (inputBits << 24));
-    records.push([BigInt(K.J_TABLE_MADE), rootPa, sizes | (flags << 32n), 0n]);
+    const shared = this.#engine.walkerCount > 1 ? 1n << BigInt(K.MADE_PARALLEL) : 0n;
+    records.push([BigInt(K.J_TABLE_MADE), rootPa, sizes | (flags << 32n) | shared, 0n]);
     this.#feed(records, handle);
   }
 

@@ -1,5 +1,8 @@
+import * as K from "../core/constants.generated.js";
+import { GranuleError } from "../core/errors.js";
 import { createEngine } from "../index.js";
 import type { Engine } from "../tables/engine.js";
+import type { JournalRecord } from "../tables/journal.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import {
   type ByteSource,
@@ -53,6 +56,8 @@ export interface ReplayOptions {
   signal?: AbortSignal;
   /** Called now and then with the number of events so far. */
   onProgress?: (events: number) => void;
+  /** Called with what the walkers did since the last call, in order: records of the engine's journal. */
+  onJournal?: ((records: readonly JournalRecord[]) => void) | undefined;
   /** Bytes for tables. Default 1 GiB; only what is touched costs memory. */
   arenaBytes?: number;
   /** Called with the busiest VM's table when it is about to go, or when the trace ends. */
@@ -61,6 +66,9 @@ export interface ReplayOptions {
 
 const ARENA_BYTES = 1 << 30;
 const MAX_TABLES = 1024;
+/** Most records of one event that can be told, and after how many they are told. */
+const JOURNAL_RECORDS = 1 << 20;
+const JOURNAL_BATCH = 1 << 14;
 /** Kernels before this have no walk flags in their map function. */
 const WALK_FLAGS_SINCE = 6.02;
 
@@ -134,8 +142,27 @@ class Replay {
     for (const e of events) {
       if (e.kind === "guest_fault") this.faults.add(e.esr);
       replayer.event(e);
+      this.#tell(JOURNAL_BATCH);
       if (e.kind === "marker") await this.#marker(e.note, replayer);
     }
+  }
+
+  /** Tells what the walkers did, once there are `least` records of it. */
+  #tell(least: number): void {
+    const { onJournal } = this.#options;
+    const { journal } = this.#engine;
+    if (onJournal === undefined || journal.total < least) return;
+    if (journal.lost > 0)
+      throw new GranuleError(K.ENOMEM, { operation: "replay", hint: "an event is too long for a journal" });
+    onJournal(journal.read());
+    journal.clear();
+  }
+
+  /** The tables go, and what is left of the journal is told. */
+  end(): void {
+    if (this.#options.onJournal === undefined) return;
+    for (const table of this.#replayer?.tables() ?? []) table.close();
+    this.#tell(1);
   }
 
   async #marker(note: MarkerNote, replayer: Replayer): Promise<void> {
@@ -198,7 +225,9 @@ function foreignReason(dump: S2RawDump, bits: number): string {
  */
 export async function replayTrace(source: ByteSource, options: ReplayOptions = {}): Promise<ReplayReport> {
   const dumps = await headers(options);
-  using engine = createEngine({ arenaBytes: options.arenaBytes ?? ARENA_BYTES, maxTables: MAX_TABLES });
+  const journalRecords = options.onJournal === undefined ? 0 : JOURNAL_RECORDS;
+  using engine = createEngine({ arenaBytes: options.arenaBytes ?? ARENA_BYTES, maxTables: MAX_TABLES, journalRecords });
+  if (options.onJournal !== undefined) engine.journal.start();
   const replay = new Replay(options, dumps, engine);
   const start = performance.now();
   const trace = readTrace(source, { lenient: options.lenient ?? false });
@@ -207,5 +236,7 @@ export async function replayTrace(source: ByteSource, options: ReplayOptions = {
     await replay.batch(events);
     options.onProgress?.(replay.events);
   }
-  return replay.finish(trace, performance.now() - start);
+  const result = replay.finish(trace, performance.now() - start);
+  replay.end();
+  return result;
 }

@@ -18,6 +18,14 @@ interface Known {
   hyp: boolean;
   page: bigint;
   ps: bigint;
+  lock: bigint;
+  /** Walker whose lock the log shows, and how often it took it; -1 for none. */
+  holder: number;
+  depth: number;
+  /** Walkers share it; `free`: some without its lock, so that nobody's lock is shown but around single records. */
+  shared: boolean;
+  free: boolean;
+  gone: boolean;
 }
 
 const FLAGS_AT = 32n;
@@ -29,15 +37,18 @@ const MAX_SINGLE = 64n;
 /** Where the CPU goes when its table is gone: a table of its own. */
 const DUMMY = 0x1000n;
 const DUMMY_VMID = 0xffffn;
+/** Beside a root's address: the name of its lock. */
+const LOCK_AT = 1n << 52n;
 /** What the dialect cannot say; it has no comments, so every `src` of a prologue carries this. */
 const HEADER =
-  "granule: locks, local TLBIs, NSH barriers and cache maintenance are left out; long ranges are vmalls12e1is:0";
+  "granule: locks for reading are locks around each record; local TLBIs, NSH barriers, cache maintenance left out; long ranges are vmalls12e1is:0";
 
 const hex = (n: bigint): string => `0x${n.toString(16)}`;
 
 /**
  * Writes an engine's journal in casemate's dialect: all writes of descriptors as release, pages as they are taken and
- * given back, each table with a VMID of its own. What the dialect cannot say is left out, or written as more than it was.
+ * given back, each table with a VMID of its own. A lock for writing is the root's lock; walkers that share a table, which the
+ * dialect cannot say, take that lock for each record; the only walker of an engine has it always. What the dialect cannot say is left out, or written as more than it was.
  *
  * @example
  * ```ts
@@ -81,27 +92,67 @@ export class CasemateWriter {
   #record(r: CasemateEvent): void {
     const t = this.#tables.get(r.table);
     if (r.kind === K.J_TABLE_MADE) this.#made(r);
-    else if (r.kind === K.J_DSB) this.#barrier(r);
     else if (r.kind === K.J_ISB) this.#put("barrier", r.walker, "isb");
     else if (!t) return;
-    else if (r.kind === K.J_WRITE || r.kind === K.J_WRITE_SHARED) {
-      this.#put("mem-write", r.walker, `(mem-order release) (address ${hex(r.address)}) (value ${hex(r.b)})`);
-    } else if (r.kind === K.J_TABLE_TAKEN) this.#page("mem-init", r.walker, r.address, r.a * t.page);
+    else if (r.kind === K.J_LOCK || r.kind === K.J_UNLOCK) this.#lock(r, t);
+    else if (r.kind <= K.J_DSB) this.#locked(r, t);
+    else if (r.kind === K.J_TABLE_TAKEN) this.#page("mem-init", r.walker, r.address, r.a * t.page);
     else if (r.kind === K.J_TABLE_FREED) this.#page("mem-free", r.walker, r.address, r.a * t.page);
     else if (r.kind === K.J_TABLE_GONE) this.#gone(r, t);
-    else this.#flush(r, t);
+  }
+
+  /** A write, barrier or TLBI: under the lock, which is taken for it if the walker does not have it. */
+  #locked(r: CasemateEvent, t: Known): void {
+    const isFlush = r.kind > K.J_WRITE_SHARED && r.kind < K.J_DSB;
+    if (isFlush && t.gone) return;
+    const alone = t.holder === -1 && !t.gone;
+    if (isFlush) this.#load(r.walker, r.table, t);
+    if (alone) this.#turn("lock", r.walker, t);
+    if (r.kind === K.J_DSB) this.#barrier(r);
+    else if (r.kind <= K.J_WRITE_SHARED) {
+      this.#put("mem-write", r.walker, `(mem-order release) (address ${hex(r.address)}) (value ${hex(r.b)})`);
+    } else this.#flush(r, t);
+    if (alone) this.#turn("unlock", r.walker, t);
+  }
+
+  #turn(kind: "lock" | "unlock", walker: number, t: Known): void {
+    this.#put(kind, walker, `(address ${hex(t.lock)})`);
+  }
+
+  #lock(r: CasemateEvent, t: Known): void {
+    if (r.a !== 1n || t.free || t.gone) return;
+    const before = t.depth;
+    t.depth += r.kind === K.J_LOCK ? 1 : -1;
+    t.holder = t.depth > 0 ? r.walker : -1;
+    if (before === 0) this.#turn("lock", r.walker, t);
+    else if (t.depth === 0) this.#turn("unlock", r.walker, t);
   }
 
   #made(r: CasemateEvent): void {
     const flags = Number(r.a >> FLAGS_AT);
     const ps = r.a & 0xffn;
-    const t: Known = { root: r.address, vmid: ++this.#vmid, hyp: (flags & K.T_HYP) !== 0, page: 1n << ps, ps };
+    const shared = ((r.a >> BigInt(K.MADE_PARALLEL)) & 1n) === 1n;
+    const t: Known = {
+      root: r.address,
+      vmid: ++this.#vmid,
+      hyp: (flags & K.T_HYP) !== 0,
+      page: 1n << ps,
+      ps,
+      lock: LOCK_AT | r.address,
+      holder: shared ? -1 : r.walker,
+      depth: 0,
+      shared,
+      free: (flags & (K.T_LOCK_FREE | K.T_BARRIER)) !== 0,
+      gone: false,
+    };
     this.#tables.set(r.table, t);
     const bits = (r.a >> 24n) & 0xffn;
     this.#page("mem-init", r.walker, r.address, ((r.a >> 16n) & 0xffn) * t.page);
     const granule = ps === 12n ? 0n : ps === 16n ? 1n << 14n : 2n << 14n;
     this.#sysreg(r.walker, t.hyp ? "tcr_el2" : "vtcr_el2", t.hyp ? (64n - bits) | granule | (6n << 16n) : r.b);
+    this.#put("hint", r.walker, `(kind set_root_lock) (location ${hex(t.root)}) (value ${hex(t.lock)})`);
     this.#load(r.walker, r.table, t);
+    if (!shared) this.#turn("lock", r.walker, t);
   }
 
   /** The CPU has the table in its register. */
@@ -113,6 +164,7 @@ export class CasemateWriter {
   }
 
   #gone(r: CasemateEvent, t: Known): void {
+    if (t.gone) return;
     if (!this.#dummy) this.#page("mem-init", r.walker, DUMMY, 2n ** 16n);
     this.#dummy = true;
     for (const [place, handle] of this.#loaded) {
@@ -123,6 +175,8 @@ export class CasemateWriter {
       else this.#sysreg(tid, "vttbr_el2", (DUMMY_VMID << VMID_AT) | DUMMY);
       this.#loaded.delete(place);
     }
+    if (!t.shared && t.holder !== -1) this.#turn("unlock", t.holder, t);
+    t.gone = true;
     this.#put("hint", r.walker, `(kind release_table) (location ${hex(t.root)}) (value 0x0)`);
   }
 

@@ -6,7 +6,10 @@ import { CASEMATE_OPTIONS, createJudge } from "../../bindings/audit/index.js";
 import { TraceSyntaxError } from "../../bindings/trace/index.js";
 import { judgeLog, logOf, prologue } from "./support.js";
 
-const KINDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 28, 29, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75];
+const KINDS = [
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 28, 29, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74,
+  75,
+];
 const PAGES = [0x1_0000_0000n, 0x1_0000_1000n, 0x1_0000_2000n, 0x1_0000_3000n];
 const address = fc.oneof(
   fc.tuple(fc.constantFrom(...PAGES), fc.integer({ min: 0, max: 511 })).map(([page, word]) => page + BigInt(word * 8)),
@@ -15,7 +18,7 @@ const address = fc.oneof(
 const value = fc.oneof(
   fc.tuple(address, fc.constantFrom(0n, 1n, 3n, 0x400n, 0x7ffn)).map(([a, low]) => (a & ~0xfffn) | low),
   fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-  fc.constantFrom(0x0001_0000_000c_0100n, 0x0002_0001_2801_010cn, 1n, 0n),
+  fc.constantFrom(0x0001_0000_000c_0100n, 0x0002_0001_2801_010cn, 0x8000_8000_2801_010cn, 1n, 0n),
 );
 const record = fc.tuple(
   fc.oneof(fc.constantFrom(...KINDS), fc.nat()),

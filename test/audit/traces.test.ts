@@ -132,6 +132,26 @@ const TWINS: readonly (readonly [string, readonly string[], string])[] = [
     ],
     "stale-table",
   ],
+  ["a leaf far up, where the register is a model's", [put(L3, 0xde_adc0_07ff)], "ok"],
+  [
+    "a block far up, split",
+    [
+      put(0x2008, 0xde_adc0_07fd),
+      put(0x2008, 0),
+      "barrier dsb (kind ish)",
+      "tlbi vmalls12e1is",
+      "barrier dsb (kind ish)",
+      `mem-init ${at(0x4000)} (size 0x1000)`,
+      put(0x4000, 0xde_adc0_07ff),
+      put(0x2008, 0x1_0000_4003),
+    ],
+    "ok",
+  ],
+  [
+    "a leaf far up that came with its table, where nothing was",
+    [`mem-init ${at(0x4000)} (size 0x1000)`, put(0x4000, 0xde_adc0_07ff), put(0x2008, 0x1_0000_4003)],
+    "encoding",
+  ],
   ["a table linked in two places", [put(0x2008, 0x1_0000_3003)], "linked-twice"],
 ];
 
@@ -139,6 +159,16 @@ describe("twins of our own", () => {
   it.each(TWINS)("%s: %#", (_name, lines, expected) => {
     const { violations } = judgeLog(logOf([...prologue(), ...lines]));
     expect(violations[0]?.kind ?? "ok", violations[0]?.message).toBe(expected);
+  });
+});
+
+describe("the output size of a real VTCR_EL2", () => {
+  const real = prologue(1, 0x8002_3590); // 4K, 48 bits from level 0, PS 40 bits
+  it.each([
+    [0x1f_8000_07ffn, "ok"],
+    [0x100_8000_07ffn, "encoding"],
+  ] as const)("%#: a leaf is within it", (leaf, expected) => {
+    expect(judgeLog(logOf([...real, put(L3, leaf)])).violations[0]?.kind ?? "ok").toBe(expected);
   });
 });
 

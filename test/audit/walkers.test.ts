@@ -63,6 +63,27 @@ const OPERATIONS: Readonly<Record<string, (engine: Engine) => void>> = {
     t.map(0, KB4, 0, "rw");
     t.setOwner(0, KB4, 1);
   },
+  "relax permissions": (e) => {
+    const t = e.createStage2();
+    t.map(0, KB4, 0, "r");
+    t.relaxPerms(0, "w");
+  },
+  "annotate, and unmap": (e) => {
+    const t = e.createStage2();
+    t.map(0, 2 * KB4, 0, "rw");
+    t.setOwner(0, 2 * KB4, 1);
+    t.map(0, KB4, MB2, "rw");
+  },
+  "hyp map": (e) => {
+    const t = e.createHyp({ vaBits: 48 });
+    t.map(KB4, KB4, 0, "rw");
+  },
+  destroy: (e) => {
+    const t = e.createStage2();
+    t.map(0, 2 * KB4, 0, "rw");
+    t.unmap(0, KB4);
+    t.close();
+  },
   "hyp unmap, and map again": (e) => {
     const t = e.createHyp({ vaBits: 48 });
     t.map(KB4, KB4, 0, "rw");
@@ -84,6 +105,11 @@ const OPERATIONS: Readonly<Record<string, (engine: Engine) => void>> = {
     t.map(0, 512 << 20, 0, "rw");
     t.map(0, 65536, 512 << 20, "rw");
   },
+  "shared, a table retired": (e) => {
+    const t = e.createStage2();
+    t.map(KB4, KB4, MB2, "rw", { shared: true });
+    t.map(0, MB2, 0, "rw", { shared: true });
+  },
   "shared walks": (e) => {
     const t = e.createStage2();
     t.map(0, MB2, 0, "rw", { shared: true });
@@ -93,6 +119,8 @@ const OPERATIONS: Readonly<Record<string, (engine: Engine) => void>> = {
 
 const FLUSHES: readonly number[] = [
   JournalKind.TLBI_IPA,
+  JournalKind.TLBI_IPA_LOCAL,
+  JournalKind.TLBI_STAGE1_LOCAL,
   JournalKind.TLBI_RANGE,
   JournalKind.TLBI_VMID,
   JournalKind.TLBI_VA,
@@ -110,8 +138,14 @@ function publishes(records: readonly JournalRecord[], i: number): boolean {
   return r.kind === JournalKind.DSB && r.a === ISHST && (next === undefined || !FLUSHES.includes(next.kind));
 }
 
+/** Nothing that was valid goes. */
+const FLUSHES_NOTHING: readonly string[] = ["hyp map"];
+
 /** Steps that the rest of the stream makes good: a later flush of the same address, an earlier DSB. */
 const REDUNDANT: Readonly<Record<string, readonly number[]>> = {
+  // What relaxPerms flushes is a translation that grants less: a spurious fault is the worst that comes of it [TLB-37].
+  "annotate, and unmap": [19, 20, 21], // the next page's DSB and VMALLE1IS do for both, and nothing is made in between
+  "relax permissions": [14, 15, 16, 17, 18],
   "unmap pages, deferred": [38], // the tables' flushes have ordered the leaves' writes already
   "hyp unmap, and map again": [12, 13, 14], // the table's VAE2IS of the same address follows
 };
@@ -129,7 +163,7 @@ describe("a step taken out of a walker's stream [S2-20..24, TLB-1..4, PROP-3]", 
     console.log(`${_name}\n  ${table.join("\n  ")}`);
     const needless = REDUNDANT[_name] ?? [];
     expect(table.filter((line) => line.includes(": ok")).map((line) => Number.parseInt(line, 10))).toEqual(needless);
-    expect(table.length).toBeGreaterThan(0);
+    if (!FLUSHES_NOTHING.includes(_name)) expect(table.length).toBeGreaterThan(0);
   });
 
   it.each(Object.entries(OPERATIONS))("%s: the marker is missed", (_name, operation) => {
@@ -169,6 +203,7 @@ describe("a log of what a walker did", () => {
     const options = { knownPages: true };
     const log = (kept: readonly JournalRecord[]) => new CasemateWriter().write(kept).join("\n");
     expect(judgeLog(log(records), options).violations).toEqual([]);
+    if (FLUSHES_NOTHING.includes(_name) || _name === "relax permissions") return;
     const flush = records.findLastIndex((r) => FLUSHES.includes(r.kind) && r.kind !== JournalKind.DSB);
     const without = records.filter((_, i) => i !== flush);
     // Where a long range became a flush of the VMID, that makes good what is dropped of the rest.

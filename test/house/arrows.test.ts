@@ -88,6 +88,7 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/audit/write.ts": "the judge's slots",
   "assembly/audit/owner.ts": "the judge's hash of owners",
   "assembly/audit/life.ts": "the judge's roots and VMIDs",
+  "assembly/audit/section.ts": "a page's words, to find the tables below it",
   "assembly/audit/root.ts": "the judge's roots",
   "assembly/audit/report.ts": "the judge's violations",
   "assembly/audit/automaton.ts": "the records of the judge's input",

@@ -2,97 +2,18 @@
 // operations of a range are chosen so that what must hold in the end is known exactly, whatever the order was.
 // GRANULE_STRESS=long runs some millions of operations, GRANULE_WORKERS more threads, GRANULE_SEED other ones.
 
-import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebug } from "../../bindings/debug.js";
-import { createEngine, type Engine, type EngineOptions, type Entry, type Stage2Table } from "../../bindings/index.js";
+import { createEngine, type Entry, type Stage2Table } from "../../bindings/index.js";
 import { SEED } from "../support/random.js";
-import { expectReferences, MB2 } from "../support/tables.js";
-import { BASE, home, whoHolds } from "../support/walkers.js";
+import { BLOCK, type Make, PAGES_PER_BLOCK, RANGES, type Run, stress } from "../support/stress.js";
+import { expectReferences } from "../support/tables.js";
+import { home } from "../support/walkers.js";
 
 const LONG = process.env.GRANULE_STRESS === "long";
 const WORKERS = Number(process.env.GRANULE_WORKERS || 2);
-const QUIET_MS = 20_000;
-const BLOCK = BigInt(MB2);
-const PAGES_PER_BLOCK = 512;
 const [MAPPED, WRITABLE] = [1, 2];
-
-type Make = (options: EngineOptions) => Engine;
-
-/** Ranges of a table: where they begin, and where notes of their pages do. */
-const RANGES = {
-  flip: { base: BASE, blocks: 3 },
-  grow: { base: BASE + 8n * BLOCK, blocks: 2, at: 0 },
-  guard: { base: BASE + 16n * BLOCK, blocks: 2 },
-  aged: { base: BASE + 24n * BLOCK, blocks: 1, at: 4 * PAGES_PER_BLOCK },
-  bold: { base: BASE + 8n * BLOCK + 512n * BLOCK, blocks: 2, at: 2 * PAGES_PER_BLOCK },
-  brave: { base: BASE + 16n * BLOCK + 512n * BLOCK, blocks: 2 },
-} as const;
-
-interface Run {
-  engine: Engine;
-  table: Stage2Table;
-  free: Stage2Table;
-  notes: Int32Array;
-}
-
-/** Ends when all workers have; with an error of any, or when nothing has happened for long, saying who holds what. */
-async function watch(engine: Engine, workers: readonly Worker[], progress: Int32Array): Promise<void> {
-  let last = -1;
-  let timer: NodeJS.Timeout | undefined;
-  const stuck = new Promise<never>((_, reject) => {
-    timer = setInterval(() => {
-      const now = Atomics.load(progress, 0) + Atomics.load(progress, 1);
-      if (now === last) reject(new Error(`nothing has happened for ${QUIET_MS} ms: ${whoHolds(engine)}`));
-      last = now;
-    }, QUIET_MS);
-  });
-  const ends = workers.map(
-    (worker) =>
-      new Promise<void>((resolve, reject) => {
-        worker.on("message", ({ error }) => (error ? reject(new Error(error)) : resolve()));
-        worker.on("error", reject);
-        worker.on("exit", () => reject(new Error("a walker has ended")));
-      }),
-  );
-  try {
-    await Promise.race([Promise.all(ends), stuck]);
-  } finally {
-    clearInterval(timer);
-    await Promise.all(workers.map((worker) => worker.terminate()));
-  }
-}
-
-/** `walkers` threads perform `operations` each on two tables of a new engine. */
-async function stress(make: Make, walkers: number, operations: number, seed: number): Promise<Run> {
-  const engine = make({ walkers: walkers + 1, arenaBytes: 32 << 20 });
-  const table = engine.createStage2({ ipaBits: 39 });
-  const free = engine.createStage2({ ipaBits: 39, lockFree: true });
-  for (const [t, { base, blocks }] of [[table, RANGES.aged] as const, [free, RANGES.bold] as const]) {
-    for (let i = 0; i < blocks * PAGES_PER_BLOCK; i++)
-      t.map(base + BigInt(i) * 4096n, 4096, home(base + BigInt(i) * 4096n), "r");
-  }
-  const progress = new Int32Array(new SharedArrayBuffer(8));
-  const notes = new Int32Array(new SharedArrayBuffer(20 * PAGES_PER_BLOCK));
-  const workers = Array.from({ length: walkers }, (_, i) => {
-    const workerData = {
-      ticket: engine.ticket(i + 1),
-      tickets: [table.ticket(), free.ticket()],
-      seed,
-      self: i,
-      operations,
-      walkers,
-      progress: progress.buffer,
-      notes: notes.buffer,
-      ranges: RANGES,
-      output: home(0n),
-    };
-    return new Worker(new URL("stress-walker.mjs", import.meta.url), { workerData });
-  });
-  await watch(engine, workers, progress);
-  return { engine, table, free, notes };
-}
 
 /** Is the output of a leaf one that belongs to its address, whatever its size [BUG-15]? */
 function isHome({ address, pa }: Entry): boolean {

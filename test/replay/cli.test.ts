@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CASEMATE_OPTIONS, createJudge } from "../../bindings/audit/index.js";
 import { runCli } from "../../bindings/cli/run.js";
 import { esr, fault, folderOf, op, setRegion, tracePath } from "./support.js";
 
@@ -28,7 +29,7 @@ async function granule(argv: readonly string[], stdin = ""): Promise<{ code: num
   async function* input(): AsyncGenerator<Uint8Array> {
     yield new TextEncoder().encode(stdin);
   }
-  const code = await runCli(["replay", ...argv], {
+  const code = await runCli(argv[0] === "check" ? argv : ["replay", ...argv], {
     stdin: input(),
     stdout: stream("out"),
     stderr: stream("err"),
@@ -52,6 +53,23 @@ describe("granule replay", () => {
     expect(out).toContain("1 of 1 check equal");
     expect(code).toBe(0);
   });
+
+  it.each([["plain.log"], ["zipped.log.gz"]])(
+    "writes what the walkers did to %s, and the judge has no objection",
+    async (name) => {
+      const log = join(folder, name);
+      const { code, err } = await granule([tracePath(BOOT), "--from", "ops", "--casemate", log]);
+      expect([err, code]).toEqual(["", 0]);
+      const text = name.endsWith(".gz") ? gunzipSync(readFileSync(log)).toString() : readFileSync(log, "utf8");
+      expect(text.match(/^\(mem-write /gm)?.length).toBeGreaterThan(100);
+      const judge = createJudge(CASEMATE_OPTIONS);
+      const parser = judge.casemate();
+      parser.push(new TextEncoder().encode(text));
+      parser.end();
+      expect(judge.finish().violations.map(({ message }) => message)).toEqual([]);
+      expect((await granule(["check", log])).out).toContain("ok");
+    },
+  );
 
   it("finds the folder s2 beside the trace, or takes that folder itself", async () => {
     const { code, out } = await granule([tracePath(BOOT), "--from", "ops", "--verify", join(folderOf(BOOT), "s2")]);

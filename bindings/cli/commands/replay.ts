@@ -1,4 +1,6 @@
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
 import { GranuleError } from "../../core/errors.js";
 import type { Granule } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
@@ -7,7 +9,7 @@ import { passed, type ReplayReport } from "../../replay/summary.js";
 import { reportText } from "../../replay/text.js";
 import { ptdumpLines } from "../../report/ptdump.js";
 import { count } from "../../report/text.js";
-import { type Manifest, openFile, TraceError } from "../../trace/node.js";
+import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/slots.js";
 import {
   booleanOption,
@@ -104,6 +106,27 @@ function dumper(manifest: Manifest | undefined): {
   };
 }
 
+/** A log that is written as it comes; each piece of a .gz is a member of its own. */
+function logTo(path: string | undefined): { onJournal: ReplayOptions["onJournal"]; close: () => void } {
+  if (path === undefined) return { onJournal: undefined, close: () => undefined };
+  let file: number;
+  try {
+    file = openSync(path, "w");
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  const writer = new CasemateWriter();
+  return {
+    onJournal: (records) => {
+      const lines = writer.write(records);
+      if (lines.length === 0) return;
+      const text = `${lines.join("\n")}\n`;
+      writeFileSync(file, path.endsWith(".gz") ? gzipSync(text) : text);
+    },
+    close: () => closeSync(file),
+  };
+}
+
 async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
   const slots = parseSlots(stringOption(args, "slots"));
   const geometry = parseGeometry(args);
@@ -119,6 +142,7 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
     );
   }
   const dump = dumper(manifest);
+  const log = logTo(stringOption(args, "casemate"));
   const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
     from,
     name: path === "-" ? undefined : traceName(path),
@@ -130,10 +154,13 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
     onProgress: (events) => io.progress(`${count(events)} events`),
+    onJournal: log.onJournal,
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
-  }).catch((error: unknown) => {
-    throw inputError(path, error);
-  });
+  })
+    .catch((error: unknown) => {
+      throw inputError(path, error);
+    })
+    .finally(log.close);
   if (dumpFile === "-") await io.out(dump.text());
   else if (dumpFile !== undefined) {
     await writeFile(dumpFile, dump.text()).catch((error: unknown) => {
@@ -179,7 +206,7 @@ Events of other kinds are counted. Exit code 1 when a comparison finds a differe
 /** `granule replay` */
 export const replayCommand: Command = {
   name: "replay",
-  usage: "TRACE [--from faults|ops] [--verify DIR] [options]",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [--casemate FILE] [options]",
   summary: "make a recorded guest's page tables again, and compare them with the kernel's",
   help: HELP,
   options: {
@@ -194,6 +221,11 @@ export const replayCommand: Command = {
       type: "string",
       value: "FILE",
       help: "write the table as ptdump text, as it was at its end; - for standard output",
+    },
+    casemate: {
+      type: "string",
+      value: "FILE",
+      help: "write a log of what the walkers did, for granule check; gzipped if FILE ends in .gz",
     },
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
