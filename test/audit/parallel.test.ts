@@ -125,8 +125,8 @@ const MARKER = 0x400n;
 const isWrite = ({ kind }: JournalRecord): boolean => kind === JournalKind.WRITE || kind === JournalKind.WRITE_SHARED;
 const isFlush = ({ kind }: JournalRecord): boolean => kind >= JournalKind.TLBI_IPA && kind <= JournalKind.TLBI_STAGE1;
 
-/** Alterations of a kind. */
-const MOST = 15;
+/** Alterations of a kind in one journal. */
+const MOST = 4;
 
 /** Journals to alter, from several seeds. */
 const journals = Array.from({ length: 8 }, (_, i) => interleaved(SEED + 500 + i, {}, 20));
@@ -138,9 +138,11 @@ function expectObjections(
 ): void {
   let n = 0;
   for (const records of journals) {
+    let here = 0;
     records.forEach((_, i) => {
-      const altered = alter(records, i);
-      if (altered === undefined || n >= MOST) return;
+      const altered = here < MOST ? alter(records, i) : undefined;
+      if (altered === undefined) return;
+      here++;
       n++;
       const found = judgeRecords(altered).violations.map(({ kind, missing }) => `${kind} ${missing ?? ""}`.trim());
       if (!found.some((one) => expected.includes(one)))
