@@ -101,7 +101,7 @@ export class Watch {
 
   /**
    * Judges what the engine did since the last call and returns the violations that are new. The ring must not have
-   * gone round in between: EINVAL then, for what was lost cannot be judged.
+   * gone round in between: EINVAL then, for what was lost cannot be judged. No walker may walk meanwhile.
    */
   drain(): Violation[] {
     const rings = this.#rings();
