@@ -105,7 +105,9 @@ export function open(t: Table, flags: u32): Walk {
   // 6.12 forgets the hardware; it has no walkers without a lock to forget.
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
   w.direct = false;
-  w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED);
+  // A vector store is not one access to whoever reads a descriptor without the lock.
+  const watched = parallel() && (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
+  w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched;
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   return w;
 }
