@@ -155,6 +155,15 @@ function feed(c: Column, t: Table, cache: u32): i32 {
   return topUp(cache, worth(t));
 }
 
+@final
+@unmanaged
+class PageLeaf {
+  /** The leaf of a page at `phys`; `plain` is that of address 0. Below 2^48 every layout has the address in its place. */
+  @inline static of(layout: u32, ps: u32, phys: u64, attributes: u64, plain: u64, pageMask: u64): u64 {
+    return phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
+  }
+}
+
 /** The rows in order while nobody else is in the table; true if an error ends the call. */
 function mapAlone(w: Walk, c: Column): bool {
   const t = w.table,
@@ -188,10 +197,7 @@ function mapAlone(w: Walk, c: Column): bool {
     const phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - group) : 0;
     if (p !== 0 && read(p, false) === 0) {
-      // Below 2^48 every layout has the address in its place.
-      const leaf =
-        phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
-      write(p, leaf);
+      write(p, PageLeaf.of(layout, ps, phys, attributes, plain, pageMask));
       Reference.add(pageOf(w, p));
       if (maintain) cleanMade(w, phys & pageMask, ps, 1);
       store<i8>(statuses + done, OK);
@@ -248,9 +254,7 @@ function mapAmong(w: Walk, c: Column): bool {
       if (c.hungry) break;
       continue;
     }
-    const leaf =
-      phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
-    const won = compareExchange(p, 0, leaf);
+    const won = compareExchange(p, 0, PageLeaf.of(layout, ps, phys, attributes, plain, pageMask));
     store<i8>(statuses + done, won ? OK : EAGAIN);
     done++;
     if (!won) {
