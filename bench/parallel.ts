@@ -71,21 +71,21 @@ function refault(table: Stage2Table, parts: readonly Columns[][]): void {
   }
 }
 
-function row(id: string, workers: number, samples: number[], base: number): ResultRow {
+/** `one`: what one worker took in the same rounds; the speedup is the median of the rounds' ratios, which share their noise. */
+function row(id: string, workers: number, samples: readonly number[], one: readonly number[]): ResultRow {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (share: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
-  const median = at(0.5);
   return {
     id,
     peer: "wasm",
     unit: "ns",
-    median,
+    median: at(0.5),
     min: at(0),
     p99: at(0.99),
     samples: samples.length,
     workers,
-    speedup: base / median,
+    speedup: median(samples.map((ns, round) => (one[round] as number) / ns)),
   };
 }
 
@@ -111,7 +111,7 @@ async function rowsOf(id: Id, workers: number, rounds: number, warmup: number): 
   }
   await pool.close();
   engine.close();
-  return [row(id, 1, one, median(one)), row(id, workers, many, median(one))];
+  return [row(id, 1, one, one), row(id, workers, many, one)];
 }
 
 /** One worker against several (default 2): rows with `workers` and `speedup`, of medians. */
