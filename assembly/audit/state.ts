@@ -27,7 +27,9 @@ export const CLOCK_BYTES: u32 = MAX_CPUS * 4;
 export const PENDING_BYTES: u32 = 32 + CLOCK_BYTES;
 
 const AT: usize = 1024;
-const CLOCKS: usize = 4096;
+/** Room for the state and what follows it line by line. */
+const STATE_BYTES: usize = 3072;
+const CLOCKS: usize = AT + STATE_BYTES;
 const ORDERED: usize = CLOCKS + MAX_CPUS * CLOCK_BYTES;
 const CPUS: usize = ORDERED + MAX_CPUS * CLOCK_BYTES;
 export const CPU_BYTES: u32 = 128;

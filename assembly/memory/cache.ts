@@ -3,7 +3,7 @@
 // It belongs to the walker that made it; no other may use it, so nothing of it is atomic.
 
 import { isGranule, PS_4K, PS_16K, UNIT_SHIFT } from "../arch/granule";
-import { EINVAL, ENOMEM, OK } from "./errno";
+import { EINVAL, ENOMEM, MAX_ERRNO, OK } from "./errno";
 import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
 import { maySleep } from "./guard";
 import { isArenaPage, ORDERS, Walker, walker, walkerAt } from "./layout";
@@ -20,8 +20,6 @@ const COUNT: usize = 4;
 const PS: usize = 8;
 const MAGIC_AT: usize = 12;
 const PAGES: usize = 16;
-/** Pointers are above all errnos. */
-const LAST_ERRNO: i32 = -4096;
 const MAGIC: u32 = 0x68636163; // "cach"
 
 function slot(cache: u32, i: u32): usize {
@@ -67,7 +65,7 @@ export function resolve(cache: u32, ps: u32): u32 {
   const own = load<u32>(word);
   if (own !== 0 && isCache(own, ps)) return own;
   const made = createCache(ps, CACHE_CAPACITY);
-  if (made < 0 && made > LAST_ERRNO) return CACHE_NONE;
+  if (made < 0 && made >= -MAX_ERRNO) return CACHE_NONE;
   store<u32>(word, made);
   return <u32>made;
 }

@@ -1,6 +1,8 @@
 // Statuses: 0 or a negative Linux error number, one meaning each.
 
 export const OK: i32 = 0;
+/** No error has a larger number: what is further from 0 is a pointer above 2 GiB. */
+export const MAX_ERRNO: i32 = 4095;
 /** Refused: this regime does not allow it. */
 export const EPERM: i32 = -1;
 /** A leaf of this size is not possible here; go a level down. Never leaves the core. */

@@ -26,11 +26,11 @@ const MESSAGE_SHIFT: u32 = 5;
 /** Invalidations that can wait; one more, and the oldest is applied. */
 export const TLB_QUEUE: u32 = 64;
 const HINTS_AT: u32 = 2752;
-/** Hints for data; as many follow for fetches. */
-export const HINTS: u32 = 512;
 /** The page, times the four bytes of a slot; and higher bits folded in. */
 const HINT_PAGE: u32 = 10;
 const HINT_FOLD: u32 = 19;
+/** Hints for data, one for each value of the folded bits; as many follow for fetches. */
+export const HINTS: u32 = 1 << (HINT_FOLD - HINT_PAGE);
 
 // Banks.
 /** First level: data, or everything where there is no bank for fetches. */

@@ -121,13 +121,12 @@ export function mapPages(
   if (mode < 0) return mode;
   const c = column(addrs, physs, statuses, n);
   for (let stop: bool = false; !stop && c.done < n; ) {
-    const r = feed(c, t, cache);
+    let r = feed(c, t, cache);
+    if (r === OK) r = begin(t, mode);
     if (r) {
-      settle(c, r);
+      settle(c, r); // what was done before stays done
       break;
     }
-    const bad = begin(t, mode);
-    if (bad) return bad;
     const w = open(t, flags | HANDLE_FAULT | LEAF | TABLE_PRE);
     if (w) {
       setAttributes(w, prot);
@@ -138,7 +137,7 @@ export function mapPages(
       close();
     }
     finish(t, mode);
-    if (!w) return EBUSY;
+    if (!w) stop = settle(c, EBUSY);
   }
   return c.done;
 }
@@ -310,14 +309,17 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
   const c = column(addrs, 0, statuses, n);
   for (let stop: bool = false; !stop && c.done < n; ) {
     const bad = begin(t, mode);
-    if (bad) return bad;
+    if (bad) {
+      settle(c, bad);
+      break;
+    }
     const w = openRelax(t, prot, flags !== 0);
     if (w) {
       stop = w.flags & SHARED ? relaxGroup<Among>(w, c) : relaxGroup<Alone>(w, c);
       close();
     }
     finish(t, mode);
-    if (!w) return EBUSY;
+    if (!w) stop = settle(c, EBUSY);
   }
   return c.done;
 }

@@ -1,4 +1,4 @@
-import { ENOMEM } from "../core/constants.generated.js";
+import { ENOMEM, MAX_ERRNO } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { Engine } from "./engine.js";
 
@@ -30,7 +30,7 @@ export class PageCache implements Disposable {
     this.#engine = engine;
     this.#ps = ps;
     const handle = engine.core.cacheCreate(ps, capacity);
-    if (handle < 0 && handle > -4096) engine.check(handle, "createCache");
+    if (handle < 0 && handle >= -MAX_ERRNO) engine.check(handle, "createCache");
     this.#handle = handle >>> 0;
   }
 

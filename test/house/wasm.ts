@@ -71,7 +71,7 @@ class Reader {
     return new TextDecoder().decode(this.#bytes.subarray(start, this.#at));
   }
 
-  skip(bytes: number): void {
+  pass(bytes: number): void {
     this.#at += bytes;
   }
 
@@ -87,7 +87,7 @@ function readImport(reader: Reader): WasmImport {
   const kind = KINDS[reader.byte()] ?? "unknown";
   if (kind === "memory") return { name, kind, ...reader.limits() };
   if (kind === "function") reader.number();
-  else if (kind === "global") reader.skip(2);
+  else if (kind === "global") reader.pass(2);
   else throw new Error(`import ${name}: ${kind} is not expected`);
   return { name, kind };
 }
@@ -100,7 +100,7 @@ function list<T>(reader: Reader, read: (reader: Reader) => T): T[] {
 export function readModule(bytes: Uint8Array): WasmModule {
   const reader = new Reader(bytes);
   if ([...bytes.subarray(0, 8)].join() !== "0,97,115,109,1,0,0,0") throw new Error("not a Wasm module");
-  reader.skip(8);
+  reader.pass(8);
   const found: {
     sections: string[];
     customs: string[];
@@ -121,7 +121,7 @@ export function readModule(bytes: Uint8Array): WasmModule {
         return exported;
       });
     }
-    reader.skip(size);
+    reader.pass(size);
   }
   return found;
 }

@@ -51,6 +51,25 @@ describe("the lock of a table", () => {
     expect(first + second).toBeGreaterThan(0);
   });
 
+  it("a column that cannot have the lock says so in its row, and what was done before stays done [LCK-17, PROP-8]", () => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 8 << 20 });
+    const [table, held] = [0, 1].map(() => engine.createStage2({ ipaBits: 39 })) as [Stage2Table, Stage2Table];
+    const columns = engine.createColumns(2);
+    columns.addresses.set([0x1000n, 0x2000n]);
+    table.mapColumns(columns, 1, "r", { shared: true });
+    const lock = held.lock("read");
+    for (const run of [
+      () => table.mapColumns(columns, 2, "rw", { shared: true }),
+      () => table.relaxColumns(columns, 2, "w", { shared: true }),
+    ]) {
+      expect(run).toThrow(expect.objectContaining({ code: "EDEADLK", address: 0x1000n }));
+      expect(columns.statuses[0]).toBe(-35);
+    }
+    lock[Symbol.dispose]();
+    expect(table.countLeaves()).toBe(1);
+    engine.close();
+  });
+
   it("a walker may take again what it holds, and read what it writes; it lets go as often [LCK-2]", () => {
     const made = pair();
     const { a, b } = made;
