@@ -17,8 +17,15 @@ interface Scene {
   same: Stage2Table;
 }
 
+interface Outcome {
+  violations: string[];
+  /** Descriptors that the dead one had locked, and flushes of the VMID by the burial: it may have died before its own flush. */
+  unlocked: number;
+  flushes: number;
+}
+
 /** Two walkers on a table with a block and some pages; what `die` does ends the second one. */
-function judged(die: (scene: Scene) => void): { violations: string[]; unlocked: number } {
+function judged(die: (scene: Scene) => void): Outcome {
   const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
   const watch = createJudge().watch(engine);
   const table = engine.createStage2({ ipaBits: 39 });
@@ -28,12 +35,13 @@ function judged(die: (scene: Scene) => void): { violations: string[]; unlocked: 
   const same = other.adopt(table.ticket()) as Stage2Table;
   die({ engine, table, other, same });
   const { unlocked } = engine.bury(1);
+  const flushes = engine.counters().tlbiVmid;
   expect(engine.walkers()[1]).toMatchObject({ attached: false, inSection: false, writes: 0 });
   // Life goes on where it died.
   table.map(0, BLOCK, PA + 2 * BLOCK, "rw");
   table.unmap(0, 2 * BLOCK);
   table.close();
-  return { violations: watch.drain().map(({ kind, message }) => `${kind}: ${message}`), unlocked };
+  return { violations: watch.drain().map(({ kind, message }) => `${kind}: ${message}`), unlocked, flushes };
 }
 
 /** Dies when it is about to make: what it throws ends it in the middle of the walk. */
@@ -49,16 +57,16 @@ describe("a burial is right in the judge's eyes", () => {
     const end = judged(({ other, same }) => {
       dieAtMake(other, () => same.map(PAGE, PAGE, PA + PAGE, "r", { shared: true, handleFault: true }));
     });
-    expect(end).toEqual({ violations: [], unlocked: 1 });
+    expect(end).toEqual({ violations: [], unlocked: 1, flushes: 1 });
   });
 
   it("of one that held the lock for writing", () => {
     const end = judged(({ same }) => void same.lock("write"));
-    expect(end).toEqual({ violations: [], unlocked: 0 });
+    expect(end).toEqual({ violations: [], unlocked: 0, flushes: 0 });
   });
 
   it("of one that only read", () => {
     const end = judged(({ same }) => void same.lock("read"));
-    expect(end).toEqual({ violations: [], unlocked: 0 });
+    expect(end).toEqual({ violations: [], unlocked: 0, flushes: 0 });
   });
 });
