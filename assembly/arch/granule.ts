@@ -2,6 +2,8 @@
 // Every 9, 12 or 512 of the core comes from here. A granule is named by `ps`,
 // the log2 of its size: 12 (4K), 14 (16K) or 16 (64K).
 
+import { demand, RULE_GRANULE, RULE_LEVEL } from "../demand";
+
 export const PS_4K: u32 = 12;
 export const PS_16K: u32 = 14;
 export const PS_64K: u32 = 16;
@@ -28,6 +30,7 @@ export function isGranule(ps: u32): bool {
 
 /** Input-address bits that one level resolves: 9, 11 or 13 [GEO-1]. */
 export function levelBits(ps: u32): u32 {
+  demand(isGranule(ps), RULE_GRANULE);
   return ps - ENTRY_SHIFT;
 }
 
@@ -43,6 +46,7 @@ export function pageBytes(ps: u32): u32 {
 
 /** log2 of what one entry of `level` covers [GEO-2]. `level` in -1..3. */
 export function shift(ps: u32, level: i32): u32 {
+  demand(level >= FIRST_LEVEL && level <= LAST_LEVEL, RULE_LEVEL);
   return <u32>(4 - level) * levelBits(ps) + ENTRY_SHIFT;
 }
 

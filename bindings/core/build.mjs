@@ -3,23 +3,14 @@
 // inlined up to a size that was measured (see bench/): the walker as fast, the module a fifth smaller.
 
 import { readFileSync, writeFileSync } from "node:fs";
-import asc from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
+import { compile } from "./compile.mjs";
 import { MODULES, outputs } from "./modules.mjs";
 
 const INLINE_UP_TO = 27;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
-
-async function compile(entry, target, outFile) {
-  const options = ["--target", target, "--outFile", outFile, "--baseDir", root.pathname];
-  const { error, stderr } = await asc.main([entry, ...options]);
-  if (error) {
-    process.stderr.write(stderr.toString());
-    throw error;
-  }
-}
 
 function optimise(file) {
   const module = binaryen.readBinary(readFileSync(file));
@@ -57,9 +48,9 @@ function withoutCustom(bytes) {
 
 async function build(module) {
   const { raw, release, debug } = outputs(module);
-  await compile(module.entry, "release", raw);
+  await compile({ entry: module.entry, target: "release", outFile: raw });
   writeFileSync(at(release), optimise(at(raw)));
-  if (module.debug) await compile(module.entry, "debug", debug);
+  await compile({ entry: module.entry, target: "debug", outFile: debug });
 }
 
 for (const module of MODULES) await build(module);

@@ -7,6 +7,8 @@ export interface Host {
   forcePte(table: number, addrLo: number, addrHi: number, endLo: number, endHi: number, prot: number): number;
   /** Debug core: a rule of assembly/memory/guard.ts is broken. */
   breach(rule: number, table: number): void;
+  /** Debug core: a precondition of assembly/demand.ts is broken. */
+  demand(rule: number): void;
   /** Debug core: a shared access is about to happen, or has (POINT_*). */
   point(kind: number, pointer: number): void;
 }

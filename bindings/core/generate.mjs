@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { MODULES, outputs } from "./modules.mjs";
 
 const SOURCES = [
+  "assembly/demand.ts",
   "assembly/arch/protection.ts",
   "assembly/arch/tlbi.ts",
   "assembly/memory/errno.ts",

@@ -1,6 +1,9 @@
 // The Wasm modules of the package: each has its own file of exports in assembly/, and shares the rooms below it.
 
-/** @typedef {{ name: string, entry: string, debug: boolean }} Module */
+/**
+ * Each has a debug build, for the tests; `debug`: the package has it too.
+ * @typedef {{ name: string, entry: string, debug: boolean }} Module
+ */
 
 /** @type {Module[]} */
 export const MODULES = [

@@ -1,6 +1,13 @@
 import * as K from "../core/constants.generated.js";
 import type { Host } from "../core/core.js";
 
+/** Names of the rules of assembly/demand.ts. */
+const RULES: ReadonlyMap<number, string> = new Map(
+  Object.entries(K).flatMap(([name, value]) =>
+    name.startsWith("RULE_") ? [[value as number, name.slice("RULE_".length)] as const] : [],
+  ),
+);
+
 /** One table's functions in the shape in which the core calls them. */
 export interface TableHost {
   hook?: (op: number, a: number, wide: bigint, n: number) => number;
@@ -56,6 +63,11 @@ export class Hosts implements Host {
   /** A broken rule is an error of the program: it unwinds through the core. */
   breach = (rule: number, table: number): void => {
     throw new Error(this.explain(rule, table >>> 0));
+  };
+
+  /** A broken precondition is a defect of the core: the stack says where. */
+  demand = (rule: number): void => {
+    throw new Error(`the core breaks its own rule ${RULES.get(rule) ?? rule} (see the stack)`);
   };
 
   /** Schedule points are for tests, which put a function of their own here. */

@@ -4,16 +4,17 @@ import { filesBelow, importsOf, text } from "./sources.js";
 /** Rooms from the inside out; a file imports from its own room and from those named. */
 type House = Readonly<Record<string, readonly string[]>>;
 
-// assembly/: arch <- memory <- record <- {table, mmu, audit} <- vm <- index. table and mmu never meet.
+// assembly/: demand <- arch <- memory <- record <- {table, mmu, audit} <- vm <- index. table and mmu never meet.
 const CORE: House = {
-  arch: [],
-  memory: ["arch"],
-  record: ["arch", "memory"],
-  table: ["arch", "memory", "record"],
-  mmu: ["arch", "memory", "record"],
-  audit: ["arch", "memory", "record"],
-  vm: ["arch", "memory", "record", "table", "mmu", "audit"],
-  index: ["arch", "memory", "record", "table", "mmu", "audit", "vm"],
+  demand: [],
+  arch: ["demand"],
+  memory: ["demand", "arch"],
+  record: ["demand", "arch", "memory"],
+  table: ["demand", "arch", "memory", "record"],
+  mmu: ["demand", "arch", "memory", "record"],
+  audit: ["demand", "arch", "memory", "record"],
+  vm: ["demand", "arch", "memory", "record", "table", "mmu", "audit"],
+  index: ["demand", "arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
 // bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; mmu and audit beside entry; trace knows
@@ -38,6 +39,7 @@ const FACADE: House = {
 function roomOf(path: string, top: string, entry: string): string {
   const [first, second] = path.split("/");
   if (first !== top) return first ?? "";
+  if (path === "assembly/demand.ts") return "demand";
   // The engine makes tables and tables name the engine: one room, though it lies in core/.
   if (path === "bindings/core/engine.ts" || path === "bindings/core/journal.ts") return "tables";
   return second?.endsWith(".ts") ? entry : (second ?? "");

@@ -30,7 +30,7 @@ function instance(bytes: Buffer<ArrayBuffer>, memory: WebAssembly.Memory): Expor
   const nothing = (): number => 0;
   const imports = {
     env: { memory, abort: nothing },
-    host: { hook: nothing, visit: nothing, forcePte: nothing, breach: nothing, point: nothing },
+    host: { hook: nothing, visit: nothing, forcePte: nothing, breach: nothing, demand: nothing, point: nothing },
   };
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports as unknown as Exports;
 }

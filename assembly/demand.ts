@@ -1,0 +1,37 @@
+// What a helper demands of its caller. The first lines of a helper state its preconditions:
+//
+//   demand(w.addr < w.end, RULE_RANGE);
+//
+// The debug builds check them and name the broken rule to the host. The release builds are compiled without these lines
+// (bindings/core/compile.mjs drops each statement that begins with `demand(`), so a condition may read whatever it needs.
+// A rule is broken by a defect of the core alone: bad input is refused at the exports, by a status.
+// The one file that every room may import. It is not linted, as memory/host.ts.
+
+// @ts-ignore: decorator
+@external("host", "demand")
+declare function hostDemand(rule: u32): void;
+
+/** Checks a precondition in a debug build. */
+export function demand(condition: bool, rule: u32): void {
+  if (isDefined(DEBUG)) {
+    if (!condition) hostDemand(rule);
+  }
+}
+
+// The rules, by room. The comment of each is what the host says.
+
+// arch: 1 to 19
+/** The page size is 4K, 16K or 64K. */
+export const RULE_GRANULE: u32 = 1;
+/** The level lies between the first and the last one. */
+export const RULE_LEVEL: u32 = 2;
+
+// memory: 20 to 39
+
+// record: 40 to 49
+
+// table: 50 to 69
+
+// mmu: 70 to 89
+
+// audit: 90 to 119

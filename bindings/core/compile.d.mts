@@ -1,0 +1,16 @@
+/** The source without its preconditions, its lines where they were. */
+export function withoutDemands(text: string): string;
+
+/** What to compile, and where to. */
+export interface Compilation {
+  /** Path of the entry, from the project's root. */
+  entry: string;
+  /** A target of asconfig.json: the debug one keeps its preconditions. */
+  target: "release" | "debug";
+  outFile: string;
+  /** More options of asc. */
+  options?: string[];
+}
+
+/** Compiles a module from assembly/; throws when it does not compile. */
+export function compile(what: Compilation): Promise<void>;
