@@ -1,5 +1,5 @@
 // The exports of the core, and nothing else: handles are checked here, addresses are joined here.
-// Addresses come as (lo, hi); statuses are 0 or a negative errno; wide results stand in the result block.
+// Statuses are 0 or a negative errno. What a function answers beside its status is a record of record/result.ts.
 
 import { vttbrAlignment as alignmentOf, tcrEl2 as tcrOf, vtcr as vtcrOf, vttbr as vttbrOf } from "./arch/control";
 import { addressLayout, addressMask, decodeAddress, encodeAddress, leafDescriptor } from "./arch/descriptor";
@@ -14,6 +14,16 @@ import { giveFrames, initFrames, references, takeFrames } from "./memory/frames"
 import * as L from "./memory/layout";
 import { isReader, isWriter, MODE_EXCLUSIVE, MODE_SHARED, writerOf } from "./memory/lock";
 import { setJournal as journalSwitch } from "./record/journal";
+import {
+  EngineInfo,
+  JournalInfo,
+  LimboInfo,
+  RangeStep,
+  result,
+  TableInfo,
+  Unlinked,
+  WalkerInfo,
+} from "./record/result";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
@@ -62,7 +72,7 @@ export function detach(): i32 {
   return OK;
 }
 
-/** The result block: eight u64. */
+/** The result block, RESULT_BLOCK_BYTES. */
 export function resultPointer(): u32 {
   return L.resultBlock();
 }
@@ -73,18 +83,19 @@ export function counterPointer(id: u32): u32 {
   return id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
 }
 
-/** Results: arena pointer, arena bytes, physBase, units taken, most units ever taken. */
+/** Answers an EngineInfo. */
 export function engineInfo(): i32 {
   if (L.me === 0) return EINVAL;
   const h = L.header(),
     frames = L.pool();
-  L.setResult(0, h.arena);
-  L.setResult(1, h.arenaBytes);
-  L.setResult(2, h.physBase);
-  L.setResult(3, frames.taken);
-  L.setResult(4, frames.peak);
-  L.setResult(5, h.maxWalkers);
-  L.setResult(6, L.me === 0 ? 0 : L.walker().id);
+  const r = result<EngineInfo>();
+  r.arena = h.arena;
+  r.arenaBytes = h.arenaBytes;
+  r.physBase = h.physBase;
+  r.taken = frames.taken;
+  r.peak = frames.peak;
+  r.walkers = h.maxWalkers;
+  r.walker = L.walker().id;
   return OK;
 }
 
@@ -95,13 +106,14 @@ export function setJournal(kinds: u32): i32 {
   return OK;
 }
 
-/** Of walker `id`, results: ring pointer, records it holds (0: off), records ever written. */
+/** Answers the JournalInfo of walker `id`. */
 export function journalInfo(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers) return EINVAL;
   const w = L.walkerAt(id);
-  L.setResult(0, w.journal);
-  L.setResult(1, w.capacity);
-  L.setResult(2, w.total);
+  const r = result<JournalInfo>();
+  r.pointer = w.journal;
+  r.capacity = w.capacity;
+  r.total = w.total;
   return OK;
 }
 
@@ -167,18 +179,19 @@ export function releaseTable(table: u32): i32 {
   return L.isTableHandle(table) ? release(L.tableAt(table)) : EINVAL;
 }
 
-/** Results: root pointer, root pages, start level, input bits, pages, peak pages, output bits, flags. */
+/** Answers a TableInfo. */
 export function tableInfo(table: u32): i32 {
   if (!L.isTableHandle(table)) return EINVAL;
   const t = L.tableAt(table);
-  L.setResult(0, t.root);
-  L.setResult(1, t.rootPages);
-  L.setResult(2, <u64>t.startLevel);
-  L.setResult(3, t.inputBits);
-  L.setResult(4, L.growthOf(t).pages);
-  L.setResult(5, L.growthOf(t).peak);
-  L.setResult(6, t.paBits);
-  L.setResult(7, t.flags);
+  const r = result<TableInfo>();
+  r.root = t.root;
+  r.rootPages = t.rootPages;
+  r.startLevel = t.startLevel;
+  r.inputBits = t.inputBits;
+  r.pages = L.growthOf(t).pages;
+  r.peak = L.growthOf(t).peak;
+  r.outputBits = t.paBits;
+  r.flags = t.flags;
   return OK;
 }
 
@@ -186,14 +199,14 @@ export function setForcePte(table: u32, force: u32, below: u64): i32 {
   return L.isTableHandle(table) ? forcePte(L.tableAt(table), force, below) : EINVAL;
 }
 
-/** A detached subtree for one entry of `level`; its page in result 0. */
+/** A detached subtree for one entry of `level`; answers an Unlinked. */
 export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i32 {
   if (!L.isTableHandle(table)) return EINVAL;
   const t = L.tableAt(table);
   if (t.flags & L.T_HYP) return EINVAL;
   const r = makeUnlinked(t, phys, level, prot, cache, pages);
   if (r < 0) return <i32>r;
-  L.setResult(0, r);
+  result<Unlinked>().page = <u32>r;
   return OK;
 }
 
@@ -319,26 +332,28 @@ export function reclaim(): i32 {
   return inSection() ? EDEADLK : drain();
 }
 
-/** Frees what may go now, without waiting. Results: tables in limbo, tables ever retired, walker that holds them up (-1: none). */
+/** Frees what may go now, without waiting; answers a LimboInfo. */
 export function limboInfo(): i32 {
   if (L.me === 0) return EINVAL;
   collect(u32.MAX_VALUE);
   const l = L.limbo();
-  L.setResult(0, l.waiting);
-  L.setResult(1, l.retired);
-  L.setResult(2, <u64>advanceEpoch());
+  const r = result<LimboInfo>();
+  r.waiting = l.waiting;
+  r.retired = l.retired;
+  r.heldUpBy = advanceEpoch();
   return OK;
 }
 
-/** Who walker `id` is: results attached, table it reads (0: none), is it in a section, tables it holds for writing. */
+/** Answers the WalkerInfo of walker `id`. */
 export function walkerInfo(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers) return EINVAL;
   const seen = slotOfWalker(id),
     w = L.walkerAt(id);
-  L.setResult(0, w.attached);
-  L.setResult(1, seen >> 32);
-  L.setResult(2, <u32>seen !== 0 ? 1 : 0);
-  L.setResult(3, w.writing);
+  const r = result<WalkerInfo>();
+  r.attached = w.attached;
+  r.reads = <u32>(seen >> 32);
+  r.inSection = <u32>seen !== 0 ? 1 : 0;
+  r.writes = w.writing;
   return OK;
 }
 
@@ -348,9 +363,8 @@ export function writerOfTable(table: u32): i32 {
 }
 
 /**
- * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Results: was it in a
- * section, tables it held for writing, locks of the core it held, descriptors it left locked (holes now). Precondition: its
- * thread does not run any more.
+ * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Answers a Burial.
+ * Precondition: its thread does not run any more.
  */
 export function bury(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;
@@ -472,7 +486,7 @@ export function tlbiIpaOperand(ps: u32, ipa: u64, level: i32): u64 {
 
 /**
  * The next instruction for a range of `pages` from `addr`, scales tried from `scale` (first 3) down:
- * results pages covered, scale (-1: a single-entry operation), num, operand, scale to go on with. EINVAL for nonsense.
+ * answers a RangeStep. EINVAL for nonsense.
  */
 export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level: i32, lpa2: bool, ranged: bool): i32 {
   if (L.me === 0 || !G.isGranule(ps) || pages === 0 || scale < 0 || scale > 3) return EINVAL;
@@ -491,10 +505,11 @@ export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level:
 }
 
 function rangeResult(pages: u64, scale: i32, num: i32, operand: u64, next: i32): i32 {
-  L.setResult(0, pages);
-  L.setResult(1, <u64>scale);
-  L.setResult(2, <u64>num);
-  L.setResult(3, operand);
-  L.setResult(4, <u64>next);
+  const r = result<RangeStep>();
+  r.pages = pages;
+  r.scale = scale;
+  r.num = num;
+  r.operand = operand;
+  r.next = next;
   return OK;
 }

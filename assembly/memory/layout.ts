@@ -157,7 +157,8 @@ export const FORCE_HOST: u32 = 3;
 /** Start of a walker's block; its counters come first so that a counter is one address away. */
 export const COUNTERS: u32 = 64;
 const RESULT: usize = COUNTERS * 8;
-const WALKER: usize = RESULT + 64;
+export const RESULT_BLOCK_BYTES: u32 = 64;
+const WALKER: usize = RESULT + RESULT_BLOCK_BYTES;
 const STACK: usize = WALKER + 192;
 export const WALK_BYTES: usize = 256;
 /** Walks nest: a visitor that calls the table, a split that builds a tree. */
@@ -309,7 +310,7 @@ export function walker(): Walker {
   return changetype<Walker>(me + WALKER);
 }
 
-/** Wide results of the last call: eight u64. */
+/** What the last call answered beside its status, RESULT_BLOCK_BYTES; record/result.ts names its readings. */
 export function resultBlock(): usize {
   return me + RESULT;
 }
@@ -317,10 +318,6 @@ export function resultBlock(): usize {
 /** This walker's scratch, SCRATCH_BYTES. */
 export function scratch(): usize {
   return me + SCRATCH;
-}
-
-export function setResult(i: u32, value: u64): void {
-  store<u64>(me + RESULT + (i << 3), value);
 }
 
 /** Frame `depth` of the walk stack. */

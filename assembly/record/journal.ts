@@ -2,8 +2,6 @@
 // A ring per walker; what it overwrote is known from `total`. `sequence` orders the records of all walkers: of two
 // writes of one descriptor the earlier has the smaller one, since a walker that writes with the journal on holds a lock
 // from before the write until the record is there.
-//
-// record, 48 bytes:  kind u32 | level i32 | table u32 | walker u32 | address u64 | a u64 | b u64 | sequence u64
 
 import { POINT_ORDER, point } from "../memory/guard";
 import { header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, walker, walkerAt } from "../memory/layout";
@@ -61,14 +59,23 @@ export const DSB_ISH: u32 = 1;
 export const DSB_NSHST: u32 = 2;
 export const DSB_NSH: u32 = 3;
 
-const KIND: usize = 0;
-const LEVEL: usize = 4;
-const TABLE: usize = 8;
-const WALKER: usize = 12;
-const ADDRESS: usize = 16;
-const A: usize = 24;
-const B: usize = 32;
-const SEQUENCE: usize = 40;
+/** One thing that happened, JOURNAL_BYTES. What `address`, `a` and `b` are depends on the kind. */
+@view
+@unmanaged
+export class JournalRecord {
+  /** J_* */
+  kind: u32;
+  /** Level of the entry or hint. */
+  level: i32;
+  /** Handle of the table. */
+  table: u32;
+  walker: u32;
+  address: u64;
+  a: u64;
+  b: u64;
+  /** Position in the order of all walkers' records, from 0. */
+  sequence: u64;
+}
 
 /** Is anybody listening? */
 export function journalling(): bool {
@@ -82,14 +89,15 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
   const at = w.next,
     p: usize = w.journal + at * JOURNAL_BYTES;
   w.next = at + 1 === w.capacity ? 0 : at + 1;
-  store<u32>(p, kind, KIND);
-  store<i32>(p, level, LEVEL);
-  store<u32>(p, table, TABLE);
-  store<u32>(p, w.id, WALKER);
-  store<u64>(p, address, ADDRESS);
-  store<u64>(p, a, A);
-  store<u64>(p, b, B);
-  store<u64>(p, parallel() ? nextOrder() : w.total, SEQUENCE);
+  const r = changetype<JournalRecord>(p);
+  r.kind = kind;
+  r.level = level;
+  r.table = <u32>table;
+  r.walker = w.id;
+  r.address = address;
+  r.a = a;
+  r.b = b;
+  r.sequence = parallel() ? nextOrder() : w.total;
   w.total++;
 }
 

@@ -8,9 +8,10 @@ import { executeNever, executeOf, isCacheable, isExecutable, S2_R, S2_W, S2_XN_F
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { read, testClear, updateValid } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, OK } from "../memory/errno";
-import { setResult, T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
+import { T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
+import { Answer, result } from "../record/result";
 import { put } from "./bbm";
 import { cleanDcache, invalidateIcache } from "./mmops";
 import { advance, close, HANDLE_FAULT, LEAF, LeafOnly, open, retries, SHARED, setRange, stops, walk } from "./walk";
@@ -153,16 +154,16 @@ function faultFlags(t: Table, shared: bool): u32 {
   return LEAF | HANDLE_FAULT | (shared || <bool>(t.flags & T_LINUX) ? SHARED : 0);
 }
 
-/** Sets the access flag of one leaf; its old descriptor in result 0, or 0. No TLBI: a clear flag is never cached [S2-15]. */
+/** Sets the access flag of one leaf; answers its old descriptor, or 0. No TLBI: a clear flag is never cached [S2-15]. */
 export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
-  setResult(0, 0);
+  result<Answer>().value = 0;
   const w = openRelax(t, 0, shared);
   if (!w) return EBUSY;
   w.set = AF;
   w.old = 0;
   const r = walk<RelaxVisitor>(w, addr, 1);
   if (r === OK) storeBarrier(t);
-  setResult(0, w.old);
+  result<Answer>().value = w.old;
   close();
   return r;
 }

@@ -8,10 +8,11 @@ import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { synchronize } from "../memory/epoch";
 import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
-import { setResult, T_BARRIER, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table, Walk } from "../memory/layout";
+import { T_BARRIER, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table, Walk } from "../memory/layout";
 import { retire } from "../memory/limbo";
 import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
+import { Answer, result } from "../record/result";
 import { clear, pageOf, put } from "./bbm";
 import { isOutputRange } from "./map";
 import { Child, getPages, hasPageCount, noteRetired, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
@@ -177,15 +178,15 @@ export function hypMap(t: Table, va: u64, size: u64, phys: u64, prot: u32, cache
   return r;
 }
 
-/** Unmaps from va on; the bytes unmapped in result 0 [S1-6]. A short count is no error. */
+/** Unmaps from va on; answers the bytes unmapped [S1-6]. A short count is no error. */
 export function hypUnmap(t: Table, va: u64, size: u64): i32 {
-  setResult(0, 0);
+  result<Answer>().value = 0;
   if (!hasPageCount(t)) return OK; // empty tables cannot be told: nothing is unmapped
   const w = open(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
   w.tally = 0;
   const r = walk<HypUnmapVisitor>(w, va, size);
-  setResult(0, w.tally);
+  result<Answer>().value = w.tally;
   close();
   return r === EINVAL && t.root ? OK : r; // a hole or a block that is too big: the count says how far it came
 }

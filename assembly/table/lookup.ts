@@ -4,8 +4,9 @@ import { isTable } from "../arch/descriptor";
 import { ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
-import { header, parallel, setResult, T_BARRIER, T_HYP, Table, Walk } from "../memory/layout";
+import { header, parallel, T_BARRIER, T_HYP, Table, Walk } from "../memory/layout";
 import { MODE_EXCLUSIVE, MODE_NONE } from "../memory/lock";
+import { Answer, result } from "../record/result";
 import { Child, pageCount } from "./mmops";
 import { begin, end, modeOf, SHARES_READ } from "./sharing";
 import { advance, close, LEAF, LeafOnly, open, rootEntries, SHARED, walk } from "./walk";
@@ -30,15 +31,16 @@ function lookupFlags(t: Table): u32 {
   return parallel() && (t.flags & (T_HYP | T_BARRIER)) !== T_HYP ? LEAF | SHARED : LEAF;
 }
 
-/** The leaf at `addr` in result 0, its level in result 1; of a hole, the level where the walk ended [WLK-14]. */
+/** The leaf at `addr` and its level, as an Answer; of a hole, the level where the walk ended [WLK-14]. */
 export function getLeaf(t: Table, addr: u64): i32 {
   const w = open(t, lookupFlags(t));
   if (!w) return EBUSY;
   w.old = 0;
   w.level = LAST_LEVEL;
   const r = walk<LeafVisitor>(w, addr, 1);
-  setResult(0, w.old);
-  setResult(1, <u64>w.level);
+  const answer = result<Answer>();
+  answer.value = w.old;
+  answer.level = w.level;
   close();
   return r;
 }
@@ -227,24 +229,46 @@ class CountVisitor extends LeafOnly {
   }
 }
 
-/** How many valid leaves the range has, in result 0: a LEAF walk with a counting visitor. */
+/** Answers how many valid leaves the range has: a LEAF walk with a counting visitor. */
 export function countLeaves(t: Table, addr: u64, size: u64): i32 {
   const w = open(t, LEAF);
   if (!w) return EBUSY;
   w.tally = 0;
   const r = walk<CountVisitor>(w, addr, size);
-  setResult(0, w.tally);
+  result<Answer>().value = w.tally;
   close();
   return r;
 }
 
-// The scan: entries in order of address, parents before children, as records of 32 bytes:
-//   address u64 | descriptor u64 | level i32 | references i32 | entries u32 | 0
-// `references` is the count of the child page of a table, -1 for others. `entries` is 1, or the
-// length of a run of zero entries of one table when holes are asked for.
+// The scan: entries in order of address, parents before children, as records.
 // A cursor (address, level) says what came last; a scan goes on behind it.
 
-const RECORD: usize = 32;
+/** One entry that a scan found. */
+@view
+@unmanaged
+export class ScanRecord {
+  /** First input address that it covers. */
+  address: u64;
+  descriptor: u64;
+  level: i32;
+  /** References on the child page of a table, -1 for others. */
+  references: i32;
+  /** 1, or the length of a run of empty entries of one table when holes are asked for. */
+  entries: u32;
+  spare: u32;
+}
+
+/** How a scan ended. */
+@view
+@unmanaged
+export class ScanEnd {
+  /** Records written. */
+  records: u32;
+  /** Is there more behind the last one? */
+  more: u32;
+}
+
+export const SCAN_BYTES: u32 = <u32>offsetof<ScanRecord>();
 export const SCAN_TABLES: u32 = 1;
 export const SCAN_HOLES: u32 = 2;
 const SCAN_ALL: u32 = 3;
@@ -255,14 +279,14 @@ const FROM_CURSOR: i32 = -2;
 /** Where a scan writes; lives in spare fields of its walk record: cursor in start and level, buffer in slot and cache. */
 function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, n: u32): bool {
   if (w.tally === 0) return false;
-  const p: usize = w.slot;
-  store<u64>(p, addr);
-  store<u64>(p, descriptor, 8);
-  store<i32>(p, level, 16);
-  store<i32>(p, references, 20);
-  store<u32>(p, n, 24);
-  store<u32>(p, 0, 28);
-  w.slot += RECORD;
+  const r = changetype<ScanRecord>(w.slot);
+  r.address = addr;
+  r.descriptor = descriptor;
+  r.level = level;
+  r.references = references;
+  r.entries = n;
+  r.spare = 0;
+  w.slot += SCAN_BYTES;
   w.tally--;
   return true;
 }
@@ -304,7 +328,7 @@ function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
 /**
  * Fills up to `max` records at `out`, from behind (cursor, cursorLevel) up to `end`; level -2 starts at the cursor itself.
  * `root` 0 scans the table; else the detached table page there, whose entries are of `level`, input addresses from 0.
- * Result 0: records written; result 1: 1 if there is more. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
+ * Answers a ScanEnd. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
  */
 export function scan(
   t: Table,
@@ -340,8 +364,9 @@ export function scan(
   w.slot = out;
   w.tally = max;
   const r = scanTable(w, root, n, 0, top);
-  setResult(0, max - w.tally);
-  setResult(1, r === FULL ? 1 : 0);
+  const scanned = result<ScanEnd>();
+  scanned.records = max - <u32>w.tally;
+  scanned.more = r === FULL ? 1 : 0;
   close();
   return r === FULL ? OK : r;
 }

@@ -14,8 +14,6 @@ import {
   header,
   isArenaPage,
   parallel,
-  resultBlock,
-  setResult,
   T_DCACHE,
   T_ICACHE,
   T_PAGE_COUNT,
@@ -24,6 +22,7 @@ import {
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
 import { J_TABLE_FREED, J_TABLE_RETIRED, J_TABLE_TAKEN, record } from "../record/journal";
 import { cleanData, invalidateCode, warn } from "../record/maintenance";
+import { Answer, result } from "../record/result";
 
 // Bits of Table.hooks and the `op` of hostHook. a, lo:hi and n of the call, and its result:
 /** a = cache; -> page pointer or 0 */
@@ -42,7 +41,7 @@ export const HOOK_PUT_PAGE: u32 = 5;
 export const HOOK_PAGE_COUNT: u32 = 6;
 /** lo:hi = physical address; -> pointer */
 export const HOOK_PHYS_TO_VIRT: u32 = 7;
-/** a = pointer; physical address in result 0 */
+/** a = pointer; the host puts the physical address into the Answer */
 export const HOOK_VIRT_TO_PHYS: u32 = 8;
 /** lo:hi = physical address, n = log2 of bytes */
 export const HOOK_DCACHE: u32 = 9;
@@ -202,9 +201,10 @@ export function physToVirt(t: Table, pa: u64): usize {
 
 export function virtToPhys(t: Table, p: usize): u64 {
   if (!hooked(t, HOOK_VIRT_TO_PHYS)) return arenaAddress(p);
-  setResult(0, 0);
+  const answer = result<Answer>();
+  answer.value = 0;
   call(t, HOOK_VIRT_TO_PHYS, p, 0, 0);
-  return load<u64>(resultBlock());
+  return answer.value;
 }
 
 /** Data cache clean and invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */

@@ -6,7 +6,8 @@ import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
 import { hostVisit } from "../memory/host";
-import { setResult, Table, Walk, walker, walkFrame } from "../memory/layout";
+import { Table, Walk, walker, walkFrame } from "../memory/layout";
+import { Answer, result } from "../record/result";
 import { make, pageOf, put, tryBreak } from "./bbm";
 import { LeafVisitor } from "./lookup";
 import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
@@ -97,11 +98,11 @@ function current(): Walk {
   return w.slot ? w : changetype<Walk>(0);
 }
 
-/** Reads the visited slot again, into result 0. EPERM outside a visit, as for all functions below. */
+/** Reads the visited slot again; answers its descriptor. EPERM outside a visit, as for all functions below. */
 export function visitRead(): i32 {
   const w = current();
   if (!w) return EPERM;
-  setResult(0, read(w.slot, <bool>(w.flags & SHARED)));
+  result<Answer>().value = read(w.slot, <bool>(w.flags & SHARED));
   return OK;
 }
 
@@ -135,13 +136,13 @@ export function visitSet(next: u64): i32 {
   return OK;
 }
 
-/** A new, empty table from the walk's cache: its table descriptor in result 0. */
+/** A new, empty table from the walk's cache; answers its table descriptor. */
 export function visitNewTable(): i32 {
   const w = current();
   if (!w) return EPERM;
   const table = zallocPage(w.table, w.cache);
   if (!table) return ENOMEM;
-  setResult(0, tableDescriptor(w.layout, w.ps, virtToPhys(w.table, table)));
+  result<Answer>().value = tableDescriptor(w.layout, w.ps, virtToPhys(w.table, table));
   return OK;
 }
 
@@ -154,7 +155,7 @@ export function visitFreeTable(descriptor: u64): i32 {
 
 /**
  * Puts `descriptor` where the translation of `addr` ends, reference count kept, nothing flushed: for tests
- * and for images that come from elsewhere. Old descriptor in result 0, level in result 1.
+ * and for images that come from elsewhere. Answers the old descriptor and its level.
  */
 export function poke(t: Table, addr: u64, descriptor: u64): i32 {
   const w = open(t, LEAF);
@@ -162,8 +163,9 @@ export function poke(t: Table, addr: u64, descriptor: u64): i32 {
   w.old = 0;
   w.level = 0;
   const r = walk<LeafVisitor>(w, addr, 1);
-  setResult(0, w.old);
-  setResult(1, <u64>w.level);
+  const answer = result<Answer>();
+  answer.value = w.old;
+  answer.level = w.level;
   // Past the end of the range nothing was visited.
   if (r === OK && w.slot) replace(w, w.slot, w.old, descriptor);
   close();

@@ -13,7 +13,6 @@ import {
   limbo,
   orderLock,
   pool,
-  setResult,
   T_HYP,
   Table,
   tableOfIndex,
@@ -24,15 +23,29 @@ import { forget, MODE_EXCLUSIVE } from "../memory/lock";
 import { wrest } from "../memory/spin";
 import { J_BURIED, record } from "../record/journal";
 import { flushVmid } from "../record/maintenance";
+import { result } from "../record/result";
 import { clear } from "./bbm";
 import { Child } from "./mmops";
 import { begin, end as finish } from "./sharing";
 import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
 
+/** What a walker held when it died. */
+@view
+@unmanaged
+export class Burial {
+  /** Was it in a read section? */
+  inSection: u32;
+  /** Tables that it held for writing. */
+  wroteTables: u32;
+  /** Locks of the core that it held; the lists that they guard may be torn. */
+  coreLocks: u32;
+  /** Descriptors that it had locked: holes now. */
+  unlocked: u32;
+}
+
 /**
  * Walker `id` does not run any more: ends its section, lets go of its locks, gives back its caches and its place, and repairs
- * the tables whose locks it held. Results 0..3: was it in a section; tables it held for writing; locks of the core, whose lists
- * may be torn; descriptors that it had locked. Its first errno if a table could not be repaired.
+ * the tables whose locks it held. Answers a Burial. Its first errno if a table could not be repaired.
  */
 export function bury(id: u32): i32 {
   const w = walkerAt(id),
@@ -50,8 +63,8 @@ export function bury(id: u32): i32 {
   if (isArenaPage(w.block1, UNIT_SHIFT)) giveFrames(w.block1);
   w.block0 = 0;
   w.block1 = 0;
-  let tables: u64 = 0,
-    unlocked: u64 = 0,
+  let tables: u32 = 0,
+    unlocked: u32 = 0,
     bad: i32 = OK;
   for (let i: u32 = 0; i < header().maxTables; i++) {
     const t = tableOfIndex(i),
@@ -63,10 +76,11 @@ export function bury(id: u32): i32 {
     else if (bad === OK) bad = swept;
   }
   w.attached = 0;
-  setResult(0, section ? 1 : 0);
-  setResult(1, tables);
-  setResult(2, locks);
-  setResult(3, unlocked);
+  const r = result<Burial>();
+  r.inSection = section ? 1 : 0;
+  r.wroteTables = tables;
+  r.coreLocks = locks;
+  r.unlocked = unlocked;
   return bad;
 }
 

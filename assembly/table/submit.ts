@@ -1,17 +1,13 @@
 // Operations in batches: records in a buffer, one call, results in place.
-//
-// record, 64 bytes
-//   0 op u32      4 flags u32    8 table u32    12 cache u32   16 address u64  24 size u64  32 phys u64
-//  40 prot u32   44 level i32   48 status i32   52 level i32   56 value u64
-// 48.. is written: status, and of reading operations the leaf's level and a value.
 
 import { GRANULE_LEVELS } from "../arch/granule";
 import { CACHE_ARENA, CACHE_OWN, isCache, resolve, topUp } from "../memory/cache";
 import { EAGAIN, EINVAL, ERANGE, OK } from "../memory/errno";
-import { isTableHandle, resultBlock, setResult, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
+import { isTableHandle, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
 import { MODE_NONE } from "../memory/lock";
 import { C_SUBMITTED, count } from "../record/counters";
 import { flushRange } from "../record/maintenance";
+import { Answer, result } from "../record/result";
 import { flush, mkyoung, relax, testClearYoung, wrprotect } from "./attrs";
 import { hypMap, hypUnmap } from "./hyp";
 import { countLeaves, getLeaf } from "./lookup";
@@ -50,19 +46,31 @@ const LAST_STAGE2_OP: u32 = OP_SPLIT;
 
 /** Flag beside the walk flags: top the cache up to one fault's worth first [MC-6]. */
 export const SUBMIT_TOP_UP: u32 = 1 << 16;
-export const SUBMIT_BYTES: u32 = 64;
 
-const FLAGS: usize = 4;
-const TABLE: usize = 8;
-const CACHE: usize = 12;
-const ADDRESS: usize = 16;
-const SIZE: usize = 24;
-const PHYS: usize = 32;
-const PROT: usize = 40;
-const LEVEL: usize = 44;
-const STATUS: usize = 48;
-const OUT_LEVEL: usize = 52;
-const VALUE: usize = 56;
+/** One operation. The caller writes all but the last three fields. */
+@view
+@unmanaged
+export class Submission {
+  /** OP_* */
+  op: u32;
+  /** Walk flags, LOCK_FREE, SUBMIT_TOP_UP. */
+  flags: u32;
+  table: u32;
+  cache: u32;
+  address: u64;
+  size: u64;
+  phys: u64;
+  prot: u32;
+  level: i32;
+  /** 0 or more, or a negative errno. */
+  status: i32;
+  /** Of reading operations: level of the leaf. */
+  foundLevel: i32;
+  /** A descriptor, a count or bytes, by operation. */
+  value: u64;
+}
+
+export const SUBMIT_BYTES: u32 = <u32>offsetof<Submission>();
 
 /** What an operation may share its table with. Destroying takes its lock by itself, a flush touches no descriptor. */
 function sharesOf(op: u32): u32 {
@@ -90,24 +98,24 @@ function fits(op: u32, t: Table): bool {
   return !hyp || !(op <= LAST_STAGE2_OP || op === OP_ANNOTATE || op === OP_TLB_FLUSH_RANGE);
 }
 
-function prepare(p: usize, t: Table): i32 {
-  const asked = load<u32>(p, CACHE),
+function prepare(s: Submission, t: Table): i32 {
+  const asked = s.cache,
     cache = resolve(asked, t.ps);
   if (!isCache(cache, t.ps)) return EINVAL;
   if (cache <= CACHE_ARENA) return OK;
-  if (asked !== CACHE_OWN && !(load<u32>(p, FLAGS) & SUBMIT_TOP_UP)) return OK;
+  if (asked !== CACHE_OWN && !(s.flags & SUBMIT_TOP_UP)) return OK;
   return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
 }
 
-function perform(p: usize, op: u32, t: Table): i32 {
-  const addr = load<u64>(p, ADDRESS),
-    size = load<u64>(p, SIZE),
-    phys = load<u64>(p, PHYS);
-  const cache = resolve(load<u32>(p, CACHE), t.ps),
-    prot = load<u32>(p, PROT),
-    level = load<i32>(p, LEVEL);
-  const flags = load<u32>(p, FLAGS) & WALK_FLAGS;
-  const shared = <bool>(load<u32>(p, FLAGS) & (SHARED | LOCK_FREE));
+function perform(s: Submission, op: u32, t: Table): i32 {
+  const addr = s.address,
+    size = s.size,
+    phys = s.phys;
+  const cache = resolve(s.cache, t.ps),
+    prot = s.prot,
+    level = s.level;
+  const flags = s.flags & WALK_FLAGS;
+  const shared = <bool>(s.flags & (SHARED | LOCK_FREE));
   switch (op) {
     case OP_MAP:
       return map(t, addr, size, phys, prot, cache, flags);
@@ -162,20 +170,20 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
   return OK;
 }
 
-function submitOne(p: usize): i32 {
-  const handle = load<u32>(p, TABLE),
-    op = load<u32>(p);
-  const flags = load<u32>(p, FLAGS);
+function submitOne(s: Submission): i32 {
+  const handle = s.table,
+    op = s.op;
+  const flags = s.flags;
   if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;
   const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
   const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
   if (mode < 0) return mode;
-  let r = prepare(p, t); // before the lock: it may take its time [MC-6]
+  let r = prepare(s, t); // before the lock: it may take its time [MC-6]
   if (r === OK) r = begin(t, mode);
   if (r) return r;
-  r = perform(p, op, t);
+  r = perform(s, op, t);
   end(t, mode);
   return r;
 }
@@ -185,14 +193,16 @@ function submitOne(p: usize): i32 {
  * (EAGAIN is none). Returns how many were performed. Precondition: the records lie in the arena.
  */
 export function submit(p: usize, n: u32, stop: bool): u32 {
+  const answer = result<Answer>();
   let done: u32 = 0;
   while (done < n) {
-    setResult(0, 0);
-    setResult(1, 0);
-    const status = submitOne(p);
-    store<i32>(p, status, STATUS);
-    store<i32>(p, <i32>load<u64>(resultBlock(), 8), OUT_LEVEL);
-    store<u64>(p, load<u64>(resultBlock()), VALUE);
+    const s = changetype<Submission>(p);
+    answer.value = 0;
+    answer.level = 0;
+    const status = submitOne(s);
+    s.status = status;
+    s.foundLevel = answer.level;
+    s.value = answer.value;
     p += SUBMIT_BYTES;
     done++;
     if (stop && status < 0 && status !== EAGAIN) break;

@@ -1,15 +1,15 @@
 // The Wasm modules of the package: each has its own file of exports in assembly/, and shares the rooms below it.
 
 /**
- * Each has a debug build, for the tests; `debug`: the package has it too.
- * @typedef {{ name: string, entry: string, debug: boolean }} Module
+ * `type`: name of the interface of its exports. Each has a debug build, for the tests; `debug`: the package has it too.
+ * @typedef {{ name: string, entry: string, type: string, debug: boolean }} Module
  */
 
 /** @type {Module[]} */
 export const MODULES = [
-  { name: "granule", entry: "assembly/index.ts", debug: true },
-  { name: "audit", entry: "assembly/audit.ts", debug: false },
-  { name: "mmu", entry: "assembly/mmu.ts", debug: false },
+  { name: "granule", entry: "assembly/index.ts", type: "Core", debug: true },
+  { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
+  { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
 ];
 
 /** Files that the build of a module makes. */

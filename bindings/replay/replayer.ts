@@ -1,3 +1,4 @@
+import type { ScanRecordView } from "../core/table-views.generated.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { TraceEvent } from "../trace/index.js";
 import type { AgreementSummary } from "./agreement.js";
@@ -61,13 +62,11 @@ const HIGH = 2 ** 32;
 
 /** Counts what a table holds. */
 export function tableUse(table: Stage2Table): TableUse {
-  const { engine, granule, format } = table;
+  const { granule, format } = table;
   const leaves: Record<string, number> = {};
   let mapped = 0;
-  const { u32 } = engine;
-  for (const word of table.scan()) {
-    if (!((u32[word + 2] as number) & 1)) continue;
-    const level = (u32[word + 4] as number) | 0;
+  for (const { descriptorLow, level } of table.scan()) {
+    if (!(descriptorLow & 1)) continue;
     leaves[level] = (leaves[level] ?? 0) + 1;
     mapped += 2 ** ((4 - level) * (format.ps - 3) + 3);
   }
@@ -76,6 +75,6 @@ export function tableUse(table: Stage2Table): TableUse {
 }
 
 /** The address of a scan record as a plain number. */
-export function scannedAddress(u32: Uint32Array, word: number): number {
-  return (u32[word] as number) + (u32[word + 1] as number) * HIGH;
+export function scannedAddress({ addressLow, addressHigh }: ScanRecordView): number {
+  return addressLow + addressHigh * HIGH;
 }

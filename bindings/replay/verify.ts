@@ -114,10 +114,8 @@ class Comparison {
 
 /** Our leaves and annotations in order of address. */
 function* ourLeaves(table: Stage2Table): Generator<S2RawLeaf, void, undefined> {
-  const { u32, u64 } = table.engine;
-  for (const word of table.scan()) {
-    const level = (u32[word + 4] as number) | 0;
-    yield { ipa: scannedAddress(u32, word), level, descriptor: u64[word / 2 + 1] as bigint };
+  for (const record of table.scan()) {
+    yield { ipa: scannedAddress(record), level: record.level, descriptor: record.descriptor };
   }
 }
 

@@ -42,10 +42,8 @@ function tablePages(table: Table): bigint[] {
   const info = table.info();
   const pages = Array.from({ length: info.rootPages }, (_, i) => info.rootPa + BigInt(i * info.granule));
   const lpa2 = format.flags & T_LPA2 ? 1 : 0;
-  const { u32, u64 } = engine;
-  for (const word of table.scan({ tables: true })) {
-    const descriptor = u64[word / 2 + 1] as bigint;
-    const isTable = (u32[word + 4] as number | 0) !== 3 && (descriptor & TABLE_BITS) === TABLE_BITS;
+  for (const { descriptor, level } of table.scan({ tables: true })) {
+    const isTable = level !== 3 && (descriptor & TABLE_BITS) === TABLE_BITS;
     if (isTable) pages.push(BigInt.asUintN(64, engine.core.outputAddress(format.ps, lpa2, descriptor)));
   }
   return pages;

@@ -194,12 +194,11 @@ export function* ptdumpOf(
 /** One object for all records: a dump keeps none of them. */
 function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
   const entry: PtdumpEntry = { address: 0n, level: 0, descriptor: 0n, count: 1 };
-  const { u32, u64 } = table.engine;
-  for (const word of table.scan({ holes: true })) {
-    entry.address = u64[word / 2] as bigint;
-    entry.descriptor = u64[word / 2 + 1] as bigint;
-    entry.level = (u32[word + 4] as number) | 0;
-    entry.count = u32[word + 6] as number;
+  for (const record of table.scan({ holes: true })) {
+    entry.address = record.address;
+    entry.descriptor = record.descriptor;
+    entry.level = record.level;
+    entry.count = record.entries;
     yield entry;
   }
 }

@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { errnoName, invalid } from "../core/errors.js";
+import { SubmissionView } from "../core/table-views.generated.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import type { Engine } from "./engine.js";
@@ -14,7 +15,6 @@ import {
 } from "./options.js";
 import type { Table } from "./table.js";
 
-const WORDS = K.SUBMIT_BYTES / 4;
 const MAX_BYTES = 4096 << (K.ORDERS - 1);
 
 /** How one operation of a batch ended. */
@@ -47,17 +47,19 @@ export class Batch implements Disposable {
   readonly #engine: Engine;
   /** Operations that fit. */
   readonly capacity: number;
+  readonly #record: SubmissionView;
   #pointer: number;
   #length = 0;
 
   /** @internal */
   constructor(engine: Engine, capacity: number) {
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity * K.SUBMIT_BYTES > MAX_BYTES) {
-      throw invalid("createBatch", `capacity is 1..${MAX_BYTES / K.SUBMIT_BYTES}`);
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity * SubmissionView.BYTES > MAX_BYTES) {
+      throw invalid("createBatch", `capacity is 1..${MAX_BYTES / SubmissionView.BYTES}`);
     }
     this.#engine = engine;
     this.capacity = capacity;
-    this.#pointer = engine.takeBlock(capacity * K.SUBMIT_BYTES);
+    this.#pointer = engine.takeBlock(capacity * SubmissionView.BYTES);
+    this.#record = new SubmissionView(engine.words);
   }
 
   /** Operations in it. */
@@ -167,17 +169,17 @@ export class Batch implements Disposable {
     if (this.#length >= this.capacity)
       throw invalid("batch", `it holds ${this.capacity} operations: run and clear it first`);
     if (this.#pointer === 0) throw invalid("batch", "it is closed");
-    const { u32, u64 } = this.#engine;
-    const word = this.#pointer / 4 + this.#length * WORDS;
-    u64[word / 2 + 2] = toAddress(addr, "batch");
-    u64[word / 2 + 3] = toAddress(size, "batch");
-    u64[word / 2 + 4] = toAddress(phys, "batch");
-    u32[word] = op;
-    u32[word + 1] = flags;
-    u32[word + 2] = table.handle;
-    u32[word + 3] = cacheHandle(cache);
-    u32[word + 10] = prot;
-    u32[word + 11] = level;
+    const record = this.#record;
+    record.at = this.#pointer + this.#length * SubmissionView.BYTES;
+    record.address = toAddress(addr, "batch");
+    record.size = toAddress(size, "batch");
+    record.phys = toAddress(phys, "batch");
+    record.op = op;
+    record.flags = flags;
+    record.table = table.handle;
+    record.cache = cacheHandle(cache);
+    record.prot = prot;
+    record.level = level;
     return this.#length++;
   }
 
@@ -192,13 +194,10 @@ export class Batch implements Disposable {
   /** How operation `i` ended. */
   result(i: number): BatchResult {
     if (!Number.isInteger(i) || i < 0 || i >= this.#length) throw invalid("batch.result", `no operation ${i}`);
-    const { u32, u64 } = this.#engine;
-    const word = this.#pointer / 4 + i * WORDS;
-    return {
-      status: (u32[word + 12] as number) | 0,
-      level: (u32[word + 13] as number) | 0,
-      value: u64[word / 2 + 7] as bigint,
-    };
+    const record = this.#record;
+    record.at = this.#pointer + i * SubmissionView.BYTES;
+    const { status, foundLevel: level, value } = record;
+    return { status, level, value };
   }
 
   /** Name of a status: `"ok"` or an errno's name. */

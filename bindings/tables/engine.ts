@@ -1,6 +1,8 @@
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile, instantiate } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { SubmissionView } from "../core/table-views.generated.js";
+import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { granuleShift } from "../model/granule.js";
@@ -10,6 +12,7 @@ import { Columns } from "./columns.js";
 import { Hosts } from "./host.js";
 import { type HypConfig, HypTable } from "./hyp.js";
 import { Journal } from "./journal.js";
+import { Results } from "./results.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
 import type { TableTicket } from "./table.js";
 import {
@@ -106,13 +109,16 @@ export class Engine implements Disposable {
   /** @internal */
   readonly hosts: Hosts = new Hosts();
   /** @internal One submission record, for single operations. */
-  readonly io: number;
+  readonly io: SubmissionView;
   /** @internal Bytes of a borrowed buffer. */
   readonly bufferBytes: number = BUFFER_BYTES;
   readonly #buffers: number[] = [];
+  /** @internal The memory, for views of its records. */
+  readonly words: Words;
+  /** @internal What the last call answered. */
+  readonly results: Results;
   #u32: Uint32Array;
   #u64: BigUint64Array;
-  readonly #result: number;
   readonly #module: WebAssembly.Module;
   #closed = false;
 
@@ -126,19 +132,21 @@ export class Engine implements Disposable {
     this.#module = module;
     this.core = instantiate(module, memory, this.hosts);
     this.check(begin(this.core), operation);
-    this.#u32 = new Uint32Array(this.memory.buffer);
-    this.#u64 = new BigUint64Array(this.memory.buffer);
-    this.#result = this.core.resultPointer() >>> 0;
+    this.words = new Words(this.memory.buffer);
+    this.#u32 = this.words.u32;
+    this.#u64 = this.words.u64;
+    this.results = new Results(this.words, this.core.resultPointer() >>> 0);
     this.core.engineInfo();
-    this.arenaPointer = Number(this.result(0));
-    this.arenaBytes = Number(this.result(1));
-    this.physBase = this.result(2);
-    this.walkerCount = Number(this.result(5));
-    this.walker = Number(this.result(6));
-    this.io = this.takeBlock(UNIT);
+    const info = this.results.engine;
+    this.arenaPointer = info.arena;
+    this.arenaBytes = info.arenaBytes;
+    this.physBase = info.physBase;
+    this.walkerCount = info.walkers;
+    this.walker = info.walker;
+    this.io = new SubmissionView(this.words, this.takeBlock(UNIT));
     const buffer = this.takeBlock(BUFFER_BYTES);
     this.#buffers.push(buffer);
-    this.core.entrust(this.io, buffer);
+    this.core.entrust(this.io.at, buffer);
     this.journal = new Journal(this);
     this.hosts.explain = (rule, table) =>
       explainBreach(this.walkers(), this.walker, this.core.writerOfTable(table), rule, table);
@@ -182,13 +190,13 @@ export class Engine implements Disposable {
   /** Who is who among the walkers, and who reads what. */
   walkers(): WalkerInfo[] {
     this.assertOpen("walkers");
-    return Array.from({ length: this.walkerCount }, (_, id) => walkerInfo(this.core, (i) => this.result(i), id));
+    return Array.from({ length: this.walkerCount }, (_, id) => walkerInfo(this.core, this.results.walker, id));
   }
 
   /** Frees what may go without waiting, and says what is left in limbo and who holds it up. */
   limbo(): LimboInfo {
     this.assertOpen("limbo");
-    return limboInfo(this.core, (i) => this.result(i));
+    return limboInfo(this.core, this.results.limbo);
   }
 
   /**
@@ -216,18 +224,13 @@ export class Engine implements Disposable {
   bury(id: number): Burial {
     this.assertOpen("bury");
     this.check(this.core.bury(id), "bury");
-    const [section, wroteTables, coreLocks, unlocked] = [0, 1, 2, 3].map((i) => Number(this.result(i))) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { walker: id, inSection: section !== 0, unlocked, wroteTables, coreLocks };
+    const { inSection, unlocked, wroteTables, coreLocks } = this.results.burial;
+    return { walker: id, inSection: inSection !== 0, unlocked, wroteTables, coreLocks };
   }
 
   /** Writes a zero to every page that nobody has taken yet. */
   #pretouch(): void {
-    const untouched = Math.max(this.io, ...this.#buffers) + BUFFER_BYTES;
+    const untouched = Math.max(this.io.at, ...this.#buffers) + BUFFER_BYTES;
     new Uint8Array(this.memory.buffer, untouched, this.arenaPointer + this.arenaBytes - untouched).fill(0);
   }
 
@@ -242,7 +245,7 @@ export class Engine implements Disposable {
       this.giveBlock(pointer);
     } else {
       this.#buffers.push(pointer);
-      this.core.entrust(this.io, pointer); // the one that stays is the one that must not be lost
+      this.core.entrust(this.io.at, pointer); // the one that stays is the one that must not be lost
     }
   }
 
@@ -254,11 +257,6 @@ export class Engine implements Disposable {
   /** The whole memory as 64-bit words. */
   get u64(): BigUint64Array {
     return this.#u64;
-  }
-
-  /** @internal Word `i` of the result block. */
-  result(i: number): bigint {
-    return this.#u64[(this.#result >>> 3) + i] as bigint;
   }
 
   /** @internal Throws what a status says; what a hook threw comes first. */
@@ -364,11 +362,8 @@ export class Engine implements Disposable {
   arena(): ArenaUse {
     this.assertOpen("arena");
     this.core.engineInfo();
-    return {
-      bytes: this.arenaBytes,
-      taken: Number(this.result(3)) * UNIT,
-      peak: Number(this.result(4)) * UNIT,
-    };
+    const { taken, peak } = this.results.engine;
+    return { bytes: this.arenaBytes, taken: taken * UNIT, peak: peak * UNIT };
   }
 
   /** The arena's bytes: the physical memory from `physBase` on, without a copy. */
@@ -388,7 +383,7 @@ export class Engine implements Disposable {
   }
 
   #leave(): void {
-    this.giveBlock(this.io);
+    this.giveBlock(this.io.at);
     for (const buffer of this.#buffers) this.giveBlock(buffer);
     this.core.detach();
   }

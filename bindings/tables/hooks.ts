@@ -58,7 +58,7 @@ const PAGE_OPS: Readonly<Record<number, readonly [keyof MmOps, Dispatch]>> = {
   [K.HOOK_VIRT_TO_PHYS]: [
     "virtToPhys",
     (o, e, a) => {
-      e.u64[(e.core.resultPointer() >>> 0) / 8] = o.virtToPhys?.(a) ?? 0n;
+      e.results.answer.value = o.virtToPhys?.(a) ?? 0n;
       return 0;
     },
   ],

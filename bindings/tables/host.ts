@@ -1,12 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import type { Host } from "../core/core.js";
-
-/** Names of the rules of assembly/demand.ts. */
-const RULES: ReadonlyMap<number, string> = new Map(
-  Object.entries(K).flatMap(([name, value]) =>
-    name.startsWith("RULE_") ? [[value as number, name.slice("RULE_".length)] as const] : [],
-  ),
-);
+import { RULES } from "../core/rules.generated.js";
 
 /** One table's functions in the shape in which the core calls them. */
 export interface TableHost {

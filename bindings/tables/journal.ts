@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import { JournalRecordView } from "../core/record-views.generated.js";
 import type { Engine } from "./engine.js";
 
 /** Kinds of journal records, as numbered in assembly/record/journal.ts. */
@@ -46,8 +47,6 @@ export interface JournalRecord {
   sequence: bigint;
 }
 
-const WORDS = K.JOURNAL_BYTES / 4;
-
 /**
  * The journal of an engine: descriptor writes, barriers, TLBIs and cache maintenance in order.
  * Reserve room with `createEngine({ journalRecords })` and `start` it. While it is on, walks go entry by entry;
@@ -77,7 +76,8 @@ export class Journal {
     const e = this.#engine;
     e.assertOpen("journal");
     e.check(e.core.journalInfo(walker), "journal");
-    return { pointer: Number(e.result(0)), capacity: Number(e.result(1)), total: Number(e.result(2)) };
+    const { pointer, capacity, total } = e.results.journal;
+    return { pointer, capacity, total: Number(total) };
   }
 
   /** Starts an empty journal of these kinds (default all). EINVAL if the engine was made without room for one. */
@@ -125,23 +125,12 @@ export class Journal {
 
   #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }): JournalRecord[] {
     const records: JournalRecord[] = [];
+    const view = new JournalRecordView(this.#engine.words);
     for (let i = Math.max(0, total - capacity); i < total; i++) {
-      records.push(this.#at(pointer / 4 + (i % capacity) * WORDS));
+      view.at = pointer + (i % capacity) * JournalRecordView.BYTES;
+      const { kind, level, table, walker, address, a, b, sequence } = view;
+      records.push({ kind, level, table, walker, address, a, b, sequence });
     }
     return records;
-  }
-
-  #at(word: number): JournalRecord {
-    const { u32, u64 } = this.#engine;
-    return {
-      kind: u32[word] as number,
-      level: (u32[word + 1] as number) | 0,
-      table: u32[word + 2] as number,
-      walker: u32[word + 3] as number,
-      address: u64[word / 2 + 2] as bigint,
-      a: u64[word / 2 + 3] as bigint,
-      b: u64[word / 2 + 4] as bigint,
-      sequence: u64[word / 2 + 5] as bigint,
-    };
   }
 }

@@ -295,7 +295,7 @@ export class Stage2Table extends Table {
       options.forcePte ? 1 : 0,
     );
     this.engine.check(status, "createUnlinked", phys);
-    return Number(this.engine.result(0));
+    return this.engine.results.unlinked.page;
   }
 
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */

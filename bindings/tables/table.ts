@@ -1,5 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { ScanRecordView } from "../core/table-views.generated.js";
+import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
@@ -82,7 +84,6 @@ export interface Operation {
   level?: number;
 }
 
-const SCAN_WORDS = 8;
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
 
@@ -199,20 +200,19 @@ export abstract class Table implements Disposable {
   protected perform(o: Operation): number {
     const { engine } = this;
     this.assertUsable(o.name, o.level ?? 0);
-    const word = engine.io / 4;
-    const { u32, u64 } = engine;
+    const { io } = engine;
     const addr = given(o, "addr");
-    u64[word / 2 + 2] = addr;
-    u64[word / 2 + 3] = given(o, "size");
-    u64[word / 2 + 4] = given(o, "phys");
-    u32[word] = o.op;
-    u32[word + 1] = o.flags ?? 0;
-    u32[word + 2] = this.#handle;
-    u32[word + 3] = cacheHandle(o.cache);
-    u32[word + 10] = toProt(o.prot ?? 0);
-    u32[word + 11] = o.level ?? 0;
-    engine.core.submit(engine.io, 1, 0);
-    const status = (u32[word + 12] as number) | 0;
+    io.address = addr;
+    io.size = given(o, "size");
+    io.phys = given(o, "phys");
+    io.op = o.op;
+    io.flags = o.flags ?? 0;
+    io.table = this.#handle;
+    io.cache = cacheHandle(o.cache);
+    io.prot = toProt(o.prot ?? 0);
+    io.level = o.level ?? 0;
+    engine.core.submit(io.at, 1, 0);
+    const { status } = io;
     engine.hosts.rethrow();
     if (status < 0 && status !== K.EAGAIN) {
       throw new GranuleError(status, { operation: o.name, address: addr });
@@ -229,8 +229,8 @@ export abstract class Table implements Disposable {
 
   /** @internal Value and level that the last `perform` left. */
   protected performed(): { value: bigint; level: number } {
-    const word = this.engine.io / 4;
-    return { value: this.engine.u64[word / 2 + 7] as bigint, level: (this.engine.u32[word + 13] as number) | 0 };
+    const { value, foundLevel } = this.engine.io;
+    return { value, level: foundLevel };
   }
 
   /** Geometry and use. */
@@ -238,17 +238,9 @@ export abstract class Table implements Disposable {
     const { engine } = this;
     this.assertUsable("info");
     engine.check(engine.core.tableInfo(this.#handle), "info");
-    const root = engine.result(0);
-    return {
-      granule: this.granule,
-      startLevel: Number(BigInt.asIntN(64, engine.result(2))),
-      rootPages: Number(engine.result(1)),
-      rootPa: root === 0n ? 0n : engine.physBase + root - BigInt(engine.arenaPointer),
-      inputBits: Number(engine.result(3)),
-      outputBits: Number(engine.result(6)),
-      pages: Number(engine.result(4)),
-      peakPages: Number(engine.result(5)),
-    };
+    const { root, startLevel, rootPages, inputBits, outputBits, pages, peak } = engine.results.table;
+    const rootPa = root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer);
+    return { granule: this.granule, startLevel, rootPages, rootPa, inputBits, outputBits, pages, peakPages: peak };
   }
 
   /**
@@ -300,53 +292,53 @@ export abstract class Table implements Disposable {
   /** All entries that are not empty, in order of address; parents before children with `tables`. */
   *entries(options: EntryOptions = {}): IterableIterator<Entry> {
     const { engine, format } = this;
-    for (const word of this.scan(options)) {
-      const { u32, u64 } = engine;
-      yield decodeEntry(
-        engine,
-        format,
-        u64[word / 2] as bigint,
-        u64[word / 2 + 1] as bigint,
-        (u32[word + 4] as number) | 0,
-        (u32[word + 5] as number) | 0,
-        u32[word + 6] as number,
-      );
+    for (const r of this.scan(options)) {
+      yield decodeEntry(engine, format, r.address, r.descriptor, r.level, r.references, r.entries);
     }
   }
 
-  /** @internal Word indices of scan records in `engine.u32`; each is valid until the next. */
-  *scan(options: EntryOptions = {}): IterableIterator<number> {
-    this.assertUsable("entries");
-    // Scans may interleave, so each has a buffer of its own.
-    const buffer = this.engine.borrowBuffer();
-    try {
-      yield* this.#scanInto(buffer, options);
-    } finally {
-      if (!this.engine.closed) this.engine.returnBuffer(buffer);
-    }
-  }
-
-  *#scanInto(buffer: number, options: EntryOptions): IterableIterator<number> {
-    const { engine } = this;
+  /** @internal Records of the entries that are not empty, one view for all: each is valid until the next. */
+  *scan(options: EntryOptions = {}): IterableIterator<ScanRecordView> {
     const root = options.root ?? { pointer: 0, level: 0 };
     const end = options.to === undefined ? this.#end(options.root) : toAddress(options.to, "entries");
     const what = (options.tables ? K.SCAN_TABLES : 0) | (options.holes ? K.SCAN_HOLES : 0);
-    const max = engine.bufferBytes / (SCAN_WORDS * 4);
     let cursor = toAddress(options.from ?? 0, "entries");
     let level = -2;
     for (;;) {
-      const status = engine.core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
-      engine.check(status, "entries", cursor);
-      const n = Number(engine.result(0));
-      const more = engine.result(1) === 1n;
-      const first = buffer / 4;
-      for (let i = 0; i < n; i++) yield first + i * SCAN_WORDS;
+      const { words, records, more } = this.#scanOnce(root, cursor, level, end, what);
+      const record = new ScanRecordView(words);
+      for (let i = 0; i < records; i++) {
+        record.at = i * ScanRecordView.BYTES;
+        yield record;
+      }
       if (!more) return;
-      const last = first + (n - 1) * SCAN_WORDS;
-      const { u32, u64 } = engine;
-      level = (u32[last + 4] as number) | 0;
-      const skipped = BigInt((u32[last + 6] as number) - 1) << BigInt((4 - level) * (this.format.ps - 3) + 3);
-      cursor = (u64[last / 2] as bigint) + skipped;
+      level = record.level;
+      const skipped = BigInt(record.entries - 1) << BigInt((4 - level) * (this.format.ps - 3) + 3);
+      cursor = record.address + skipped;
+    }
+  }
+
+  /** The next records behind a cursor, copied: an iteration that is dropped half way leaves nothing in the arena. */
+  #scanOnce(
+    root: { pointer: number; level: number },
+    cursor: bigint,
+    level: number,
+    end: bigint,
+    what: number,
+  ): { words: Words; records: number; more: boolean } {
+    this.assertUsable("entries");
+    const { engine } = this;
+    const { core, bufferBytes } = engine;
+    const buffer = engine.borrowBuffer();
+    try {
+      const max = bufferBytes / ScanRecordView.BYTES;
+      const status = core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
+      engine.check(status, "entries", cursor);
+      const { records, more } = engine.results.scanEnd;
+      const bytes = engine.u32.slice(buffer / 4, (buffer + records * ScanRecordView.BYTES) / 4).buffer;
+      return { words: new Words(bytes), records, more: more !== 0 };
+    } finally {
+      engine.returnBuffer(buffer);
     }
   }
 
@@ -400,7 +392,8 @@ export abstract class Table implements Disposable {
     const { engine } = this;
     const at = toAddress(addr, "poke");
     engine.check(engine.core.poke(this.#handle, at, toAddress(descriptor, "poke")), "poke", at);
-    return { old: engine.result(0), level: Number(BigInt.asIntN(64, engine.result(1))) };
+    const { value, level } = engine.results.answer;
+    return { old: value, level };
   }
 
   /** Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. */

@@ -66,19 +66,19 @@ export function tlbiOperations(engine: Engine, range: TlbiRange): TlbiOperation[
       (range.ranged ?? true) ? 1 : 0,
     );
     engine.check(status, "tlbiOperations", address);
-    const pages = Number(engine.result(0));
-    const used = Number(BigInt.asIntN(64, engine.result(1)));
+    const step = engine.results.rangeStep;
+    const pages = Number(step.pages);
     operations.push({
-      kind: used < 0 ? "single" : "range",
+      kind: step.scale < 0 ? "single" : "range",
       address,
       pages,
-      scale: Math.max(used, 0),
-      num: Number(engine.result(2)),
-      operand: engine.result(3),
+      scale: Math.max(step.scale, 0),
+      num: step.num,
+      operand: step.operand,
     });
     address += BigInt(pages) << BigInt(ps);
     left -= pages;
-    scale = Number(engine.result(4));
+    scale = step.next;
   }
   return operations;
 }

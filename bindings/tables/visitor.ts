@@ -113,7 +113,7 @@ export class Visit {
   /** The entry as it is now. */
   read(): bigint {
     this.#call(this.#engine.core.visitRead(), "visit.read");
-    return this.#engine.result(0);
+    return this.#engine.results.answer.value;
   }
 
   /**
@@ -145,7 +145,7 @@ export class Visit {
   /** A new empty table; its descriptor, to `make` in a broken slot: the walk descends into it. ENOMEM without pages. */
   newTable(): bigint {
     this.#call(this.#engine.core.visitNewTable(), "visit.newTable");
-    return this.#engine.result(0);
+    return this.#engine.results.answer.value;
   }
 
   /** Frees the subtree of a table descriptor that this visit has replaced. */

@@ -1,5 +1,6 @@
-import * as K from "../core/constants.generated.js";
 import type { Core } from "../core/core.js";
+import type { LimboInfoView, WalkerInfoView } from "../core/record-views.generated.js";
+import { BREACHES } from "../core/rules.generated.js";
 
 /** A walker of an engine: one thread's part in it. */
 export interface WalkerInfo {
@@ -37,36 +38,19 @@ export interface Burial {
   coreLocks: number;
 }
 
-/** @internal Reads results 0.. of the last call. */
-type Result = (i: number) => bigint;
-
 /** @internal */
-export function walkerInfo(core: Core, result: Result, id: number): WalkerInfo {
+export function walkerInfo(core: Core, info: WalkerInfoView, id: number): WalkerInfo {
   core.walkerInfo(id);
-  const [attached, reads, section, writes] = [0, 1, 2, 3].map((i) => Number(result(i))) as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  return { id, attached: attached !== 0, inSection: section !== 0, reads, writes };
+  const { attached, inSection, reads, writes } = info;
+  return { id, attached: attached !== 0, inSection: inSection !== 0, reads, writes };
 }
 
 /** @internal */
-export function limboInfo(core: Core, result: Result): LimboInfo {
+export function limboInfo(core: Core, info: LimboInfoView): LimboInfo {
   core.limboInfo();
-  const late = Number(BigInt.asIntN(32, result(2)));
-  return { waiting: Number(result(0)), retired: Number(result(1)), heldUpBy: late < 0 ? undefined : late };
+  const { waiting, retired, heldUpBy } = info;
+  return { waiting, retired, heldUpBy: heldUpBy < 0 ? undefined : heldUpBy };
 }
-
-const RULES: Record<number, string> = {
-  [K.BREACH_SLEEP]: "something that may sleep, in a read section or under a lock [LCK-15]",
-  [K.BREACH_SECTION]: "a shared walk outside a read section [WLK-13]",
-  [K.BREACH_EXCLUSIVE]: "an exclusive walk without the table's lock for writing [LCK-3]",
-  [K.BREACH_SHARED]: "a shared walk without the table's lock for reading [LCK-2]",
-  [K.BREACH_FREED]: "a descriptor read from a page that was given back",
-  [K.BREACH_DIRTY]: "a page that somebody wrote to after it was given back",
-};
 
 /** @internal The sentence for a rule that the debug core finds broken: who did it, and who holds what. */
 export function explainBreach(
@@ -85,7 +69,7 @@ export function explainBreach(
   });
   const owner = writer < 0 ? [] : [`walker ${writer} writes table ${at}`];
   const who = [...owner, ...held].join("; ") || "nobody holds anything";
-  return `walker ${me}: ${RULES[rule] ?? `rule ${rule}`}, at ${at}; ${who}`;
+  return `walker ${me}: ${BREACHES.get(rule)?.[1] ?? `rule ${rule}`}, at ${at}; ${who}`;
 }
 
 /** @internal May this thread sleep in an atomic wait? All may but the main thread of a browser. */

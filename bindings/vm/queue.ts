@@ -1,8 +1,8 @@
 import * as K from "../core/constants.generated.js";
+import { SubmissionView } from "../core/table-views.generated.js";
 import type { Batch } from "../tables/batch.js";
 import type { Engine } from "../tables/engine.js";
 
-const WORDS = K.SUBMIT_BYTES / 4;
 const HIGH = 2 ** 32;
 
 const NAMES: Readonly<Record<number, string>> = {
@@ -38,8 +38,7 @@ export type Settle = (op: number, status: number, tag: number, level: number, va
 export class OperationQueue implements Disposable {
   readonly #batch: Batch;
   readonly #settle: Settle;
-  readonly #u32: Uint32Array;
-  readonly #first: number;
+  readonly #record: SubmissionView;
   readonly #tags: Int32Array;
   #length = 0;
 
@@ -47,8 +46,7 @@ export class OperationQueue implements Disposable {
   constructor(engine: Engine, settle: Settle, capacity = 2048) {
     this.#batch = engine.createBatch(capacity);
     this.#settle = settle;
-    this.#u32 = engine.u32;
-    this.#first = this.#batch.pointer / 4;
+    this.#record = new SubmissionView(engine.words);
     this.#tags = new Int32Array(capacity);
   }
 
@@ -71,20 +69,20 @@ export class OperationQueue implements Disposable {
     tag: number,
   ): void {
     if (this.#length === this.#batch.capacity) this.flush();
-    const u32 = this.#u32;
-    const word = this.#first + this.#length * WORDS;
-    u32[word] = op;
-    u32[word + 1] = flags;
-    u32[word + 2] = table;
-    u32[word + 3] = cache;
-    u32[word + 4] = addr;
-    u32[word + 5] = addr / HIGH;
-    u32[word + 6] = size;
-    u32[word + 7] = size / HIGH;
-    u32[word + 8] = phys;
-    u32[word + 9] = phys / HIGH;
-    u32[word + 10] = prot;
-    u32[word + 11] = level;
+    const record = this.#record;
+    record.at = this.#batch.pointer + this.#length * SubmissionView.BYTES;
+    record.op = op;
+    record.flags = flags;
+    record.table = table;
+    record.cache = cache;
+    record.addressLow = addr;
+    record.addressHigh = addr / HIGH;
+    record.sizeLow = size;
+    record.sizeHigh = size / HIGH;
+    record.physLow = phys;
+    record.physHigh = phys / HIGH;
+    record.prot = prot;
+    record.level = level;
     this.#tags[this.#length++] = tag;
   }
 
@@ -95,12 +93,11 @@ export class OperationQueue implements Disposable {
     this.#batch.setLength(n);
     this.#batch.run({ stop: false });
     this.#length = 0;
-    const u32 = this.#u32;
+    const record = this.#record;
     for (let i = 0; i < n; i++) {
-      const word = this.#first + i * WORDS;
-      const status = (u32[word + 12] as number) | 0;
-      const level = (u32[word + 13] as number) | 0;
-      this.#settle(u32[word] as number, status, this.#tags[i] as number, level, ((u32[word + 14] as number) & 1) !== 0);
+      record.at = this.#batch.pointer + i * SubmissionView.BYTES;
+      const { op, status, foundLevel, valueLow } = record;
+      this.#settle(op, status, this.#tags[i] as number, foundLevel, (valueLow & 1) !== 0);
     }
   }
 

@@ -155,22 +155,12 @@ function rangeOperations(t: Golden["tlbi"][number]): Operation[] {
   for (let left = BigInt(t.pages); left > 0n; ) {
     const status = core.tlbiRangeStep(t.page_shift, addr, left, scale, -1, t.lpa2 ? 1 : 0, t.range_ops ? 1 : 0);
     expect(status).toBe(0);
-    const [pages, used, num, operand, next] = [0, 1, 2, 3, 4].map((i) => engine.result(i)) as [
-      bigint,
-      bigint,
-      bigint,
-      bigint,
-      bigint,
-    ];
+    const { pages, scale: used, num, operand, next } = engine.results.rangeStep;
     const at = hex(addr, 16);
-    operations.push(
-      BigInt.asIntN(64, used) < 0n
-        ? ["single", at]
-        : ["range", at, Number(used), Number(num), Number(pages), hex(operand, 16)],
-    );
+    operations.push(used < 0 ? ["single", at] : ["range", at, used, num, Number(pages), hex(operand, 16)]);
     addr += pages << BigInt(t.page_shift);
     left -= pages;
-    scale = Number(next);
+    scale = next;
   }
   return operations;
 }

@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
+import { SubmissionView } from "../../bindings/core/table-views.generated.js";
 import { createEngine, type Engine } from "../../bindings/index.js";
 import { Random, runs, SEED } from "../support/random.js";
 
@@ -161,25 +162,28 @@ class Attacker {
     if (name.startsWith("create") && name !== "createUnlinked") this.handles.push(p);
     if (name === "cacheCreate") this.caches.push(p);
     if (name === "takeBlock" || name === "cacheCreate") this.pointers.push(p);
-    if (name === "createUnlinked") this.pointers.push(Number(this.#engine.result(0)));
+    if (name === "createUnlinked") this.pointers.push(this.#engine.results.unlinked.page);
     for (const list of [this.handles, this.caches, this.pointers]) if (list.length > 24) list.splice(2, 1);
   }
 
   /** A submission record of random operations in a block, as `submit` reads it. */
   writeRecord(): void {
     const r = this.#random,
-      { u32, u64, io } = this.#engine;
-    const p = r.oneIn(2) ? io : this.#pointer() & ~7;
-    if (p < this.#engine.arenaPointer || p + 64 > this.#engine.arenaPointer + this.#engine.arenaBytes) return;
+      { words, io } = this.#engine;
+    const p = r.oneIn(2) ? io.at : this.#pointer() & ~7;
+    if (p < this.#engine.arenaPointer || p + SubmissionView.BYTES > this.#engine.arenaPointer + this.#engine.arenaBytes)
+      return;
     this.pointers.push(p);
-    const word = p / 4;
-    u32[word] = r.below(20);
-    u32[word + 1] = r.oneIn(3) ? r.u32() & 0x3007f : 0;
-    u32[word + 2] = this.argument("h") as number;
-    u32[word + 3] = this.argument("c") as number;
-    for (const at of [2, 3, 4]) u64[word / 2 + at] = this.#wide();
-    u32[word + 10] = r.oneIn(4) ? r.u32() : r.below(256);
-    u32[word + 11] = this.argument("v") as number;
+    const record = new SubmissionView(words, p);
+    record.op = r.below(20);
+    record.flags = r.oneIn(3) ? r.u32() & 0x3007f : 0;
+    record.table = this.argument("h") as number;
+    record.cache = this.argument("c") as number;
+    record.address = this.#wide();
+    record.size = this.#wide();
+    record.phys = this.#wide();
+    record.prot = r.oneIn(4) ? r.u32() : r.below(256);
+    record.level = this.argument("v") as number;
   }
 }
 
