@@ -1,21 +1,13 @@
+import { ViolationView } from "../core/audit-views.generated.js";
 import * as K from "../core/constants.generated.js";
-import { type CoreSource, compile } from "../core/core.js";
+import { type AuditCore, type CoreSource, compile, instantiateModule } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { JournalRecordView } from "../core/record-views.generated.js";
+import { Words } from "../core/view.js";
 import type { Engine } from "../tables/engine.js";
 import { CasemateParser } from "../trace/casemate.js";
 import { readViolation, type Violation } from "./violation.js";
 import { Watch } from "./watch.js";
-
-/** The functions that the judge's module exports; see assembly/audit.ts. u32 results come signed. */
-interface JudgeCore {
-  initialise(options: number, cpus: number): number;
-  inputPointer(): number;
-  judge(n: number): number;
-  finish(): number;
-  violationCount(): number;
-  violationPointer(): number;
-  used(): number;
-}
 
 /** What a judge takes for granted. */
 export interface JudgeOptions {
@@ -50,7 +42,7 @@ export interface Verdict {
 const WASM_PAGE = 65536;
 const INITIAL_PAGES = 64;
 const MAX_PAGES = 65536;
-const RECORD_WORDS = K.JOURNAL_BYTES / 4;
+const RECORD_WORDS = JournalRecordView.BYTES / 4;
 const DEFAULT_BYTES = 1 << 30;
 
 function optionBits(o: JudgeOptions): number {
@@ -72,11 +64,11 @@ function optionBits(o: JudgeOptions): number {
  * ```
  */
 export class Judge {
-  readonly #core: JudgeCore;
+  readonly #core: AuditCore;
   readonly #memory: WebAssembly.Memory;
   readonly #options: JudgeOptions;
   readonly #maxPages: number;
-  #words: Uint32Array;
+  #words: Words;
   #records = 0;
   #spent = false;
 
@@ -91,12 +83,8 @@ export class Judge {
       Math.max(INITIAL_PAGES, Math.ceil((options.maxBytes ?? DEFAULT_BYTES) / WASM_PAGE)),
     );
     this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: this.#maxPages, shared: true });
-    const abort = (): never => {
-      throw new Error("the judge failed");
-    };
-    const imports = { env: { memory: this.#memory, abort } };
-    this.#core = new WebAssembly.Instance(compile(source), imports).exports as unknown as JudgeCore;
-    this.#words = new Uint32Array(this.#memory.buffer);
+    this.#core = instantiateModule<AuditCore>(compile(source), this.#memory);
+    this.#words = new Words(this.#memory.buffer);
     this.reset();
   }
 
@@ -130,13 +118,17 @@ export class Judge {
   /** The violations, in order; the first 256. */
   violations(): Violation[] {
     const n = Math.min(this.count, K.MAX_VIOLATIONS);
-    const first = (this.#core.violationPointer() >>> 0) / 4;
+    const first = this.#core.violationPointer() >>> 0;
     this.#view();
-    return Array.from({ length: n }, (_, i) => readViolation(this.#words, first + (i * K.VIOLATION_BYTES) / 4));
+    const view = new ViolationView(this.#words);
+    return Array.from({ length: n }, (_, i) => {
+      view.at = first + i * K.VIOLATION_BYTES;
+      return readViolation(view);
+    });
   }
 
   #view(): void {
-    if (this.#words.buffer !== this.#memory.buffer) this.#words = new Uint32Array(this.#memory.buffer);
+    if (this.#words.u32.buffer !== this.#memory.buffer) this.#words = new Words(this.#memory.buffer);
   }
 
   /** Judges `n` records of 12 words each: journal records of an engine, or what a parser of logs gives. */
@@ -144,7 +136,7 @@ export class Judge {
     const input = (this.#core.inputPointer() >>> 0) / 4;
     for (let done = 0; done < n && !this.#spent; ) {
       const batch = Math.min(n - done, K.INPUT_RECORDS);
-      this.#words.set(words.subarray(done * RECORD_WORDS, (done + batch) * RECORD_WORDS), input);
+      this.#words.u32.set(words.subarray(done * RECORD_WORDS, (done + batch) * RECORD_WORDS), input);
       const judged = this.#core.judge(batch) >>> 0;
       done += judged;
       this.#records += judged;

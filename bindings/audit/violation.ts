@@ -1,3 +1,4 @@
+import type { ViolationView } from "../core/audit-views.generated.js";
 import * as K from "../core/constants.generated.js";
 import { hex } from "../model/address.js";
 
@@ -153,32 +154,23 @@ export interface Violation {
   message: string;
 }
 
-function read64(words: Uint32Array, at: number): bigint {
-  return ((BigInt(words[at + 1] as number) << 32n) | BigInt(words[at] as number)) & 0xffff_ffff_ffff_ffffn;
-}
-
-const NONE = 0xffff_ffff_ffff_ffffn;
-
-/** @internal The violation at word `at` of a judge's memory. */
-export function readViolation(words: Uint32Array, at: number): Violation {
-  const kind = KINDS[words[at] as number] ?? "unknown";
-  const ipa = read64(words, at + 8);
-  const because = [read64(words, at + 16), read64(words, at + 18)].filter((n) => n !== NONE).map(Number);
-  const missing = STEPS[words[at + 1] as number];
-  const [address, oldValue, newValue] = [6, 10, 12].map((i) => read64(words, at + i)) as [bigint, bigint, bigint];
+/** @internal A violation of a judge's memory, in words. */
+export function readViolation(view: ViolationView): Violation {
+  const { cpu, table, level, address, ipa, old: oldValue, next: newValue } = view;
+  const because = [view.broken, view.near].filter((n) => n !== K.NONE).map(Number);
   const violation: Omit<Violation, "message"> = {
-    kind,
-    cpu: words[at + 3] as number,
-    table: words[at + 4] as number,
-    level: (words[at + 2] as number) | 0,
+    kind: KINDS[view.kind] ?? "unknown",
+    cpu,
+    table,
+    level,
     address,
-    ipa: ipa === NONE ? undefined : ipa,
+    ipa: ipa === K.NONE ? undefined : ipa,
     oldValue,
     newValue,
-    record: Number(read64(words, at + 14)),
+    record: Number(view.record),
     because,
-    cause: because.length > 0 ? CAUSES[words[at + 5] as number] : undefined,
-    missing,
+    cause: because.length > 0 ? CAUSES[view.cause] : undefined,
+    missing: STEPS[view.miss],
   };
   return { ...violation, message: sentence(violation) };
 }

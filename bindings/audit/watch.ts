@@ -1,12 +1,14 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import { JournalRecordView } from "../core/record-views.generated.js";
+import { Words } from "../core/view.js";
 import type { Engine } from "../tables/engine.js";
 import { JournalKind } from "../tables/journal.js";
 import type { Table } from "../tables/table.js";
 import type { Judge } from "./judge.js";
 import type { Violation } from "./violation.js";
 
-const RECORD_WORDS = K.JOURNAL_BYTES / 4;
+const RECORD_WORDS = JournalRecordView.BYTES / 4;
 /** What the judge has no use for: an ISB orders the issuing CPU's own use only. */
 const USELESS: readonly number[] = [JournalKind.DCACHE, JournalKind.ICACHE, JournalKind.WARN, JournalKind.ISB];
 const KINDS: readonly number[] = Object.values(JournalKind).filter((kind) => !USELESS.includes(kind));
@@ -86,17 +88,17 @@ export class Watch {
   }
 
   #feed(records: bigint[][], handle: number): void {
-    const words = new BigUint64Array((records.length * RECORD_WORDS) / 2);
-    const halves = new Uint32Array(words.buffer);
+    const words = new Words(new ArrayBuffer(records.length * JournalRecordView.BYTES));
+    const record = new JournalRecordView(words);
     for (const [i, [kind, address, a, b]] of records.entries()) {
-      halves[i * RECORD_WORDS] = Number(kind);
-      halves[i * RECORD_WORDS + 2] = handle;
-      const at = (i * RECORD_WORDS) / 2;
-      words[at + 2] = address as bigint;
-      words[at + 3] = a as bigint;
-      words[at + 4] = b as bigint;
+      record.at = i * JournalRecordView.BYTES;
+      record.kind = Number(kind);
+      record.table = handle;
+      record.address = address as bigint;
+      record.a = a as bigint;
+      record.b = b as bigint;
     }
-    this.#judge.feed(halves);
+    this.#judge.feed(words.u32);
   }
 
   /**
@@ -118,8 +120,8 @@ export class Watch {
     const engine = this.#engine;
     const rings = Array.from({ length: engine.walkerCount }, (_, walker): Ring => {
       engine.check(engine.core.journalInfo(walker), "drain");
-      const [pointer, capacity, total] = [0, 1, 2].map((i) => Number(engine.result(i))) as [number, number, number];
-      return { walker, pointer, capacity, total };
+      const { pointer, capacity, total } = engine.results.journal;
+      return { walker, pointer, capacity, total: Number(total) };
     });
     // Started anew: what was there before is judged, or gone.
     if (rings.some(({ walker, total }) => total < (this.#seen[walker] ?? 0))) {
@@ -148,7 +150,8 @@ export class Watch {
 
   /** Of several walkers: in the order of all, as far as no record is still to come. */
   #feedInOrder(rings: readonly Ring[]): void {
-    const { u32, u64 } = this.#engine;
+    const { u32 } = this.#engine;
+    const record = new JournalRecordView(this.#engine.words);
     const waiting = rings.reduce((n, { walker, total }) => n + total - (this.#seen[walker] ?? 0), 0);
     const words = new Uint32Array(waiting * RECORD_WORDS);
     const next = rings.map(({ walker }) => this.#seen[walker] ?? 0);
@@ -157,9 +160,9 @@ export class Watch {
       found = false;
       for (const { walker, pointer, capacity, total } of rings) {
         for (; (next[walker] as number) < total; next[walker] = (next[walker] as number) + 1) {
-          const word = pointer / 4 + ((next[walker] as number) % capacity) * RECORD_WORDS;
-          if (Number(u64[(word + RECORD_WORDS) / 2 - 1]) !== this.#judged + n) break;
-          words.set(u32.subarray(word, word + RECORD_WORDS), n * RECORD_WORDS);
+          record.at = pointer + ((next[walker] as number) % capacity) * JournalRecordView.BYTES;
+          if (Number(record.sequence) !== this.#judged + n) break;
+          words.set(u32.subarray(record.word, record.word + RECORD_WORDS), n * RECORD_WORDS);
           n++;
           found = true;
         }
