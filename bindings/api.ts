@@ -1,5 +1,10 @@
 // The public names that every entry point has: `granule`, `granule/slim`, `granule/debug`.
 
+import type { Engine } from "./tables/engine.js";
+import type { HypTable as HypTableIn } from "./tables/hyp.js";
+import type { Stage2Table as Stage2TableIn } from "./tables/stage2.js";
+import type { Table as TableIn } from "./tables/table.js";
+
 export type { Core, CoreSource } from "./core/core.js";
 export { type ErrorCode, type ErrorDetails, errnoName, GranuleError } from "./core/errors.js";
 export { type AddressLike, hex, type Ipa, ipa, type Pa, pa, toAddress, type Va, va } from "./model/address.js";
@@ -9,23 +14,25 @@ export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Columns } from "./tables/columns.js";
-export {
-  type ArenaUse,
-  type Counters,
-  Engine,
-  type EngineOptions,
-  type EngineTicket,
-  joinEngine,
-} from "./tables/engine.js";
+export { Engine, type EngineTicket, joinEngine } from "./tables/engine.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
 export type { MmOps } from "./tables/hooks.js";
-export type { HypConfig, HypTable } from "./tables/hyp.js";
+export type { HypConfig } from "./tables/hyp.js";
 export { type Journal, JournalKind, type JournalRecord } from "./tables/journal.js";
+export type { EngineOptions } from "./tables/layout.js";
+export type { ArenaUse, Counters, EngineMemory } from "./tables/memory.js";
 export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./tables/options.js";
-export type { ForcePte, Stage2Config, Stage2Table } from "./tables/stage2.js";
-export type { EntryOptions, Outcome, Range, Table, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
+export type { ForcePte, Stage2Config } from "./tables/stage2.js";
+export type { EntryOptions, Outcome, Range, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
 export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export { type Capabilities, capabilities } from "./workers/capabilities.js";
 export { createPool, type JobOptions, type JobReport, Pool, type PoolOptions } from "./workers/pool.js";
+
+/** What stage-1 and stage-2 tables have in common; `engine` is the engine that it lives in. */
+export type Table = TableIn<Engine>;
+/** The hypervisor's own stage-1 table; `engine.createHyp` makes one. */
+export type HypTable = HypTableIn<Engine>;
+/** A guest's stage-2 table; `engine.createStage2` makes one. */
+export type Stage2Table = Stage2TableIn<Engine>;

@@ -6,7 +6,8 @@
 
 import { BYTES } from "./core/bytes.granule.debug.generated.js";
 import { compile, fromBase64 } from "./core/core.js";
-import { Engine, type EngineOptions } from "./tables/engine.js";
+import { Engine } from "./tables/engine.js";
+import type { EngineOptions } from "./tables/layout.js";
 
 export * from "./api.js";
 

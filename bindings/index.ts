@@ -1,13 +1,15 @@
 /**
  * Arm64 page tables at WebAssembly speed: KVM's stand-alone page-table walker as a library.
- * Works in Node 20.19 and newer, browsers and workers, with nothing to set up: the core is inlined.
+ * Runs in Node 20.19 and newer, in browsers and in workers. The core is inlined, so one engine needs no file and no server; several
+ * walkers share memory between threads, for which a browser wants a cross-origin isolated page.
  *
  * @module
  */
 
 import { BYTES } from "./core/bytes.granule.generated.js";
 import { compile, fromBase64 } from "./core/core.js";
-import { Engine, type EngineOptions } from "./tables/engine.js";
+import { Engine } from "./tables/engine.js";
+import type { EngineOptions } from "./tables/layout.js";
 
 export * from "./api.js";
 

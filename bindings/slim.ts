@@ -6,7 +6,8 @@
 
 import type { CoreSource } from "./core/core.js";
 import { invalid } from "./core/errors.js";
-import { Engine, type EngineOptions } from "./tables/engine.js";
+import { Engine } from "./tables/engine.js";
+import type { EngineOptions } from "./tables/layout.js";
 
 export * from "./api.js";
 

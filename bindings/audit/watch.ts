@@ -5,13 +5,21 @@ import { Words } from "../core/view.js";
 import type { Engine } from "../tables/engine.js";
 import { JournalKind } from "../tables/journal.js";
 import type { Table } from "../tables/table.js";
-import type { Judge } from "./judge.js";
 import type { Violation } from "./violation.js";
 
 const RECORD_WORDS = JournalRecordView.BYTES / 4;
 /** What the judge has no use for: an ISB orders the issuing CPU's own use only. */
 const USELESS: readonly number[] = [JournalKind.DCACHE, JournalKind.ICACHE, JournalKind.WARN, JournalKind.ISB];
 const KINDS: readonly number[] = Object.values(JournalKind).filter((kind) => !USELESS.includes(kind));
+
+/** What a watch needs of its judge. */
+export interface RecordJudge {
+  /** Violations so far, counted, and the first of them. */
+  readonly count: number;
+  violations(): Violation[];
+  /** Judges `n` records of 12 words each. */
+  feed(words: Uint32Array, n?: number): void;
+}
 
 /** A walker's journal. */
 interface Ring {
@@ -39,7 +47,7 @@ interface Ring {
  * ```
  */
 export class Watch {
-  readonly #judge: Judge;
+  readonly #judge: RecordJudge;
   readonly #engine: Engine;
   /** Records of each walker's journal that are judged, and all of them. */
   #seen: number[] = [];
@@ -47,7 +55,7 @@ export class Watch {
   #reported = 0;
 
   /** @internal Use `judge.watch`. */
-  constructor(judge: Judge, engine: Engine) {
+  constructor(judge: RecordJudge, engine: Engine) {
     this.#judge = judge;
     this.#engine = engine;
     engine.journal.start(KINDS);

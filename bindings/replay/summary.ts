@@ -1,4 +1,4 @@
-import type { Counters } from "../tables/engine.js";
+import type { Counters } from "../tables/memory.js";
 import type { Manifest, ProtectionNumbering, TraceStats } from "../trace/index.js";
 import type { Geometry } from "./config.js";
 import type { OperationCounts, Replayer, ServiceSummary, TableUse } from "./replayer.js";

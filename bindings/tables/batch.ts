@@ -1,19 +1,22 @@
+import { checkOptions } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { errnoName, invalid } from "../core/errors.js";
 import { SubmissionView } from "../core/table-views.generated.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
   cacheHandle,
+  checkMap,
+  checkShare,
   type LeafShareOptions,
   type MapOptions,
   mapFlags,
   type ShareOptions,
   shareFlags,
 } from "./options.js";
-import type { Table } from "./table.js";
+import { Table } from "./table.js";
 
 const MAX_BYTES = 4096 << (K.ORDERS - 1);
 
@@ -44,7 +47,7 @@ export interface BatchResult {
  * ```
  */
 export class Batch implements Disposable {
-  readonly #engine: Engine;
+  readonly #engine: EngineMemory;
   /** Operations that fit. */
   readonly capacity: number;
   readonly #record: SubmissionView;
@@ -52,7 +55,7 @@ export class Batch implements Disposable {
   #length = 0;
 
   /** @internal */
-  constructor(engine: Engine, capacity: number) {
+  constructor(engine: EngineMemory, capacity: number) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity * SubmissionView.BYTES > MAX_BYTES) {
       throw invalid("createBatch", `capacity is 1..${MAX_BYTES / SubmissionView.BYTES}`);
     }
@@ -69,6 +72,13 @@ export class Batch implements Disposable {
 
   /** Pointer of the first record in `engine.memory`, for those who write records themselves (assembly/table/submit.ts). */
   get pointer(): number {
+    return this.#pointer;
+  }
+
+  /** @internal Pointer of the first record, for a run in `memory`; EINVAL for a batch of another engine. */
+  pointerIn(memory: EngineMemory, operation: string): number {
+    memory.assertSame(this.#engine, operation, "batch");
+    if (this.#pointer === 0) throw invalid(operation, "the batch is closed");
     return this.#pointer;
   }
 
@@ -93,7 +103,16 @@ export class Batch implements Disposable {
     prot: ProtLike,
     options: MapOptions = {},
   ): number {
-    return this.#add(K.OP_MAP, table, addr, size, phys, toProt(prot), mapFlags(options), options.cache);
+    return this.#add(
+      K.OP_MAP,
+      table,
+      addr,
+      size,
+      phys,
+      toProt(prot),
+      mapFlags(checkMap("batch.map", options)),
+      options.cache,
+    );
   }
 
   /** Maps at EL2. */
@@ -115,17 +134,25 @@ export class Batch implements Disposable {
 
   /** Adds a write protection. */
   wrprotect(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
-    return this.#add(K.OP_WRPROTECT, table, addr, size, 0, 0, shareFlags(options));
+    return this.#add(K.OP_WRPROTECT, table, addr, size, 0, 0, shareFlags(checkShare("batch.wrprotect", options)));
   }
 
   /** Adds a relaxation of one leaf. */
   relaxPerms(table: Table, addr: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): number {
-    return this.#add(K.OP_RELAX_PERMS, table, addr, 0, 0, toProt(prot), shareFlags(options));
+    return this.#add(
+      K.OP_RELAX_PERMS,
+      table,
+      addr,
+      0,
+      0,
+      toProt(prot),
+      shareFlags(checkShare("batch.relaxPerms", options)),
+    );
   }
 
   /** Adds setting one access flag; the old descriptor becomes the value. */
   mkyoung(table: Table, addr: AddressLike, options: LeafShareOptions = {}): number {
-    return this.#add(K.OP_MKYOUNG, table, addr, 0, 0, 0, shareFlags(options));
+    return this.#add(K.OP_MKYOUNG, table, addr, 0, 0, 0, shareFlags(checkShare("batch.mkyoung", options)));
   }
 
   /** Adds a test of access flags; the status becomes 1 if one was set. */
@@ -136,18 +163,18 @@ export class Batch implements Disposable {
     clear: boolean,
     options: ShareOptions = {},
   ): number {
-    const flags = shareFlags(options);
+    const flags = shareFlags(checkShare("batch.testClearYoung", options));
     return this.#add(K.OP_TEST_CLEAR_YOUNG, table, addr, size, 0, 0, flags, undefined, clear ? 1 : 0);
   }
 
   /** Adds a split of blocks. */
   split(table: Table, addr: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): number {
-    return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, shareFlags(options), cache);
+    return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, shareFlags(checkShare("batch.split", options)), cache);
   }
 
   /** Adds a cache clean of a range. */
   flush(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
-    return this.#add(K.OP_FLUSH, table, addr, size, 0, 0, shareFlags(options));
+    return this.#add(K.OP_FLUSH, table, addr, size, 0, 0, shareFlags(checkShare("batch.flush", options)));
   }
 
   /** Adds a lookup; leaf and level become value and level. */
@@ -169,6 +196,8 @@ export class Batch implements Disposable {
     if (this.#length >= this.capacity)
       throw invalid("batch", `it holds ${this.capacity} operations: run and clear it first`);
     if (this.#pointer === 0) throw invalid("batch", "it is closed");
+    if (!(table instanceof Table)) throw invalid("batch", "the first argument is no table");
+    this.#engine.assertSame(table.engine, "batch", "table");
     const record = this.#record;
     record.at = this.#pointer + this.#length * SubmissionView.BYTES;
     record.address = toAddress(addr, "batch");
@@ -177,7 +206,7 @@ export class Batch implements Disposable {
     record.op = op;
     record.flags = flags;
     record.table = table.handle;
-    record.cache = cacheHandle(cache);
+    record.cache = cacheHandle(cache, this.#engine, "batch");
     record.prot = prot;
     record.level = level;
     return this.#length++;
@@ -185,6 +214,8 @@ export class Batch implements Disposable {
 
   /** Performs the operations in order; with `stop` (default) ends behind the first error. Returns how many were performed. */
   run(options: { stop?: boolean } = {}): number {
+    checkOptions("batch.run", options, { stop: "boolean" });
+    this.#engine.assertOpen("batch.run");
     const { core } = this.#engine;
     const n = core.submit(this.#pointer, this.#length, options.stop === false ? 0 : 1);
     this.#engine.check(n, "batch.run");

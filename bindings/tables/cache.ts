@@ -1,6 +1,6 @@
 import { ENOMEM, MAX_ERRNO } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 
 function isPages(n: number): boolean {
   return Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
@@ -20,12 +20,12 @@ function isPages(n: number): boolean {
  * ```
  */
 export class PageCache implements Disposable {
-  readonly #engine: Engine;
+  readonly #engine: EngineMemory;
   readonly #ps: number;
   #handle: number;
 
   /** @internal */
-  constructor(engine: Engine, ps: number, capacity: number) {
+  constructor(engine: EngineMemory, ps: number, capacity: number) {
     if (!isPages(capacity) || capacity < 1) throw invalid("createCache", `capacity ${capacity} makes no sense`);
     this.#engine = engine;
     this.#ps = ps;
@@ -34,8 +34,15 @@ export class PageCache implements Disposable {
     this.#handle = handle >>> 0;
   }
 
-  /** @internal */
+  /** @internal The core's name of the cache; 0 once closed. */
   get handle(): number {
+    return this.#handle;
+  }
+
+  /** @internal The handle, for an operation in `memory`; EINVAL once closed, or for a cache of another engine. */
+  handleIn(memory: EngineMemory, operation: string): number {
+    memory.assertSame(this.#engine, operation, "cache");
+    if (this.#handle === 0) throw invalid(operation, "the cache is closed");
     return this.#handle;
   }
 

@@ -1,11 +1,17 @@
 import { EINVAL } from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 
 /** Bytes of one row: address, value, status. */
 const ROW_BYTES = 17;
 /** Most rows that fit one block of the arena, in whole eights. */
 const MAX_ROWS = Math.floor((1 << 20) / ROW_BYTES) & ~7;
+
+/** @internal Columns, when they are such. */
+export function checkColumns(operation: string, columns: Columns): Columns {
+  if (columns instanceof Columns) return columns;
+  throw invalid(operation, "these are no columns: `engine.createColumns` makes some");
+}
 
 /**
  * Columns in the engine's memory for operations on many pages: what a caller writes there is used in place, nothing is
@@ -33,11 +39,11 @@ export class Columns implements Disposable {
   readonly values: BigUint64Array;
   /** Statuses (0 or a negative errno) of a map or relaxation; levels of a lookup. */
   readonly statuses: Int8Array;
-  readonly #engine: Engine;
+  readonly #engine: EngineMemory;
   #pointer: number;
 
   /** @internal Use `engine.createColumns`. */
-  constructor(engine: Engine, capacity: number) {
+  constructor(engine: EngineMemory, capacity: number) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
       throw invalid("createColumns", `capacity is 1..${MAX_ROWS}`);
     }
@@ -51,16 +57,26 @@ export class Columns implements Disposable {
     this.statuses = new Int8Array(buffer, this.#pointer + rows * 16, rows);
   }
 
-  /** @internal Where the columns lie, if `n` rows are there. */
-  pointers(operation: string, n: number): { addresses: number; values: number; statuses: number } {
+  /** @internal Where the columns lie, if `n` rows are there and `memory` is theirs. */
+  pointers(
+    memory: EngineMemory,
+    operation: string,
+    n: number,
+  ): { addresses: number; values: number; statuses: number } {
+    memory.assertSame(this.#engine, operation, "columns");
     if (this.#pointer === 0) throw invalid(operation, "the columns are closed");
     if (!Number.isInteger(n) || n < 0 || n > this.capacity) throw invalid(operation, `there are ${this.capacity} rows`);
     return { addresses: this.#pointer, values: this.values.byteOffset, statuses: this.statuses.byteOffset };
   }
 
   /** @internal Runs an operation of the core on the first `n` rows; throws what stopped it. */
-  run(operation: string, n: number, call: (addresses: number, values: number, statuses: number) => number): void {
-    const { addresses, values, statuses } = this.pointers(operation, n);
+  run(
+    memory: EngineMemory,
+    operation: string,
+    n: number,
+    call: (addresses: number, values: number, statuses: number) => number,
+  ): void {
+    const { addresses, values, statuses } = this.pointers(memory, operation, n);
     const done = call(addresses, values, statuses);
     this.#engine.check(done, operation);
     if (done === n) {

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 
 /** What an entry is. `reserved` is valid with type 0 at level 3: software calls it a leaf, hardware faults. */
 export type EntryKind = "table" | "block" | "page" | "reserved" | "hole" | "annotation" | "locked";
@@ -46,7 +46,7 @@ export function kindOf(format: Format, descriptor: bigint, level: number): Entry
 
 /** Decodes one entry. */
 export function decodeEntry(
-  engine: Engine,
+  engine: EngineMemory,
   format: Format,
   address: bigint,
   descriptor: bigint,

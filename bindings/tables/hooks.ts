@@ -1,6 +1,9 @@
+import { checkFunction, checkNow, checkWord, describe } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "./engine.js";
+import { invalid } from "../core/errors.js";
+import { toAddress } from "../model/address.js";
 import type { TableHost } from "./host.js";
+import type { EngineMemory } from "./memory.js";
 
 /**
  * Memory operations that a table may replace [WLK-16]; those left out stay native. Pages are named by their
@@ -44,27 +47,73 @@ export interface MmOps {
   icacheInvalPou?: ((pa: bigint, bytes: bigint) => void) | null;
 }
 
-type Dispatch = (ops: MmOps, engine: Engine, a: number, wide: bigint, n: number) => number;
+type Dispatch = (ops: MmOps, memory: EngineMemory, a: number, wide: bigint, n: number) => number;
+
+/** What a hook returned, when the core can go on with it at once. */
+function now<T>(name: keyof MmOps, value: T): T {
+  return checkNow(`hooks.${name}`, value);
+}
+
+/** A pointer or count that a hook returned. */
+function word(name: keyof MmOps, value: number | undefined): number {
+  return checkWord(`hooks.${name}`, "what it returned", now(name, value) ?? 0);
+}
 
 const PAGE_OPS: Readonly<Record<number, readonly [keyof MmOps, Dispatch]>> = {
-  [K.HOOK_ZALLOC_PAGE]: ["zallocPage", (o, _e, a) => o.zallocPage?.(a) ?? 0],
-  [K.HOOK_ZALLOC_PAGES_EXACT]: ["zallocPagesExact", (o, _e, _a, _w, n) => o.zallocPagesExact?.(n) ?? 0],
-  [K.HOOK_FREE_PAGES_EXACT]: ["freePagesExact", (o, _e, a, _w, n) => (o.freePagesExact?.(a, n), 0)],
-  [K.HOOK_FREE_UNLINKED_TABLE]: ["freeUnlinkedTable", (o, _e, a, _w, n) => (o.freeUnlinkedTable?.(a, n), 0)],
-  [K.HOOK_GET_PAGE]: ["getPage", (o, _e, a) => (o.getPage?.(a), 0)],
-  [K.HOOK_PUT_PAGE]: ["putPage", (o, _e, a) => (o.putPage?.(a) ? 1 : 0)],
-  [K.HOOK_PAGE_COUNT]: ["pageCount", (o, _e, a) => o.pageCount?.(a) ?? 0],
-  [K.HOOK_PHYS_TO_VIRT]: ["physToVirt", (o, _e, _a, wide) => o.physToVirt?.(wide) ?? 0],
+  [K.HOOK_ZALLOC_PAGE]: ["zallocPage", (o, _m, a) => word("zallocPage", o.zallocPage?.(a))],
+  [K.HOOK_ZALLOC_PAGES_EXACT]: [
+    "zallocPagesExact",
+    (o, _m, _a, _w, n) => word("zallocPagesExact", o.zallocPagesExact?.(n)),
+  ],
+  [K.HOOK_FREE_PAGES_EXACT]: [
+    "freePagesExact",
+    (o, _m, a, _w, n) => (now("freePagesExact", o.freePagesExact?.(a, n)), 0),
+  ],
+  [K.HOOK_FREE_UNLINKED_TABLE]: [
+    "freeUnlinkedTable",
+    (o, _m, a, _w, n) => (now("freeUnlinkedTable", o.freeUnlinkedTable?.(a, n)), 0),
+  ],
+  [K.HOOK_GET_PAGE]: ["getPage", (o, _m, a) => (now("getPage", o.getPage?.(a)), 0)],
+  [K.HOOK_PUT_PAGE]: ["putPage", (o, _m, a) => (now("putPage", o.putPage?.(a)) ? 1 : 0)],
+  [K.HOOK_PAGE_COUNT]: ["pageCount", (o, _m, a) => word("pageCount", o.pageCount?.(a))],
+  [K.HOOK_PHYS_TO_VIRT]: ["physToVirt", (o, _m, _a, wide) => word("physToVirt", o.physToVirt?.(wide))],
   [K.HOOK_VIRT_TO_PHYS]: [
     "virtToPhys",
-    (o, e, a) => {
-      e.results.answer.value = o.virtToPhys?.(a) ?? 0n;
+    (o, m, a) => {
+      m.results.answer.value = toAddress(now("virtToPhys", o.virtToPhys?.(a)) ?? 0n, "hooks.virtToPhys");
       return 0;
     },
   ],
-  [K.HOOK_DCACHE]: ["dcacheCleanInvalPoc", (o, _e, _a, pa, n) => (o.dcacheCleanInvalPoc?.(pa, 1n << BigInt(n)), 0)],
-  [K.HOOK_ICACHE]: ["icacheInvalPou", (o, _e, _a, pa, n) => (o.icacheInvalPou?.(pa, 1n << BigInt(n)), 0)],
+  [K.HOOK_DCACHE]: [
+    "dcacheCleanInvalPoc",
+    (o, _m, _a, pa, n) => (now("dcacheCleanInvalPoc", o.dcacheCleanInvalPoc?.(pa, 1n << BigInt(n))), 0),
+  ],
+  [K.HOOK_ICACHE]: [
+    "icacheInvalPou",
+    (o, _m, _a, pa, n) => (now("icacheInvalPou", o.icacheInvalPou?.(pa, 1n << BigInt(n))), 0),
+  ],
 };
+
+const NAMES: ReadonlySet<string> = new Set(Object.values(PAGE_OPS).map(([name]) => name));
+/** Operations that `null` takes away. */
+const OPTIONAL: ReadonlySet<string> = new Set(["dcacheCleanInvalPoc", "icacheInvalPou"]);
+
+/** Hooks, when each is a function and has a name that is known; EINVAL names the first that is not. */
+export function checkHooks(operation: string, hooks: MmOps): void {
+  if (typeof hooks !== "object" || hooks === null) throw invalid(operation, `hooks are ${describe(hooks)}, no object`);
+  for (const name of NAMES) {
+    const hook: unknown = hooks[name as keyof MmOps];
+    if (hook === undefined || (hook === null && OPTIONAL.has(name))) continue;
+    checkFunction(operation, `the hook ${name}`, hook);
+  }
+  // An object of a class of its own may keep what it needs beside its hooks.
+  const prototype: unknown = Object.getPrototypeOf(hooks);
+  if (prototype !== Object.prototype && prototype !== null) return;
+  const unknown = Object.keys(hooks).find((name) => !NAMES.has(name));
+  if (unknown !== undefined) {
+    throw invalid(operation, `there is no hook ${unknown}: there are ${[...NAMES].join(", ")}`);
+  }
+}
 
 /** Which operations are replaced, one bit each as in assembly/table/mmops.ts. */
 export function hookMask(ops: MmOps): number {
@@ -74,6 +123,6 @@ export function hookMask(ops: MmOps): number {
 }
 
 /** The dispatcher of a table's replaced operations. */
-export function hookHost(engine: Engine, ops: MmOps): NonNullable<TableHost["hook"]> {
-  return (op, a, wide, n) => PAGE_OPS[op]?.[1](ops, engine, a, wide, n) ?? 0;
+export function hookHost(memory: EngineMemory, ops: MmOps): NonNullable<TableHost["hook"]> {
+  return (op, a, wide, n) => PAGE_OPS[op]?.[1](ops, memory, a, wide, n) ?? 0;
 }

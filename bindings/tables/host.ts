@@ -1,6 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import type { Host } from "../core/core.js";
-import { RULES } from "../core/rules.generated.js";
+import { GranuleError } from "../core/errors.js";
+import { BREACHES, RULES } from "../core/rules.generated.js";
 
 /** One table's functions in the shape in which the core calls them. */
 export interface TableHost {
@@ -18,6 +19,22 @@ export type RawVisit = (
   oldHi: number,
 ) => number;
 
+/** The function of the core that stands first in a stack, below `demand` itself: `assembly/arch/granule/shift`, or "the core". */
+function wasmFrame(stack = ""): string {
+  const frames = stack.split("\n").filter((line) => line.includes("wasm"));
+  const frame = frames.find((line) => !line.includes("/demand/demand")) ?? "";
+  return /(assembly\/[\w/.]+)/.exec(frame)?.[1] ?? "the core";
+}
+
+/** A walk with a visitor from outside. */
+export interface VisitInProgress {
+  /** Handle of the table. */
+  readonly table: number;
+  readonly visit: RawVisit;
+  /** What the visitor is given. */
+  readonly context: object;
+}
+
 /** A 64-bit value of its halves, signed or not. */
 export function join(lo: number, hi: number): bigint {
   return (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
@@ -32,48 +49,74 @@ export class Hosts implements Host {
   readonly tables: Map<number, TableHost> = new Map();
   /** Functions of a table that is being made and has no handle yet. */
   pending: TableHost | undefined;
-  readonly visits: RawVisit[] = [];
+  readonly visits: VisitInProgress[] = [];
+  /** Tables whose hook is running, the innermost last: the core is in the middle of an operation on each. */
+  readonly #running: number[] = [];
   #thrown: { error: unknown } | undefined;
 
   /** Arrow properties: the core calls them without `this`. */
   hook = (op: number, table: number, a: number, lo: number, hi: number, n: number): number => {
     const host = this.tables.get(table >>> 0) ?? this.pending;
-    return this.#guard(0, () => host?.hook?.(op, a >>> 0, join(lo, hi), n) ?? 0);
+    return this.#guard(table, 0, () => host?.hook?.(op, a >>> 0, join(lo, hi), n) ?? 0);
   };
 
   visit = (phase: number, level: number, addrLo: number, addrHi: number, oldLo: number, oldHi: number): number => {
-    const visit = this.visits.at(-1);
-    return this.#guard(K.EINVAL, () => visit?.(phase, level, addrLo, addrHi, oldLo, oldHi) ?? 0);
+    const walk = this.visits.at(-1);
+    if (!walk) return K.EINVAL;
+    try {
+      return walk.visit(phase, level, addrLo, addrHi, oldLo, oldHi) | 0;
+    } catch (error) {
+      this.#thrown ??= { error };
+      return K.EINVAL;
+    }
   };
 
   forcePte = (table: number, addrLo: number, addrHi: number, endLo: number, endHi: number, prot: number): number => {
     const host = this.tables.get(table >>> 0);
-    return this.#guard(0, () => (host?.forcePte?.(join(addrLo, addrHi), join(endLo, endHi), prot) ? 1 : 0));
+    return this.#guard(table, 0, () => (host?.forcePte?.(join(addrLo, addrHi), join(endLo, endHi), prot) ? 1 : 0));
   };
 
   /** Says in words what is wrong when the debug core finds a rule broken; the engine puts its own here. */
-  explain: (rule: number, table: number) => string = (rule, table) => `rule ${rule} is broken, table ${table}`;
+  explain: (rule: number, table: number) => string = (rule, table) =>
+    `${BREACHES.get(rule)?.[1] ?? `rule ${rule}`}, table ${table}`;
 
   /** A broken rule is an error of the program: it unwinds through the core. */
   breach = (rule: number, table: number): void => {
     throw new Error(this.explain(rule, table >>> 0));
   };
 
-  /** A broken precondition is a defect of the core: the stack says where. */
+  /** A broken precondition is a defect of the core: the message says which rule and where. */
   demand = (rule: number): void => {
-    throw new Error(`the core breaks its own rule ${RULES.get(rule) ?? rule} (see the stack)`);
+    const [name, sentence] = RULES.get(rule) ?? [`rule ${rule}`, "a rule that this version has no name for"];
+    const error = new Error(`the core breaks its own rule ${name}`);
+    error.message = `the core breaks its own rule ${name} in ${wasmFrame(error.stack)}: ${sentence}`;
+    throw error;
   };
 
   /** Schedule points are for tests, which put a function of their own here. */
   point = (_kind: number, _pointer: number): void => {};
 
-  #guard(otherwise: number, call: () => number): number {
+  #guard(table: number, otherwise: number, call: () => number): number {
+    this.#running.push(table >>> 0);
     try {
       return call() | 0;
     } catch (error) {
       this.#thrown ??= { error };
       return otherwise;
+    } finally {
+      this.#running.pop();
     }
+  }
+
+  /** EBUSY (thrown) while a visitor or hook of the table runs, or of any table: what the walk around it stands on must stay. */
+  assertIdle(operation: string, table?: number): void {
+    const busy = [...this.#running, ...this.visits.map((walk) => walk.table)];
+    if (table === undefined ? busy.length === 0 : !busy.includes(table)) return;
+    const whose = table === undefined ? "a table" : "this table";
+    throw new GranuleError(K.EBUSY, {
+      operation,
+      hint: `a visitor or hook of ${whose} is running: wait until the walk ends`,
+    });
   }
 
   /** Throws what a function threw while the core ran. */

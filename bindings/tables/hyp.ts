@@ -1,13 +1,14 @@
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
-import type { Engine } from "./engine.js";
 import type { Format } from "./entry.js";
+import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
-import { Table, type TableConfig, type TableTicket } from "./table.js";
+import { checkQuirks, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** The hypervisor's own stage-1 table at EL2. */
 export interface HypConfig extends TableConfig {
@@ -26,25 +27,36 @@ export interface HypConfig extends TableConfig {
   pageCount?: boolean;
 }
 
+const CONFIG: OptionKinds<HypConfig> = {
+  ...TABLE_CONFIG,
+  vaBits: "number",
+  hvhe: "boolean",
+  bti: "boolean",
+  barrier: "boolean",
+  pageCount: "boolean",
+};
+
 /**
  * The hypervisor's own stage 1: map and unmap. Make one with `engine.createHyp`. Addresses are VAs and PAs in bytes.
  */
-export class HypTable extends Table {
+export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
   readonly isHyp = true;
 
-  private constructor(engine: Engine, granule: Granule, format: Format) {
+  private constructor(engine: E, granule: Granule, format: Format) {
     super(engine, granule, format);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
-  static adopt(engine: Engine, ticket: TableTicket): HypTable {
+  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): HypTable<E> {
     const table = new HypTable(engine, ticket.granule, ticket.format);
     table.borrow(ticket.handle);
     return table;
   }
 
   /** @internal Use `engine.createHyp`. */
-  static make(engine: Engine, config: HypConfig): HypTable {
+  static make<E extends EngineMemory>(engine: E, config: HypConfig): HypTable<E> {
+    checkOptions("createHyp", config, CONFIG);
+    checkQuirks("createHyp", config.quirks);
     const granule = config.granule ?? 4096;
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createHyp", "LPA2 is of 4K and 16K pages; 64K has pa52");
@@ -88,6 +100,7 @@ export class HypTable extends Table {
     prot: ProtLike,
     options: { cache?: CacheOption } = {},
   ): void {
+    checkOptions("map", options, { cache: "any" });
     this.perform({ op: K.OP_HYP_MAP, name: "map", addr: va, size, phys: pa, prot, cache: options.cache });
   }
 

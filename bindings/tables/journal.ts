@@ -1,7 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { JournalRecordView } from "../core/record-views.generated.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 
 /** Kinds of journal records, as numbered in assembly/record/journal.ts. */
 export const JournalKind = {
@@ -64,11 +64,11 @@ export interface JournalRecord {
  * ```
  */
 export class Journal {
-  readonly #engine: Engine;
+  readonly #engine: EngineMemory;
   #kinds = 0;
 
   /** @internal */
-  constructor(engine: Engine) {
+  constructor(engine: EngineMemory) {
     this.#engine = engine;
   }
 

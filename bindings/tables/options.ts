@@ -1,5 +1,8 @@
+import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
-import type { PageCache } from "./cache.js";
+import { invalid } from "../core/errors.js";
+import { PageCache } from "./cache.js";
+import type { EngineMemory } from "./memory.js";
 
 /**
  * Where tables come from: a cache, the arena without limit (`"arena"`, the default), the walker's own cache, topped up
@@ -19,16 +22,27 @@ export interface LeafShareOptions extends ShareOptions {
   lockFree?: boolean;
 }
 
+const SHARE: OptionKinds<LeafShareOptions> = { shared: "boolean", lockFree: "boolean" };
+
+/** Share options, when they are such; EINVAL names the first that is not. */
+export function checkShare(operation: string, options: LeafShareOptions): LeafShareOptions {
+  return checkOptions(operation, options, SHARE);
+}
+
 /** The flags of share options. */
 export function shareFlags(options: LeafShareOptions): number {
   return (options.shared ? K.SHARED : 0) | (options.lockFree ? K.LOCK_FREE : 0);
 }
 
-/** The handle of a cache option, as the core knows it. */
-export function cacheHandle(cache: CacheOption): number {
+/** The handle of a cache option, as the core knows it. EINVAL for what is no cache, or another engine's. */
+export function cacheHandle(cache: CacheOption, memory: EngineMemory, operation: string): number {
+  if (cache === undefined || cache === "arena") return K.CACHE_ARENA;
   if (cache === null) return K.CACHE_NONE;
   if (cache === "own") return K.CACHE_OWN;
-  return cache === undefined || cache === "arena" ? K.CACHE_ARENA : cache.handle;
+  if (!(cache instanceof PageCache)) {
+    throw invalid(operation, `the cache is ${describe(cache)}: a PageCache, "arena", "own" or null`);
+  }
+  return cache.handleIn(memory, operation);
 }
 
 /** How a map walks. */
@@ -43,11 +57,24 @@ export interface MapOptions extends ShareOptions {
   skipBreakTlbi?: boolean;
 }
 
+const MAP: OptionKinds<MapOptions> = {
+  shared: "boolean",
+  cache: "any",
+  handleFault: "boolean",
+  skipCacheMaintenance: "boolean",
+  skipBreakTlbi: "boolean",
+};
+
+/** Map options, when they are such; EINVAL names the first that is not. */
+export function checkMap(operation: string, options: MapOptions): MapOptions {
+  return checkOptions(operation, options, MAP);
+}
+
 /** The walk flags of map options [WLK-3]. */
 export function mapFlags(options: MapOptions): number {
   return (
     (options.handleFault ? K.HANDLE_FAULT : 0) |
-    shareFlags(options) |
+    (options.shared ? K.SHARED : 0) |
     (options.skipCacheMaintenance ? K.SKIP_CMO : 0) |
     (options.skipBreakTlbi ? K.SKIP_BBM_TLBI : 0)
   );

@@ -1,22 +1,25 @@
+import { checkChoice, checkNow, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
-import type { Columns } from "./columns.js";
-import type { Engine } from "./engine.js";
+import { type Columns, checkColumns } from "./columns.js";
 import type { Format } from "./entry.js";
+import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
   cacheHandle,
+  checkMap,
+  checkShare,
   type LeafShareOptions,
   type MapOptions,
   mapFlags,
   type ShareOptions,
   shareFlags,
 } from "./options.js";
-import { type Outcome, Table, type TableConfig, type TableTicket } from "./table.js";
+import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
 export interface Stage2Config extends TableConfig {
@@ -54,6 +57,30 @@ export interface Stage2Config extends TableConfig {
 /** When leaves must be pages. */
 export type ForcePte = "none" | "all" | { below: AddressLike } | ((addr: Ipa, end: Ipa, prot: number) => boolean);
 
+const CONFIG: OptionKinds<Stage2Config> = {
+  ...TABLE_CONFIG,
+  ipaBits: "number",
+  vtcr: "address",
+  paBits: "number",
+  fwb: "boolean",
+  tlbiRange: "boolean",
+  xnx: "boolean",
+  hardwareAf: "boolean",
+  hardwareDirty: "boolean",
+  vmid16: "boolean",
+  flags: "object",
+  annotations: "any",
+  lockFree: "boolean",
+  forcePte: "any",
+};
+
+function checkConfig(config: Stage2Config): void {
+  checkOptions("createStage2", config, CONFIG);
+  checkQuirks("createStage2", config.quirks);
+  checkChoice("createStage2", "annotations", config.annotations, [undefined, "6.12", "7.x"]);
+  if (config.flags) checkOptions("createStage2", config.flags, { noFwb: "boolean", identity: "boolean" });
+}
+
 function stage2Flags(c: Stage2Config): number {
   const on = (flag: number, value: boolean | undefined, otherwise: boolean) => ((value ?? otherwise) ? flag : 0);
   return (
@@ -73,7 +100,7 @@ function stage2Flags(c: Stage2Config): number {
 }
 
 /** VTCR_EL2 of a configuration; EINVAL for sizes that the architecture does not have. */
-function vtcrOf(engine: Engine, ps: number, c: Stage2Config): bigint {
+function vtcrOf(engine: EngineMemory, ps: number, c: Stage2Config): bigint {
   if (c.vtcr !== undefined) return toAddress(c.vtcr, "createStage2");
   const bits = c.ipaBits ?? 40;
   const max = c.lpa2 || (ps === 16 && (c.pa52 ?? true)) ? 52 : 48;
@@ -92,25 +119,26 @@ function vtcrOf(engine: Engine, ps: number, c: Stage2Config): bigint {
  * Addresses are IPAs and PAs in bytes. Sizes are rounded out to pages [WLK-1]; a range beyond the input or output
  * address space is an ERANGE, and a refused operation changes nothing [PROP-8].
  */
-export class Stage2Table extends Table {
+export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E> {
   readonly isHyp = false;
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
 
-  private constructor(engine: Engine, granule: Granule, format: Format, vtcr: bigint) {
+  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint) {
     super(engine, granule, format);
     this.vtcr = vtcr;
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
-  static adopt(engine: Engine, ticket: TableTicket): Stage2Table {
+  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): Stage2Table<E> {
     const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr);
     table.borrow(ticket.handle);
     return table;
   }
 
   /** @internal Use `engine.createStage2`. */
-  static make(engine: Engine, config: Stage2Config): Stage2Table {
+  static make<E extends EngineMemory>(engine: E, config: Stage2Config): Stage2Table<E> {
+    checkConfig(config);
     const granule = config.granule ?? 4096;
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createStage2", "LPA2 is of 4K and 16K pages; 64K has pa52");
@@ -150,16 +178,22 @@ export class Stage2Table extends Table {
   /** Chooses anew when leaves must be pages. */
   setForcePte(force: ForcePte): void {
     const { core, hosts } = this.engine;
+    this.assertUsable("setForcePte");
+    hosts.assertIdle("setForcePte", this.handle);
     let mode: number = K.FORCE_HOST;
     let below = 0n;
     if (typeof force === "function") {
       const host = hosts.tables.get(this.handle) ?? {};
-      hosts.tables.set(this.handle, { ...host, forcePte: (a, e, p) => force(a as Ipa, e as Ipa, p) });
-    } else if (typeof force === "object") {
+      hosts.tables.set(this.handle, {
+        ...host,
+        forcePte: (a, e, p) => checkNow("forcePte", force(a as Ipa, e as Ipa, p)),
+      });
+    } else if (typeof force === "object" && force !== null) {
+      checkOptions("forcePte", force, { below: "address" });
       mode = K.FORCE_BELOW;
       below = toAddress(force.below, "forcePte");
     } else {
-      mode = force === "all" ? K.FORCE_ALL : K.FORCE_NONE;
+      mode = checkChoice("forcePte", "it", force, ["none", "all"]) === "all" ? K.FORCE_ALL : K.FORCE_NONE;
     }
     this.engine.check(core.setForcePte(this.handle, mode, below), "forcePte");
   }
@@ -177,7 +211,7 @@ export class Stage2Table extends Table {
       size,
       phys: pa,
       prot,
-      flags: mapFlags(options),
+      flags: mapFlags(checkMap("map", options)),
       cache: options.cache,
     });
   }
@@ -211,9 +245,10 @@ export class Stage2Table extends Table {
     this.assertUsable("mapColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
-    const cache = cacheHandle(options.cache);
-    columns.run("mapColumns", n, (addresses, values, statuses) =>
-      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, mapFlags(options)),
+    const flags = mapFlags(checkMap("mapColumns", options));
+    const cache = cacheHandle(options.cache, this.engine, "mapColumns");
+    checkColumns("mapColumns", columns).run(this.engine, "mapColumns", n, (addresses, values, statuses) =>
+      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
     );
   }
 
@@ -225,42 +260,62 @@ export class Stage2Table extends Table {
     this.assertUsable("relaxColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
-    columns.run("relaxColumns", n, (addresses, _values, statuses) =>
-      core.relaxPages(this.handle, addresses, statuses, n, mask, shareFlags(options)),
+    const flags = shareFlags(checkShare("relaxColumns", options));
+    checkColumns("relaxColumns", columns).run(this.engine, "relaxColumns", n, (addresses, _values, statuses) =>
+      core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
     );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
   wrprotect(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_WRPROTECT, name: "wrprotect", addr: ipa, size, flags: shareFlags(options) });
+    this.perform({
+      op: K.OP_WRPROTECT,
+      name: "wrprotect",
+      addr: ipa,
+      size,
+      flags: shareFlags(checkShare("wrprotect", options)),
+    });
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
   mkyoung(ipa: AddressLike, options: LeafShareOptions = {}): bigint {
-    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(options) });
+    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(checkShare("mkyoung", options)) });
     return this.performed().value;
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
   testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options: ShareOptions = {}): boolean {
-    const flags = shareFlags(options);
+    const flags = shareFlags(checkShare("testClearYoung", options));
     const level = clear ? 1 : 0;
     return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
   relaxPerms(ipa: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
-    return this.#outcome({ op: K.OP_RELAX_PERMS, name: "relaxPerms", addr: ipa, prot, flags: shareFlags(options) });
+    return this.#outcome({
+      op: K.OP_RELAX_PERMS,
+      name: "relaxPerms",
+      addr: ipa,
+      prot,
+      flags: shareFlags(checkShare("relaxPerms", options)),
+    });
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
   flush(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(options) });
+    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(checkShare("flush", options)) });
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
   split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_SPLIT, name: "split", addr: ipa, size, cache, flags: shareFlags(options) });
+    this.perform({
+      op: K.OP_SPLIT,
+      name: "split",
+      addr: ipa,
+      size,
+      cache,
+      flags: shareFlags(checkShare("split", options)),
+    });
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
@@ -285,13 +340,14 @@ export class Stage2Table extends Table {
   ): number {
     const { core } = this.engine;
     const phys = toAddress(pa, "createUnlinked");
+    checkOptions("createUnlinked", options, { cache: "any", forcePte: "boolean" });
     this.assertUsable("createUnlinked", level);
     const status = core.createUnlinked(
       this.handle,
       phys,
       level,
       toProt(prot),
-      cacheHandle(options.cache),
+      cacheHandle(options.cache, this.engine, "createUnlinked"),
       options.forcePte ? 1 : 0,
     );
     this.engine.check(status, "createUnlinked", phys);
@@ -301,6 +357,9 @@ export class Stage2Table extends Table {
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
   freeUnlinked(pointer: number, level: number): void {
     this.assertUsable("freeUnlinked", level);
-    this.engine.check(this.engine.core.freeUnlinked(this.handle, pointer, level), "freeUnlinked");
+    this.engine.check(
+      this.engine.core.freeUnlinked(this.handle, checkWord("freeUnlinked", "pointer", pointer), level),
+      "freeUnlinked",
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
@@ -5,12 +6,13 @@ import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
-import type { Columns } from "./columns.js";
-import type { Engine } from "./engine.js";
+import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, type Format } from "./entry.js";
-import { hookHost, hookMask, type MmOps } from "./hooks.js";
+import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
+import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { Visit, type Visitor, type WalkOptions, walkFlags, walkVisitor } from "./visitor.js";
+import { walkersOf } from "./walkers.js";
 
 /** What both kinds of table are made with. */
 export interface TableConfig {
@@ -24,6 +26,20 @@ export interface TableConfig {
   quirks?: "none" | "linux-6.12";
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;
+}
+
+/** @internal What `TableConfig` has. */
+export const TABLE_CONFIG: OptionKinds<TableConfig> = {
+  granule: "number",
+  lpa2: "boolean",
+  pa52: "boolean",
+  quirks: "any",
+  hooks: "any",
+};
+
+/** @internal The words that a configuration may use. */
+export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): void {
+  checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
 }
 
 /** Geometry and use of a table. */
@@ -44,6 +60,8 @@ export interface TableInfo {
 
 /** A table as another walker of its engine gets it; can be posted to a worker. */
 export interface TableTicket {
+  /** Which engine it is in, as its tickets say. */
+  engine: string;
   hyp: boolean;
   handle: number;
   granule: Granule;
@@ -92,10 +110,46 @@ function given(o: Operation, field: "addr" | "size" | "phys"): bigint {
   return field in o ? toAddress(o[field] as AddressLike, o.name) : 0n;
 }
 
-/** What stage-1 and stage-2 tables have in common. */
-export abstract class Table implements Disposable {
+const SCAN: OptionKinds<EntryOptions> = {
+  from: "address",
+  to: "address",
+  tables: "boolean",
+  holes: "boolean",
+  root: "any",
+};
+
+const TICKET: OptionKinds<TableTicket> = {
+  engine: "any",
+  hyp: "boolean",
+  handle: "number",
+  granule: "number",
+  format: "object",
+  vtcr: "address",
+};
+
+/** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
+export function checkTableTicket(ticket: TableTicket, id: string): void {
+  const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
+  const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
+  if (!whole || vtcr === undefined) throw invalid("adopt", "this is no ticket: `table.ticket()` makes one");
+  if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
+  checkWord("adopt", "the ticket's handle", handle);
+}
+
+/**
+ * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, type Table } from "granule";
+ * const pagesOf = (table: Table) => table.info().pages;
+ * using engine = createEngine();
+ * console.log(pagesOf(engine.createHyp())); // 1
+ * ```
+ */
+export abstract class Table<E extends EngineMemory = EngineMemory> implements Disposable {
   /** The engine that it lives in. */
-  readonly engine: Engine;
+  readonly engine: E;
   /** Page size in bytes. */
   readonly granule: Granule;
   /** @internal */
@@ -106,7 +160,7 @@ export abstract class Table implements Disposable {
   #owned = false;
 
   /** @internal */
-  protected constructor(engine: Engine, granule: Granule, format: Format) {
+  protected constructor(engine: E, granule: Granule, format: Format) {
     this.engine = engine;
     this.granule = granule;
     this.format = format;
@@ -115,6 +169,7 @@ export abstract class Table implements Disposable {
   /** @internal Makes the table with its hooks in place. */
   protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
     const { hosts } = this.engine;
+    if (hooks !== undefined) checkHooks(operation, hooks);
     const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
     hosts.pending = host;
     const handle = make(hooks ? hookMask(hooks) : 0);
@@ -128,13 +183,21 @@ export abstract class Table implements Disposable {
   /** @internal Works on a table that another walker owns. */
   protected borrow(handle: number): void {
     this.engine.check(this.engine.core.tableInfo(handle), "adopt");
+    // A slot that another table has taken since looks different, unless that one is of the same make.
+    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
     this.#handle = handle;
   }
 
   /** @internal */
   protected ticketOf(): Omit<TableTicket, "vtcr"> {
     this.assertUsable("ticket");
-    return { hyp: this.isHyp, handle: this.#handle, granule: this.granule, format: this.format };
+    return {
+      engine: this.engine.id,
+      hyp: this.isHyp,
+      handle: this.#handle,
+      granule: this.granule,
+      format: this.format,
+    };
   }
 
   /**
@@ -172,6 +235,7 @@ export abstract class Table implements Disposable {
    */
   lock(mode: "read" | "write"): Disposable {
     this.assertUsable("lock");
+    checkChoice("lock", "the mode", mode, ["read", "write"]);
     const { engine } = this;
     const exclusive = mode === "write" ? 1 : 0;
     engine.check(engine.core.lockTable(this.#handle, exclusive), "lock");
@@ -187,7 +251,7 @@ export abstract class Table implements Disposable {
     this.assertUsable("holders");
     const { engine } = this;
     const writer = engine.core.writerOfTable(this.#handle);
-    const readers = engine.walkers().filter((w) => w.reads === this.#handle);
+    const readers = walkersOf(engine).filter((w) => w.reads === this.#handle);
     return { writer: writer < 0 ? undefined : writer, readers: readers.map(({ id }) => id) };
   }
 
@@ -208,7 +272,7 @@ export abstract class Table implements Disposable {
     io.op = o.op;
     io.flags = o.flags ?? 0;
     io.table = this.#handle;
-    io.cache = cacheHandle(o.cache);
+    io.cache = cacheHandle(o.cache, engine, o.name);
     io.prot = toProt(o.prot ?? 0);
     io.level = o.level ?? 0;
     engine.core.submit(io.at, 1, 0);
@@ -261,7 +325,7 @@ export abstract class Table implements Disposable {
   leaves64(addresses: BigUint64Array, leaves: BigUint64Array, levels: Int8Array): void {
     const n = addresses.length;
     if (leaves.length < n || levels.length < n) throw invalid("leaves64", "the result columns are too short");
-    using columns = this.engine.createColumns(COLUMN);
+    using columns = new Columns(this.engine, COLUMN);
     for (let from = 0; from < n; from += COLUMN) {
       const rows = Math.min(COLUMN, n - from);
       columns.addresses.set(addresses.subarray(from, from + rows));
@@ -278,7 +342,7 @@ export abstract class Table implements Disposable {
   leafColumns(columns: Columns, n: number): void {
     this.assertUsable("leafColumns");
     const { core } = this.engine;
-    columns.run("leafColumns", n, (addresses, values, levels) => {
+    checkColumns("leafColumns", columns).run(this.engine, "leafColumns", n, (addresses, values, levels) => {
       const status = core.getLeaves(this.#handle, addresses, values, levels, n);
       return status < 0 ? status : n;
     });
@@ -299,6 +363,8 @@ export abstract class Table implements Disposable {
 
   /** @internal Records of the entries that are not empty, one view for all: each is valid until the next. */
   *scan(options: EntryOptions = {}): IterableIterator<ScanRecordView> {
+    checkOptions("entries", options, SCAN);
+    this.assertUsable("entries");
     const root = options.root ?? { pointer: 0, level: 0 };
     const end = options.to === undefined ? this.#end(options.root) : toAddress(options.to, "entries");
     const what = (options.tables ? K.SCAN_TABLES : 0) | (options.holes ? K.SCAN_HOLES : 0);
@@ -375,10 +441,14 @@ export abstract class Table implements Disposable {
     const { engine } = this;
     const at = toAddress(addr, "walk");
     const bytes = toAddress(size, "walk");
-    engine.hosts.visits.push(walkVisitor(new Visit(engine, this.format), visitor));
+    const flags = walkFlags(options);
+    const cache = cacheHandle(options.cache, engine, "walk");
+    const context = new Visit(engine, this.format);
+    const visit = walkVisitor(context, checkFunction("walk", "the visitor", visitor));
+    engine.hosts.visits.push({ table: this.#handle, visit, context });
     let status: number;
     try {
-      status = engine.core.walkOutside(this.#handle, at, bytes, walkFlags(options), cacheHandle(options.cache));
+      status = engine.core.walkOutside(this.#handle, at, bytes, flags, cache);
     } finally {
       engine.hosts.visits.pop();
     }
@@ -396,14 +466,19 @@ export abstract class Table implements Disposable {
     return { old: value, level };
   }
 
-  /** Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. */
+  /**
+   * Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. EBUSY (thrown)
+   * from within a visitor or hook of this table: its walk stands on what would go.
+   */
   destroy(): void {
+    this.engine.hosts.assertIdle("destroy", this.#handle);
     this.perform({ op: K.OP_DESTROY, name: "destroy" });
   }
 
-  /** Destroys, and gives the handle back; a table that was adopted is only let go of. */
+  /** Destroys, and gives the handle back; a table that was adopted is only let go of. EBUSY as of `destroy`. */
   close(): void {
     if (this.#handle === 0 || this.engine.closed) return;
+    this.engine.hosts.assertIdle("close", this.#handle);
     if (this.#owned) {
       this.destroy();
       this.engine.core.releaseTable(this.#handle);

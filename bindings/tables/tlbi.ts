@@ -1,8 +1,9 @@
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import { TTL_UNKNOWN } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
-import type { Engine } from "./engine.js";
+import type { EngineMemory } from "./memory.js";
 
 /** One TLBI instruction of a series: a range operation, or one by address. */
 export interface TlbiOperation {
@@ -31,6 +32,15 @@ export interface TlbiRange {
   ranged?: boolean;
 }
 
+const RANGE: OptionKinds<TlbiRange> = {
+  granule: "number",
+  address: "address",
+  pages: "number",
+  level: "number",
+  lpa2: "boolean",
+  ranged: "boolean",
+};
+
 /**
  * The instructions that flush a range of stage-2 addresses, as Linux issues them [TLB-5..10].
  * EINVAL for no pages, or for more than one series covers.
@@ -43,8 +53,9 @@ export interface TlbiRange {
  * console.log(series.map((op) => `${op.kind} ${op.pages}`).join()); // range 512,single 1
  * ```
  */
-export function tlbiOperations(engine: Engine, range: TlbiRange): TlbiOperation[] {
+export function tlbiOperations(engine: EngineMemory, range: TlbiRange): TlbiOperation[] {
   engine.assertOpen("tlbiOperations");
+  checkOptions("tlbiOperations", range, RANGE);
   if (!Number.isInteger(range.pages) || range.pages < 1 || range.pages > 2 ** 21) {
     throw invalid("tlbiOperations", `${range.pages} pages: a series covers 1..2^21`);
   }

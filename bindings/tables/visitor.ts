@@ -1,8 +1,10 @@
+import { checkNow, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
-import type { Engine } from "./engine.js";
+import { toAddress } from "../model/address.js";
 import { type EntryKind, type Format, kindOf } from "./entry.js";
 import { join, type RawVisit } from "./host.js";
+import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
 
 /** When a visit happens: at an entry that is no table, at a table before its entries, at a table after them [WLK-5]. */
@@ -24,11 +26,23 @@ export interface WalkOptions {
   cache?: CacheOption;
 }
 
+const OPTIONS: OptionKinds<WalkOptions> = {
+  leaf: "boolean",
+  tablePre: "boolean",
+  tablePost: "boolean",
+  shared: "boolean",
+  handleFault: "boolean",
+  skipBreakTlbi: "boolean",
+  skipCacheMaintenance: "boolean",
+  cache: "any",
+};
+
 /** Called for each visit; nothing or 0 goes on, a negative errno ends the walk. */
 export type Visitor = (visit: Visit) => number | void;
 
 /** The flags of walk options [WLK-3]. */
 export function walkFlags(options: WalkOptions): number {
+  checkOptions("walk", options, OPTIONS);
   return (
     (options.leaf === false ? 0 : K.LEAF) |
     (options.tablePre ? K.TABLE_PRE : 0) |
@@ -58,7 +72,7 @@ export function walkFlags(options: WalkOptions): number {
  * ```
  */
 export class Visit {
-  readonly #engine: Engine;
+  readonly #engine: EngineMemory;
   readonly #format: Format;
   /** Which visit this is. */
   phase: Phase = "leaf";
@@ -70,7 +84,7 @@ export class Visit {
   #oldHigh = 0;
 
   /** @internal */
-  constructor(engine: Engine, format: Format) {
+  constructor(engine: EngineMemory, format: Format) {
     this.#engine = engine;
     this.#format = format;
   }
@@ -105,6 +119,12 @@ export class Visit {
     return kindOf(this.#format, this.old, this.level);
   }
 
+  /** Is this walk the innermost one? EPERM otherwise: the core's current visit is another's, or none. */
+  #assertCurrent(operation: string): void {
+    if (this.#engine.hosts.visits.at(-1)?.context === this) return;
+    throw new GranuleError(K.EPERM, { operation, hint: "the walk is over, or another one runs within this visit" });
+  }
+
   #call(status: number, operation: string): void {
     if (status < 0)
       throw new GranuleError(status, { operation, address: this.address, level: this.level, oldValue: this.old });
@@ -112,6 +132,7 @@ export class Visit {
 
   /** The entry as it is now. */
   read(): bigint {
+    this.#assertCurrent("visit.read");
     this.#call(this.#engine.core.visitRead(), "visit.read");
     return this.#engine.results.answer.value;
   }
@@ -121,6 +142,7 @@ export class Visit {
    * [S2-20]. A visit that ends without `make`, or throws, leaves what was there before [S2-24].
    */
   tryBreak(): boolean {
+    this.#assertCurrent("visit.tryBreak");
     const status = this.#engine.core.visitTryBreak();
     if (status === K.EAGAIN) return false;
     this.#call(status, "visit.tryBreak");
@@ -129,12 +151,14 @@ export class Visit {
 
   /** Publishes a descriptor in the slot that `tryBreak` took; EPERM if it is not taken. */
   make(descriptor: bigint): void {
-    this.#call(this.#engine.core.visitMake(descriptor), "visit.make");
+    this.#assertCurrent("visit.make");
+    this.#call(this.#engine.core.visitMake(toAddress(descriptor, "visit.make")), "visit.make");
   }
 
   /** Writes a descriptor over the snapshot in one step, nothing flushed; false if the slot changed meanwhile. */
   set(descriptor: bigint): boolean {
-    const status = this.#engine.core.visitSet(descriptor);
+    this.#assertCurrent("visit.set");
+    const status = this.#engine.core.visitSet(toAddress(descriptor, "visit.set"));
     if (status === K.EAGAIN) return false;
     this.#call(status, "visit.set");
     this.#oldLow = Number(BigInt.asIntN(32, descriptor));
@@ -144,13 +168,15 @@ export class Visit {
 
   /** A new empty table; its descriptor, to `make` in a broken slot: the walk descends into it. ENOMEM without pages. */
   newTable(): bigint {
+    this.#assertCurrent("visit.newTable");
     this.#call(this.#engine.core.visitNewTable(), "visit.newTable");
     return this.#engine.results.answer.value;
   }
 
   /** Frees the subtree of a table descriptor that this visit has replaced. */
   freeTable(descriptor: bigint): void {
-    this.#call(this.#engine.core.visitFreeTable(descriptor), "visit.freeTable");
+    this.#assertCurrent("visit.freeTable");
+    this.#call(this.#engine.core.visitFreeTable(toAddress(descriptor, "visit.freeTable")), "visit.freeTable");
   }
 }
 
@@ -160,6 +186,7 @@ const PHASES: Readonly<Record<number, Phase>> = { [K.LEAF]: "leaf", [K.TABLE_PRE
 export function walkVisitor(visit: Visit, visitor: Visitor): RawVisit {
   return (phase, level, addrLo, addrHi, oldLo, oldHi) => {
     visit.moveTo(PHASES[phase] ?? "leaf", level, addrLo, addrHi, oldLo, oldHi);
-    return visitor(visit) ?? 0;
+    const status = checkNow("walk", visitor(visit));
+    return typeof status === "number" ? status : 0;
   };
 }

@@ -1,6 +1,5 @@
-import type { Core } from "../core/core.js";
-import type { LimboInfoView, WalkerInfoView } from "../core/record-views.generated.js";
 import { BREACHES } from "../core/rules.generated.js";
+import type { EngineMemory } from "./memory.js";
 
 /** A walker of an engine: one thread's part in it. */
 export interface WalkerInfo {
@@ -38,17 +37,19 @@ export interface Burial {
   coreLocks: number;
 }
 
-/** @internal */
-export function walkerInfo(core: Core, info: WalkerInfoView, id: number): WalkerInfo {
-  core.walkerInfo(id);
-  const { attached, inSection, reads, writes } = info;
-  return { id, attached: attached !== 0, inSection: inSection !== 0, reads, writes };
+/** @internal Every walker of the engine. */
+export function walkersOf({ core, results, walkerCount }: EngineMemory): WalkerInfo[] {
+  return Array.from({ length: walkerCount }, (_, id) => {
+    core.walkerInfo(id);
+    const { attached, inSection, reads, writes } = results.walker;
+    return { id, attached: attached !== 0, inSection: inSection !== 0, reads, writes };
+  });
 }
 
 /** @internal */
-export function limboInfo(core: Core, info: LimboInfoView): LimboInfo {
+export function limboInfo({ core, results }: EngineMemory): LimboInfo {
   core.limboInfo();
-  const { waiting, retired, heldUpBy } = info;
+  const { waiting, retired, heldUpBy } = results.limbo;
   return { waiting, retired, heldUpBy: heldUpBy < 0 ? undefined : heldUpBy };
 }
 

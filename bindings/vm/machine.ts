@@ -1,6 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
-import type { PageCache } from "../tables/cache.js";
+import { granuleShift } from "../model/granule.js";
+import { PageCache } from "../tables/cache.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import type { OperationQueue } from "./queue.js";
@@ -93,7 +94,7 @@ export class VirtualMachine implements Disposable {
   /** A full arena fails the fault, not the replay. */
   #newCache(): PageCache | undefined {
     try {
-      return this.#table.engine.createCache(this.#table.granule);
+      return new PageCache(this.#table.engine, granuleShift(this.#table.granule), K.CACHE_CAPACITY);
     } catch (error) {
       if (error instanceof GranuleError && error.errno === K.ENOMEM) return undefined;
       throw error;

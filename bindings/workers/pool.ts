@@ -133,7 +133,9 @@ export class Pool implements AsyncDisposable {
   /** Performs the operations of a batch on one worker, as `batch.run` does; how many were performed. */
   async run(batch: Batch, options: JobOptions & { stop?: boolean } = {}): Promise<number> {
     const stop = options.stop !== false;
-    const steps: Step[] = [{ kind: "batch", pointer: batch.pointer, rows: batch.length, stop }];
+    const steps: Step[] = [
+      { kind: "batch", pointer: batch.pointerIn(this.#engine, "pool.run"), rows: batch.length, stop },
+    ];
     const { results } = await this.#post(steps, options);
     const done = results[0] ?? 0;
     this.#engine.check(done, "pool.run");
@@ -151,13 +153,14 @@ export class Pool implements AsyncDisposable {
     prot: ProtLike,
     options: MapOptions & JobOptions = {},
   ): Promise<JobReport> {
+    this.#engine.assertSame(table.engine, "pool.mapColumns", "table");
     const share = { shared: true, ...options };
     return this.#rows("pool.mapColumns", columns, n, options, (pointers) => ({
       kind: "map",
       table: table.handle,
       ...pointers,
       prot: toProt(prot),
-      cache: cacheHandle(options.cache === undefined ? "own" : options.cache),
+      cache: cacheHandle(options.cache === undefined ? "own" : options.cache, this.#engine, "pool.mapColumns"),
       flags: mapFlags(share),
     }));
   }
@@ -170,6 +173,7 @@ export class Pool implements AsyncDisposable {
     prot: ProtLike,
     options: LeafShareOptions & JobOptions = {},
   ): Promise<JobReport> {
+    this.#engine.assertSame(table.engine, "pool.relaxColumns", "table");
     const flags = shareFlags({ shared: !options.lockFree, ...options });
     return this.#rows("pool.relaxColumns", columns, n, options, (pointers) => ({
       kind: "relax",
@@ -187,6 +191,7 @@ export class Pool implements AsyncDisposable {
     n: number,
     options: JobOptions = {},
   ): Promise<JobReport> {
+    this.#engine.assertSame(table.engine, "pool.leafColumns", "table");
     return this.#rows("pool.leafColumns", columns, n, options, (pointers) => ({
       kind: "leaves",
       table: table.handle,
@@ -202,10 +207,10 @@ export class Pool implements AsyncDisposable {
     step: (pointers: { addresses: number; values: number; statuses: number; rows: number }) => Step,
   ): Promise<JobReport> {
     const pieces = "capacity" in columns ? [columns] : columns;
-    const steps = pieces.map((piece) => step({ ...piece.pointers(operation, n), rows: n }));
+    const steps = pieces.map((piece) => step({ ...piece.pointers(this.#engine, operation, n), rows: n }));
     const { results, started, ended } = await this.#post(steps, options);
     pieces.forEach((piece, i) => {
-      piece.run(operation, n, () => results[i] ?? 0); // throws where one was stopped
+      piece.run(this.#engine, operation, n, () => results[i] ?? 0); // throws where one was stopped
     });
     return { started, ended };
   }

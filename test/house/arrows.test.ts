@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { filesBelow, importsOf, text } from "./sources.js";
+import { filesBelow, importsOf, ROOT, text } from "./sources.js";
 
 /** Rooms from the inside out; a file imports from its own room and from those named. */
 type House = Readonly<Record<string, readonly string[]>>;
@@ -40,8 +42,6 @@ function roomOf(path: string, top: string, entry: string): string {
   const [first, second] = path.split("/");
   if (first !== top) return first ?? "";
   if (path === "assembly/demand.ts") return "demand";
-  // The engine makes tables and tables name the engine: one room, though it lies in core/.
-  if (path === "bindings/core/engine.ts" || path === "bindings/core/journal.ts") return "tables";
   return second?.endsWith(".ts") ? entry : (second ?? "");
 }
 
@@ -55,6 +55,45 @@ function strayImports(top: string, entry: string, house: House): string[] {
       .map((target) => `${path} imports ${target}`);
   });
 }
+
+type Imports = (path: string) => readonly string[];
+
+/** Circles of imports among `paths`, each from one of its files round to the same file. Type-only imports count. */
+function circlesOf(paths: readonly string[], imports: Imports): string[] {
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (path: string, way: readonly string[]): void => {
+    const from = way.indexOf(path);
+    if (from >= 0) circles.push([...way.slice(from), path].join(" -> "));
+    if (from >= 0 || done.has(path)) return;
+    for (const target of imports(path)) visit(target, [...way, path]);
+    done.add(path);
+  };
+  for (const path of paths) visit(path, []);
+  return circles;
+}
+
+describe("imports", () => {
+  const existing: Imports = (path) => importsOf(path).filter((target) => existsSync(join(ROOT, target)));
+
+  /** Circles that are still open. */
+  const known: Readonly<Record<string, readonly string[]>> = {
+    assembly: [
+      "assembly/audit/flush.ts -> assembly/audit/tree.ts -> assembly/audit/report.ts -> assembly/audit/flush.ts",
+    ],
+  };
+
+  it.each(["assembly", "bindings", "bench"])("of %s go round no circle", (top) => {
+    const paths = filesBelow(top);
+    expect(paths.length).toBeGreaterThan(3);
+    expect(circlesOf(paths, existing)).toEqual(known[top] ?? []);
+  });
+
+  it("that go round are seen, whatever their length", () => {
+    const graph: Record<string, string[]> = { a: ["b", "d"], b: ["c"], c: ["a"], d: ["d"] };
+    expect(circlesOf(Object.keys(graph), (path) => graph[path] ?? [])).toEqual(["a -> b -> c -> a", "d -> d"]);
+  });
+});
 
 describe("the arrows of docs/architecture.md", () => {
   it("hold in assembly/", () => {
