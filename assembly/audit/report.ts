@@ -5,7 +5,7 @@ import { Obligation } from "./obligation";
 import { MAX_VIOLATIONS, state, VIOLATION_BYTES, violationAt } from "./state";
 
 /** A rule that was broken. A field that says NONE has nothing to say. */
-@view
+@view()
 @unmanaged
 export class Violation {
   /** V_* */

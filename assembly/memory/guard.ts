@@ -4,13 +4,13 @@
 import { hostBreach, hostPoint } from "./host";
 import { me, parallel, walker } from "./layout";
 
-/** Something that may sleep, inside a read section or under a lock [LCK-15]. */
+/** Something that may sleep, in a read section or under a lock [LCK-15]. */
 export const BREACH_SLEEP: u32 = 1;
 /** A shared walk outside a read section [WLK-13]. */
 export const BREACH_SECTION: u32 = 2;
-/** An exclusive walk without the lock for writing [LCK-2, LCK-3]. */
+/** An exclusive walk without the table's lock for writing [LCK-3]. */
 export const BREACH_EXCLUSIVE: u32 = 3;
-/** A shared walk without the lock for reading. */
+/** A shared walk without the table's lock for reading [LCK-2]. */
 export const BREACH_SHARED: u32 = 4;
 /** A descriptor read from a page that was given back. */
 export const BREACH_FREED: u32 = 5;

@@ -9,7 +9,7 @@ export function result<T>(): T {
 }
 
 /** What an operation on a table answers: `value` is a descriptor, a count or bytes, by operation. */
-@view
+@view("writes")
 @unmanaged
 export class Answer {
   value: u64;
@@ -18,7 +18,7 @@ export class Answer {
 }
 
 /** Who an engine is, and how full. */
-@view
+@view()
 @unmanaged
 export class EngineInfo {
   physBase: u64;
@@ -35,7 +35,7 @@ export class EngineInfo {
 }
 
 /** The journal of one walker. */
-@view
+@view()
 @unmanaged
 export class JournalInfo {
   /** Records ever written; the ring keeps the last `capacity`. */
@@ -47,7 +47,7 @@ export class JournalInfo {
 }
 
 /** Geometry and use of a table. */
-@view
+@view()
 @unmanaged
 export class TableInfo {
   /** Pointer of the start tables, 0 once destroyed. */
@@ -64,7 +64,7 @@ export class TableInfo {
 }
 
 /** A detached subtree. */
-@view
+@view()
 @unmanaged
 export class Unlinked {
   /** Pointer of its page. */
@@ -72,7 +72,7 @@ export class Unlinked {
 }
 
 /** The tables in limbo. */
-@view
+@view()
 @unmanaged
 export class LimboInfo {
   /** Tables in limbo now, and tables that ever were retired. */
@@ -83,7 +83,7 @@ export class LimboInfo {
 }
 
 /** One walker. */
-@view
+@view()
 @unmanaged
 export class WalkerInfo {
   attached: u32;
@@ -96,7 +96,7 @@ export class WalkerInfo {
 }
 
 /** The next TLBI of a range. */
-@view
+@view()
 @unmanaged
 export class RangeStep {
   /** Pages that it covers. */

@@ -244,7 +244,7 @@ export function countLeaves(t: Table, addr: u64, size: u64): i32 {
 // A cursor (address, level) says what came last; a scan goes on behind it.
 
 /** One entry that a scan found. */
-@view
+@view("halves")
 @unmanaged
 export class ScanRecord {
   /** First input address that it covers. */
@@ -259,7 +259,7 @@ export class ScanRecord {
 }
 
 /** How a scan ended. */
-@view
+@view()
 @unmanaged
 export class ScanEnd {
   /** Records written. */

@@ -30,7 +30,7 @@ import { begin, end as finish } from "./sharing";
 import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
 
 /** What a walker held when it died. */
-@view
+@view()
 @unmanaged
 export class Burial {
   /** Was it in a read section? */

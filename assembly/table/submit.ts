@@ -48,7 +48,7 @@ const LAST_STAGE2_OP: u32 = OP_SPLIT;
 export const SUBMIT_TOP_UP: u32 = 1 << 16;
 
 /** One operation. The caller writes all but the last three fields. */
-@view
+@view("writes", "halves")
 @unmanaged
 export class Submission {
   /** OP_* */

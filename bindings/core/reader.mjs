@@ -14,8 +14,8 @@ const WIDE_KINDS = new Set([TypeKind.I64, TypeKind.U64]);
 
 /**
  * @typedef {{ name: string, file: string, doc: string, wide: boolean, value: bigint }} Constant
- * @typedef {{ name: string, type: string, doc: string, offset: number }} Field
- * @typedef {{ name: string, file: string, doc: string, bytes: number, fields: Field[] }} Record
+ * @typedef {{ name: string, type: string, offset: number }} Field
+ * @typedef {{ name: string, options: string[], file: string, bytes: number, fields: Field[] }} Record
  * @typedef {{ name: string, doc: string, parameters: { name: string, type: string }[], result: string }} Function
  * @typedef {{ constants: Constant[], records: Record[], exports: Map<string, Function[]>, imports: Function[] }} Core
  */
@@ -113,8 +113,13 @@ function constantsOf(program) {
   return constants;
 }
 
-function hasDecorator(declaration, name) {
-  return declaration.decorators?.some((decorator) => decorator.name.text === name) ?? false;
+function decoratorOf(declaration, name) {
+  return declaration.decorators?.find((decorator) => decorator.name.text === name);
+}
+
+/** The words that a decorator is given. */
+function argumentsOf(decorator) {
+  return (decorator?.args ?? []).map((argument) => argument.value);
 }
 
 /** A field's type as it lies in memory: a reference to another record is a pointer. */
@@ -130,17 +135,12 @@ function recordOf(program, { file, element }) {
   for (const member of instance.members?.values() ?? []) {
     if (member.kind !== ElementKind.PropertyPrototype || !member.isField) continue;
     const { type, memoryOffset } = member.instance;
-    fields.push({
-      name: member.name,
-      type: fieldType(type),
-      doc: docOf(member.fieldDeclaration),
-      offset: memoryOffset,
-    });
+    fields.push({ name: member.name, type: fieldType(type), offset: memoryOffset });
   }
   return {
     name: element.name,
+    options: argumentsOf(decoratorOf(element.declaration, "view")),
     file: file.name,
-    doc: docOf(element.declaration),
     bytes: instance.nextMemoryOffset,
     fields,
   };
@@ -149,7 +149,7 @@ function recordOf(program, { file, element }) {
 /** Classes with the decorator `@view`. */
 function recordsOf(program) {
   return [...declared(program)]
-    .filter(({ element }) => element.kind === ElementKind.ClassPrototype && hasDecorator(element.declaration, "view"))
+    .filter(({ element }) => element.kind === ElementKind.ClassPrototype && decoratorOf(element.declaration, "view"))
     .map((found) => recordOf(program, found));
 }
 
@@ -164,9 +164,8 @@ function functionOf(program, name, prototype) {
 /** The functions that the host gives: those declared `@external("host", name)`. */
 function importsOf(program) {
   return [...declared(program)].flatMap(({ element }) => {
-    const external = element.declaration?.decorators?.find((decorator) => decorator.name.text === "external");
-    if (element.kind !== ElementKind.FunctionPrototype || !external) return [];
-    const [module, name] = external.args.map((argument) => argument.value);
+    if (element.kind !== ElementKind.FunctionPrototype) return [];
+    const [module, name] = argumentsOf(decoratorOf(element.declaration, "external"));
     return module === "host" ? [functionOf(program, name, element)] : [];
   });
 }

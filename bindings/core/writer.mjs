@@ -7,10 +7,10 @@ function comment(doc, indent = "") {
   return doc === "" ? "" : `${indent}/** ${doc} */\n`;
 }
 
-/** The sentence that a broken rule is reported by: its comment, without the full stop. */
-function sentence({ name, doc }) {
+/** The words that a broken rule is reported by: its comment, as part of a sentence. */
+function words({ name, doc }) {
   if (doc === "") throw new Error(`assembly: the rule ${name} has no comment that says what it demands`);
-  return doc.replace(/\.$/, "");
+  return doc.replace(/\.$/, "").replace(/^[A-Z](?=[a-z]* )/, (letter) => letter.toLowerCase());
 }
 
 /** Constants that one name means everywhere; a name that stands for two values is left out, and the file says so. */
@@ -49,13 +49,13 @@ export function writeRules(constants) {
   const rules = (prefix) => {
     const found = constants.filter(({ name }) => name.startsWith(prefix));
     const lines = found.map(
-      (rule) => `  [${rule.value}, [${JSON.stringify(rule.name)}, ${JSON.stringify(sentence(rule))}]],\n`,
+      (rule) => `  [${rule.value}, [${JSON.stringify(rule.name)}, ${JSON.stringify(words(rule))}]],\n`,
     );
     return `new Map([\n${lines.join("")}])`;
   };
-  const type = "ReadonlyMap<number, readonly [name: string, sentence: string]>";
+  const type = "ReadonlyMap<number, readonly [name: string, words: string]>";
   return (
-    `${TITLE}\n/** Preconditions of assembly/demand.ts: name and sentence. */\n` +
+    `${TITLE}\n/** Preconditions of assembly/demand.ts: name and words. */\n` +
     `export const RULES: ${type} = ${rules("RULE_")};\n` +
     "\n/** The discipline of locks and read sections, assembly/memory/guard.ts. */\n" +
     `export const BREACHES: ${type} = ${rules("BREACH_")};\n`
@@ -92,33 +92,30 @@ export function writeInterfaces(modules, core) {
 
 const BITS = { bool: 8, i8: 8, u8: 8, i16: 16, u16: 16 };
 
-/** Accessors of a 32-bit field. */
-function word({ name, type, offset, doc }) {
-  const words = type === "i32" ? "i32" : "u32";
-  const at = `this.${words}[this.word + ${offset / 4}]`;
-  return (
-    `${comment(doc, "  ")}  get ${name}(): number {\n    return ${at} as number;\n  }\n` +
-    `  set ${name}(value: number) {\n    ${at} = value;\n  }\n`
-  );
+/** A getter, and a setter where the host writes the record. */
+function accessors(name, type, at, value, writes) {
+  const setter = writes ? `  set ${name}(value: ${type}) {\n    ${at} = value;\n  }\n` : "";
+  return `  get ${name}(): ${type} {\n    return ${value};\n  }\n${setter}`;
 }
 
-/** Accessors of a 64-bit field: as a bigint, and its halves as numbers for those who must not allocate. */
-function wide({ name, type, offset, doc }) {
-  const half = (part, n) =>
-    `  get ${name}${part}(): number {\n    return this.u32[this.word + ${n}] as number;\n  }\n` +
-    `  set ${name}${part}(value: number) {\n    this.u32[this.word + ${n}] = value;\n  }\n`;
+/** Accessors of a 32-bit field. */
+function word(name, type, offset, writes) {
+  const at = `this.${type === "i32" ? "i32" : "u32"}[this.word + ${offset / 4}]`;
+  return accessors(name, "number", at, `${at} as number`, writes);
+}
+
+/** Accessors of a 64-bit field: as a bigint, and with "halves" as two numbers, for those who must not allocate. */
+function wide({ name, type, offset }, options) {
+  const writes = options.includes("writes");
   const at = `this.u64[(this.word >>> 1) + ${offset / 8}]`;
   const value = type === "i64" ? `BigInt.asIntN(64, ${at} as bigint)` : `${at} as bigint`;
-  return (
-    `${comment(doc, "  ")}  get ${name}(): bigint {\n    return ${value};\n  }\n` +
-    `  set ${name}(value: bigint) {\n    ${at} = value;\n  }\n` +
-    half("Low", offset / 4) +
-    half("High", offset / 4 + 1)
-  );
+  const whole = accessors(name, "bigint", at, value, writes);
+  if (!options.includes("halves")) return whole;
+  return whole + word(`${name}Low`, "u32", offset, writes) + word(`${name}High`, "u32", offset + 4, writes);
 }
 
 /** A field of less than a word can be read. */
-function narrow({ name, type, offset, doc }) {
+function narrow({ name, type, offset }) {
   const bits = BITS[type];
   if (bits === undefined) throw new Error(`a view cannot show ${name}: ${type}`);
   const shift = (offset % 4) * 8;
@@ -126,23 +123,24 @@ function narrow({ name, type, offset, doc }) {
   const value = type.startsWith("i")
     ? `(${at} << ${32 - bits - shift}) >> ${32 - bits}`
     : `(${at} >>> ${shift}) & ${2 ** bits - 1}`;
-  return `${comment(doc, "  ")}  get ${name}(): number {\n    return ${value};\n  }\n`;
+  return accessors(name, "number", "", value, false);
 }
 
 /** Names that a view itself has; see bindings/core/view.ts. */
 const RESERVED = new Set(["at", "word", "u32", "i32", "u64"]);
 
-function writeField(field) {
+function writeField(field, options) {
   if (RESERVED.has(field.name)) throw new Error(`a view has ${field.name} itself: give the field another name`);
-  if (WIDE.has(field.type)) return wide(field);
-  return ["i32", "u32", "pointer"].includes(field.type) ? word(field) : narrow(field);
+  if (WIDE.has(field.type)) return wide(field, options);
+  const isWord = ["i32", "u32", "pointer"].includes(field.type);
+  return isWord ? word(field.name, field.type, field.offset, options.includes("writes")) : narrow(field);
 }
 
-function writeView({ name, doc, file, bytes, fields }) {
-  const about = `${doc}${doc === "" ? "" : " "}The record ${name} of ${file}.`;
+function writeView({ name, options, file, bytes, fields }) {
+  const about = `${name} of ${file}, where its fields are described.`;
   return (
     `\n${comment(about)}export class ${name}View extends View {\n  static readonly BYTES = ${bytes};\n` +
-    `${fields.map(writeField).join("")}}\n`
+    `${fields.map((field) => writeField(field, options)).join("")}}\n`
   );
 }
 

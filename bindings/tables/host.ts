@@ -87,9 +87,9 @@ export class Hosts implements Host {
 
   /** A broken precondition is a defect of the core: the message says which rule and where. */
   demand = (rule: number): void => {
-    const [name, sentence] = RULES.get(rule) ?? [`rule ${rule}`, "a rule that this version has no name for"];
+    const [name, words] = RULES.get(rule) ?? [`rule ${rule}`, "a rule that this version has no name for"];
     const error = new Error(`the core breaks its own rule ${name}`);
-    error.message = `the core breaks its own rule ${name} in ${wasmFrame(error.stack)}: ${sentence}`;
+    error.message = `the core breaks its own rule ${name} in ${wasmFrame(error.stack)}: ${words}`;
     throw error;
   };
 
