@@ -39,7 +39,8 @@ const NEEDED: Readonly<Record<OptionKind, string>> = {
 /** A value in a message: short, and without calling anything of the caller's. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
-  if (typeof value === "function" || (typeof value === "object" && value !== null)) return `a ${typeof value}`;
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return "an object";
   return typeof value === "bigint" ? `${value}n` : String(value);
 }
 

@@ -1,3 +1,4 @@
+import { checkWord } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { JournalRecordView } from "../core/record-views.generated.js";
@@ -31,6 +32,8 @@ export const JournalKind = {
   TABLE_MADE: K.J_TABLE_MADE,
   TABLE_GONE: K.J_TABLE_GONE,
 } as const;
+
+const KNOWN: ReadonlySet<number> = new Set(Object.values(JournalKind));
 
 /** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */
 export interface JournalRecord {
@@ -72,30 +75,39 @@ export class Journal {
     this.#engine = engine;
   }
 
+  /** Where a walker's ring is. EINVAL for a walker that the engine was not made for. */
   #info(walker: number): { pointer: number; capacity: number; total: number } {
     const e = this.#engine;
     e.assertOpen("journal");
+    checkWord("journal", "the walker", walker);
     e.check(e.core.journalInfo(walker), "journal");
     const { pointer, capacity, total } = e.results.journal;
     return { pointer, capacity, total: Number(total) };
   }
 
-  /** Starts an empty journal of these kinds (default all). EINVAL if the engine was made without room for one. */
+  /** Starts an empty journal of these kinds (default all). EINVAL for kinds that there are not, or if the engine was made without room for one. */
   start(kinds: readonly number[] = Object.values(JournalKind)): void {
-    this.#kinds = kinds.reduce((mask, kind) => mask | (1 << kind), 0);
-    this.#engine.core.setJournal(this.#kinds);
+    if (!Array.isArray(kinds) || kinds.some((kind) => !KNOWN.has(kind))) {
+      throw invalid("journal.start", "kinds are a list of JournalKind");
+    }
+    this.#switch(kinds.reduce((mask, kind) => mask | (1 << kind), 0));
     if (this.#info(0).capacity === 0) throw invalid("journal.start", "make the engine with journalRecords");
   }
 
   /** Stops; what was recorded is gone. */
   stop(): void {
-    this.#kinds = 0;
-    this.#engine.core.setJournal(0);
+    this.#switch(0);
   }
 
-  /** Empties it and goes on. */
+  /** Empties it and keeps on recording. */
   clear(): void {
-    this.#engine.core.setJournal(this.#kinds);
+    this.#switch(this.#kinds);
+  }
+
+  #switch(kinds: number): void {
+    this.#engine.assertOpen("journal");
+    this.#kinds = kinds;
+    this.#engine.core.setJournal(kinds);
   }
 
   #rings(): { pointer: number; capacity: number; total: number }[] {

@@ -150,7 +150,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
     table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
     try {
-      table.setForcePte(config.forcePte ?? "none");
+      table.setForcePte(config.forcePte === undefined ? "none" : config.forcePte);
     } catch (error) {
       table.close();
       throw error;
