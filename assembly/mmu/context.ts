@@ -1,10 +1,6 @@
 // The record of one MMU context: raw registers that the host writes, and what `configure` makes of them.
 //
-//   byte  0  HCR_EL2     8  SCTLR_ELx   16  TCR_ELx    24  TTBR0_ELx
-//        32  TTBR1_ELx  40  MAIR_ELx    48  VTCR_EL2   56  VTTBR_EL2      (u64 each)
-//        64  physical address of the window u64   72  its pointer u32   76  its bytes u32
-//        80  regime u32 (REGIME_*)                84  features u32 (F_*)
-//        88  decoded: magic, flags, sizes, tags; the last fault
+//   byte  0  the fields of Context: what the host writes, what is decoded of it, the last fault
 //       176  stage 1 for the low half of the addresses    320  for the high half    464  stage 2
 //       608  MEMOS answers that were worked out: what two leaves mean together
 //       864  spare, up to 1024
@@ -18,24 +14,6 @@ import { isInMemory } from "../memory/physical";
 /** Bytes of a context; 8-byte aligned. */
 export const CONTEXT_BYTES: u32 = 1024;
 export const CONTEXT_MAGIC: u32 = 0x756d6d67; // "gmmu"
-
-// Byte offsets of what the host writes.
-export const R_HCR: u32 = 0;
-export const R_SCTLR: u32 = 8;
-export const R_TCR: u32 = 16;
-export const R_TTBR0: u32 = 24;
-export const R_TTBR1: u32 = 32;
-export const R_MAIR: u32 = 40;
-export const R_VTCR: u32 = 48;
-export const R_VTTBR: u32 = 56;
-export const R_PHYS_BASE: u32 = 64;
-export const R_POINTER: u32 = 72;
-export const R_BYTES: u32 = 76;
-export const R_REGIME: u32 = 80;
-export const R_FEATURES: u32 = 84;
-// What `configure` makes of them and the host reads.
-export const R_VMID: u32 = 100;
-export const R_ASID: u32 = 104;
 
 // Regimes.
 /** EL1&0: stage 1 if SCTLR_EL1.M says so, over stage 2 if HCR_EL2.VM or DC says so. */
@@ -145,6 +123,8 @@ export class Memo {
   spare: u64;
 }
 
+/** The registers and the window, which the host writes; what `configure` makes of them; the last translation. */
+@view("writes")
 @unmanaged
 export class Context {
   hcr: u64;
@@ -155,11 +135,15 @@ export class Context {
   mair: u64;
   vtcr: u64;
   vttbr: u64;
+  /** The window: physical address of its first byte, its pointer, its bytes. */
   physBase: u64;
   pointer: u32;
   bytes: u32;
+  /** REGIME_* */
   regime: u32;
+  /** F_* */
   features: u32;
+  // Decoded from here on.
   magic: u32;
   flags: u32;
   /** Bits of a physical address. */

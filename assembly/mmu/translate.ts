@@ -1,12 +1,5 @@
 // One translation, both stages: output, attributes and permissions, or the fault and what an exception would report.
 //
-// The result record, RESULT_BYTES bytes:
-//    0 u64  physical address; 0 at a fault         8 u64  INFO, below
-//   16 u64  intermediate address: what stage 2 was asked, or the table of stage 1 that it refused; 0 without stage 2
-//   24 u64  PAR_EL1, as an address translation instruction would leave it
-//   32 u64  ESR_ELx   40 u64  FAR_ELx   48 u64  HPFAR_EL2 (stage 2 only)      of the exception, if there is one
-//   56 u32  exception level that takes it, 0 for none      60 u32  descriptors that hardware wrote
-//
 // INFO of a translation                              INFO of a fault
 //   15      hardware wrote a descriptor                5:0    fault status code
 //   21:16   rights, see arch/rights.ts                 6      in stage 2
@@ -51,8 +44,6 @@ import { isDirtyable, RIGHTS_ALL } from "../arch/rights";
 import * as C from "./context";
 import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, memAttr, rights, walk } from "./walk";
 
-/** Bytes of a result record. */
-export const RESULT_BYTES: u32 = 64;
 /** Bytes of a row of many results: physical address and INFO. */
 export const ROW_BYTES: u32 = 16;
 
@@ -64,19 +55,30 @@ const NOT_GLOBAL_BIT: u32 = 11;
 const ATTR_INDEX_LOW: u32 = 2;
 const TAG_LOW: u32 = 56;
 
-/** What one result says, in memory. */
+/** What became of one access. */
+@view()
 @unmanaged
 export class Result {
+  /** Physical address; 0 at a fault. */
   pa: u64;
+  /** INFO, as drawn above. */
   info: u64;
+  /** What stage 2 was asked, or the table of stage 1 that it refused; 0 without stage 2. */
   ipa: u64;
+  /** PAR_EL1, as an address translation instruction would leave it. */
   par: u64;
+  // The exception of a fault: HPFAR_EL2 of stage 2 only.
   esr: u64;
   far: u64;
   hpfar: u64;
+  /** Exception level that takes it, 0 for none. */
   target: u32;
+  /** Descriptors that hardware wrote. */
   updates: u32;
 }
+
+/** Bytes of a result record. */
+export const RESULT_BYTES: u32 = <u32>offsetof<Result>();
 
 /** Instruction addresses are word aligned; other bits of an access make no sense where there is one privilege level. */
 export function accessOf(c: C.Context, access: u32): u32 {

@@ -2,17 +2,20 @@ import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
+import { ContextView, ResultView } from "../core/mmu-views.generated.js";
+import { Words } from "../core/view.js";
 import { type AddressLike, type Pa, toAddress } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
-import { type MmuRegisters, REGISTER_OFFSETS } from "./registers.js";
+import { isRegister, type MmuRegisters } from "./registers.js";
 import {
   type AccessKind,
   type AccessOptions,
   accessWord,
-  RecordReader,
+  faultOf,
   type Translation,
   type TranslationFault,
+  translationOf,
 } from "./result.js";
 import { engineSpace, imageSpace, type Space } from "./space.js";
 
@@ -50,7 +53,6 @@ export interface MmuColumns extends Disposable {
 }
 
 const MAX_ROWS = 1 << 15;
-const WORDS = K.RESULT_BYTES / 8;
 
 function spaceOf({ engine, image, beside, physBase }: MmuOptions): Space {
   if (beside !== undefined && engine === undefined && image === undefined) return beside.space;
@@ -75,8 +77,8 @@ export class Mmu implements Disposable {
   readonly context: number;
   /** @internal */
   readonly space: Space;
-  readonly #u32: Uint32Array;
-  readonly #u64: BigUint64Array;
+  readonly #context: ContextView;
+  readonly #result: ResultView;
   /** @internal Pointer of the record of the last access. */
   readonly out: number;
   #closed = false;
@@ -90,15 +92,17 @@ export class Mmu implements Disposable {
     this.core = instantiateMmu(this.module, memory);
     this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;
-    this.#u32 = new Uint32Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 4);
-    this.#u64 = new BigUint64Array(memory.buffer, this.context, (K.CONTEXT_BYTES + K.RESULT_BYTES) / 8);
+    const words = new Words(memory.buffer);
+    const context = new ContextView(words, this.context);
+    this.#context = context;
+    this.#result = new ResultView(words, this.out);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
     if (regime !== "el1" && regime !== "el2") throw invalid("createMmu", `${String(regime)} is no regime: el1 or el2`);
-    this.#u64[K.R_PHYS_BASE / 8] = physBase;
-    this.#u32[K.R_POINTER / 4] = pointer;
-    this.#u32[K.R_BYTES / 4] = bytes;
-    this.#u32[K.R_REGIME / 4] = regime === "el2" ? K.REGIME_EL2 : K.REGIME_EL10;
-    this.#u32[K.R_FEATURES / 4] =
+    context.physBase = physBase;
+    context.pointer = pointer;
+    context.bytes = bytes;
+    context.regime = regime === "el2" ? K.REGIME_EL2 : K.REGIME_EL10;
+    context.features =
       paRangeCode(paBits) |
       (xnx ? K.F_XNX : 0) |
       (fetchReads ? K.F_FETCH_READS : 0) |
@@ -115,9 +119,8 @@ export class Mmu implements Disposable {
   setRegisters(registers: MmuRegisters): void {
     this.assertOpen("setRegisters");
     for (const [name, value] of Object.entries(registers)) {
-      const offset = REGISTER_OFFSETS[name as keyof MmuRegisters];
-      if (offset === undefined) throw invalid("setRegisters", `no register ${name}`);
-      if (value !== undefined) this.#u64[offset / 8] = toAddress(value, "setRegisters");
+      if (!isRegister(name)) throw invalid("setRegisters", `no register ${name}`);
+      if (value !== undefined) this.#context[name] = toAddress(value, "setRegisters");
     }
     const status = this.core.mmuConfigure(this.context);
     if (status < 0) throw new GranuleError(status, { operation: "setRegisters" });
@@ -161,14 +164,13 @@ export class Mmu implements Disposable {
   /** @internal What the record of the last access says. */
   lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
     if (status < 0) throw new GranuleError(status, { operation, address });
-    const first = this.#u64.length - WORDS;
-    const reader = new RecordReader((i) => this.#u64[first + i] as bigint);
-    return status === 0 ? reader.translation() : reader.fault();
+    return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
   }
 
   /** VMID and ASID of its registers. */
   get tags(): { vmid: number; asid: number } {
-    return { vmid: this.#u32[K.R_VMID / 4] as number, asid: this.#u32[K.R_ASID / 4] as number };
+    const { vmid, asid } = this.#context;
+    return { vmid, asid };
   }
 
   /** Columns for up to `capacity` accesses, at most 32,768. */
@@ -254,5 +256,6 @@ export class Mmu implements Disposable {
  * ```
  */
 export function rowAddress(columns: MmuColumns, i: number): Pa | undefined {
-  return new RecordReader((word) => columns.rows[2 * i + word] as bigint).pa;
+  const [pa = 0n, info = K.INFO_FAULT] = columns.rows.subarray(2 * i, 2 * i + 2);
+  return info & K.INFO_FAULT ? undefined : pa;
 }

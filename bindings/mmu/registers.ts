@@ -22,17 +22,21 @@ export interface MmuRegisters {
   vttbr?: AddressLike;
 }
 
-/** Where each register lies in a context. */
-export const REGISTER_OFFSETS: Readonly<Record<keyof MmuRegisters, number>> = {
-  hcr: K.R_HCR,
-  sctlr: K.R_SCTLR,
-  tcr: K.R_TCR,
-  ttbr0: K.R_TTBR0,
-  ttbr1: K.R_TTBR1,
-  mair: K.R_MAIR,
-  vtcr: K.R_VTCR,
-  vttbr: K.R_VTTBR,
+const REGISTERS: Readonly<Record<keyof MmuRegisters, true>> = {
+  hcr: true,
+  sctlr: true,
+  tcr: true,
+  ttbr0: true,
+  ttbr1: true,
+  mair: true,
+  vtcr: true,
+  vttbr: true,
 };
+
+/** Is this the name of a register? */
+export function isRegister(name: string): name is keyof MmuRegisters {
+  return Object.hasOwn(REGISTERS, name);
+}
 
 const HCR_VM = 1n;
 const HCR_DC = 1n << 12n;

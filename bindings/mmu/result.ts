@@ -1,4 +1,5 @@
 import * as K from "../core/constants.generated.js";
+import type { ResultView } from "../core/mmu-views.generated.js";
 import type { Ipa, Pa } from "../model/address.js";
 
 /** What kind of access is translated: a read, a write, a fetch. */
@@ -149,75 +150,55 @@ function rightsOf(bits: number): Rights {
   return { read: (bits & 1) !== 0, write: (bits & 2) !== 0, execute: (bits & 4) !== 0 };
 }
 
-/** A result record, or the part of it that a row has. */
-export class RecordReader {
-  readonly #word: (i: number) => bigint;
-  readonly #info: bigint;
+/** A field of INFO; assembly/mmu/translate.ts draws them. */
+function field(info: bigint, low: number, width: number): number {
+  return Number((info >> BigInt(low)) & ((1n << BigInt(width)) - 1n));
+}
 
-  constructor(word: (i: number) => bigint) {
-    this.#word = word;
-    this.#info = word(1);
-  }
+/** The leaf of stage 1 (`at` 0) or stage 2 (1). */
+function leafOf(info: bigint, at: 0 | 1): LeafFacts | undefined {
+  const level = field(info, 37 + at * 3, 3);
+  if (level === NO_LEVEL) return undefined;
+  return {
+    level: level - 1,
+    size: 1n << BigInt(field(info, 43 + at * 6, 6)),
+    contiguous: field(info, 35 + at, 1) === 1,
+    dirtyable: field(info, 22 + at, 1) === 1,
+  };
+}
 
-  #field(low: number, width: number): number {
-    return Number((this.#info >> BigInt(low)) & ((1n << BigInt(width)) - 1n));
-  }
+/** @internal Of a record that is no fault. */
+export function translationOf({ pa, ipa, info, par, updates }: ResultView): Translation {
+  const attr = field(info, 24, 8);
+  return {
+    ok: true,
+    pa,
+    ipa,
+    attributes: { attr, type: memoryType(attr), shareability: SHARES[field(info, 32, 2)] as "NSH" },
+    privileged: rightsOf(field(info, 16, 3)),
+    unprivileged: rightsOf(field(info, 19, 3)),
+    size: 1n << BigInt(field(info, 55, 6)),
+    stage1: leafOf(info, 0),
+    stage2: leafOf(info, 1),
+    global: field(info, 34, 1) === 0,
+    guarded: field(info, 61, 1) === 1,
+    par,
+    updates,
+  };
+}
 
-  #leaf(at: number): LeafFacts | undefined {
-    const level = this.#field(37 + at * 3, 3);
-    if (level === NO_LEVEL) return undefined;
-    return {
-      level: level - 1,
-      size: 1n << BigInt(this.#field(43 + at * 6, 6)),
-      contiguous: this.#field(35 + at, 1) === 1,
-      dirtyable: this.#field(22 + at, 1) === 1,
-    };
-  }
-
-  get isFault(): boolean {
-    return this.#field(8, 1) === 1;
-  }
-
-  /** The physical address of a row, undefined at a fault. */
-  get pa(): Pa | undefined {
-    return this.isFault ? undefined : this.#word(0);
-  }
-
-  /** Of a whole record that is no fault. */
-  translation(): Translation {
-    const attr = this.#field(24, 8);
-    return {
-      ok: true,
-      pa: this.#word(0),
-      ipa: this.#word(2),
-      attributes: { attr, type: memoryType(attr), shareability: SHARES[this.#field(32, 2)] as "NSH" },
-      privileged: rightsOf(this.#field(16, 3)),
-      unprivileged: rightsOf(this.#field(19, 3)),
-      size: 1n << BigInt(this.#field(55, 6)),
-      stage1: this.#leaf(0),
-      stage2: this.#leaf(1),
-      global: this.#field(34, 1) === 0,
-      guarded: this.#field(61, 1) === 1,
-      par: this.#word(3),
-      updates: Number(this.#word(7) >> 32n),
-    };
-  }
-
-  /** Of a whole record that is a fault. */
-  fault(): TranslationFault {
-    const el = Number(this.#word(7) & 0xffff_ffffn);
-    return {
-      ok: false,
-      kind: FAULTS[this.#field(9, 3)] ?? "translation",
-      fsc: this.#field(0, 6),
-      level: this.#field(12, 3) - 1,
-      stage2: this.#field(6, 1) === 1,
-      s1ptw: this.#field(7, 1) === 1,
-      ipa: this.#word(2),
-      par: this.#word(3),
-      exception:
-        el === 0 ? undefined : { el: el as 1 | 2, esr: this.#word(4), far: this.#word(5), hpfar: this.#word(6) },
-      updates: Number(this.#word(7) >> 32n),
-    };
-  }
+/** @internal Of a record that is a fault. */
+export function faultOf({ ipa, info, par, esr, far, hpfar, target, updates }: ResultView): TranslationFault {
+  return {
+    ok: false,
+    kind: FAULTS[field(info, 9, 3)] ?? "translation",
+    fsc: field(info, 0, 6),
+    level: field(info, 12, 3) - 1,
+    stage2: field(info, 6, 1) === 1,
+    s1ptw: field(info, 7, 1) === 1,
+    ipa,
+    par,
+    exception: target === 0 ? undefined : { el: target as 1 | 2, esr, far, hpfar },
+    updates,
+  };
 }

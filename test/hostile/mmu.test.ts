@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { instantiateMmu } from "../../bindings/core/mmu-core.js";
+import { ContextView } from "../../bindings/core/mmu-views.generated.js";
+import { Words } from "../../bindings/core/view.js";
 import { Random, runs, SEED } from "../support/random.js";
 
 const PAGES = 4;
@@ -11,11 +13,21 @@ const BYTES = PAGES * 65536;
 const EINVAL = -22;
 const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
 
+/** Offset of the first byte of a context that the walker decodes for itself, behind what the host writes and the magic. */
+function decodedAt(): number {
+  const words = new Words(new ArrayBuffer(K.CONTEXT_BYTES));
+  new ContextView(words).flags = 1;
+  return words.u32.indexOf(1) * 4;
+}
+
+const DECODED = decodedAt();
+
 class Attacker {
   readonly memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
   readonly core = instantiateMmu(wasm, this.memory);
-  readonly #u64 = new BigUint64Array(this.memory.buffer);
-  readonly #u32 = new Uint32Array(this.memory.buffer);
+  readonly #words = new Words(this.memory.buffer);
+  readonly #u64 = this.#words.u64;
+  readonly #u32 = this.#words.u32;
   readonly #random: Random;
 
   constructor(random: Random) {
@@ -65,10 +77,11 @@ class Attacker {
       [...values, this.#control(), root(), base].forEach((value, i) => {
         this.#u64[at + i] = BigInt.asUintN(64, value);
       });
-      this.#u32[(context + K.R_POINTER) / 4] = r.oneIn(8) ? this.#pointer() : 0;
-      this.#u32[(context + K.R_BYTES) / 4] = r.oneIn(6) ? r.u32() : BYTES;
-      this.#u32[(context + K.R_REGIME) / 4] = r.oneIn(20) ? r.u32() : 1 + r.below(2);
-      this.#u32[(context + K.R_FEATURES) / 4] = r.oneIn(20) ? r.u32() : r.below(128) | (r.oneIn(2) ? 6 : 0);
+      const view = new ContextView(this.#words, context);
+      view.pointer = r.oneIn(8) ? this.#pointer() : 0;
+      view.bytes = r.oneIn(6) ? r.u32() : BYTES;
+      view.regime = r.oneIn(20) ? r.u32() : 1 + r.below(2);
+      view.features = r.oneIn(20) ? r.u32() : r.below(128) | (r.oneIn(2) ? 6 : 0);
     }
     return this.core.mmuConfigure(context);
   }
@@ -77,11 +90,12 @@ class Attacker {
   scribble(context: number): void {
     const r = this.#random;
     if (context + K.CONTEXT_BYTES > BYTES) return;
-    const from = K.R_FEATURES + 8; // past the magic
+    const from = DECODED;
+    const view = new ContextView(this.#words, context);
     for (let i = 0; i < 3; i++)
       this.#u32[(context + from + r.below(K.CONTEXT_BYTES - from)) >> 2] = r.oneIn(2) ? r.u32() : r.below(64);
-    if (r.oneIn(4)) this.#u32[(context + K.R_POINTER) >> 2] = r.u32();
-    if (r.oneIn(4)) this.#u32[(context + K.R_BYTES) >> 2] = r.u32();
+    if (r.oneIn(4)) view.pointer = r.u32();
+    if (r.oneIn(4)) view.bytes = r.u32();
   }
 
   round(): number {
@@ -118,8 +132,8 @@ describe("the walker's exports", () => {
     for (const p of [4, 65536 - 1016, 65536, 0xffff_fff8]) expect(core.mmuConfigure(p)).toBe(EINVAL);
     expect(core.mmuConfigure(0)).toBe(EINVAL);
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
-    const words = new Uint32Array(memory.buffer);
-    words[K.R_REGIME / 4] = K.REGIME_EL2;
+    const context = new ContextView(new Words(memory.buffer));
+    context.regime = K.REGIME_EL2;
     expect(core.mmuConfigure(0)).toBe(0);
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(0);
     for (const p of [65536 - 56, 8193, 0xffff_fff8]) expect(core.mmuTranslate(0, 0, 0, 0, p)).toBe(EINVAL);
@@ -127,19 +141,21 @@ describe("the walker's exports", () => {
     expect(core.mmuTranslateMany(0, 65536 - 24, 16384, 4, 0)).toBe(EINVAL);
     expect(core.mmuTranslateMany(0, 4096, 65536 - 56, 4, 0)).toBe(EINVAL);
     expect(core.mmuTranslateMany(0, 4096, 16384, 0x8000_0000, 0)).toBe(EINVAL);
-    words[K.R_BYTES / 4] = 65537;
+    context.bytes = 65537;
     expect(core.mmuConfigure(0)).toBe(EINVAL);
     // A window that is scribbled over later is seen too.
-    words[K.R_BYTES / 4] = 65536;
+    context.bytes = 65536;
     expect(core.mmuConfigure(0)).toBe(0);
-    words[K.R_POINTER / 4] = 8;
+    context.pointer = 8;
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
   });
 
   it("survive any one word of the context, with tables that lead far away", () => {
     const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
     const core = instantiateMmu(wasm, memory);
-    const [u32, u64] = [new Uint32Array(memory.buffer), new BigUint64Array(memory.buffer)];
+    const words = new Words(memory.buffer);
+    const { u32, u64 } = words;
+    const context = new ContextView(words);
     const [table, columns] = [65536, 8192];
     for (let i = 0; i < 512; i++) u64[table / 8 + i] = BigInt(table + (i << 20)) | 3n;
     for (let i = 0; i < 32; i++) u64[columns / 8 + i] = BigInt(i) << 30n;
@@ -149,7 +165,7 @@ describe("the walker's exports", () => {
       [1n, 1n],
       [0n, 1n],
     ] as const) {
-      for (let at = (K.R_FEATURES + 8) / 4; at < K.CONTEXT_BYTES / 4; at++) {
+      for (let at = DECODED / 4; at < K.CONTEXT_BYTES / 4; at++) {
         for (const value of [0, 1, 0x10000, 0x7fff_fff8, 0xffff_ffff]) {
           u64.set([
             hcr,
@@ -162,7 +178,10 @@ describe("the walker's exports", () => {
             BigInt(table),
             0n,
           ]);
-          u32.set([0, 2 * 65536, K.REGIME_EL10, 6], K.R_POINTER / 4);
+          context.pointer = 0;
+          context.bytes = 2 * 65536;
+          context.regime = K.REGIME_EL10;
+          context.features = 6;
           expect(core.mmuConfigure(0)).toBe(0);
           u32[at] = value;
           expect(core.mmuTranslateMany(0, columns, 16384, 32, 0)).toBeLessThanOrEqual(32);
