@@ -17,7 +17,7 @@ export function put(value: u64, f: u32): u64 {
 }
 
 /** The bits of a word that field `f` takes. */
-export function bits(f: u32): u64 {
+export function maskOf(f: u32): u64 {
   return ones(f >> WIDTH) << (f & LOW);
 }
 

@@ -1,5 +1,5 @@
 // Operands of TLB maintenance instructions, both ways, and the splitting of ranges [TLB-5..11].
-// Arm DDI 0487, C5.5: TLBI VAE1, TLBI IPAS2E1, TLBI RVAE1 and their kin; D8.17 for what hints promise.
+// Arm DDI 0487, C5.5, TLBI VAE1, IPAS2E1, RVAE1 and the like.
 //
 // by VA        63   48 47  46 45 44 43                              0
 //             +-------+------+-----+--------------------------------+
@@ -24,7 +24,7 @@
 //   64K             no              yes                yes yes
 
 import { get, ones, put, WIDTH } from "./field";
-import { LAST_LEVEL, PS_4K, PS_16K, PS_64K, UNIT_SHIFT } from "./granule";
+import { firstLeafLevel, LAST_LEVEL, PS_4K, PS_16K, PS_64K, UNIT_SHIFT } from "./granule";
 
 /** "Level not known": no hint. Linux passes INT_MAX. */
 export const TTL_UNKNOWN: i32 = 0x7fffffff;
@@ -34,6 +34,10 @@ export const MAX_RANGE_PAGES: u64 = 1 << 21;
 const RANGE_LPA2_UNIT: u32 = 16;
 /** By-address operands count 4K units in every granule. */
 const OPERAND_SHIFT: u32 = UNIT_SHIFT;
+
+export const TG_4K: u32 = 1;
+export const TG_16K: u32 = 2;
+export const TG_64K: u32 = 3;
 
 export const TLBI_ASID_FIELD: u32 = 48 | (16 << WIDTH);
 const VA_FIELD: u32 = 0 | (44 << WIDTH);
@@ -52,18 +56,17 @@ const TTL_TG: u32 = 2 | (2 << WIDTH);
 
 /** TG code of TTL and range operands: 4K 1, 16K 2, 64K 3 [TLB-5]. */
 export function granuleCode(ps: u32): u64 {
-  return ps === PS_4K ? 1 : ps === PS_16K ? 2 : 3;
+  return ps === PS_4K ? TG_4K : ps === PS_16K ? TG_16K : TG_64K;
 }
 
 /** Granule of a TG code as log2; 0 for code 0. The inverse of `granuleCode`. */
 export function codeGranule(code: u32): u32 {
-  return code === 1 ? PS_4K : code === 2 ? PS_16K : code === 3 ? PS_64K : 0;
+  return code === TG_4K ? PS_4K : code === TG_16K ? PS_16K : code === TG_64K ? PS_64K : 0;
 }
 
 /** The lowest level that a hint can name. `lpa2`: FEAT_LPA2, implemented whether in use or not. */
 function firstHint(ps: u32, lpa2: bool): i32 {
-  const first = ps === PS_16K ? 2 : 1;
-  return lpa2 && ps !== PS_64K ? first - 1 : first;
+  return firstLeafLevel(ps, lpa2 || ps === PS_64K);
 }
 
 /** TTL field for `level`; 0 (no hint) when unknown or not 0..3 [TLB-5]. Linux writes level 0 in every granule: see `operandLevel`. */
