@@ -90,8 +90,8 @@ export const ADDRESS_48: u32 = 0;
 export const ADDRESS_64K_52: u32 = 1;
 /** LPA2 (DS=1): PA[49:PS] in place, PA[51:50] in [9:8], where SH would be. */
 export const ADDRESS_LPA2: u32 = 2;
-const PACKED_64K: u32 = 12 | (4 << WIDTH);
-const PACKED_LPA2: u32 = 8 | (2 << WIDTH);
+export const PACKED_64K: u32 = 12 | (4 << WIDTH);
+export const PACKED_LPA2: u32 = 8 | (2 << WIDTH);
 
 /** The layout that granule and LPA2 choose. 64K always packs the upper bits, 52-bit PA or not (KERNEL-NOTES 10). */
 export function addressLayout(ps: u32, lpa2: bool): u32 {

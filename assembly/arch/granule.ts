@@ -10,6 +10,7 @@
 //   64K    [63:52 |       |       | 51:42 | 41:29 | 28:16 | 15:0]
 
 import { demand, RULE_GRANULE, RULE_LEVEL } from "../demand";
+import { get, put, WIDTH } from "./field";
 
 export const PS_4K: u32 = 12;
 export const PS_16K: u32 = 14;
@@ -126,4 +127,35 @@ export function blockSizes(ps: u32): u64 {
   let sizes: u64 = 0;
   for (let level = minBlockLevel(ps); level <= LAST_LEVEL; level++) sizes |= span(ps, level);
   return sizes;
+}
+
+// The geometry of a table in a word, as a record tells it: the lower half; what it is beside that, the writer's flags, in
+// the upper one.
+//
+//  63      32 31      24 23      16 15           8 7       0
+// +----------+----------+----------+--------------+---------+
+// |  flags   |input bits|start     |start level +1| log2 of |
+// |          |          |tables    |              | granule |
+// +----------+----------+----------+--------------+---------+
+export const GEOMETRY_GRANULE: u32 = 0 | (8 << WIDTH);
+/** Start level, counted from FIRST_LEVEL. */
+export const GEOMETRY_START: u32 = 8 | (8 << WIDTH);
+export const GEOMETRY_TABLES: u32 = 16 | (8 << WIDTH);
+export const GEOMETRY_INPUT: u32 = 24 | (8 << WIDTH);
+export const GEOMETRY_FLAGS: u32 = 32 | (31 << WIDTH);
+
+/** The geometry word of a table: granule, start level, start tables, bits of input, and the writer's flags. */
+export function geometryWord(ps: u32, start: i32, tables: u32, bits: u32, flags: u32): u64 {
+  return (
+    put(ps, GEOMETRY_GRANULE) |
+    put(<u64>(start - FIRST_LEVEL), GEOMETRY_START) |
+    put(tables, GEOMETRY_TABLES) |
+    put(bits, GEOMETRY_INPUT) |
+    put(flags, GEOMETRY_FLAGS)
+  );
+}
+
+/** Start level of a geometry word. */
+export function geometryStart(word: u64): i32 {
+  return <i32>get(word, GEOMETRY_START) + FIRST_LEVEL;
 }

@@ -39,7 +39,8 @@ export const S2_W: u64 = 1 << 7;
 const XN_CODE: u32 = 53 | (2 << WIDTH);
 export const S2_XN_FIELD: u64 = XN | PXN;
 
-const ATTR_NORMAL: u64 = 0xf;
+/** MemAttr of write-back without FWB. */
+export const S2_ATTR_NORMAL: u32 = 0xf;
 const ATTR_NORMAL_FWB: u64 = FORCED_WRITE_BACK;
 const ATTR_NC: u64 = 0x5;
 const ATTR_DEVICE: u64 = 0x1;
@@ -47,7 +48,7 @@ const ATTR_AS_STAGE1_FWB: u64 = FORCED_STAGE1;
 
 /** MemAttr of Normal write-back memory. */
 export function normalAttr(fwb: bool): u64 {
-  return fwb ? ATTR_NORMAL_FWB : ATTR_NORMAL;
+  return fwb ? ATTR_NORMAL_FWB : S2_ATTR_NORMAL;
 }
 
 /** MemAttr of a leaf. */
@@ -90,7 +91,7 @@ export function stage2Attributes(prot: u32, fwb: bool, lpa2: bool, xnx: bool): u
   let attr = normalAttr(fwb);
   if (prot & PROT_DEVICE) attr = ATTR_DEVICE;
   else if (prot & PROT_NC) attr = ATTR_NC;
-  else if (prot & PROT_AS_STAGE1) attr = fwb ? ATTR_AS_STAGE1_FWB : ATTR_NORMAL;
+  else if (prot & PROT_AS_STAGE1) attr = fwb ? ATTR_AS_STAGE1_FWB : S2_ATTR_NORMAL;
   let bits = AF | put(attr, S2_ATTR);
   if (prot & PROT_R) bits |= S2_R;
   if (prot & PROT_W) bits |= S2_W;

@@ -39,12 +39,12 @@ export const TG_4K: u32 = 1;
 export const TG_16K: u32 = 2;
 export const TG_64K: u32 = 3;
 
-export const TLBI_ASID_FIELD: u32 = 48 | (16 << WIDTH);
 const VA_FIELD: u32 = 0 | (44 << WIDTH);
 const IPA_FIELD: u32 = 0 | (40 << WIDTH);
-export const TTL_FIELD: u32 = 44 | (4 << WIDTH);
-const TG_FIELD: u32 = 46 | (2 << WIDTH);
-const LEVEL_FIELD: u32 = 44 | (2 << WIDTH);
+const TTL_FIELD: u32 = 44 | (4 << WIDTH);
+/** Of TTL and of ranges. */
+export const TLBI_TG: u32 = 46 | (2 << WIDTH);
+export const TLBI_LEVEL: u32 = 44 | (2 << WIDTH);
 const RANGE_SCALE: u32 = 44 | (2 << WIDTH);
 const RANGE_NUM: u32 = 39 | (5 << WIDTH);
 const RANGE_TTL: u32 = 37 | (2 << WIDTH);
@@ -76,13 +76,13 @@ export function ttl(ps: u32, level: i32): u64 {
 
 /** Granule that an operand by address or of a range names, as log2; 0 for none, which a range reserves. */
 export function operandGranule(operand: u64): u32 {
-  return codeGranule(<u32>get(operand, TG_FIELD));
+  return codeGranule(<u32>get(operand, TLBI_TG));
 }
 
 /** Level that the TTL of an operand by address promises, or TTL_UNKNOWN: no hint, or a reserved one [TLB-5, TLB-6]. */
 export function operandLevel(operand: u64, lpa2: bool): i32 {
   const ps = operandGranule(operand),
-    level = <i32>get(operand, LEVEL_FIELD);
+    level = <i32>get(operand, TLBI_LEVEL);
   return ps !== 0 && level >= firstHint(ps, lpa2) ? level : TTL_UNKNOWN;
 }
 
@@ -119,7 +119,7 @@ export function rangePages(num: u32, scale: u32): u64 {
 export function rangeOperand(ps: u32, addr: u64, scale: u32, num: u32, level: i32, lpa2: bool): u64 {
   const hint = level >= 1 && level <= LAST_LEVEL ? put(level, RANGE_TTL) : 0;
   const base = put(addr >> (lpa2 ? RANGE_LPA2_UNIT : ps), RANGE_BASE);
-  return base | hint | put(num, RANGE_NUM) | put(scale, RANGE_SCALE) | put(granuleCode(ps), TG_FIELD);
+  return base | hint | put(num, RANGE_NUM) | put(scale, RANGE_SCALE) | put(granuleCode(ps), TLBI_TG);
 }
 
 /** Level that the TTL of a range operand promises, or TTL_UNKNOWN: no hint, or a reserved one [TLB-7]. */
@@ -144,6 +144,16 @@ export function rangeBytes(operand: u64): u64 {
 }
 
 /** Must this step be a single-entry operation? No range support, one page left, or a base that LPA2 cannot express [TLB-8]. */
-export function needsSingle(addr: u64, pages: u64, lpa2: bool, ranged: bool): bool {
+function needsSingle(addr: u64, pages: u64, lpa2: bool, ranged: bool): bool {
   return !ranged || pages === 1 || (lpa2 && (addr & ones(RANGE_LPA2_UNIT)) !== 0);
+}
+
+/**
+ * SCALE of the next instruction for `pages` from `addr`, scales tried from `scale` (first 3) down; -1: a single-entry
+ * operation [TLB-8]. The caller goes on with the next lower scale.
+ */
+export function rangeScale(addr: u64, pages: u64, scale: i32, lpa2: bool, ranged: bool): i32 {
+  if (needsSingle(addr, pages, lpa2, ranged)) return -1;
+  while (scale >= 0 && rangeNum(pages, scale) < 0) scale--;
+  return scale;
 }

@@ -2,7 +2,7 @@
 // when asked. Each function is one call of the kernel's and spells out its instructions [TLB-1..4].
 
 import { alignDown } from "../arch/granule";
-import { addressOperand, MAX_RANGE_PAGES, needsSingle, rangeNum, rangePages, TTL_UNKNOWN } from "../arch/tlbi";
+import { addressOperand, MAX_RANGE_PAGES, rangeNum, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
 import * as J from "./journal";
@@ -113,15 +113,11 @@ export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64
   let n: u64 = 0;
   let scale: i32 = 3;
   while (pages !== 0) {
+    const found = rangeScale(addr, pages, scale, lpa2, true);
     let step: u64 = 1;
-    if (scale >= 0 && !needsSingle(addr, pages, lpa2, true)) {
-      const num = rangeNum(pages, scale);
-      if (num < 0) {
-        scale--;
-        continue;
-      }
-      step = rangePages(num, scale);
-      scale--;
+    if (found >= 0) {
+      step = rangePages(rangeNum(pages, found), found);
+      scale = found - 1;
     }
     addr += step << ps;
     pages -= step;

@@ -2,7 +2,16 @@
 
 import { vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
 import { ADDRESS_48, addressLayout, linearBits, TABLE } from "../arch/descriptor";
-import { FIRST_LEVEL, isGranule, isStart, LAST_LEVEL, outputBits, stage1Levels, startTables } from "../arch/granule";
+import {
+  FIRST_LEVEL,
+  geometryWord,
+  isGranule,
+  isStart,
+  LAST_LEVEL,
+  outputBits,
+  stage1Levels,
+  startTables,
+} from "../arch/granule";
 import { VTCR_HD } from "../arch/registers";
 import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
 import {
@@ -56,8 +65,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 
 /** Geometry of a table as the journal tells it. */
 export function geometryOf(t: Table): u64 {
-  const sizes = t.ps | ((<u32>(t.startLevel + 1)) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
-  return <u64>sizes | ((<u64>t.flags) << 32) | ((<u64>parallel()) << MADE_PARALLEL);
+  const word = geometryWord(t.ps, t.startLevel, t.rootPages, t.inputBits, t.flags);
+  return word | ((<u64>parallel()) << MADE_PARALLEL);
 }
 
 function noteMade(t: Table): void {
