@@ -7,6 +7,13 @@ import { MODULES, outputs } from "./modules.mjs";
 
 const SOURCES = [
   "assembly/demand.ts",
+  "assembly/arch/field.ts",
+  "assembly/arch/granule.ts",
+  "assembly/arch/registers.ts",
+  "assembly/arch/descriptor.ts",
+  "assembly/arch/memory-type.ts",
+  "assembly/arch/stage1.ts",
+  "assembly/arch/stage2.ts",
   "assembly/arch/protection.ts",
   "assembly/arch/tlbi.ts",
   "assembly/memory/errno.ts",
@@ -42,7 +49,8 @@ function constantsOf(file, known) {
     /^(export )?const (\w+): (u32|i32|u64|usize|u8) = ([^;]+);/gm,
   )) {
     const names = Object.keys(known);
-    const plain = expression.replaceAll(/<\w+>/g, "");
+    const narrow = expression.replaceAll(/<\w+>/g, "");
+    const plain = type === "u64" ? narrow.replaceAll(/\b(?:0x[\da-f]+|\d+)\b/g, "$&n") : narrow;
     let value;
     try {
       value = new Function(...names, `return ${plain}`)(...Object.values(known));
@@ -51,7 +59,7 @@ function constantsOf(file, known) {
     }
     if (type === "u32" || type === "usize") value >>>= 0;
     known[name] = value;
-    if (exported && type !== "u64") found.push([name, value]);
+    if (exported) found.push([name, type === "u64" ? `${BigInt.asUintN(64, BigInt(value))}n` : value]);
   }
   return found;
 }

@@ -1,3 +1,5 @@
+import * as K from "../core/constants.generated.js";
+import { get } from "../core/field.js";
 import { toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import type { Stage2Config } from "../tables/stage2.js";
@@ -25,19 +27,14 @@ export interface Geometry {
 }
 
 const DEFAULT_IPA_BITS = 40;
-/** MemAttr[3:0] of a leaf, bits 5:2: Normal write-back with and without FEAT_S2FWB [FMT-20]. */
-const MEM_ATTR_SHIFT = 2n;
-const MEM_ATTR_FWB = 0b0110n;
-const MEM_ATTR_NORMAL = 0b1111n;
-
 /**
  * Was forced write-back on? Told from the memory types of a dump's leaves, `undefined` when none is normal memory.
  */
 export function fwbOf(dump: S2RawDump): boolean | undefined {
   for (const leaf of dump.leaves()) {
-    const type = (leaf.descriptor >> MEM_ATTR_SHIFT) & 0xfn;
-    if (type === MEM_ATTR_FWB) return true;
-    if (type === MEM_ATTR_NORMAL) return false;
+    const type = get(leaf.descriptor, K.S2_ATTR);
+    if (type === K.FORCED_WRITE_BACK) return true;
+    if (type === K.S2_ATTR_NORMAL) return false;
   }
   return undefined;
 }
