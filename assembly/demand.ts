@@ -25,6 +25,16 @@ export function demand(condition: bool, rule: u32): void {
 export const RULE_GRANULE: u32 = 1;
 /** The level lies between the first and the last one. */
 export const RULE_LEVEL: u32 = 2;
+/** The field has a width, and lies within 64 bits. */
+export const RULE_FIELD: u32 = 3;
+/** The range has pages, and the scale is 0..3. */
+export const RULE_RANGE: u32 = 4;
+/** The operand of a range names a granule. */
+export const RULE_RANGE_GRANULE: u32 = 5;
+/** The stage can have these protections. */
+export const RULE_PROTECTION: u32 = 6;
+/** The kind and payload make an annotation. */
+export const RULE_ANNOTATION: u32 = 7;
 
 // memory: 20 to 39
 

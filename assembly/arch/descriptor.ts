@@ -46,6 +46,7 @@
 //   64K, 52 bits   PA[47:16] in place, PA[51:48] in [15:12]
 //   LPA2           PA[49:PS] in place, PA[51:50] in [9:8], where SH would be
 
+import { demand, RULE_ANNOTATION } from "../demand";
 import { bit, get, mask, maskOf, put, WIDTH } from "./field";
 import { LAST_LEVEL, PS_64K } from "./granule";
 
@@ -197,6 +198,7 @@ export function ownerAnnotation(owner: u32): u64 {
 
 /** The 7.x annotation: a type in [63:60] over a payload in [59:1] [FMT-41]. Check with `isAnnotation` first. */
 export function typedAnnotation(kind: u32, payload: u64): u64 {
+  demand(isAnnotation(kind, payload), RULE_ANNOTATION);
   return put(kind, KIND) | payload;
 }
 

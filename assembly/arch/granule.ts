@@ -68,6 +68,7 @@ export function span(ps: u32, level: i32): u64 {
  * by the CPU alone with 64K.
  */
 export function firstLeafLevel(ps: u32, wide: bool): i32 {
+  demand(isGranule(ps), RULE_GRANULE);
   const first = ps === PS_4K ? 1 : 2;
   return wide ? first - 1 : first;
 }

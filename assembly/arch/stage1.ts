@@ -25,6 +25,7 @@
 //
 // Software bits, AF and DBM: see descriptor.ts. With DBM and hardware updates, AP2 is clean (1) or dirty (0) [HWM-22].
 
+import { demand, RULE_PROTECTION } from "../demand";
 import { AF, GP, PXN, SH, SW, VALID, XN } from "./descriptor";
 import { get, put, WIDTH } from "./field";
 import { SHARE_INNER } from "./memory-type";
@@ -71,6 +72,7 @@ export function isStage1Prot(prot: u32, split: bool): bool {
 
 /** Attribute bits of a leaf, never 0; precondition `isStage1Prot`. `split`: UXN and PXN apart. [FMT-10..14] */
 export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, split: bool): u64 {
+  demand(isStage1Prot(prot, split), RULE_PROTECTION);
   const execute = executeBits(prot);
   let bits = AF | put(prot & PROT_DEVICE ? ATTR_DEVICE : ATTR_NORMAL, S1_ATTR);
   bits |= put(prot & PROT_W ? apReadWrite(hvhe) : apReadOnly(hvhe), AP);

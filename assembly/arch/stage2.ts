@@ -15,6 +15,7 @@
 //
 // Software bits, AF and DBM: see descriptor.ts. With DBM and hardware updates, W is clean (0) or dirty (1) [HWM-22].
 
+import { demand, RULE_PROTECTION } from "../demand";
 import { AF, PXN, SH, SW, VALID, XN } from "./descriptor";
 import { get, put, WIDTH } from "./field";
 import { FORCED_STAGE1, FORCED_WRITE_BACK, SHARE_INNER } from "./memory-type";
@@ -87,6 +88,7 @@ export function isStage2Prot(prot: u32, xnx: bool): bool {
 
 /** Attribute bits of a leaf, never 0 (AF is set); precondition `isStage2Prot`. [FMT-20..26] */
 export function stage2Attributes(prot: u32, fwb: bool, lpa2: bool, xnx: bool): u64 {
+  demand(isStage2Prot(prot, xnx), RULE_PROTECTION);
   const execute = executeBits(prot);
   let attr = normalAttr(fwb);
   if (prot & PROT_DEVICE) attr = ATTR_DEVICE;

@@ -23,6 +23,7 @@
 //   16K             no              FEAT_LPA2          yes yes
 //   64K             no              yes                yes yes
 
+import { demand, RULE_RANGE, RULE_RANGE_GRANULE } from "../demand";
 import { get, ones, put, WIDTH } from "./field";
 import { firstLeafLevel, LAST_LEVEL, PS_4K, PS_16K, PS_64K, UNIT_SHIFT } from "./granule";
 
@@ -106,6 +107,7 @@ export function ipaOperand(ps: u32, ipa: u64, level: i32): u64 {
  * [TLB-8]; `pages` >= 1, `scale` 0..3.
  */
 export function rangeNum(pages: u64, scale: u32): i32 {
+  demand(pages !== 0 && scale <= 3, RULE_RANGE);
   const unit = 5 * scale + 1;
   return <i32>(min<u64>(pages, (<u64>32) << unit) >> unit) - 1;
 }
@@ -122,8 +124,9 @@ export function rangeOperand(ps: u32, addr: u64, scale: u32, num: u32, level: i3
   return base | hint | put(num, RANGE_NUM) | put(scale, RANGE_SCALE) | put(granuleCode(ps), TLBI_TG);
 }
 
-/** Level that the TTL of a range operand promises, or TTL_UNKNOWN: no hint, or a reserved one [TLB-7]. */
+/** Level that the TTL of a range operand, whose granule is not reserved, promises; TTL_UNKNOWN: no hint, or a reserved one [TLB-7]. */
 export function rangeLevel(operand: u64, lpa2: bool): i32 {
+  demand(operandGranule(operand) !== 0, RULE_RANGE_GRANULE);
   const level = <i32>get(operand, RANGE_TTL);
   return level !== 0 && level >= firstHint(operandGranule(operand), lpa2) ? level : TTL_UNKNOWN;
 }
@@ -133,6 +136,7 @@ export function rangeLevel(operand: u64, lpa2: bool): i32 {
  * `va`: the address is extended from the top bit of the base, as a VA is; an IPA is not.
  */
 export function rangeAddress(operand: u64, lpa2: bool, va: bool): u64 {
+  demand(operandGranule(operand) !== 0, RULE_RANGE_GRANULE);
   const base = get(operand, RANGE_BASE),
     extended = va ? (base ^ BASE_SIGN) - BASE_SIGN : base;
   return extended << (lpa2 ? RANGE_LPA2_UNIT : operandGranule(operand));
@@ -140,6 +144,7 @@ export function rangeAddress(operand: u64, lpa2: bool, va: bool): u64 {
 
 /** Bytes that a range operand covers; its granule is not reserved. */
 export function rangeBytes(operand: u64): u64 {
+  demand(operandGranule(operand) !== 0, RULE_RANGE_GRANULE);
   return rangePages(<u32>get(operand, RANGE_NUM), <u32>get(operand, RANGE_SCALE)) << operandGranule(operand);
 }
 
