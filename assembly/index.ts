@@ -17,9 +17,10 @@ import { setJournal as journalSwitch } from "./record/journal";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
-import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
+import { getLeaves as leavesOf } from "./table/lookup";
 import * as V from "./table/outside";
 import { bury as burial } from "./table/repair";
+import { scan as scanTable } from "./table/scan";
 import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
@@ -247,7 +248,7 @@ export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u
   return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
 }
 
-/** Records of the entries behind a cursor; see table/lookup.ts. */
+/** Records of the entries behind a cursor; see table/scan.ts. */
 export function scan(
   table: u32,
   root: u32,

@@ -32,7 +32,7 @@ const SOURCES = [
   "assembly/mmu/invalidate.ts",
   "assembly/table/mmops.ts",
   "assembly/table/walk.ts",
-  "assembly/table/lookup.ts",
+  "assembly/table/scan.ts",
   "assembly/table/submit.ts",
   "assembly/table/sharing.ts",
   "assembly/audit/records.ts",
