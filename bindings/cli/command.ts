@@ -1,4 +1,5 @@
 import type { ParseArgsConfig } from "node:util";
+import { printableJson } from "../report/printable.js";
 
 /** Exit codes of the command line [DESIGN section 6]. */
 export const Exit = {
@@ -14,15 +15,25 @@ export const Exit = {
   INTERRUPTED: 130,
 } as const;
 
-/** Where a command reads and writes. Data goes to `out`; progress and notes go to `note`. */
+/**
+ * Where a command reads and writes. Data goes to `out`, progress and notes to standard error. Text that came from an input,
+ * file names too, goes to `out` through `printable` of report/printable.ts, and JSON through `writeJson`; `note` and
+ * `progress` see to that themselves.
+ */
 export interface CommandIo {
-  /** Writes data to standard output; resolves when more may be written, so that big output does not pile up. */
+  /**
+   * Writes data to standard output; resolves when more may be written, so that big output does not pile up. Throws
+   * Interrupted once a command that looks at `signal` was interrupted.
+   */
   out(text: string): Promise<void>;
-  /** Writes one line for a person to standard error. */
+  /** Writes one line for a person to standard error, in printable form. */
   note(line: string): void;
-  /** Shows how far a long command is, on standard error if that is a terminal; `undefined` clears the line. */
+  /**
+   * Shows how far a long command is, on standard error if that is a terminal, ten times a second at most; `undefined`
+   * clears the line.
+   */
   progress(text: string | undefined): void;
-  /** The bytes of standard input, for a path of `-`. */
+  /** The bytes of standard input, for a path of `-`. Throws Interrupted on SIGINT, also while nothing comes. */
   stdin(): AsyncIterable<Uint8Array>;
   /** Fires on SIGINT; the command stops soon after and its exit code becomes 130. */
   readonly signal: AbortSignal;
@@ -76,6 +87,20 @@ export class UsageError extends Error {
 /** An input cannot be read or is not of its format: exit 3. The message is one line that begins with the input's name. */
 export class InputError extends Error {
   override readonly name = "InputError";
+}
+
+/** SIGINT came while the command waited for input: exit 130. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  constructor(message = "interrupted") {
+    super(message);
+  }
+}
+
+/** Writes a JSON document to standard output. */
+export function writeJson(io: CommandIo, document: object): Promise<void> {
+  return io.out(`${printableJson(document, 2)}\n`);
 }
 
 /** The value of a string option, or undefined. */
