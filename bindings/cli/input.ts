@@ -10,14 +10,17 @@ import { type CommandIo, InputError, Interrupted, UsageError } from "./command.j
 const MIB = 1 << 20;
 /** Longest line of an operations file or a set: a dump line of some 90,000 entries. */
 const LINE_BYTES = 4 * MIB;
-/** Longest operations file, list of questions or image, unpacked. */
+/** Longest operations file or image, unpacked. */
 const FILE_BYTES = 256 * MIB;
+/** Longest file whose lines are all kept in memory as objects. */
+const LIST_BYTES = 32 * MIB;
 /** Longest file that is read as one JSON document. */
 const DOCUMENT_BYTES = MIB;
 const CHUNK_BYTES = 1 << 18;
 
 /** The bounds in words, for the help of commands that read such files. */
 export const BOUNDS_HELP = `A file may have up to ${FILE_BYTES / MIB} MiB (unpacked), a line up to ${LINE_BYTES / MIB} MiB.`;
+export const SET_BOUNDS_HELP = `An image may have up to ${FILE_BYTES / MIB} MiB (unpacked), a list of questions up to ${LIST_BYTES / MIB} MiB.`;
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
@@ -63,20 +66,27 @@ async function* named<T>(path: string, pieces: AsyncIterable<T>): AsyncGenerator
 }
 
 /**
- * The lines of a file, or of standard input for `-`, without their ends; gzip is told by its first two bytes. InputError
- * for what cannot be read, is not UTF-8 text, or goes beyond the bounds.
+ * The lines of a file, or of standard input for `-`, without their ends, as many together as come at once; gzip is told by
+ * its first two bytes. InputError for what cannot be read, is not UTF-8 text, or goes beyond the bounds.
  */
-export async function* readLines(path: string, io: CommandIo): AsyncGenerator<string, void, undefined> {
-  const bounds: ReadBounds = { lineBytes: LINE_BYTES, totalBytes: FILE_BYTES, strict: true };
+export async function* readLines(
+  path: string,
+  io: CommandIo,
+  totalBytes = FILE_BYTES,
+): AsyncGenerator<string[], void, undefined> {
+  const bounds: ReadBounds = { lineBytes: LINE_BYTES, totalBytes, strict: true };
   for await (const block of named(path, readBlocks(chunksOf(path, io), bounds))) {
-    for (let start = 0; start < block.length; ) {
-      const newline = block.indexOf("\n", start);
-      const end = newline < 0 ? block.length : newline;
-      yield block.slice(start, end);
-      start = end + 1;
-    }
+    const lines = block.split("\n");
+    // A block ends with a line end, but for the last line of some files.
+    if (lines.at(-1) === "") lines.pop();
+    yield lines;
     if (io.signal.aborted) throw new Interrupted();
   }
+}
+
+/** The lines of a file that are all kept: as `readLines`, with a bound that fits into memory many times over. */
+export function readList(path: string, io: CommandIo): AsyncGenerator<string[], void, undefined> {
+  return readLines(path, io, LIST_BYTES);
 }
 
 /** The text of a small file, such as a manifest; as `readLines`, with a bound of 1 MiB. */

@@ -7,7 +7,8 @@ import { CasemateWriter } from "../trace/index.js";
 import { InputError } from "./command.js";
 import { unreadable } from "./input.js";
 
-const JOURNAL_RECORDS = 1 << 18;
+/** Twice what gathers between two looks at it: half of it, and the records of one table page of 64 KiB. */
+const JOURNAL_RECORDS = 1 << 17;
 /** Text that is packed and written together; a log of one piece is a single gzip member. */
 const PIECE_CHARACTERS = 8 << 20;
 

@@ -42,8 +42,8 @@ export async function runScript(
   const base = physBase === undefined ? {} : { physBase };
   const run = new ScriptRun({ createEngine, quirks, ...base }, until);
   try {
-    for await (const line of readLines(path, io)) {
-      run.line(line);
+    for await (const lines of readLines(path, io)) {
+      for (const line of lines) run.line(line);
       if (run.done) break;
     }
     const script = run.finish();

@@ -132,7 +132,7 @@ function refuseLongLine(bytes: Uint8Array, offset: number, bound: number): void 
     if (end - start > bound) {
       throw new TraceInputError(
         "long-line",
-        `the line at byte ${offset + start} is longer than ${bound / MIB} MiB: this is no such text file`,
+        `the line at byte ${offset + start} is longer than ${bound / MIB} MiB, the most that a line may have`,
       );
     }
     start = end + 1;

@@ -34,15 +34,16 @@ interface Totals {
 }
 
 /** The lines of an input, as often as they are wanted; those of standard input are kept for that. */
-function lineSource(path: string, io: CommandIo): () => AsyncIterable<string> {
+function lineSource(path: string, io: CommandIo): () => AsyncIterable<string[]> {
   if (path !== "-") return () => readLines(path, io);
+  // As text: many short lines take far more room as strings of their own.
   const kept: string[] = [];
   const rest = readLines(path, io);
   return async function* () {
-    yield* kept;
+    for (const text of kept) yield text.split("\n");
     // By hand: a loop that is left early would close the input.
     for (let next = await rest.next(); !next.done; next = await rest.next()) {
-      kept.push(next.value);
+      kept.push(next.value.join("\n"));
       yield next.value;
     }
   };
@@ -50,14 +51,16 @@ function lineSource(path: string, io: CommandIo): () => AsyncIterable<string> {
 
 async function compareLines(
   name: string,
-  lines: AsyncIterable<string>,
+  lines: AsyncIterable<string[]>,
   failures: Differences<Failure>,
   draining: boolean,
 ): Promise<FileResult> {
   using run = new VectorRun(name, surroundings, draining);
-  for await (const line of lines) {
-    run.line(line);
-    failures.add(run.takeFailures());
+  for await (const some of lines) {
+    for (const line of some) {
+      run.line(line);
+      failures.add(run.takeFailures());
+    }
   }
   return run.finish();
 }
@@ -65,7 +68,7 @@ async function compareLines(
 /** Compares a file; one whose operations make more events than the journal holds is run again, the journal read meanwhile. */
 async function compareFile(
   name: string,
-  lines: () => AsyncIterable<string>,
+  lines: () => AsyncIterable<string[]>,
   failures: Differences<Failure>,
 ): Promise<FileResult> {
   const before = failures.mark();
@@ -79,12 +82,12 @@ async function compareFile(
 }
 
 /** Performs the file with the whole journal on, and writes what the walkers did. */
-async function writeLog(lines: AsyncIterable<string>, target: string): Promise<void> {
+async function writeLog(lines: AsyncIterable<string[]>, target: string): Promise<void> {
   const log = new WalkerLog(target);
   const { createEngine, catchUp, afterEach } = log;
   const run = new ScriptRun({ createEngine, onDescent: catchUp, afterEach });
   try {
-    for await (const line of lines) run.line(line);
+    for await (const some of lines) for (const line of some) run.line(line);
     run.finish();
     log.finish();
   } finally {

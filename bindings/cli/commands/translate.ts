@@ -31,7 +31,7 @@ import {
   writeJson,
 } from "../command.js";
 import { Differences } from "../differences.js";
-import { BOUNDS_HELP, readDocument, readImage, readLines, unreadable } from "../input.js";
+import { readDocument, readImage, readList, SET_BOUNDS_HELP, unreadable } from "../input.js";
 
 const MANIFEST = "manifest.json";
 
@@ -88,14 +88,24 @@ async function fileOf(folder: string, name: string): Promise<string | undefined>
   return undefined;
 }
 
-/** The JSON objects of a file, one a line. */
-async function objectsOf(path: string, io: CommandIo): Promise<Record<string, unknown>[]> {
-  const found: Record<string, unknown>[] = [];
+/** The JSON objects of a file, one a line; InputError for the first that `fits` does not know. */
+async function objectsOf<T extends object>(
+  path: string,
+  io: CommandIo,
+  fits: (line: object) => line is T,
+  wrong: string,
+): Promise<T[]> {
+  const found: T[] = [];
   let n = 0;
   try {
-    for await (const line of readLines(path, io)) {
-      n++;
-      if (line.trim() !== "") found.push(parseObject(line, n));
+    for await (const lines of readList(path, io)) {
+      for (const text of lines) {
+        n++;
+        if (text.trim() === "") continue;
+        const line: object = parseObject(text, n);
+        if (!fits(line)) throw new VectorSyntaxError(n, wrong);
+        found.push(line);
+      }
     }
   } catch (error) {
     if (error instanceof VectorSyntaxError) throw new InputError(`${path}:${error.line}: ${error.problem}`);
@@ -117,20 +127,15 @@ async function manifestOf(folder: string, io: CommandIo): Promise<SetManifest> {
 async function answersOf(folder: string, io: CommandIo): Promise<SetAnswer[]> {
   const path = (await fileOf(folder, "results.jsonl")) ?? (await fileOf(folder, "queries.jsonl"));
   if (path === undefined) throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked`);
-  const answers = await objectsOf(path, io);
+  const answers = await objectsOf(path, io, isQuery, "addr, access or how is missing or wrong");
   if (answers.length === 0) throw new InputError(`${path}: nothing is asked`);
-  const odd = answers.findIndex((line) => !isQuery(line));
-  if (odd >= 0) throw new InputError(`${path}:${odd + 1}: addr, access or how is missing or wrong`);
-  return answers as unknown as SetAnswer[];
+  // Of a file of questions alone the fields of an answer are missing: `isRecorded` tells.
+  return answers as SetAnswer[];
 }
 
 async function wordsOf(folder: string, io: CommandIo): Promise<ChangedWord[] | undefined> {
   const path = await fileOf(folder, "changes.jsonl");
-  if (path === undefined) return undefined;
-  const words = await objectsOf(path, io);
-  const odd = words.findIndex((line) => !isChangedWord(line));
-  if (odd >= 0) throw new InputError(`${path}:${odd + 1}: offset, before or after is no hex value`);
-  return words as unknown as ChangedWord[];
+  return path === undefined ? undefined : objectsOf(path, io, isChangedWord, "offset, before or after is no hex value");
 }
 
 async function imageOf(folder: string, io: CommandIo): Promise<Uint8Array> {
@@ -291,7 +296,7 @@ the words of the image that it changed. What the recording does not know (null) 
 DIR is a set (mmu-vectors/FORMAT.md) or a folder of sets. A set is a folder with manifest.json (stage 2 or EL2's stage 1,
 and the register values), image.bin, results.jsonl with questions and answers, or queries.jsonl with questions alone
 (addr, access, how), and changes.jsonl with the changed words; all but the manifest may be gzipped.
-${BOUNDS_HELP}
+${SET_BOUNDS_HELP}
 
 With --out, our answers are written to OUT/SET/results.jsonl and changes.jsonl.
 Exit code 1 if anything differs, 3 if a set cannot be read or is not of the format.`,
