@@ -138,7 +138,7 @@ export function integerOption(args: CommandArgs, name: string, min: number, max:
 export function oneOperand(args: CommandArgs, name: string): string {
   const [operand, second] = args.operands;
   if (operand === undefined) throw new UsageError(`${name} is missing`);
-  if (second !== undefined) throw new UsageError(`one ${name} only: ${second} is too much`);
+  if (second !== undefined) throw new UsageError(`only one ${name} is allowed: ${second} is one too many`);
   return operand;
 }
 

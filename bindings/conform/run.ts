@@ -155,7 +155,7 @@ export class VectorRun implements Disposable {
     }
     const line = parseObject(text, n) as Line;
     const isDump = line.op === undefined;
-    const actual = isDump ? { dump: scenario.dump() } : attempt(() => this.#perform(scenario, line));
+    const actual = attempt(() => (isDump ? { dump: scenario.dump() } : this.#perform(scenario, line)));
     const differences = compare(line, actual);
     if (!isDump) this.#result.ops++;
     if (!isDump && differences.length === 0) this.#result.passed++;

@@ -147,6 +147,23 @@ describe(`operations files, seed ${SEED}`, () => {
     expect(outcome.err).toMatch(words);
   });
 
+  it("a table that lies under itself is no table to dump", async () => {
+    const entries = Array.from({ length: 400 }, (_, i) => `0x${(i * 2 ** 30).toString(16)}`);
+    // The root's two pages are aligned to their size, so each of these entries leads back to it.
+    const pokes = entries.map((addr) => ({ op: "poke", addr, pte: "0x80002003" }));
+    const outcome = await inside(["conform", "-", "--json"], { stdin: script([...pokes, { dump: [] }]) });
+    expectHonest(outcome);
+    expect(outcome.code).toBe(1);
+    const { failures } = JSON.parse(outcome.out) as { failures: { line: number; actual: unknown }[] };
+    expect(failures.filter(({ line }) => line === 402).map(({ actual }) => actual)).toContainEqual(
+      expect.stringContaining("lies under itself"),
+    );
+    const outside = script([{ op: "poke", addr: "0x0", pte: "0x7ffffffff003" }]);
+    const dumped = await inside(["dump", "-"], { stdin: outside });
+    expectHonest(dumped);
+    expect(dumped.code).toBe(3);
+  });
+
   it("what is not UTF-8 is called so, packed or not", async () => {
     const latin = Buffer.concat([Buffer.from(script([])), Buffer.from([0xe4, 0x0a])]);
     for (const stdin of [latin, gzipSync(latin)]) {

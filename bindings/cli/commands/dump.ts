@@ -1,3 +1,4 @@
+import { GranuleError } from "../../core/errors.js";
 import { hex } from "../../model/address.js";
 import { type PtdumpFormat, type PtdumpOptions, ptdumpLines, ptdumpRuns } from "../../report/ptdump.js";
 import type { Table } from "../../tables/table.js";
@@ -62,8 +63,14 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     throw new UsageError("--format and --kernel-compat are for stage-2 tables: no kernel dumps a hypervisor's table");
   if (engine.closed || table.info().rootPa === 0n)
     throw new InputError(`${name}: the table is destroyed at the end: nothing to dump`);
-  if (args.json) await writeRuns(table, options, io);
-  else await writeLines(ptdumpLines(table, options), io);
+  try {
+    if (args.json) await writeRuns(table, options, io);
+    else await writeLines(ptdumpLines(table, options), io);
+  } catch (error) {
+    // An operation may poke what no table can hold.
+    if (error instanceof GranuleError) throw new InputError(`${name}: ${error.hint}`);
+    throw error;
+  }
   return Exit.OK;
 }
 
