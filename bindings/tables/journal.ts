@@ -114,18 +114,19 @@ export class Journal {
 
   /**
    * The records that are still there, oldest first: of all walkers, in one order, in which each descriptor's writes stand as
-   * they happened. With `walker` those of one. No walker may walk meanwhile.
+   * they happened. With `walker` those of one, and with `from` only those written since its total was `from`: a hook may
+   * read so what the operation under way has recorded. No other walker may walk meanwhile.
    */
-  read(walker?: number): JournalRecord[] {
-    if (walker !== undefined) return this.#ring(this.#info(walker));
+  read(walker?: number, from = 0): JournalRecord[] {
+    if (walker !== undefined) return this.#ring(this.#info(walker), from);
     const rings = this.#rings();
     const records = rings.flatMap((ring) => this.#ring(ring));
     return rings.length === 1 ? records : records.sort((a, b) => (a.sequence < b.sequence ? -1 : 1));
   }
 
-  #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }): JournalRecord[] {
+  #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }, from = 0): JournalRecord[] {
     const records: JournalRecord[] = [];
-    for (let i = Math.max(0, total - capacity); i < total; i++) {
+    for (let i = Math.max(from, total - capacity); i < total; i++) {
       records.push(this.#at(pointer / 4 + (i % capacity) * WORDS));
     }
     return records;

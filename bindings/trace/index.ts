@@ -20,7 +20,7 @@ export {
   TraceParser,
   type TraceStats,
 } from "./ftrace.js";
-export { type ByteSource, readBlocks, readBytes } from "./lines.js";
+export { type ByteSource, type ReadBounds, readBlocks, readBytes } from "./lines.js";
 export {
   type Backing,
   type HostFeatures,

@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { Hash } from "../../bindings/conform/digest.js";
 import { type FileResult, runVectors } from "../../bindings/conform/run.js";
 import { createEngine } from "../../bindings/index.js";
 import { gunzipText } from "../support/fixtures.js";
@@ -18,7 +19,7 @@ export const OPERATIONS = 39992;
 
 export const surroundings = {
   createEngine,
-  sha256: (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex"),
+  createHash: (): Hash => createHash("sha256"),
 };
 
 export function runFile(file: string): FileResult {
