@@ -3,7 +3,7 @@
 import { TABLE, VALID } from "../../../assembly/arch/descriptor";
 import { PS_4K } from "../../../assembly/arch/granule";
 import { initFrames } from "../../../assembly/memory/frames";
-import { ARENA_ALIGN, attach, layOut, Table, tableAt } from "../../../assembly/memory/layout";
+import { ARENA_ALIGN, attach, layOut, Table, tableAt, walker } from "../../../assembly/memory/layout";
 import { clear, make, put } from "../../../assembly/table/bbm";
 import { createHyp } from "../../../assembly/table/config";
 import { descend } from "../../../assembly/table/down";
@@ -13,13 +13,15 @@ import { close, open, rows, SHARED, skip, Walk, walkOpened } from "../../../asse
 
 const LEVEL: i32 = 3;
 const INPUT_BITS: u32 = 39;
+const TABLES: u32 = 64;
 
 /** A table of an engine that is laid out here. */
 function table(): Table {
-  if (layOut((<u64>memory.size()) << 16, ARENA_ALIGN, 0, 4, 1, 0) === 0) {
+  if (layOut((<u64>memory.size()) << 16, ARENA_ALIGN, 0, TABLES, 1, 0) === 0) {
     initFrames();
     attach(0, false);
   }
+  walker().depth = 0; // whoever broke a rule before left a walk open
   return tableAt(createHyp(PS_4K, INPUT_BITS, 0, 0));
 }
 
