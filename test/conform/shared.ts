@@ -34,10 +34,29 @@ export function countOperations(file: string): number {
   return lines.filter((line) => line.startsWith("{") && "op" in (JSON.parse(line) as object)).length;
 }
 
-/** The files whose index is `part` modulo `parts`, each a test: results, events, counts, references and dumps alike. */
-export function describePart(part: number, parts: number): void {
-  describe(`pgtable-vectors/1, part ${part + 1} of ${parts}`, () => {
-    it.each(FILES.filter((_, i) => i % parts === part))("%s", { timeout: 120_000 }, (file) => {
+/** What the files are about, by the first words of their names: a test file for each subject. */
+export const SUBJECTS: Readonly<Record<string, readonly string[]>> = {
+  geometry: ["concat", "geometry", "lifecycle", "limits", "oa52", "phys-limit", "rounding"],
+  map: ["enomem", "force-pte", "idmap", "large", "map-levels", "no-cmo-hooks", "odd-entries", "owner", "remap"],
+  blocks: ["block-to-table", "split", "table-to-block", "unlinked"],
+  unmap: ["flush", "tlb-range", "unmap"],
+  attributes: ["prots", "pte-prot", "relax", "wrprotect", "young"],
+  walk: ["locked", "walk"],
+  hyp: ["hyp", "random-hyp"],
+  "random-4k": ["random-4k"],
+  "random-16k": ["random-16k"],
+  "random-64k": ["random-64k"],
+};
+
+/** The files of a subject. */
+export function filesOf(subject: string): readonly string[] {
+  return FILES.filter((file) => SUBJECTS[subject]?.some((words) => file.startsWith(`${words}-`)));
+}
+
+/** Each file of a subject is a test: results, events, counts, references and dumps alike. */
+export function describeSubject(subject: string): void {
+  describe(`recorded operations: ${subject}`, () => {
+    it.each(filesOf(subject))("%s", { timeout: 120_000 }, (file) => {
       const result = runFile(file);
       expect(result.failures.slice(0, 3)).toEqual([]);
       expect(result.failed).toBe(0);

@@ -40,10 +40,10 @@ describe("a syndrome", () => {
     [esr.read(0x2b), "translation", -1, false, false],
     [esr.read(0x0b), "access flag", 3, false, false],
     [esr.read(0x10), "other", 0, false, false],
-    // The guest's own table walk: a write only if it was denied by permissions [FLT-2].
+    // The guest's own table walk: a write only if it was denied by permissions.
     [esr.write(0x07) | 0x80, "translation", 3, false, false],
     [esr.read(0x0f) | 0x80, "permission", 3, true, false],
-  ] as const)("0x%s is decoded", (value, kind, level, write, exec) => {
+  ] as const)("0x%s is decoded [FLT-2]", (value, kind, level, write, exec) => {
     expect(decodeSyndrome(value)).toMatchObject({ kind, level, write, exec });
   });
 });
@@ -59,7 +59,7 @@ describe("a translation fault", () => {
     ]);
   });
 
-  it("maps a block where the host has a huge page", async () => {
+  it("maps a block where the host has a huge page [FLT-33]", async () => {
     const { leaves } = await serviced(ram + fault(RAM + 0x305000, esr.write(TRANSLATION)), thp);
     expect(leaves).toEqual([{ at: RAM + MIB2, level: 2, prot: 6 }]);
   });
@@ -72,7 +72,7 @@ describe("a translation fault", () => {
     expect(leaves).toEqual([{ at: RAM + 0x305000, level: 3, prot: 6 }]);
   });
 
-  it("maps 1 GiB of hugetlb", async () => {
+  it("maps 1 GiB of hugetlb [FLT-25]", async () => {
     const text = setRegion(0, 0, RAM, 2 ** 30, 0xffff_4000_0000) + fault(RAM + 0x305000, esr.write(0x05));
     const { leaves } = await serviced(text, { backing: { hugetlb: 2 ** 30, thp: false } });
     expect(leaves).toEqual([{ at: RAM, level: 1, prot: 6 }]);
@@ -97,7 +97,7 @@ describe("a translation fault", () => {
 });
 
 describe("a permission fault", () => {
-  it("relaxes the leaf that the hardware found", async () => {
+  it("relaxes the leaf that the hardware found [FLT-20]", async () => {
     const text = ram + fault(RAM, esr.write(TRANSLATION)) + fault(RAM, esr.exec(PERMISSION));
     const { faults, leaves } = await serviced(text);
     expect(faults).toEqual({ map: 1, relax: 1 });
@@ -120,7 +120,7 @@ describe("a permission fault", () => {
 describe("dirty logging", () => {
   const logged = setRegion(0, 1, RAM, 64 << 20, HVA);
 
-  it("maps reads without write permission, and takes it from what was written when the bitmap is read", async () => {
+  it("maps reads without write permission [FLT-30], and takes it from what was written when the bitmap is read", async () => {
     const read = marker("KVM_GET_DIRTY_LOG slot=0 [x]") + marker("KVM_GET_DIRTY_LOG slot=0 rc=0 dirty_pages=2");
     const text =
       logged +
@@ -145,7 +145,7 @@ describe("dirty logging", () => {
 });
 
 describe("the host", () => {
-  it("unmaps what it invalidates, in every slot of the page [NOT-2]", async () => {
+  it("unmaps what it invalidates, in every slot of the page [NOT-2, NOT-6]", async () => {
     const text =
       ram +
       setRegion(1, 0, 0x8000_0000, MIB2, HVA) +
@@ -170,7 +170,7 @@ describe("the host", () => {
     expect(leaves).toEqual([{ at: RAM, level: 3, prot: 6 }]);
   });
 
-  it("makes pages old, and an access fault makes one young again", async () => {
+  it("makes pages old, and an access fault makes one young again [NOT-8, FLT-10]", async () => {
     const age = line("kvm_age_hva", `mmu notifier age hva: ${hex(HVA)} -- ${hex(HVA + 0x2000)}`, 9);
     const young = fault(RAM, esr.read(ACCESS)) + line("kvm_access_fault", `IPA: ${RAM.toString(16)}`);
     const { faults, report } = await serviced(ram + fault(RAM, esr.write(TRANSLATION)) + age + young);

@@ -1,4 +1,4 @@
-// [DMP-10..19]: golden lines of SPEC, and what a running 7.2 kernel printed of tables that were read raw at the same point.
+// Golden lines of SPEC, and what a running 7.2 kernel printed of tables that were read raw at the same point.
 
 import { describe, expect, it } from "vitest";
 import { createEngine } from "../../bindings/index.js";
@@ -26,7 +26,7 @@ function columns(descriptor: bigint, options: PtdumpEntryOptions = {}): string {
 }
 
 describe("the 6.12 form [DMP-14]", () => {
-  it("prints SPEC's golden lines [DMP-14a]", () => {
+  it("prints the golden lines [DMP-10, DMP-14a]", () => {
     using engine = createEngine();
     const table = engine.createStage2({ ipaBits: 40 });
     table.map(0x4000_0000, 4096, 0x4000_0000, "rw");
@@ -176,7 +176,7 @@ describe("runs [DMP-11]", () => {
     expect([...ptdumpOf([at(0n), at(0x1000n, 3, 0n)], 12, { kernelCompat: true })]).toEqual(all.slice(0, 2));
   });
 
-  it("of an empty table are one hole; the kernel prints none", () => {
+  it("of an empty table are one hole without columns, at the start level; the kernel prints none [DMP-13, DMP-16, DMP-18]", () => {
     using engine = createEngine();
     const table = engine.createStage2({ granule: 65536, ipaBits: 42 });
     expect(ptdump(table)).toBe("---[ Guest IPA ]---\n0x0000000000000000-0x0000040000000000           4T 2\n");
