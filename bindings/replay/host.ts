@@ -59,11 +59,17 @@ export class Host {
     else if (how === "DONTNEED" || how === "MADV_DONTNEED") this.memory.discard(start, end);
   }
 
-  /** An invalidation that no fault caused: what it did to the memory depends on who did it. */
+  /**
+   * An invalidation that no fault caused: what it did to the memory depends on the task. Whatever it was, the host has
+   * split the huge pages that it met in part only.
+   */
   invalidated(task: string, start: number, end: number): void {
-    if (task.startsWith("ksmd")) this.memory.share(start, end);
-    else if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
-    else if (end - start === this.memory.pageSize) this.memory.replaced(start);
+    if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
+    else {
+      this.memory.splitPartly(start, end);
+      if (task.startsWith("ksmd")) this.memory.share(start, end);
+      else if (end - start === this.memory.pageSize) this.memory.replaced(start);
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import type { Engine } from "../tables/engine.js";
+import type { OperationCounts, TableUse } from "../report/replay.js";
+import { OperationQueue, operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {
   type ProtectionNumbering,
@@ -10,8 +12,7 @@ import {
   type TraceEvent,
   TraceSyntaxError,
 } from "../trace/index.js";
-import { OperationQueue, operationName } from "../vm/queue.js";
-import { type OperationCounts, type Replayer, type TableUse, tableUse } from "./replayer.js";
+import { type Replayer, tableUse } from "./replayer.js";
 
 /*
  * A call of the page-table engine is one line when it begins and, for those that can refuse, one when it returns.
@@ -39,6 +40,24 @@ export interface OpsOptions {
   /** Called with a table that is about to go. */
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
 }
+
+/** The kinds of events that this replay needs. */
+export const OPS_EVENTS: ReadonlySet<TraceEvent["kind"]> = new Set([
+  "s2_map",
+  "s2_relax_perms",
+  "ret",
+  "s2_unmap",
+  "s2_wrprotect",
+  "s2_flush",
+  "s2_destroy_range",
+  "s2_split",
+  "s2_mkyoung",
+  "s2_mkold",
+  "s2_is_young",
+  "s2_test_clear_young",
+  "s2_destroy",
+  "marker",
+]);
 
 /** Recorded walk flags that a map takes over: SHARED, HANDLE_FAULT, SKIP_BBM_TLBI, SKIP_CMO have Linux's numbers. */
 const MAP_FLAGS = K.SHARED | K.HANDLE_FAULT | K.SKIP_BBM_TLBI | K.SKIP_CMO;

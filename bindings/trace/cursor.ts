@@ -4,6 +4,7 @@ import { Interner } from "./intern.js";
 export const SPACE: number = 32;
 const MINUS = 45;
 const ZERO = 48;
+const QUOTE = 34;
 const OPEN = 40;
 const EQUALS = 61;
 
@@ -196,7 +197,7 @@ export class Cursor {
       if (equals === end) this.fail("key=value");
       const slot = this.#slots.get(text, key, equals);
       this.pos = equals + 1;
-      if (slot < 0) this.#passWord();
+      if (slot < 0) this.#passValue();
       else this.#argument(slot);
     }
   }
@@ -209,6 +210,13 @@ export class Cursor {
 
   #passWord(): void {
     while (this.pos < this.end && this.text.charCodeAt(this.pos) !== SPACE) this.pos++;
+  }
+
+  /** A value that nobody asked for: a string in quotes may hold blanks. */
+  #passValue(): void {
+    const close = this.char() === QUOTE ? this.text.indexOf('"', this.pos + 1) : -1;
+    if (close >= 0 && close < this.end) this.pos = close;
+    this.#passWord();
   }
 
   #argument(slot: number): void {
@@ -236,6 +244,8 @@ export class Cursor {
     // A probe of the default type shows -11 as 0xfffffff5, with or without eight f before it.
     if (bit & RETURNS) return this.#low | 0;
     if (value <= Number.MAX_SAFE_INTEGER) return value;
+    // A kernel without this argument shows whatever its register held.
+    if (slot === SLOT_OF.flags) return this.#low;
     if (slot !== SLOT_OF.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
     this.#wideProt = this.exact();
     return 0;

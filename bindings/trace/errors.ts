@@ -56,11 +56,12 @@ export class TraceSyntaxError extends TraceError {
 }
 
 /** What is wrong with the bytes of an input, before any line of it is looked at. */
-export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line";
+export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line" | "too-large" | "binary";
 
 /**
- * The bytes of an input cannot be turned into lines: gzip data that is cut short or damaged, or a
- * line of more than 1 MiB (which no kernel writes, so the file is not a text trace).
+ * The bytes of an input cannot be turned into lines: gzip data that is cut short or damaged, a line
+ * of more than 1 MiB (which no kernel writes, so the file is not a text trace), a manifest or a dump
+ * that is far too large, or a binary recording (`trace.dat`, `perf.data`).
  *
  * @example
  * ```ts

@@ -15,9 +15,9 @@ import type { MarkerNote } from "./marker.js";
 export interface EventHead {
   /** Line number in the file, from 1. */
   readonly line: number;
-  /** Timestamp of the trace, in seconds of its clock. */
+  /** Timestamp: seconds, or ticks where the trace's clock only counts (`counter`, `x86-tsc`). */
   readonly time: number;
-  /** Host CPU that recorded it. */
+  /** Host CPU that recorded it; -1 where the recorder does not say. */
   readonly cpu: number;
   /** Name of the host task, which may hold blanks and dashes. */
   readonly task: string;
@@ -266,18 +266,25 @@ export interface TlbiVmidEvent extends EventHead {
 /** Text written into the trace from user space, and what it says if it is a VMM's. */
 export interface MarkerEvent extends EventHead {
   readonly kind: "marker";
+  /** Its first line. */
   readonly text: string;
+  /** The file descriptor that it was written to, where a probe on write() recorded it. */
+  readonly fd?: number;
   readonly note: MarkerNote;
 }
 
-/** An event of another kind: counted, and its text dropped. */
+/**
+ * An event of a kind that granule does not read, or one that could not be read and is not among
+ * `TraceOptions.strict`. It is counted, and its text dropped.
+ */
 export interface UnknownEvent extends EventHead {
   readonly kind: "unknown";
 }
 
 /**
  * The ring buffer overflowed here: what follows does not continue what went before, and no replay
- * of it is exact. `time` and `task` are those of the line before.
+ * of it is exact. `time` and `task` are those of the line before. At the start of a trace it stands
+ * for events that were overwritten.
  */
 export interface LostEvent extends EventHead {
   readonly kind: "lost";

@@ -2,7 +2,7 @@ import { TraceInputError } from "./errors.js";
 
 /** No line of any of the formats comes near this; a file with one is something else. */
 const MAX_LINE_BYTES = 1 << 20;
-/** Small chunks are gathered until a block is worth a call of the parser. */
+/** Small chunks are gathered until a block has this size. */
 const BLOCK_BYTES = 1 << 16;
 const NEWLINE = 10;
 
@@ -182,4 +182,25 @@ export async function* readBlocks(source: ByteSource): AsyncGenerator<string, vo
   const rest = joined(held);
   refuseLongLine(rest, offset);
   if (rest.length > 0) yield decoder.decode(rest);
+}
+
+/**
+ * The text of a small file as a whole: {@link readBlocks} put together.
+ *
+ * @param limit - most bytes of text that are taken, so that a small gzip file cannot fill the memory
+ * @throws {@link TraceInputError} as {@link readBlocks} does, and with the code `too-large`
+ * @example
+ * ```ts
+ * import { readWhole } from "granule/trace";
+ *
+ * console.log(await readWhole(new TextEncoder().encode("text"), 1 << 20)); // "text"
+ * ```
+ */
+export async function readWhole(source: ByteSource, limit: number): Promise<string> {
+  let text = "";
+  for await (const block of readBlocks(source)) {
+    text += block;
+    if (text.length > limit) throw new TraceInputError("too-large", `the file has more than ${limit} bytes of text`);
+  }
+  return text;
 }

@@ -241,6 +241,19 @@ export class HostMemory {
     this.#set(start, end, SHARED);
   }
 
+  /** Splits the huge pages that lie in [start, end) with a part only: the host cannot change a part of one. */
+  splitPartly(start: number, end: number): void {
+    const size = this.#blockSize;
+    for (const at of new Set([start - (start % size), end - (end % size)])) {
+      const part = (at < start && start < at + size) || (at < end && end < at + size);
+      const area = part ? this.#area(Math.max(at, start)) : undefined;
+      if (!area || area.hugetlb > 0) continue;
+      const block = this.#block(area, at);
+      // Where nobody has touched anything yet there is no huge page to split.
+      if (block.whole && block.state !== UNTOUCHED) this.#split(block);
+    }
+  }
+
   /** One page was replaced, and nobody gave it back: the VMM wrote to a page that it had only for reading. */
   replaced(hva: number): void {
     const area = this.#area(hva);

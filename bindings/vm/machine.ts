@@ -1,10 +1,10 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import type { PageCache } from "../tables/cache.js";
+import type { OperationQueue } from "../tables/queue.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
-import type { OperationQueue } from "./queue.js";
-import { type GuestRange, MemorySlots, READ_ONLY, type Slot, type SlotRequest } from "./slots.js";
+import { type GuestRange, type HostRange, MemorySlots, READ_ONLY, type Slot, type SlotRequest } from "./slots.js";
 
 /** A stage-2 abort, decoded [FLT-2, FLT-20]. */
 export interface Fault {
@@ -233,6 +233,12 @@ export class VirtualMachine implements Disposable {
     const ranges = this.slots.ofHost(start, end);
     for (const { gpa, size } of ranges) this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
     return ranges.length > 0;
+  }
+
+  /** Takes a guest range out of the table. Gives the host ranges of the slots that it meets. */
+  unmap(gpa: number, size: number): readonly HostRange[] {
+    this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
+    return this.slots.toHost(gpa, size);
   }
 
   /** The host asks whether [start, end) was accessed, and with `clear` forgets it [NOT-8]. */

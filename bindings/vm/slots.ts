@@ -38,6 +38,12 @@ export interface GuestRange {
   readonly size: number;
 }
 
+/** A stretch [start, end) of the VMM's address space. */
+export interface HostRange {
+  readonly start: number;
+  readonly end: number;
+}
+
 const REFUSED: SlotChange = { kind: "refused", before: undefined, after: undefined };
 
 /** The memory slots of a VM: guest addresses to host addresses and back. */
@@ -48,11 +54,17 @@ export class MemorySlots {
   /** In order of guest address. */
   readonly #sorted: Slot[] = [];
   #last: Slot | undefined;
+  #most = 0;
 
   /** @param limit - first guest address that no slot may reach beyond */
   constructor(granule: number, limit: number) {
     this.#granule = granule;
     this.#limit = limit;
+  }
+
+  /** The most slots that there ever were at one time. */
+  get most(): number {
+    return this.#most;
   }
 
   /** The slots in order of guest address. */
@@ -105,6 +117,7 @@ export class MemorySlots {
     if (after) {
       this.#byId.set(after.slot, after);
       this.#sorted.splice(this.#position(after.gpa), 0, after);
+      this.#most = Math.max(this.#most, this.#sorted.length);
     } else if (before) this.#byId.delete(before.slot);
     this.#last = undefined;
     return { kind, before, after };
@@ -123,6 +136,17 @@ export class MemorySlots {
     if (!slot || gpa - slot.gpa >= slot.size) return undefined;
     this.#last = slot;
     return slot;
+  }
+
+  /** The parts of the guest range [gpa, gpa + size) that lie in slots, as host ranges. */
+  toHost(gpa: number, size: number): HostRange[] {
+    const found: HostRange[] = [];
+    for (const slot of this.#sorted) {
+      const from = Math.max(gpa, slot.gpa);
+      const to = Math.min(gpa + size, slot.gpa + slot.size);
+      if (from < to) found.push({ start: slot.hva + (from - slot.gpa), end: slot.hva + (to - slot.gpa) });
+    }
+    return found;
   }
 
   /** Guest ranges of the host range [start, end), in whole pages [NOT-2]. A host page may be in several slots. */

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createEngine, type Engine, type Stage2Table } from "../../bindings/index.js";
 import { chooseGeometry, fwbOf } from "../../bindings/replay/config.js";
-import { checkLeaves, checkText, differs } from "../../bindings/replay/verify.js";
+import { checkLeaves, checkText } from "../../bindings/replay/verify.js";
+import { differs } from "../../bindings/report/replay.js";
 import { ptdump } from "../../bindings/report/ptdump.js";
 import { parseS2Raw, type S2RawDump } from "../../bindings/trace/index.js";
 
@@ -93,7 +94,7 @@ describe("a comparison with raw tables", () => {
     t.map(0, 0x2000, 0x8000_0000, "rw");
     t.map(0x20_0000, 0x20_0000, 0x8020_0000, "rw");
     expect(checkLeaves([t], dump(), "f").differing).toBe(3);
-    expect(checkLeaves([t], dump(), "f", false)).toMatchObject({ matched: 3, differing: 0 });
+    expect(checkLeaves([t], dump(), "f", { addresses: false })).toMatchObject({ matched: 3, differing: 0 });
   });
 
   it("takes the nearest of several tables, and none for an empty one", () => {

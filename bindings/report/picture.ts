@@ -1,6 +1,6 @@
 import { hex } from "../model/address.js";
-import { bytes, plural } from "../report/text.js";
 import type { Stage2Table } from "../tables/stage2.js";
+import { bytes, plural } from "./text.js";
 
 const CELLS = 64;
 /** Tables drawn below one table; the rest is only counted. */

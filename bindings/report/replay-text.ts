@@ -1,10 +1,16 @@
-import { bytes, columns, count, plural, seconds } from "../report/text.js";
-import type { AgreementSummary } from "./agreement.js";
-import { passed, type ReplayReport } from "./summary.js";
-import { type Check, differs, textDiffers } from "./verify.js";
+import {
+  type AgreementSummary,
+  type Check,
+  differs,
+  hadNoSlots,
+  type ReplayReport,
+  type TextCheck,
+  textDiffers,
+} from "./replay.js";
+import { bytes, columns, count, plural, type Style as Format, seconds } from "./text.js";
 
 /** Marks text for a terminal. */
-export type Style = (format: "bold" | "dim" | "red" | "green" | "yellow" | "cyan", text: string) => string;
+export type Style = (format: Format, text: string) => string;
 
 const SOURCES = {
   dump: "from the header of a raw table",
@@ -42,21 +48,36 @@ function head(r: ReplayReport, style: Style): string[] {
 
 function trouble(r: ReplayReport, style: Style): string[] {
   const lines: string[] = [];
-  const { malformed, errors, lostPlaces, lostEvents, unknown } = r.trace;
-  if (malformed > 0)
-    lines.push(style("yellow", `${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`));
+  const { malformed, errors, lostPlaces, lostEvents, unknown, unread, hostOnly } = r.trace;
+  const warn = (text: string) => lines.push(style("yellow", text));
+  if (malformed > 0) warn(`${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`);
   if (lostPlaces > 0) {
+    const known = lostEvents > 0 ? `${plural(lostEvents, "event")} at least` : "how many is not known";
+    warn(`the recorder lost events at ${plural(lostPlaces, "place")} (${known}): ${AFTER_LOSS}`);
+  }
+  if (hostOnly) warn(HOST_ONLY);
+  if (hadNoSlots(r)) warn(NO_SLOTS);
+  if (r.service?.slots.guessed) {
     lines.push(
-      style(
-        "yellow",
-        `the recorder lost events at ${plural(lostPlaces, "place")} (${count(lostEvents)} known): no replay of this is exact`,
-      ),
+      `nothing tells of memory slots: ${plural(r.service.slots.known, "slot")} guessed from the kernel's own maps`,
     );
   }
-  const kinds = Object.entries(unknown).map(([name, n]) => `${name} ${count(n)}`);
+  const named = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts).map(([name, n]) => `${name} ${count(n)}`);
+  const [kinds, texts] = [named(unknown), named(unread)];
   if (kinds.length > 0) lines.push(`events that granule does not read: ${kinds.join(", ")}`);
+  if (texts.length > 0) lines.push(`events that could not be read, and are not needed: ${texts.join(", ")}`);
   return lines;
 }
+
+const AFTER_LOSS = "no replay of this is exact, and a comparison after such a place means little";
+/** What perf's marks do to a text. */
+export const HOST_ONLY =
+  "there is neither a fault nor a map in this output of perf script: on arm64 perf marks most of what it samples while " +
+  "a vCPU is loaded as the guest's, and perf script leaves that out; perf script --guestkallsyms=/dev/null shows all";
+/** Why nothing came of the faults. */
+export const NO_SLOTS =
+  "no memory slots are known, so every fault was taken for MMIO: a manifest, markers in the trace or --slots tell of them";
 
 function operations(r: ReplayReport): string[] {
   const { applied, refused, failed, returns } = r.operations;
@@ -105,7 +126,7 @@ function agreementText(a: AgreementSummary): string[] {
     `  ${count(a.agreed)} of ${count(a.compared)} faults led to the kernel's own operation: address, size and rights${rate}`,
   ];
   for (const [what, n] of Object.entries(a.differing)) lines.push(`  ${count(n)} times ${what}`);
-  if (a.silentHere > 0) lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced`);
+  if (a.silentHere > 0) lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced here`);
   return lines;
 }
 
@@ -140,6 +161,17 @@ function service(r: ReplayReport, style: Style): string[] {
   ];
 }
 
+/** What else there is to say of a check. */
+function circumstances(c: Check | TextCheck): string {
+  const later = c.equalAt === undefined ? "" : ` (after the host's change at line ${count(c.equalAt)})`;
+  return `${later}${c.afterLoss ? " (after lost events)" : ""}`;
+}
+
+function textVerdict(c: TextCheck, style: Style): string {
+  if (textDiffers(c)) return style("red", `${count(c.differing)} differ`);
+  return style("green", c.accessFlag > 0 ? "same text but for access flags" : "same text");
+}
+
 function checkLine(c: Check, style: Style): string[] {
   if (c.skipped !== undefined) return [`  ${c.point}: ${style("yellow", "not compared")}: ${c.skipped}`];
   const bad = differs(c);
@@ -147,7 +179,8 @@ function checkLine(c: Check, style: Style): string[] {
     `  ${c.point}: ${count(c.leaves)} leaves, ` +
       (bad
         ? style("red", `${count(c.missing)} missing, ${count(c.extra)} extra, ${count(c.differing)} differing`)
-        : style("green", "all equal")),
+        : style("green", "all equal")) +
+      circumstances(c),
   ];
   if (bad) lines.push(...c.examples.map((e) => `    ${e}`));
   return lines;
@@ -155,7 +188,7 @@ function checkLine(c: Check, style: Style): string[] {
 
 function checks(r: ReplayReport, style: Style): string[] {
   const texts = r.textChecks.flatMap((c) => [
-    `  ${c.file}: ${plural(c.lines, "line")}, ${textDiffers(c) ? style("red", `${count(c.differing)} differ`) : style("green", "same text")}`,
+    `  ${c.file}: ${plural(c.lines, "line")}, ${textVerdict(c, style)}${circumstances(c)}`,
     ...c.examples.map((e) => `    ${e}`),
   ]);
   return [
@@ -190,5 +223,5 @@ function verdict(r: ReplayReport, style: Style): string {
   const all = r.checks.length + r.textChecks.length - skipped;
   const bad = r.checks.filter(differs).length + r.textChecks.filter(textDiffers).length;
   const text = `${count(all - bad)} of ${plural(all, "check")} equal${skipped > 0 ? `, ${count(skipped)} not compared` : ""}`;
-  return style(passed(r) ? "green" : "red", text);
+  return style(bad === 0 ? "green" : "red", text);
 }
