@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../tables/engine.js";
 import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
+import type { Engine } from "../tables/engine.js";
 import { OperationQueue, operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import type {
@@ -128,6 +128,8 @@ export class FaultReplayer implements Replayer {
         break;
       case "mmio":
       case "mmio_nisv":
+        this.#device(e.pid);
+        break;
       case "userspace_exit":
       case "entry":
         this.#closeFault(e.pid);
@@ -172,10 +174,17 @@ export class FaultReplayer implements Replayer {
   #guestFault(e: GuestFaultEvent): void {
     const open = this.#open.get(e.pid);
     // The same fault again at once: the host was changing memory, and nothing was mapped.
-    if (open && open.event.ipa === e.ipa && open.event.esr === e.esr) this.#retry(open);
+    if (open && open.event.ipa === e.ipa && open.event.esr === e.esr && this.#hostAddress(e) >= 0) open.retried = true;
     this.#closeFault(e.pid);
     if (this.#faults++ === 0) this.#callManifest(true);
     this.#open.set(e.pid, { event: e, kernel: undefined, returned: undefined, retried: false });
+  }
+
+  /** The fault before this was of a device, whatever a guessed slot says of its address. */
+  #device(pid: number): void {
+    const open = this.#open.get(pid);
+    if (!open?.kernel && this.#guessed && this.#open.delete(pid)) this.#count("mmio");
+    else this.#closeFault(pid);
   }
 
   #returned(e: ReturnEvent): void {
@@ -196,6 +205,7 @@ export class FaultReplayer implements Replayer {
     this.#open.delete(pid);
     const { event, kernel } = open;
     if (open.retried) {
+      this.#touch(event);
       this.#count("retried");
       this.#agreement.retried(event.line, kernel, open.returned);
       return;
@@ -219,7 +229,7 @@ export class FaultReplayer implements Replayer {
     const size = Math.max(block, map.size);
     const gpa = map.ipa - (map.ipa % size);
     if (!this.#options.backing)
-      this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: true });
+      this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
     if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
   }
 
@@ -247,13 +257,10 @@ export class FaultReplayer implements Replayer {
     return slot ? slot.hva + (e.ipa - slot.gpa) : -1;
   }
 
-  /** The host provided the page, but the fault is to be repeated [FLT-24]. */
-  #retry(open: OpenFault): void {
-    const hva = this.#hostAddress(open.event);
-    if (open.retried || hva < 0) return;
-    open.retried = true;
-    const { write, exec } = decodeSyndrome(open.event.esr);
-    this.#host.memory.touch(hva, write, exec);
+  /** The host provides the page though the fault is to be repeated [FLT-24]. */
+  #touch(e: GuestFaultEvent): void {
+    const { write, exec } = decodeSyndrome(e.esr);
+    this.#host.memory.touch(this.#hostAddress(e), write, exec);
   }
 
   /** An invalidation by the faulting thread itself means that the host replaces the very page: the fault is retried. */
@@ -262,7 +269,11 @@ export class FaultReplayer implements Replayer {
     const open = this.#open.get(e.pid);
     const hva = open ? this.#hostAddress(open.event) : -1;
     const own = open !== undefined && hva >= e.start && hva < e.end;
-    if (own) this.#retry(open);
+    if (own) {
+      open.retried = true;
+      // The page that the host copies, or the whole huge page that it splits first.
+      this.#host.memory.splitPartly(e.start, e.end);
+    }
     for (const pid of this.#open.keys()) if (!own || pid !== e.pid) this.#closeFault(pid);
     const met = this.#vm.invalidate(e.start, e.end);
     this.#note(met);

@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import type { Engine } from "../tables/engine.js";
 import type { OperationCounts, TableUse } from "../report/replay.js";
+import type { Engine } from "../tables/engine.js";
 import { OperationQueue, operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {

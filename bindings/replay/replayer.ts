@@ -2,7 +2,6 @@ import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay
 import type { Stage2Table } from "../tables/stage2.js";
 import type { TraceEvent } from "../trace/index.js";
 
-
 /** One way to turn events into tables. */
 export interface Replayer {
   readonly counts: OperationCounts;

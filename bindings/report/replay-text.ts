@@ -1,3 +1,4 @@
+import { printable } from "./printable.js";
 import {
   type AgreementSummary,
   type Check,
@@ -7,7 +8,7 @@ import {
   type TextCheck,
   textDiffers,
 } from "./replay.js";
-import { bytes, columns, count, plural, type Style as Format, seconds } from "./text.js";
+import { bytes, columns, count, type Style as Format, plural, seconds } from "./text.js";
 
 /** Marks text for a terminal. */
 export type Style = (format: Format, text: string) => string;
@@ -22,7 +23,9 @@ const SOURCES = {
 /** Rows `name  number`, the largest number first. */
 function tally(counts: Readonly<Record<string, number>>): string[] {
   const rows = Object.entries(counts).sort(([, a], [, b]) => b - a);
-  return rows.length === 0 ? [] : columns([["", ""], ...rows.map(([name, n]) => [`  ${name}`, count(n)])]).slice(1);
+  return rows.length === 0
+    ? []
+    : columns([["", ""], ...rows.map(([name, n]) => [`  ${printable(name)}`, count(n)])]).slice(1);
 }
 
 function section(title: string, lines: readonly string[], style: Style): string[] {
@@ -31,7 +34,7 @@ function section(title: string, lines: readonly string[], style: Style): string[
 
 function head(r: ReplayReport, style: Style): string[] {
   const c = r.config;
-  const kernel = c.kernel === undefined ? "" : `, recorded on Linux ${c.kernel}`;
+  const kernel = c.kernel === undefined ? "" : `, recorded on Linux ${printable(c.kernel)}`;
   const how = c.from === "ops" ? "the recorded operations applied again" : "the guest's faults serviced anew";
   const kind = [
     `${bytes(c.granule)} pages`,
@@ -40,7 +43,7 @@ function head(r: ReplayReport, style: Style): string[] {
     c.fwb ? "forced write-back" : "no forced write-back",
   ];
   return [
-    `${style("bold", r.trace.name ?? "trace")}: ${plural(r.events, "event")}${kernel}; ${how} in ${seconds(r.seconds)}, ` +
+    `${style("bold", printable(r.trace.name ?? "trace"))}: ${plural(r.events, "event")}${kernel}; ${how} in ${seconds(r.seconds)}, ` +
       `${count(r.eventsPerSecond)} events a second`,
     `tables: ${kind.join(", ")} (${SOURCES[c.geometrySource]})`,
   ];
@@ -50,7 +53,8 @@ function trouble(r: ReplayReport, style: Style): string[] {
   const lines: string[] = [];
   const { malformed, errors, lostPlaces, lostEvents, unknown, unread, hostOnly } = r.trace;
   const warn = (text: string) => lines.push(style("yellow", text));
-  if (malformed > 0) warn(`${plural(malformed, "line")} could not be read and were skipped; ${errors[0]}`);
+  if (malformed > 0)
+    warn(`${plural(malformed, "line")} could not be read and were skipped; ${printable(errors[0] ?? "")}`);
   if (lostPlaces > 0) {
     const known = lostEvents > 0 ? `${plural(lostEvents, "event")} at least` : "how many is not known";
     warn(`the recorder lost events at ${plural(lostPlaces, "place")} (${known}): ${AFTER_LOSS}`);
@@ -63,7 +67,7 @@ function trouble(r: ReplayReport, style: Style): string[] {
     );
   }
   const named = (counts: Readonly<Record<string, number>>) =>
-    Object.entries(counts).map(([name, n]) => `${name} ${count(n)}`);
+    Object.entries(counts).map(([name, n]) => `${printable(name)} ${count(n)}`);
   const [kinds, texts] = [named(unknown), named(unread)];
   if (kinds.length > 0) lines.push(`events that granule does not read: ${kinds.join(", ")}`);
   if (texts.length > 0) lines.push(`events that could not be read, and are not needed: ${texts.join(", ")}`);
@@ -126,7 +130,8 @@ function agreementText(a: AgreementSummary): string[] {
     `  ${count(a.agreed)} of ${count(a.compared)} faults led to the kernel's own operation: address, size and rights${rate}`,
   ];
   for (const [what, n] of Object.entries(a.differing)) lines.push(`  ${count(n)} times ${what}`);
-  if (a.silentHere > 0) lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced here`);
+  if (a.silentHere > 0)
+    lines.push(`  ${count(a.silentHere)} faults that the kernel left to a retry were serviced here`);
   return lines;
 }
 
@@ -173,10 +178,11 @@ function textVerdict(c: TextCheck, style: Style): string {
 }
 
 function checkLine(c: Check, style: Style): string[] {
-  if (c.skipped !== undefined) return [`  ${c.point}: ${style("yellow", "not compared")}: ${c.skipped}`];
+  const point = printable(c.point);
+  if (c.skipped !== undefined) return [`  ${point}: ${style("yellow", "not compared")}: ${c.skipped}`];
   const bad = differs(c);
   const lines = [
-    `  ${c.point}: ${count(c.leaves)} leaves, ` +
+    `  ${point}: ${count(c.leaves)} leaves, ` +
       (bad
         ? style("red", `${count(c.missing)} missing, ${count(c.extra)} extra, ${count(c.differing)} differing`)
         : style("green", "all equal")) +
@@ -188,8 +194,8 @@ function checkLine(c: Check, style: Style): string[] {
 
 function checks(r: ReplayReport, style: Style): string[] {
   const texts = r.textChecks.flatMap((c) => [
-    `  ${c.file}: ${plural(c.lines, "line")}, ${textVerdict(c, style)}${circumstances(c)}`,
-    ...c.examples.map((e) => `    ${e}`),
+    `  ${printable(c.file)}: ${plural(c.lines, "line")}, ${textVerdict(c, style)}${circumstances(c)}`,
+    ...c.examples.map((e) => `    ${printable(e)}`),
   ]);
   return [
     ...section(

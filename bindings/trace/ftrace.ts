@@ -263,10 +263,10 @@ export class TraceParser {
    */
   #marker(event: EventOf<"marker">): EventOf<"marker"> {
     const last = this.#lastMarker;
+    const copied = last !== undefined && last.fd !== event.fd && last.text === event.text && last.pid === event.pid;
+    if (copied) return { ...event, note: { type: "other" } };
     this.#lastMarker = event;
-    const copied =
-      last !== undefined && last.fd !== event.fd && last.text === event.text && last.pid === event.pid;
-    return copied ? { ...event, note: { type: "other" } } : event;
+    return event;
   }
 
   /**
