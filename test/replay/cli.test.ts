@@ -17,7 +17,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function granule(argv: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
+async function granule(
+  argv: readonly string[],
+  stdin: string | AsyncIterable<Uint8Array> = "",
+): Promise<{ code: number; out: string; err: string }> {
   const text = { out: "", err: "" };
   const stream = (name: "out" | "err") =>
     new Writable({
@@ -26,11 +29,11 @@ async function granule(argv: readonly string[], stdin = ""): Promise<{ code: num
         done();
       },
     });
-  async function* input(): AsyncGenerator<Uint8Array> {
-    yield new TextEncoder().encode(stdin);
+  async function* input(text: string): AsyncGenerator<Uint8Array> {
+    yield new TextEncoder().encode(text);
   }
   const code = await runCli(argv[0] === "check" ? argv : ["replay", ...argv], {
-    stdin: input(),
+    stdin: typeof stdin === "string" ? input(stdin) : stdin,
     stdout: stream("out"),
     stderr: stream("err"),
     env: { NO_COLOR: "1" },
@@ -245,6 +248,17 @@ describe("what cannot be read", () => {
     expect(out).toBe("");
     expect(err).toMatch(/bad\.trace: line 3: expected /);
     expect(err.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("is standard input when that is a folder", async () => {
+    const failing = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.reject(Object.assign(new Error("EISDIR"), { code: "EISDIR", syscall: "read" })),
+      }),
+    };
+    const { code, err } = await granule(["-", "--from", "ops"], failing);
+    expect(err).toMatch(/^granule: \(stdin\): .*folder/);
+    expect(code).toBe(3);
   });
 
   it("is counted and skipped with --lenient", async () => {

@@ -319,10 +319,16 @@ describe("memory slots that nobody tells of", () => {
   });
 
   it("are not guessed where a marker tells of slots", async () => {
-    const text = ram + write(0x8000_0000) + op.map(16, 0x8000_0000, 0x1000, 0x9000_0000) + op.mapped();
+    const told = setRegion(5, 0, RAM, 64 << 20, HVA);
+    const text = told + write(0x8000_0000) + op.map(16, 0x8000_0000, 0x1000, 0x9000_0000) + op.mapped();
     const { report, faults } = await serviced(text);
     expect(faults).toEqual({ mmio: 1 });
     expect(report.service?.slots).toEqual({ known: 1, guessed: false });
+  });
+
+  it("are believed where they are told of, whatever event follows a fault", async () => {
+    const text = ram + write(RAM) + line("kvm_mmio", "mmio write len 1 gpa 0x40000000 val 0x0");
+    expect((await serviced(text)).faults).toEqual({ map: 1 });
   });
 });
 
