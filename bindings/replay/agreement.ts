@@ -8,6 +8,7 @@ import {
   type S2RelaxPermsEvent,
 } from "../trace/index.js";
 import type { Service } from "../vm/machine.js";
+import { bump } from "./tally.js";
 
 /** What the kernel did for a fault, as its own lines say. */
 export type KernelService = S2MapEvent | S2RelaxPermsEvent | S2AgeEvent;
@@ -71,7 +72,7 @@ export class Agreement {
   }
 
   #differs(where: string, difference: string): void {
-    this.#differing[difference] = (this.#differing[difference] ?? 0) + 1;
+    bump(this.#differing, difference);
     if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`${where}: ${difference}`);
   }
 

@@ -20,6 +20,7 @@ import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host } from "./host.js";
 import { type Replayer, tableUse } from "./replayer.js";
 import { decodeSyndrome, type Syndrome } from "./syndrome.js";
+import { bump } from "./tally.js";
 
 /** The kinds of events that this replay needs: those that it services, and those that it compares with. */
 export const FAULT_EVENTS: ReadonlySet<TraceEvent["kind"]> = new Set([
@@ -36,6 +37,9 @@ export const FAULT_EVENTS: ReadonlySet<TraceEvent["kind"]> = new Set([
   "s2_unmap",
   "ret",
 ]);
+
+/** Threads in the middle of a fault, far more than any machine has. */
+const MAX_OPEN = 4096;
 
 /** What servicing the faults of a trace needs. */
 export interface FaultsOptions {
@@ -115,10 +119,10 @@ export class FaultReplayer implements Replayer {
       return;
     }
     const name = operationName(op);
-    this.counts.applied[name] = (this.counts.applied[name] ?? 0) + 1;
+    bump(this.counts.applied, name);
     if (status >= 0) return;
     const counts = status === K.EAGAIN ? this.counts.refused : this.counts.failed;
-    counts[`${name} ${status}`] = (counts[`${name} ${status}`] ?? 0) + 1;
+    bump(counts, `${name} ${status}`);
   }
 
   event(e: TraceEvent): void {
@@ -176,6 +180,7 @@ export class FaultReplayer implements Replayer {
     // The same fault again at once: the host was changing memory, and nothing was mapped.
     if (open && open.event.ipa === e.ipa && open.event.esr === e.esr && this.#hostAddress(e) >= 0) open.retried = true;
     this.#closeFault(e.pid);
+    if (this.#open.size >= MAX_OPEN) this.#closeAll();
     if (this.#faults++ === 0) this.#callManifest(true);
     this.#open.set(e.pid, { event: e, kernel: undefined, returned: undefined, retried: false });
   }
@@ -244,7 +249,7 @@ export class FaultReplayer implements Replayer {
   }
 
   #count(kind: Service["kind"] | "retried"): void {
-    this.#services[kind] = (this.#services[kind] ?? 0) + 1;
+    bump(this.#services, kind);
   }
 
   #note(met: boolean): void {

@@ -13,6 +13,7 @@ import {
   TraceSyntaxError,
 } from "../trace/index.js";
 import { type Replayer, tableUse } from "./replayer.js";
+import { bump } from "./tally.js";
 
 /*
  * A call of the page-table engine is one line when it begins and, for those that can refuse, one when it returns.
@@ -266,8 +267,4 @@ export class OpsReplayer implements Replayer {
     }
     return this.#lastUse?.use;
   }
-}
-
-function bump(counts: Record<string, number>, key: string): void {
-  counts[key] = (counts[key] ?? 0) + 1;
 }

@@ -4,28 +4,24 @@ import { looksLikeHostOnly, type Manifest, type ProtectionNumbering, type TraceS
 import type { Geometry } from "./config.js";
 import type { Replayer } from "./replayer.js";
 import { decodeSyndrome } from "./syndrome.js";
+import { bump, type Tally } from "./tally.js";
 
 /** Faults of a trace by what their syndrome says. */
 export class FaultTally {
-  readonly #bySyndrome = new Map<number, number>();
+  /** By `"<kind> level <n>"`. */
+  readonly #byCode: Tally = {};
+  readonly #byAccess = { read: 0, write: 0, exec: 0, walk: 0 };
+  #total = 0;
 
   add(esr: number): void {
-    this.#bySyndrome.set(esr, (this.#bySyndrome.get(esr) ?? 0) + 1);
+    const s = decodeSyndrome(esr);
+    bump(this.#byCode, s.kind === "other" ? `status 0x${(esr & 0x3f).toString(16)}` : `${s.kind} level ${s.level}`);
+    this.#byAccess[s.walk ? "walk" : s.exec ? "exec" : s.write ? "write" : "read"]++;
+    this.#total++;
   }
 
-  /** Counts by `"<kind> level <n>"`, and by access. */
   summary(): FaultSummary {
-    const byCode: Record<string, number> = {};
-    const byAccess = { read: 0, write: 0, exec: 0, walk: 0 };
-    let total = 0;
-    for (const [esr, n] of this.#bySyndrome) {
-      const s = decodeSyndrome(esr);
-      const code = s.kind === "other" ? `status 0x${(esr & 0x3f).toString(16)}` : `${s.kind} level ${s.level}`;
-      byCode[code] = (byCode[code] ?? 0) + n;
-      byAccess[s.walk ? "walk" : s.exec ? "exec" : s.write ? "write" : "read"] += n;
-      total += n;
-    }
-    return { total, byCode, byAccess };
+    return { total: this.#total, byCode: { ...this.#byCode }, byAccess: { ...this.#byAccess } };
   }
 }
 

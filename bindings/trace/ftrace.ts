@@ -60,6 +60,9 @@ const STACK = /^<(user )?stack trace ?>/;
 const FUNCTION = /^\S+ <-\S+\s*$/;
 /** What they are counted as: the kernel's own names of these events. */
 const NAMELESS = { kernel: "kernel_stack", user: "user_stack", function: "function" } as const;
+/** Names of events that are told apart: a kernel has some two thousand. */
+const MAX_NAMES = 4096;
+const OTHER_NAMES = "(other names)";
 
 interface EventName {
   readonly name: string;
@@ -138,14 +141,8 @@ export class TraceParser {
   readonly #cursor = new Cursor();
   readonly #lenient: boolean;
   readonly #strict: ReadonlySet<TraceEvent["kind"]> | undefined;
-  readonly #names: EventName[] = [];
-  readonly #eventNames = new Interner((name): EventName => {
-    const form = FORMS.get(name);
-    const strict = form !== undefined && (this.#strict?.has(form.kind) ?? true);
-    const entry = { name, form, strict, count: 0, unread: 0 };
-    this.#names.push(entry);
-    return entry;
-  });
+  readonly #names = new Map<string, EventName>();
+  readonly #eventNames = new Interner((name) => this.#entryOf(name));
   readonly #errors: TraceSyntaxError[] = [];
   readonly #firstLine: number;
   #lines = 0;
@@ -166,16 +163,28 @@ export class TraceParser {
     this.#firstLine = options.firstLine ?? 1;
   }
 
+  /** Names that granule reads are always kept; of others so many, and the rest is counted together. */
+  #entryOf(said: string): EventName {
+    const form = FORMS.get(said);
+    const name = form === undefined && this.#names.size >= MAX_NAMES ? OTHER_NAMES : said;
+    let entry = this.#names.get(name);
+    if (entry === undefined) {
+      const strict = form !== undefined && (this.#strict?.has(form.kind) ?? true);
+      entry = { name, form, strict, count: 0, unread: 0 };
+      this.#names.set(name, entry);
+    }
+    return entry;
+  }
+
   /** A snapshot of the counts. */
   get stats(): TraceStats {
     const seen = new Map<string, number>();
     const unknown = new Map<string, number>();
     const unread = new Map<string, number>();
-    // Past its bound the interner makes the same name anew: one name may have several entries.
-    for (const { name, form, count, unread: n } of this.#names) {
-      if (count > 0) seen.set(name, (seen.get(name) ?? 0) + count);
-      if (count > 0 && form === undefined) unknown.set(name, seen.get(name) as number);
-      if (n > 0) unread.set(name, (unread.get(name) ?? 0) + n);
+    for (const { name, form, count, unread: n } of this.#names.values()) {
+      if (count > 0) seen.set(name, count);
+      if (count > 0 && form === undefined) unknown.set(name, count);
+      if (n > 0) unread.set(name, n);
     }
     return {
       lines: this.#lines,

@@ -43,6 +43,8 @@ describe("a syndrome", () => {
     [esr.read(0x2b), "translation", -1, false, false],
     [esr.read(0x0b), "access flag", 3, false, false],
     [esr.read(0x10), "other", 0, false, false],
+    // The upper half of the register (ISS2) says nothing of the kind of access.
+    [2 ** 36 + esr.exec(0x0e), "permission", 2, false, true],
     // The guest's own table walk: a write only if it was denied by permissions [FLT-2].
     [esr.write(0x07) | 0x80, "translation", 3, false, false],
     [esr.read(0x0f) | 0x80, "permission", 3, true, false],

@@ -260,6 +260,18 @@ describe("events that nobody needs", () => {
   });
 });
 
+describe("events of more names than a kernel has", () => {
+  it("are counted together from a bound on, but for those that are read", () => {
+    const parser = new TraceParser();
+    for (let i = 0; i < 10_000; i++) parser.parse(`${HEAD}made_up_${i}: x\n`);
+    const [event, other] = parser.parse(`${HEAD}kvm_entry: PC: 0x1\n${HEAD}made_up_9999: x\n`);
+    expect(event?.kind).toBe("entry");
+    expect(other).toMatchObject({ kind: "unknown", event: "(other names)" });
+    expect(parser.stats.unknown.size).toBe(4097);
+    expect(parser.stats.unknown.get("(other names)")).toBe(10_000 - 4096 + 1);
+  });
+});
+
 describe("a marker that a probe on write() sees twice", () => {
   const write = (fd: number, text: string, pid = 7) =>
     `kvmt ${pid} [000] 1.0: p:marker: (f) fd=${fd} text="vmm: ${text}\n"\n`;
