@@ -7,7 +7,7 @@ const TRACE_NAME = /^(.*?)(?:\.(?:trace|report|report-t|perf|perf-all))?(?:\.txt
 const RAW_NAME = /^cpu\d{1,4}\.s2raw(?:\.gz)?$/;
 const TEXT_NAME = /^s2ptdump(?:\.gz)?$/;
 
-/** A file with what it holds. */
+/** A file name and the content of the file. */
 export interface Named<T> {
   readonly file: string;
   readonly content: T;
@@ -28,7 +28,7 @@ export function traceName(path: string): string {
   return TRACE_NAME.exec(basename(path))?.[1] ?? basename(path);
 }
 
-/** A dump of the kernel's has some tens of megabytes at most. */
+/** Bound for the kernel's own dumps, which have some tens of megabytes at most. */
 const MAX_TEXT = 1 << 28;
 
 /** The dumps of a folder, `<scenario>.<point>.cpu<n>.s2raw[.gz]` and `<scenario>.<point>.s2ptdump[.gz]`. */

@@ -43,7 +43,7 @@ export interface ReplayOptions {
   manifest?: Manifest | undefined;
   /**
    * Tables of the running kernel, to compare with at each freeze point. With `from: "faults"` output addresses are not
-   * compared, for they are ours.
+   * compared, since granule chooses them.
    */
   truth?: Truth | undefined;
   /** Shape of the tables, where neither a dump nor a manifest tells it. */
@@ -52,19 +52,19 @@ export interface ReplayOptions {
   slots?: readonly SlotRegion[];
   /** Count and skip lines that cannot be read. */
   lenient?: boolean;
-  /** Kind of the VMM's memory, where no manifest tells: hugetlb of so many bytes (0 for none), or transparent huge pages. */
+  /** The VMM's memory, where no manifest tells: bytes of a hugetlb page (0 for none), transparent huge pages. */
   backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
   /** Ends the replay early; the report then covers what was replayed until there. */
   signal?: AbortSignal;
   /** Called after each block of the input with the number of events so far. */
   onProgress?: (events: number) => void;
-  /** Called at once where the recorder lost events: no comparison after that point means much. */
+  /** Called at once where the recorder lost events. A comparison after that point means little. */
   onLost?: (event: LostEvent) => void;
   /** Called with what the walkers did since the last call, in order: records of the engine's journal. */
   onJournal?: ((records: readonly JournalRecord[]) => void) | undefined;
   /** Bytes for tables. Default 1 GiB; only what is touched costs memory. */
   arenaBytes?: number;
-  /** Called with the busiest VM's table when it is about to go, or when the trace ends. */
+  /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
   onTable?: (table: Stage2Table) => void;
 }
 
@@ -80,7 +80,7 @@ function release(manifest: Manifest | undefined): number {
   return manifest ? manifest.version[0] + manifest.version[1] / 100 : WALK_FLAGS_SINCE;
 }
 
-/** The first dump that is of the trace's VM, and those before it. */
+/** The dumps up to the first one of the trace's VM that has leaves. */
 async function headers(options: ReplayOptions): Promise<S2RawDump[]> {
   const found: S2RawDump[] = [];
   if (!options.truth) return found;
@@ -100,7 +100,7 @@ const HOST_CHANGES: ReadonlySet<TraceEvent["kind"]> = new Set([
   "s2_wrprotect",
   "s2_test_clear_young",
 ]);
-/** How many such changes are tried: in the recordings one is enough. */
+/** How many such changes are tried; in the recordings one was enough. */
 const MAX_TRIES = 16;
 
 /**
@@ -125,7 +125,7 @@ class Replay {
   readonly checks: Check[] = [];
   readonly texts: TextCheck[] = [];
   readonly faults = new FaultTally();
-  /** Bits of IPA that the VM was made with, once a marker or the manifest has told. */
+  /** Bits of IPA of the VM, as a marker or the manifest says; undefined until then. */
   #ipaBits: number | undefined;
   events = 0;
   #checking = 0;
@@ -183,7 +183,7 @@ class Replay {
     this.#options.onLost?.(e);
   }
 
-  /** Makes comparisons again that found a difference, while the thread of their marker waits. */
+  /** Repeats comparisons that found a difference, while the thread of their marker waits. */
   #settle(e: TraceEvent, replayer: Replayer): void {
     this.#unsettled = this.#unsettled.filter((u) => u.pid !== e.pid && u.tries < MAX_TRIES);
     if (this.#unsettled.length === 0 || !HOST_CHANGES.has(e.kind)) return;
@@ -239,7 +239,7 @@ class Replay {
     }
   }
 
-  /** Compares, and notes a difference as one that the host's next change may settle. */
+  /** Compares. If there is a difference, a later change by the host may settle it. */
   #compare<T extends Check | TextCheck>(results: T[], compare: () => T, bad: (check: T) => boolean, pid: number): void {
     const first = compare();
     const at = results.push(first) - 1;

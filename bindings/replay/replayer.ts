@@ -22,7 +22,7 @@ export interface Replayer {
 
 const HIGH = 2 ** 32;
 
-/** Counts what a table holds. */
+/** Counts the leaves and pages of a table. */
 export function tableUse(table: Stage2Table): TableUse {
   const { engine, granule, format } = table;
   const leaves: Record<string, number> = {};

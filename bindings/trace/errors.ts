@@ -6,7 +6,7 @@ function shown(text: string): string {
 }
 
 /**
- * The parent of every error of this room: something read from outside is not what it should be.
+ * The parent of every error of the readers: an input is not what it should be.
  *
  * @example
  * ```ts
@@ -25,7 +25,10 @@ export class TraceError extends Error {
 
 /**
  * A line that cannot be read: a known event whose text does not fit its format, or a line that is
- * neither a comment nor an event. Thrown by the parsers, unless they are told to be lenient.
+ * neither a comment nor an event. The parsers throw it, unless they are lenient.
+ *
+ * The message quotes the line as it is, control characters included: escape it before it goes to a
+ * terminal.
  *
  * @example
  * ```ts

@@ -41,7 +41,7 @@ async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, u
   }
 }
 
-/** Puts the chunks back behind a first one that was taken off to look at. */
+/** The chunks again, with the first one that was read to look at it. */
 async function* following(
   first: Uint8Array,
   rest: AsyncGenerator<Uint8Array, void, undefined>,
@@ -76,7 +76,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Engines word the end of a cut gzip differently, but all of them speak of an end. */
+/** JavaScript engines word the error for cut gzip data differently; each of them mentions an end. */
 function gzipError(cause: unknown): TraceInputError {
   const said = cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
   const code = (cause as { code?: unknown } | null)?.code;

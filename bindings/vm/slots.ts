@@ -8,7 +8,7 @@ export const READ_ONLY = 2;
 /** KVM_USER_MEM_SLOTS of arm64. */
 const MAX_SLOTS = 32767;
 
-/** Where a stretch of guest memory lies in the VMM's address space, as KVM_SET_USER_MEMORY_REGION says it. */
+/** A stretch of guest memory and its place in the VMM's address space: the argument of KVM_SET_USER_MEMORY_REGION. */
 export interface SlotRequest {
   readonly slot: number;
   readonly flags: number;
@@ -20,7 +20,7 @@ export interface SlotRequest {
 
 /** A memory slot in use. */
 export interface Slot extends SlotRequest {
-  /** Written pages, while it logs [DLG-4, by the flag]. */
+  /** Written pages, while the slot logs them [DLG-4]. */
   readonly dirty: DirtyBitmap | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface SlotChange {
   readonly after: Slot | undefined;
 }
 
-/** A part of a slot, in guest addresses. */
+/** A part of a slot, as a range of guest addresses. */
 export interface GuestRange {
   readonly slot: Slot;
   readonly gpa: number;
@@ -62,7 +62,7 @@ export class MemorySlots {
     this.#limit = limit;
   }
 
-  /** The most slots that there ever were at one time. */
+  /** The largest number of slots that existed at one time. */
   get most(): number {
     return this.#most;
   }
@@ -72,7 +72,7 @@ export class MemorySlots {
     return this.#sorted;
   }
 
-  /** Creates, moves, changes or deletes a slot; what KVM would not accept is refused and changes nothing [DLG-1, DLG-2]. */
+  /** Creates, moves, changes or deletes a slot. A request that KVM would refuse changes nothing [DLG-1, DLG-2]. */
   set(request: SlotRequest, initiallySet = false): SlotChange {
     const before = this.#byId.get(request.slot);
     if (request.size === 0) return before ? this.#replace("delete", before, undefined) : REFUSED;
@@ -94,7 +94,7 @@ export class MemorySlots {
     if (r.gpa % g || r.size % g || r.hva % g || r.gpa + r.size > this.#limit || r.size / g >= 2 ** 31) return false;
     if (before && (before.size !== r.size || before.hva !== r.hva || (before.flags ^ r.flags) & READ_ONLY))
       return false;
-    // Slots do not overlap, so no other than the next ones on either side can.
+    // The slots do not overlap each other, so only the nearest ones can overlap a new one.
     const at = this.#position(r.gpa);
     const near = this.#sorted.slice(Math.max(0, at - 2), at + 2);
     return !near.some((s) => s !== before && s.gpa < r.gpa + r.size && r.gpa < s.gpa + s.size);
