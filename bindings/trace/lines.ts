@@ -2,7 +2,7 @@ import { TraceInputError } from "./errors.js";
 
 /** No line of a trace comes near this; a file with one is something else. */
 const MAX_LINE_BYTES = 1 << 20;
-/** Small chunks are gathered until a block is worth a call of the parser. */
+/** Small chunks are gathered until a block has this size. */
 const BLOCK_BYTES = 1 << 16;
 const NEWLINE = 10;
 const MIB = 1 << 20;
@@ -42,7 +42,7 @@ async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, u
   }
 }
 
-/** Puts the chunks back behind a first one that was taken off to look at. */
+/** The chunks again, with the first one that was read to look at it. */
 async function* following(
   first: Uint8Array,
   rest: AsyncGenerator<Uint8Array, void, undefined>,
@@ -77,7 +77,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Engines word the end of a cut gzip differently, but all of them speak of an end. */
+/** JavaScript engines word the error for cut gzip data differently; each of them mentions an end. */
 function gzipError(cause: unknown): TraceInputError {
   const said = cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
   const code = (cause as { code?: unknown } | null)?.code;
@@ -219,4 +219,22 @@ export async function* readBlocks(
   const rest = joined(held);
   refuseLongLine(rest, offset, lineBytes);
   if (rest.length > 0) yield decode(decoder, rest, offset);
+}
+
+/**
+ * The text of a small file as a whole: {@link readBlocks} put together.
+ *
+ * @param totalBytes - most bytes that are taken, unpacked, so that a small gzip file cannot fill the memory
+ * @throws {@link TraceInputError} as {@link readBlocks} does
+ * @example
+ * ```ts
+ * import { readWhole } from "granule/trace";
+ *
+ * console.log(await readWhole(new TextEncoder().encode("text"), 1 << 20)); // "text"
+ * ```
+ */
+export async function readWhole(source: ByteSource, totalBytes: number): Promise<string> {
+  let text = "";
+  for await (const block of readBlocks(source, { totalBytes })) text += block;
+  return text;
 }

@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import type { Batch } from "../tables/batch.js";
-import type { Engine } from "../tables/engine.js";
+import type { Batch } from "./batch.js";
+import type { Engine } from "./engine.js";
 
 const WORDS = K.SUBMIT_BYTES / 4;
 const HIGH = 2 ** 32;
@@ -24,16 +24,16 @@ export function operationName(op: number): string {
 }
 
 /**
- * Told of each operation once it is done: its opcode, its status, the tag it was given, and of one that reads a leaf
- * its level and whether it is valid.
+ * Called for each operation once it is done, with its opcode, its status and the tag it was given; for one that reads a
+ * leaf also with the leaf's level and whether it is valid.
  */
 export type Settle = (op: number, status: number, tag: number, level: number, valid: boolean) => void;
 
 /**
- * Operations on stage-2 tables that wait to be done in one call, in their order. For those who do not need a result
- * before the next operation, such as a replay: a record costs some nanoseconds, and no bigint.
+ * A queue of operations on stage-2 tables, which are done in order and in one call. It is for callers that do not need
+ * the result of one operation before the next, such as a replay: a record costs some nanoseconds, and no bigint.
  *
- * Addresses are plain numbers: whole, not negative, below 2^53. Who feeds it from outside checks that first.
+ * Addresses are plain numbers: whole, not negative, below 2^53. The caller checks what comes from outside.
  */
 export class OperationQueue implements Disposable {
   readonly #batch: Batch;
@@ -52,12 +52,12 @@ export class OperationQueue implements Disposable {
     this.#tags = new Int32Array(capacity);
   }
 
-  /** Operations that wait. */
+  /** Operations in the queue. */
   get length(): number {
     return this.#length;
   }
 
-  /** Adds an operation; does all that wait when there is no more room. */
+  /** Adds an operation. If the queue is full, the operations in it are done first. */
   push(
     op: number,
     table: number,
@@ -88,7 +88,7 @@ export class OperationQueue implements Disposable {
     this.#tags[this.#length++] = tag;
   }
 
-  /** Does all operations that wait. An operation that fails does not hold up those behind it. */
+  /** Does all operations in the queue. If one fails, those behind it are done all the same. */
   flush(): void {
     const n = this.#length;
     if (n === 0) return;
@@ -104,7 +104,7 @@ export class OperationQueue implements Disposable {
     }
   }
 
-  /** Gives the buffer back; what still waits is dropped. */
+  /** Gives the buffer back; operations still in the queue are dropped. */
   close(): void {
     this.#length = 0;
     this.#batch.close();

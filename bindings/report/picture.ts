@@ -1,12 +1,12 @@
 import { hex } from "../model/address.js";
-import { bytes, plural } from "../report/text.js";
 import type { Stage2Table } from "../tables/stage2.js";
+import { bytes, plural } from "./text.js";
 
 const CELLS = 64;
-/** Tables drawn below one table; the rest is only counted. */
+/** How many tables are drawn below one table; the others are only counted. */
 const MAX_DRAWN = 4;
 
-/** One table page (or the start tables together) with what its entries are. */
+/** One table page, or the start tables together, and the kinds of its entries. */
 interface Page {
   readonly address: number;
   readonly level: number;
