@@ -25,12 +25,44 @@ export function demand(condition: bool, rule: u32): void {
 export const RULE_GRANULE: u32 = 1;
 /** The level lies between the first and the last one. */
 export const RULE_LEVEL: u32 = 2;
+/** The field has a width, and lies within 64 bits. */
+export const RULE_FIELD: u32 = 3;
+/** The range has pages, and the scale is 0..3. */
+export const RULE_RANGE: u32 = 4;
+/** The operand of a range names a granule. */
+export const RULE_RANGE_GRANULE: u32 = 5;
+/** The stage can have these protections. */
+export const RULE_PROTECTION: u32 = 6;
+/** The kind and payload make an annotation. */
+export const RULE_ANNOTATION: u32 = 7;
 
 // memory: 20 to 39
 
 // record: 40 to 49
 
 // table: 50 to 69
+/** A walk's range is not empty. */
+export const RULE_WALK_RANGE: u32 = 50;
+/** A walk that is closed was opened, and its record fits the stack of walks. */
+export const RULE_WALK_STACK: u32 = 51;
+/** Rows are those of a whole table: it is aligned, and its entries are a power of two. */
+export const RULE_WHOLE_TABLE: u32 = 52;
+/** A run is made of whole entries of one table page. */
+export const RULE_RUN: u32 = 53;
+/** The input address lies in the table's input space. */
+export const RULE_INPUT_ADDRESS: u32 = 54;
+/** A slot is a descriptor in the arena. */
+export const RULE_SLOT: u32 = 55;
+/** What is made is not the locked marker. */
+export const RULE_NO_MARKER: u32 = 56;
+/** Only an exclusive walk does this. */
+export const RULE_EXCLUSIVE: u32 = 57;
+/** Only a hole is filled without a break. */
+export const RULE_HOLE: u32 = 58;
+/** Nobody watches, and who else walks is as the code was compiled for. */
+export const RULE_UNWATCHED: u32 = 59;
+/** The entry is no table. */
+export const RULE_TABLE_DESCRIPTOR: u32 = 60;
 
 // mmu: 70 to 89
 

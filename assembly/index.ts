@@ -6,7 +6,7 @@ import { addressLayout, addressMask, decodeAddress, encodeAddress, leafDescripto
 import * as G from "./arch/granule";
 import { isStage1Prot, stage1Attributes, stage1MemoryType, stage1Prot } from "./arch/stage1";
 import { isStage2Prot, stage2Attributes, stage2MemoryType, stage2Prot } from "./arch/stage2";
-import { ipaOperand, needsSingle, rangeNum, rangeOperand, rangePages } from "./arch/tlbi";
+import { ipaOperand, rangeNum, rangeOperand, rangePages, rangeScale } from "./arch/tlbi";
 import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, giveOwn, isCache, topUp } from "./memory/cache";
 import { advance as advanceEpoch, inSection, slotOfWalker } from "./memory/epoch";
 import { EBUSY, EDEADLK, EINVAL, EPERM, OK } from "./memory/errno";
@@ -27,9 +27,10 @@ import {
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
-import { getLeaves as leavesOf, scan as scanTable } from "./table/lookup";
+import { getLeaves as leavesOf } from "./table/lookup";
 import * as V from "./table/outside";
 import { bury as burial } from "./table/repair";
+import { scan as scanTable } from "./table/scan";
 import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
@@ -260,7 +261,7 @@ export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u
   return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
 }
 
-/** Records of the entries behind a cursor; see table/lookup.ts. */
+/** Records of the entries behind a cursor; see table/scan.ts. */
 export function scan(
   table: u32,
   root: u32,
@@ -491,17 +492,11 @@ export function tlbiIpaOperand(ps: u32, ipa: u64, level: i32): u64 {
 export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level: i32, lpa2: bool, ranged: bool): i32 {
   if (L.me === 0 || !G.isGranule(ps) || pages === 0 || scale < 0 || scale > 3) return EINVAL;
   addr = G.alignDown(addr, G.pageBytes(ps));
-  if (needsSingle(addr, pages, lpa2, ranged)) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
-  while (scale > 0 && rangeNum(pages, scale) < 0) scale--;
-  const num = rangeNum(pages, scale);
-  if (num < 0) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
-  return rangeResult(
-    rangePages(num, scale),
-    scale,
-    num,
-    rangeOperand(ps, addr, scale, num, level, lpa2),
-    max(scale - 1, 0),
-  );
+  const found = rangeScale(addr, pages, scale, lpa2, ranged);
+  if (found < 0) return rangeResult(1, -1, 0, ipaOperand(ps, addr, level), scale);
+  const num = rangeNum(pages, found),
+    operand = rangeOperand(ps, addr, found, num, level, lpa2);
+  return rangeResult(rangePages(num, found), found, num, operand, max(found - 1, 0));
 }
 
 function rangeResult(pages: u64, scale: i32, num: i32, operand: u64, next: i32): i32 {

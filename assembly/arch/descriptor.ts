@@ -1,18 +1,53 @@
 // Translation table descriptors: what stages and regimes share [FMT-1..9, FMT-40..44].
+// Arm DDI 0487 D8.3, "Translation table descriptor formats"; where each attribute means the same in both stages, D8.4..D8.7.
+// stage1.ts and stage2.ts draw the leaves of their stage bit by bit.
 //
-//  63        59 58   55 54  53  52   51  50                              12 11 10 9  8 7   6 5      2  1   0
-// +------------+-------+---+---+----+---+---------------------------------+--+--+----+-----+--------+---+---+
-// |            | SW3-0 |upper attributes|   output address [49/47:PS]     |  |AF| SH |  AP | attr   |typ| V |  leaf
-// +------------+-------+----------------+---------------------------------+--+--+----+-----+--------+---+---+
-// |                  0                  |   next table    [49/47:PS]      |          0             | 1 | 1 |  table
-// +-------------------------------------+---------------------------------+------------------------+---+---+
-// |                  0                                         | 1 (bit 10)|     owner [9:2]       | 0 | 0 |  locked / owned
-// +------------------------------------------------------------+-----------+----------------------+---+---+
+// Hardware looks at bit 0 first. What software keeps in an invalid descriptor is its own affair:
 //
-// V and type: V=0 invalid whatever else is set; V=1 type=1 a table above level 3 and a page at level 3;
-// V=1 type=0 a block above level 3 (reserved at level 3, where software still calls it a leaf, FMT-5).
+//  63                                                                        11 10  9              2  1   0
+// +----------------------------------------------------------------------------+---+----------------+---+---+
+// |                                      0                                     | 0 |       0        | 0 | 0 |  a hole
+// |                                      0                                     | 0 |  owner [9:2]   | 0 | 0 |  annotation, 5.13..7.0
+// |                                      0                                     | 1 |       0        | 0 | 0 |  locked marker, 6.0..7.0
+// +----------------------------------------------------------------------------+---+----------------+---+---+
+//  63     60 59                                                                                      1   0
+// +---------+------------------------------------------------------------------------------------------+---+
+// | type > 1|                                   payload [59:1]                                         | 0 |  annotation, 7.1
+// | type = 1|                                          0                                               | 0 |  locked marker, 7.1
+// +---------+------------------------------------------------------------------------------------------+---+
+//
+//   owner, type and payload: set by the annotating map; gone when something is mapped there or the owner 0 is annotated.
+//   locked marker: set by a walker that breaks the entry (table/bbm.ts), replaced by what that walker makes of it.
+//
+// A table, above level 3. At stage 2, [63:59] are RES0; the library leaves them 0 at stage 1 too [FMT-7]:
+//
+//   63    62 61    60      59   58      50 49/47         PS                     12 11            2  1   0
+// +------+-------+-------+-------+---------+--------------------------------------+---------------+---+---+
+// |  NS  |APTable|UXNTable|PXN   |ignored  |   next table: [49:PS] with LPA2,     |    ignored    | 1 | 1 |
+// |Table |       |XNTable|Table  |  or 0   |   else [47:PS]; packed bits below    |               |   |   |
+// +------+-------+-------+-------+---------+--------------------------------------+---------------+---+---+
+//
+// A block (type 0, above level 3) or page (type 1, at level 3):
+//
+//  63  59 58    55 54            50 49/47                  12 11 10  9   8 7             2  1    0
+// +------+--------+----------------+-------------------------+--+---+-----+---------------+----+---+
+// |ignor.| SW3..0 |upper attributes| output address [49/47:PS]|  | AF| SH  |lower attributes|type| 1 |
+// +------+--------+----------------+-------------------------+--+---+-----+---------------+----+---+
+//
+//   type 0 at level 3 is reserved: hardware faults on it, software still calls it a leaf [FMT-5].
+//   SW3..SW0: the caller's, from the software bits of a protection; each change of attributes and each split keeps
+//     them, and they go with the leaf [FMT-9]. Hardware ignores them.
+//   AF: every leaf is made with it; aging clears it, and a walker (mkyoung) or the hardware (HA) sets it again.
+//   DBM [51], contiguous [52], and nT [16] of a block: the library never sets them; the hardware's walker and the
+//     judge read them [FMT-26, FMT-27].
+//
+// How an output or table address lies in it [FMT-1]:
+//   48 bits        PA[47:PS] in place
+//   64K, 52 bits   PA[47:16] in place, PA[51:48] in [15:12]
+//   LPA2           PA[49:PS] in place, PA[51:50] in [9:8], where SH would be
 
-import { bit, extract, insert, mask } from "./field";
+import { demand, RULE_ANNOTATION } from "../demand";
+import { bit, get, mask, maskOf, put, WIDTH } from "./field";
 import { LAST_LEVEL, PS_64K } from "./granule";
 
 export const VALID: u64 = 1;
@@ -20,28 +55,44 @@ export const TYPE: u64 = 1 << 1;
 export const TABLE: u64 = VALID | TYPE;
 export const AF: u64 = 1 << 10;
 export const AF_BIT: u32 = 10;
-export const SH_LOW: u32 = 8;
-export const SH_INNER: u64 = 3;
+/** Shareability; absent with LPA2. */
+export const SH: u32 = 8 | (2 << WIDTH);
+/** nT: this block may stand beside old entries; FEAT_BBM. */
+export const NT: u64 = 1 << 16;
 export const GP: u64 = 1 << 50;
 export const DBM: u64 = 1 << 51;
 export const CONTIGUOUS: u64 = 1 << 52;
+/** PXN of stage 1, the lower bit of XN at stage 2. */
 export const PXN: u64 = 1 << 53;
+/** XN or UXN of stage 1, the upper bit of XN at stage 2. */
 export const XN: u64 = 1 << 54;
-export const SW_LOW: u32 = 55;
-export const SW_WIDTH: u32 = 4;
+export const SW: u32 = 55 | (4 << WIDTH);
+/** Bits of a leaf that the hardware ignores: software's, and those for implementations. */
+export const IGNORED: u64 = 0xff80000000000000;
 /** Software bits SW3..SW0 [FMT-9]. */
 export const SW_MASK: u64 = 0xf << 55;
+
+// Attributes of stage-1 tables, for all below them; D8.4, "Hierarchical control".
+/** No access for EL0, no writes. */
+export const AP_TABLE_EL0: u64 = 1 << 61;
+export const AP_TABLE_READ_ONLY: u64 = 1 << 62;
+export const PXN_TABLE: u64 = 1 << 59;
+export const XN_TABLE: u64 = 1 << 60;
+/** All of them, and NSTable. */
+export const TABLE_ATTRIBUTES: u64 = 0xf800000000000000;
 
 /** Attribute bits that a leaf takes from a computed attribute: [11:2] and [63:50] [FMT-8]. */
 export const LEAF_ATTRIBUTES: u64 = 0xfffc000000000ffc;
 
-// How an output address lies in a descriptor [FMT-1].
+// Layouts of addresses [FMT-1].
 /** PA[47:PS] in place; nothing above. */
 export const ADDRESS_48: u32 = 0;
 /** 64K: PA[51:48] in [15:12]. */
 export const ADDRESS_64K_52: u32 = 1;
 /** LPA2 (DS=1): PA[49:PS] in place, PA[51:50] in [9:8], where SH would be. */
 export const ADDRESS_LPA2: u32 = 2;
+export const PACKED_64K: u32 = 12 | (4 << WIDTH);
+export const PACKED_LPA2: u32 = 8 | (2 << WIDTH);
 
 /** The layout that granule and LPA2 choose. 64K always packs the upper bits, 52-bit PA or not (KERNEL-NOTES 10). */
 export function addressLayout(ps: u32, lpa2: bool): u32 {
@@ -49,29 +100,39 @@ export function addressLayout(ps: u32, lpa2: bool): u32 {
   return ps === PS_64K ? ADDRESS_64K_52 : ADDRESS_48;
 }
 
+/** log2 of the distance over which consecutive output addresses encode by plain addition: the rest is packed elsewhere. */
+export function linearBits(layout: u32): u32 {
+  return layout === ADDRESS_LPA2 ? 50 : 48;
+}
+
+/** Bits of a descriptor that hold an output address in place. */
+function plainMask(layout: u32, ps: u32): u64 {
+  return mask(linearBits(layout) - 1, ps);
+}
+
+/** Bits of a descriptor that hold the upper bits of an output address out of place. */
+export function packedMask(layout: u32): u64 {
+  if (layout === ADDRESS_LPA2) return maskOf(PACKED_LPA2);
+  return layout === ADDRESS_64K_52 ? maskOf(PACKED_64K) : 0;
+}
+
 /** Bits of a descriptor that hold an output address. */
 export function addressMask(layout: u32, ps: u32): u64 {
-  if (layout === ADDRESS_LPA2) return mask(49, ps) | mask(9, 8);
-  return layout === ADDRESS_64K_52 ? mask(47, ps) | mask(15, 12) : mask(47, ps);
+  return plainMask(layout, ps) | packedMask(layout);
 }
 
 /** Output address -> descriptor bits; address bits that have no place are dropped [FMT-2]. */
 export function encodeAddress(layout: u32, ps: u32, pa: u64): u64 {
-  if (layout === ADDRESS_LPA2) return (pa & mask(49, ps)) | insert(extract(pa, 50, 2), 8, 2);
+  if (layout === ADDRESS_LPA2) return (pa & mask(49, ps)) | put(pa >> 50, PACKED_LPA2);
   const low = pa & mask(47, ps);
-  return layout === ADDRESS_64K_52 ? low | insert(extract(pa, 48, 4), 12, 4) : low;
+  return layout === ADDRESS_64K_52 ? low | put(pa >> 48, PACKED_64K) : low;
 }
 
 /** Descriptor -> output address, the inverse of `encodeAddress` [FMT-2]. */
 export function decodeAddress(layout: u32, ps: u32, descriptor: u64): u64 {
-  if (layout === ADDRESS_LPA2) return (descriptor & mask(49, ps)) | insert(extract(descriptor, 8, 2), 50, 2);
+  if (layout === ADDRESS_LPA2) return (descriptor & mask(49, ps)) | (get(descriptor, PACKED_LPA2) << 50);
   const low = descriptor & mask(47, ps);
-  return layout === ADDRESS_64K_52 ? low | insert(extract(descriptor, 12, 4), 48, 4) : low;
-}
-
-/** log2 of the distance over which consecutive output addresses encode by plain addition. */
-export function linearBits(layout: u32): u32 {
-  return layout === ADDRESS_LPA2 ? 50 : 48;
+  return layout === ADDRESS_64K_52 ? low | (get(descriptor, PACKED_64K) << 48) : low;
 }
 
 export function isValid(descriptor: u64): bool {
@@ -107,12 +168,11 @@ export const LOCKED_612: u64 = 1 << 10;
 export const LOCKED_7X: u64 = 1 << 60;
 /** Largest owner id of 6.12 [FMT-40]. */
 export const MAX_OWNER: u32 = 1;
-const OWNER_LOW: u32 = 2;
-const OWNER_WIDTH: u32 = 8;
-const KIND_LOW: u32 = 60;
-const KIND_WIDTH: u32 = 4;
-const KIND_LOCKED: u64 = 1;
-const PAYLOAD_MASK: u64 = 0x0ffffffffffffffe;
+const OWNER: u32 = 2 | (8 << WIDTH);
+const KIND: u32 = 60 | (4 << WIDTH);
+const KIND_LOCKED: u32 = 1;
+const KIND_LAST: u32 = 15;
+const PAYLOAD: u32 = 1 | (59 << WIDTH);
 
 /** The marker that a walker stores while it owns a slot. */
 export function lockedMarker(typed: bool): u64 {
@@ -122,7 +182,7 @@ export function lockedMarker(typed: bool): u64 {
 /** Is a walker changing this slot? 6.12 looks at bit 10 only, so an annotation with bit 10 matches too (KERNEL-NOTES 21). */
 export function isLocked(descriptor: u64, typed: bool): bool {
   if (isValid(descriptor)) return false;
-  if (typed) return extract(descriptor, KIND_LOW, KIND_WIDTH) === KIND_LOCKED;
+  if (typed) return get(descriptor, KIND) === KIND_LOCKED;
   return <bool>bit(descriptor, AF_BIT);
 }
 
@@ -133,15 +193,16 @@ export function isCounted(descriptor: u64, marker: u64): bool {
 
 /** The 6.12 annotation of a page that `owner` has [FMT-40]. */
 export function ownerAnnotation(owner: u32): u64 {
-  return insert(owner, OWNER_LOW, OWNER_WIDTH);
+  return put(owner, OWNER);
 }
 
 /** The 7.x annotation: a type in [63:60] over a payload in [59:1] [FMT-41]. Check with `isAnnotation` first. */
 export function typedAnnotation(kind: u32, payload: u64): u64 {
-  return insert(kind, KIND_LOW, KIND_WIDTH) | payload;
+  demand(isAnnotation(kind, payload), RULE_ANNOTATION);
+  return put(kind, KIND) | payload;
 }
 
 /** May `kind` and `payload` be annotated? Not type 0 or LOCKED, nor a payload that touches bit 0 or the type [FMT-41]. */
 export function isAnnotation(kind: u32, payload: u64): bool {
-  return kind > KIND_LOCKED && kind <= 15 && (payload & ~PAYLOAD_MASK) === 0;
+  return kind > KIND_LOCKED && kind <= KIND_LAST && (payload & ~maskOf(PAYLOAD)) === 0;
 }

@@ -1,4 +1,5 @@
 // What a translation that fails reports: fault status codes, ESR_ELx, HPFAR_EL2 and PAR_EL1 [HWM-1..6].
+// Arm DDI 0487 D8.15, "Memory aborts", and the descriptions of the registers.
 //
 // ESR_ELx of an abort
 //  31  26 25 24  23 22 21 20 16 15 14    9  8   7    6   5    0
@@ -6,7 +7,8 @@
 // |  EC  |IL|ISV| SAS |SSE| SRT |SF| ... |EA|CM|S1PTW|WnR| FSC  |   (EA is bit 9, CM bit 8)
 // +------+--+---+-----+---+-----+--+-----+--+--+-----+---+------+
 
-import { extract, insert, mask } from "./field";
+import { mask, put, WIDTH } from "./field";
+import { UNIT_SHIFT } from "./granule";
 
 // Kinds of faults.
 export const FAULT_NONE: u32 = 0;
@@ -27,9 +29,17 @@ const STATUS_PERMISSION: u32 = 12;
 const STATUS_EXTERNAL: u32 = 0x14;
 const STATUS_CONFLICT: u32 = 0x30;
 const STATUS_UPDATE: u32 = 0x31;
+const EC: u32 = 26 | (6 << WIDTH);
 const EC_INSTRUCTION: u64 = 0x20;
 const EC_DATA: u64 = 0x24;
 const IL: u64 = 1 << 25;
+const S1PTW: u64 = 1 << 7;
+const WNR: u64 = 1 << 6;
+const CM: u64 = 1 << 8;
+/** ISV, SAS, SSE, SRT, SF and AR: what a syndrome says of the instruction. */
+export const ISS_INSTRUCTION: u32 = 0x01ffc000;
+/** FIPA of HPFAR_EL2: IPA[51:12]. */
+const FIPA: u32 = 4 | (40 << WIDTH);
 
 /** The 6-bit fault status code; level -1 has codes of its own [HWM-1]. */
 export function faultStatus(kind: u32, level: i32): u32 {
@@ -54,15 +64,15 @@ export function faultStatus(kind: u32, level: i32): u32 {
 /** ESR_ELx of an instruction or data abort; `iss` is what the instruction itself adds [HWM-2, HWM-3]. */
 export function abortSyndrome(fetch: bool, sameLevel: bool, write: bool, s1ptw: bool, iss: u64, status: u32): u64 {
   const ec = (fetch ? EC_INSTRUCTION : EC_DATA) + (sameLevel ? 1 : 0);
-  return insert(ec, 26, 6) | IL | iss | insert(s1ptw ? 1 : 0, 7, 1) | insert(write && !fetch ? 1 : 0, 6, 1) | status;
+  return put(ec, EC) | IL | iss | (s1ptw ? S1PTW : 0) | (write && !fetch ? WNR : 0) | status;
 }
 
 /** ISS bits that an address translation instruction adds to an abort of its own: CM, and WnR as for all of them. */
-export const ISS_CACHE_MAINTENANCE: u64 = (1 << 8) | (1 << 6);
+export const ISS_CACHE_MAINTENANCE: u64 = CM | WNR;
 
 /** HPFAR_EL2 for a faulting IPA: FIPA in [43:4] [HWM-4]. */
 export function hpfar(ipa: u64): u64 {
-  return insert(extract(ipa, 12, 40), 4, 40);
+  return put(ipa >> UNIT_SHIFT, FIPA);
 }
 
 // PAR_EL1
@@ -74,13 +84,19 @@ export function hpfar(ipa: u64): u64 {
 
 const PAR_RES1: u64 = 1 << 11;
 const PAR_NS: u64 = 1 << 9;
+const PAR_F: u64 = 1;
+const PAR_ATTR: u32 = 56 | (8 << WIDTH);
+const PAR_SH: u32 = 7 | (2 << WIDTH);
+const PAR_S: u64 = 1 << 9;
+const PAR_PTW: u64 = 1 << 8;
+const PAR_FST: u32 = 1 | (6 << WIDTH);
 
 /** PAR_EL1 of a translation that succeeds. */
 export function parOutput(pa: u64, attributes: u32, shareability: u32): u64 {
-  return insert(attributes, 56, 8) | (pa & mask(51, 12)) | PAR_RES1 | PAR_NS | insert(shareability, 7, 2);
+  return put(attributes, PAR_ATTR) | (pa & mask(51, UNIT_SHIFT)) | PAR_RES1 | PAR_NS | put(shareability, PAR_SH);
 }
 
 /** PAR_EL1 of a translation that fails. */
 export function parFault(status: u32, stage2: bool, s1ptw: bool): u64 {
-  return PAR_RES1 | insert(stage2 ? 1 : 0, 9, 1) | insert(s1ptw ? 1 : 0, 8, 1) | insert(status, 1, 6) | 1;
+  return PAR_RES1 | (stage2 ? PAR_S : 0) | (s1ptw ? PAR_PTW : 0) | put(status, PAR_FST) | PAR_F;
 }

@@ -1,7 +1,35 @@
-// Bit fields of 64-bit words. A field is named by its lowest bit and its width;
-// no other room writes a shift or a mask for a field by hand.
+// Bit fields of 64-bit words. A field is one number: its lowest bit, and its width from bit 8 up, so that
+// a register's layout is a list of constants and `get` and `put` are each other's inverse. With a constant
+// field both are one shift and one mask.
 
-/** A run of `width` ones, `width` in 1..63. */
+import { demand, RULE_FIELD } from "../demand";
+
+/** A field is `low | (width << WIDTH)`; `width` in 1..63. */
+export const WIDTH: u32 = 8;
+const LOW: u32 = 0xff;
+
+function isField(f: u32): bool {
+  return f >> WIDTH !== 0 && (f >> WIDTH) + (f & LOW) <= 64;
+}
+
+/** The value of field `f` in `word`. */
+export function get(word: u64, f: u32): u64 {
+  demand(isField(f), RULE_FIELD);
+  return (word >> (f & LOW)) & ones(f >> WIDTH);
+}
+
+/** `value` at the place of field `f`, all other bits 0; bits of `value` that have no room are dropped. */
+export function put(value: u64, f: u32): u64 {
+  demand(isField(f), RULE_FIELD);
+  return (value & ones(f >> WIDTH)) << (f & LOW);
+}
+
+/** The bits of a word that field `f` takes. */
+export function maskOf(f: u32): u64 {
+  return ones(f >> WIDTH) << (f & LOW);
+}
+
+/** A run of `width` ones, `width` in 0..63. */
 export function ones(width: u32): u64 {
   return ((<u64>1) << width) - 1;
 }

@@ -1,4 +1,5 @@
 // Memory types and shareability, in the encoding of MAIR_ELx and PAR_EL1, and how the stages combine [FMT-22].
+// Arm DDI 0487 D8.6, "Memory region attributes".
 //
 //  7    4 3    0
 // +------+------+   0000 dd00 Device: dd = 00 nGnRnE, 01 nGnRE, 10 nGRE, 11 GRE
@@ -19,6 +20,11 @@ const NIBBLE_NON_CACHEABLE: u32 = 4;
 const NIBBLE_WRITE_BACK: u32 = 15;
 /** The least strict Device, and the bits that tell them apart. */
 const DEVICE_GRE: u32 = 12;
+
+// MemAttr of Normal memory with FEAT_S2FWB in use: as stage 1 says, write-back whatever that says, non-cacheable.
+export const FORCED_STAGE1: u32 = 7;
+export const FORCED_WRITE_BACK: u32 = 6;
+export const FORCED_NON_CACHEABLE: u32 = 5;
 
 export const SHARE_NONE: u32 = 0;
 export const SHARE_OUTER: u32 = 2;
@@ -63,6 +69,16 @@ export function isStage2Device(memAttr: u32, fwb: bool): bool {
   return fwb ? (memAttr & 4) === 0 : memAttr >> 2 === 0;
 }
 
+/** Is it Normal memory that is cacheable, both halves? */
+function isCacheable(attribute: u32): bool {
+  return attribute >> 4 > NIBBLE_NON_CACHEABLE && (attribute & 15) > NIBBLE_NON_CACHEABLE;
+}
+
+/** Is stage-2 memory of this MemAttr Normal cacheable for a table walk, which is write-back at stage 1? */
+export function isStage2Cacheable(memAttr: u32, fwb: bool, cd: bool): bool {
+  return fwb ? memAttr === FORCED_WRITE_BACK || memAttr === FORCED_STAGE1 : isCacheable(stage2Attribute(memAttr, cd));
+}
+
 /** The weaker of two halves; allocation hints are those of stage 1. */
 function combineNibble(s1: u32, s2: u32): u32 {
   if (s1 === NIBBLE_NON_CACHEABLE || s2 === NIBBLE_NON_CACHEABLE) return NIBBLE_NON_CACHEABLE;
@@ -86,11 +102,11 @@ function forceNibble(s1: u32): u32 {
 
 function combineForced(s1: u32, memAttr: u32): u32 {
   switch (memAttr) {
-    case 7:
+    case FORCED_STAGE1:
       return s1;
-    case 6:
+    case FORCED_WRITE_BACK:
       return isDevice(s1) ? MEMORY_WRITE_BACK : (forceNibble(s1 >> 4) << 4) | forceNibble(s1 & 15);
-    case 5:
+    case FORCED_NON_CACHEABLE:
       return isDevice(s1) ? s1 : MEMORY_NON_CACHEABLE;
     default:
       return memAttr < 4 ? memAttr << 2 : MEMORY_DEVICE; // reserved ones are the strictest

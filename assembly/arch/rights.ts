@@ -1,11 +1,11 @@
-// Who may do what by a leaf, as the hardware reads it [HWM-13].
+// Who may do what by a leaf, as the hardware reads it [HWM-13]. Arm DDI 0487 D8.4, "Memory access control".
 //
 //   5  4  3  2  1  0
 //  UX UW UR PX PW PR      unprivileged (EL0) and privileged: execute, write, read
 
-import { DBM, PXN, XN } from "./descriptor";
-import { bit } from "./field";
+import { AP_TABLE_EL0, AP_TABLE_READ_ONLY, DBM, PXN, PXN_TABLE, XN, XN_TABLE } from "./descriptor";
 import { PROT_PX, PROT_UX, PROT_X } from "./protection";
+import { AP1, AP2 } from "./stage1";
 import { executeOf, S2_R, S2_W } from "./stage2";
 
 export const RIGHT_PR: u32 = 1 << 0;
@@ -18,14 +18,12 @@ export const RIGHTS_ALL: u32 = 63;
 /** From the rights of privileged code to those of EL0. */
 export const RIGHTS_EL0: u32 = 3;
 
-/** AP[1]: EL0 may; AP[2]: nobody may write. */
-const AP1: u64 = 1 << 6;
-export const AP2: u64 = 1 << 7;
-
-/** APTable and XNTable, PXNTable of the tables above, bits 63:59, merged into a leaf. */
+/** APTable, XNTable and PXNTable of the tables above, one over the other, merged into a leaf; D8.4, "Hierarchical control". */
 export function withTables(leaf: u64, tables: u64): u64 {
-  leaf |= (bit(tables, 60) << 54) | (bit(tables, 59) << 53) | (bit(tables, 62) << 7);
-  return bit(tables, 61) ? leaf & ~AP1 : leaf;
+  if (tables & XN_TABLE) leaf |= XN;
+  if (tables & PXN_TABLE) leaf |= PXN;
+  if (tables & AP_TABLE_READ_ONLY) leaf |= AP2;
+  return tables & AP_TABLE_EL0 ? leaf & ~AP1 : leaf;
 }
 
 /** Rights of a stage-1 leaf; `two`: two privilege levels. WXN takes execution from what can be written. */

@@ -1,19 +1,34 @@
-// EL2 stage-1 leaf attributes [FMT-10..16].
+// Stage-1 leaves: those of EL2 that the library makes [FMT-10..16], and those of EL1&0, which the hardware's walker reads.
+// Arm DDI 0487 D8.3.1 (formats), D8.4 (permissions), D8.6 (memory types).
 //
-//  58   55 54  53  52 51 50            11 10  9  8  7  6  5  4   2  1  0
-// +-------+---+---+--+---+--+---------+--+--+-----+-----+--+------+---+---+
-// | SW3-0 |XN |PXN|C |DBM|GP|   OA    |nG|AF| SH  | AP  | 0| Attr |typ| V |
-// +-------+---+---+--+---+--+---------+--+--+-----+-----+--+------+---+---+
+// EL2, one privilege level (nVHE): AP[1] is RES1, one XN
+//  63  59 58   55 54  53 52  51 50            12 11 10  9   8 7    6  5   4    2   1   0
+// +------+-------+---+--+---+---+--+------------+--+--+------+------+--+--------+----+---+
+// |ignor.| SW3-0 |XN | 0| C |DBM|GP|     OA     | 0|AF|  SH  |AP2  1| 0| Attr   |type| 1 |
+// +------+-------+---+--+---+---+--+------------+--+--+------+------+--+--------+----+---+
 //
-//  AP [7:6]      nVHE (one privilege level, bit 6 RES1)   hVHE (EL2&0)
-//  read-write              01                                 00
-//  read-only               11                                 10
+// EL1&0, and EL2&0 (hVHE): two privilege levels
+//  63  59 58   55 54  53 52  51 50            12 11 10  9   8 7    6  5   4    2   1   0
+// +------+-------+---+---+---+---+--+-----------+--+--+------+------+--+--------+----+---+
+// |ignor.| SW3-0 |UXN|PXN| C |DBM|GP|    OA     |nG|AF|  SH  |AP2 AP1|NS| Attr  |type| 1 |
+// +------+-------+---+---+---+---+--+-----------+--+--+------+------+--+--------+----+---+
 //
-//  XN            nVHE bit 54; hVHE UXN bit 54 and PXN bit 53 apart (from 6.19), bit 54 alone before [BUG-40]
-//  AttrIndx      0 Normal, 4 Device-nGnRE
+//  AP [7:6]      nVHE    hVHE      AP2: nobody may write; AP1: EL0 may
+//  read-write     01      00
+//  read-only      11      10
+//
+//  UXN, PXN      hVHE: apart from 6.19; before, bit 54 alone [BUG-40]
+//  SH            inner shareable; under LPA2 the address lies there
+//  Attr          index into MAIR: 0 Normal, 4 Device-nGnRE [FMT-10]
+//  GP            set on what can be executed if the host uses BTI [FMT-14]
+//  nG            the leaf belongs to one ASID; the library leaves it 0 [FMT-12]
+//
+// Software bits, AF and DBM: see descriptor.ts. With DBM and hardware updates, AP2 is clean (1) or dirty (0) [HWM-22].
 
-import { AF, GP, PXN, SH_INNER, SH_LOW, SW_LOW, SW_WIDTH, VALID, XN } from "./descriptor";
-import { extract, insert } from "./field";
+import { demand, RULE_PROTECTION } from "../demand";
+import { AF, GP, PXN, SH, SW, VALID, XN } from "./descriptor";
+import { get, put, WIDTH } from "./field";
+import { SHARE_INNER } from "./memory-type";
 import {
   executeBits,
   isProtection,
@@ -27,12 +42,15 @@ import {
   PROT_W,
 } from "./protection";
 
-const ATTR_LOW: u32 = 2;
-const ATTR_WIDTH: u32 = 3;
+/** Index into MAIR. */
+export const S1_ATTR: u32 = 2 | (3 << WIDTH);
 const ATTR_NORMAL: u64 = 0;
 const ATTR_DEVICE: u64 = 4;
-const AP_LOW: u32 = 6;
-const AP_WIDTH: u32 = 2;
+const AP: u32 = 6 | (2 << WIDTH);
+/** AP[1]: EL0 may; AP[2]: nobody may write. */
+export const AP1: u64 = 1 << 6;
+export const AP2: u64 = 1 << 7;
+export const NOT_GLOBAL: u64 = 1 << 11;
 
 /** AP of read-only; bit 6 is RES1 where there is one privilege level [FMT-11]. */
 export function apReadOnly(hvhe: bool): u64 {
@@ -54,10 +72,11 @@ export function isStage1Prot(prot: u32, split: bool): bool {
 
 /** Attribute bits of a leaf, never 0; precondition `isStage1Prot`. `split`: UXN and PXN apart. [FMT-10..14] */
 export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, split: bool): u64 {
+  demand(isStage1Prot(prot, split), RULE_PROTECTION);
   const execute = executeBits(prot);
-  let bits = AF | insert(prot & PROT_DEVICE ? ATTR_DEVICE : ATTR_NORMAL, ATTR_LOW, ATTR_WIDTH);
-  bits |= insert(prot & PROT_W ? apReadWrite(hvhe) : apReadOnly(hvhe), AP_LOW, AP_WIDTH);
-  if (!lpa2) bits |= insert(SH_INNER, SH_LOW, 2);
+  let bits = AF | put(prot & PROT_DEVICE ? ATTR_DEVICE : ATTR_NORMAL, S1_ATTR);
+  bits |= put(prot & PROT_W ? apReadWrite(hvhe) : apReadOnly(hvhe), AP);
+  if (!lpa2) bits |= put(SHARE_INNER, SH);
   if (split) {
     if (!(execute & PROT_UX)) bits |= XN;
     if (!(execute & PROT_PX)) bits |= PXN;
@@ -65,16 +84,16 @@ export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, s
     bits |= XN;
   }
   if (execute && bti) bits |= GP;
-  return bits | insert((prot & PROT_SW) >> PROT_SW_LOW, SW_LOW, SW_WIDTH);
+  return bits | put((prot & PROT_SW) >> PROT_SW_LOW, SW);
 }
 
 /** Permissions and software bits of a descriptor [FMT-16]. */
 export function stage1Prot(descriptor: u64, hvhe: bool, split: bool): u32 {
-  let prot = (<u32>extract(descriptor, SW_LOW, SW_WIDTH)) << PROT_SW_LOW;
+  let prot = (<u32>get(descriptor, SW)) << PROT_SW_LOW;
   if (!(descriptor & VALID)) return prot;
   const ux = !(descriptor & XN);
   prot |= joinExecute(split ? !(descriptor & PXN) : ux, ux);
-  const ap = extract(descriptor, AP_LOW, AP_WIDTH);
+  const ap = get(descriptor, AP);
   if (ap === apReadOnly(hvhe)) prot |= PROT_R;
   else if (ap === apReadWrite(hvhe)) prot |= PROT_R | PROT_W;
   return prot;
@@ -82,5 +101,5 @@ export function stage1Prot(descriptor: u64, hvhe: bool, split: bool): u32 {
 
 /** Device or Normal of a valid leaf, as protection bits. */
 export function stage1MemoryType(descriptor: u64): u32 {
-  return extract(descriptor, ATTR_LOW, ATTR_WIDTH) === ATTR_DEVICE ? PROT_DEVICE : 0;
+  return get(descriptor, S1_ATTR) === ATTR_DEVICE ? PROT_DEVICE : 0;
 }

@@ -1,8 +1,15 @@
 // The judge: record after record, each against what is known. Off-line logs and the engine's journal come the same way.
 
 import { addressLayout, isLocked, isValid } from "../arch/descriptor";
-import { extract, mask } from "../arch/field";
-import { UNIT_SHIFT } from "../arch/granule";
+import { extract, get, mask } from "../arch/field";
+import {
+  GEOMETRY_FLAGS,
+  GEOMETRY_GRANULE,
+  GEOMETRY_INPUT,
+  GEOMETRY_TABLES,
+  geometryStart,
+  UNIT_SHIFT,
+} from "../arch/granule";
 import { TTL_UNKNOWN, ttl } from "../arch/tlbi";
 import { JOURNAL_BYTES, T_BARRIER, T_HD, T_HYP, T_LOCK_FREE, T_LPA2, T_TYPED, T_WIDE } from "../memory/layout";
 import * as J from "../record/journal";
@@ -134,7 +141,7 @@ function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
 /** An engine's table: address = start table, a = geometry (see J_TABLE_MADE), b = VTCR. */
 function made(p: usize, handle: u32, address: u64, c: u32): void {
   const a = load<u64>(p, A),
-    flags = <u32>(a >> 32),
+    flags = <u32>get(a, GEOMETRY_FLAGS),
     before = R.rootOfHandle(handle);
   if (before) {
     gone(before, c);
@@ -143,10 +150,10 @@ function made(p: usize, handle: u32, address: u64, c: u32): void {
   const r = R.addRoot(address);
   if (!r) return;
   r.handle = handle;
-  r.ps = <u32>extract(a, 0, 8);
-  r.startLevel = <i32>extract(a, 8, 8) - 1;
-  r.pages = <u32>extract(a, 16, 8);
-  r.inputBits = <u32>extract(a, 24, 8);
+  r.ps = <u32>get(a, GEOMETRY_GRANULE);
+  r.startLevel = geometryStart(a);
+  r.pages = <u32>get(a, GEOMETRY_TABLES);
+  r.inputBits = <u32>get(a, GEOMETRY_INPUT);
   r.outputBits = 52;
   r.likelyBits = 52;
   r.layout = addressLayout(r.ps, <bool>(flags & T_LPA2));

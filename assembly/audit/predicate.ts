@@ -1,23 +1,32 @@
 // What a change of a descriptor asks for: pure functions of the two values and of the table they are in [HWM-30..37].
 
-import { AF, addressMask, CONTIGUOUS, DBM, decodeAddress, isTable, PXN, TABLE, TYPE, XN } from "../arch/descriptor";
-import { LAST_LEVEL, PS_4K, PS_16K, shift } from "../arch/granule";
+import {
+  AF,
+  addressMask,
+  CONTIGUOUS,
+  DBM,
+  decodeAddress,
+  GP,
+  IGNORED,
+  isTable,
+  NT,
+  PXN,
+  TABLE,
+  TYPE,
+  XN,
+} from "../arch/descriptor";
+import { firstLeafLevel, LAST_LEVEL, PS_64K, shift } from "../arch/granule";
+import { AP2 } from "../arch/stage1";
 import { S2_R, S2_W } from "../arch/stage2";
 import { R_BBM_SHIFT, R_HA, R_HD, R_LPA2, R_STAGE1, R_WIDE, Root } from "./root";
 
-/** Bits 63:55: software's, or ignored. */
-const IGNORED: u64 = 0xff80000000000000;
 /** AP[2:1] of stage 1 and S2AP of stage 2 lie in the same place. */
 const ACCESS: u64 = S2_R | S2_W;
-const AP_READ_ONLY: u64 = S2_W;
 const FREE: u64 = ACCESS | AF | DBM | XN | PXN | IGNORED;
-/** nT of FEAT_BBM: this block may stand beside old entries. */
-const NT: u64 = 1 << 16;
-const GUARDED: u64 = 1 << 50;
 
 /** Changes that need neither break nor make: permissions, access flag, dirty state, software bits [HWM-33]. */
 function freeBits(r: Root): u64 {
-  return r.flags & R_STAGE1 ? FREE | GUARDED : FREE;
+  return r.flags & R_STAGE1 ? FREE | GP : FREE;
 }
 
 /** May hardware have cached this valid descriptor? [HWM-30, HWM-31] */
@@ -27,8 +36,7 @@ export function isCached(r: Root, value: u64, level: i32): bool {
 
 /** May a leaf be at this level? */
 function hasLeaves(r: Root, level: i32): bool {
-  if (r.ps === PS_4K) return level >= (r.flags & R_LPA2 ? 0 : 1);
-  return level >= (r.flags & (r.ps === PS_16K ? R_LPA2 : R_WIDE) ? 1 : 2);
+  return level >= firstLeafLevel(r.ps, <bool>(r.flags & (r.ps === PS_64K ? R_WIDE : R_LPA2)));
 }
 
 /** Is the valid `value` a descriptor that the architecture has at `level`? */
@@ -63,7 +71,7 @@ export function needsBreak(r: Root, old: u64, next: u64, level: i32): bool {
 
 /** Permissions that a descriptor grants, as bits of which more is more. */
 function grants(r: Root, value: u64): u64 {
-  const deny: u64 = r.flags & R_STAGE1 ? AP_READ_ONLY | XN | PXN : 0;
+  const deny: u64 = r.flags & R_STAGE1 ? AP2 | XN | PXN : 0;
   if (deny) return ~value & deny;
   let g = value & ACCESS;
   if (r.flags & R_HD && value & DBM) g |= S2_W; // hardware makes it writable at the first write

@@ -1,20 +1,21 @@
 // Roots: tables that a register names, or that an engine made, with their geometry, VMID and lock. And the
 // completed flushes of all a table's VMID: an obligation compares with these instead of being visited.
 
-import { tg0, VTCR_DS, VTCR_HA, VTCR_HD, VTCR_RES1, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
+import { vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
 import { addressLayout } from "../arch/descriptor";
-import { extract } from "../arch/field";
+import { get } from "../arch/field";
 import {
   FIRST_LEVEL,
   isGranule,
+  isStart,
   LAST_LEVEL,
   PS_4K,
-  PS_16K,
   PS_64K,
-  shift,
+  stage1Levels,
   startTables,
   UNIT_SHIFT,
 } from "../arch/granule";
+import { PARANGE_52, paRangeBits, TCR_PS, VTCR_DS, VTCR_HA, VTCR_HD, VTCR_RES1 } from "../arch/registers";
 import { handleSlot, MAX_CPUS, State, state, take } from "./state";
 
 @unmanaged
@@ -142,30 +143,17 @@ export function rootOfHandle(handle: u32): Root {
   return r && r.handle === handle ? r : rootAt(0);
 }
 
-/** log2 of the output size of PS or PARange `code`. */
-function outputBitsOf(code: u32): u32 {
-  if (code === 0) return 32;
-  if (code === 1) return 36;
-  return code < 5 ? 36 + 2 * code : code === 5 ? 48 : 52;
-}
-
 /** Physical memory for PS `code` of a model's register: at least as large as where the tables are known to lie. */
 function physicalBits(code: u32, s: State): u32 {
-  while (code < 6 && s.highest >> outputBitsOf(code) !== 0) code++;
-  return outputBitsOf(code);
+  while (code < PARANGE_52 && s.highest >> paRangeBits(code) !== 0) code++;
+  return paRangeBits(code);
 }
 
 /** Can a table have this granule, start level, and input size? */
 export function isGeometry(r: Root): bool {
   const bits = r.inputBits;
   if (!isGranule(r.ps) || r.startLevel < FIRST_LEVEL || r.startLevel > LAST_LEVEL || bits > 52) return false;
-  const start = shift(r.ps, r.startLevel);
-  return bits > start && bits <= start + r.ps - 3 + 4 && start < 64;
-}
-
-/** Granule of TG0 of a TCR: the same code as VTCR's. */
-function granuleOf(tcr: u64): u32 {
-  return tg0(PS_64K) === extract(tcr, 14, 2) ? PS_64K : tg0(PS_16K) === extract(tcr, 14, 2) ? PS_16K : PS_4K;
+  return isStart(r.ps, bits, r.startLevel);
 }
 
 /**
@@ -174,20 +162,21 @@ function granuleOf(tcr: u64): u32 {
  */
 export function setGeometry(r: Root, control: u64, stage1: bool, known: bool): bool {
   const s = state();
-  r.ps = granuleOf(control);
+  const granule = vtcrGranule(control);
+  r.ps = granule ? granule : PS_4K; // the reserved code, as the hardware's walker here reads it
   r.inputBits = vtcrIpaBits(control);
   if (control & VTCR_DS) r.flags |= R_LPA2;
   r.layout = addressLayout(r.ps, <bool>(control & VTCR_DS));
-  const code = <u32>extract(control, 16, 3),
+  const code = <u32>get(control, TCR_PS),
     real = known && (control & VTCR_RES1) !== 0;
-  r.outputBits = real ? outputBitsOf(code) : 52;
+  r.outputBits = real ? paRangeBits(code) : 52;
   r.likelyBits = known ? physicalBits(code, s) : 52;
   if (r.likelyBits === 52 && r.ps === PS_64K) r.flags |= R_WIDE;
-  const minimal = 4 - <i32>((r.inputBits - 4) / (r.ps - 3));
+  const minimal = 4 - <i32>stage1Levels(r.ps, r.inputBits);
   if (stage1) r.flags |= R_STAGE1;
   if (control & (stage1 ? 0 : VTCR_HA)) r.flags |= R_HA;
   if (control & (stage1 ? 0 : VTCR_HD)) r.flags |= R_HD;
-  const nominal = !stage1 && (control & VTCR_RES1) !== 0 && vtcrGranule(control) === r.ps;
+  const nominal = !stage1 && (control & VTCR_RES1) !== 0 && granule !== 0;
   r.startLevel = nominal ? vtcrStartLevel(r.ps, control) : minimal;
   if (r.inputBits < 21 || !isGeometry(r)) return false;
   r.pages = r.startLevel === FIRST_LEVEL ? 1 : startTables(r.ps, r.inputBits, r.startLevel);

@@ -192,31 +192,32 @@ function softwarePair(old: v128): v128 {
   return v128.andnot(old, validLanes(old));
 }
 
-/** How many of [p, end) are valid, or -1 if one is neither valid nor zero: software state, to be looked at one by one. */
-export function countMapped(p: usize, end: usize): i32 {
+/**
+ * Looks at descriptors from `p` on, up to the first that is neither valid nor zero: software state, to be looked at by itself.
+ * Where that is (`end` if nowhere) in the upper half of the result, how many were valid in the lower.
+ */
+export function countMapped(p: usize, end: usize): u64 {
   const four = p + ((end - p) & ~(<usize>63));
-  let sum = i64x2.splat(0),
-    software = i64x2.splat(0);
+  let sum = i64x2.splat(0);
   while (p !== four) {
     const a = v128.load(p),
       b = v128.load(p, 16),
       c = v128.load(p, 32),
       d = v128.load(p, 48);
-    sum = i64x2.add(sum, i64x2.add(i64x2.add(validLanes(a), validLanes(b)), i64x2.add(validLanes(c), validLanes(d))));
     const ab = v128.or(softwarePair(a), softwarePair(b));
-    software = v128.or(software, v128.or(ab, v128.or(softwarePair(c), softwarePair(d))));
+    if (v128.any_true(v128.or(ab, v128.or(softwarePair(c), softwarePair(d))))) break;
+    sum = i64x2.add(sum, i64x2.add(i64x2.add(validLanes(a), validLanes(b)), i64x2.add(validLanes(c), validLanes(d))));
     p += 64;
   }
-  if (v128.any_true(software)) return -1;
   // A valid lane is all ones, which is -1.
   let n = -(<i32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1)));
   while (p !== end) {
     const old = load<u64>(p);
     if (old & 1) n++;
-    else if (old !== 0) return -1;
+    else if (old !== 0) break;
     p += 8;
   }
-  return n;
+  return ((<u64>p) << 32) | n;
 }
 
 /** Zeroes [p, end). */

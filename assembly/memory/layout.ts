@@ -204,51 +204,6 @@ export class Walker {
   next: u32;
 }
 
-/** One walk in progress [WLK-4]. */
-@unmanaged
-export class Walk {
-  table: Table;
-  flags: u32;
-  /** Where the walk is, page aligned, not entry aligned (KERNEL-NOTES 6). */
-  addr: u64;
-  start: u64;
-  end: u64;
-  ps: u32;
-  layout: u32;
-  status: i32;
-  /** Nobody watches (journal, hooks) and nobody else walks: runs may be done in bulk. */
-  bulk: bool;
-  /** A shared walk that nobody watches and whose leaves need no cache maintenance: a hole becomes a leaf in one exchange. */
-  direct: bool;
-  /** Leaves change by atomic read-modify-write. */
-  atomic: bool;
-  /** Every valid base adds the offset; an invalid one stays as it is (KERNEL-NOTES 13). */
-  annotate: bool;
-  forcePages: bool;
-  /** CLEAN_* that a new leaf needs. */
-  maintain: u32;
-  marker: u64;
-  phys: u64;
-  attributes: u64;
-  annotation: u64;
-  set: u64;
-  clear: u64;
-  /** Last leaf seen, and its level. */
-  old: u64;
-  level: i32;
-  /** Level that the descent reached. */
-  depth: i32;
-  cache: u32;
-  /** What the operation counts: leaves, bytes, young leaves. */
-  tally: u64;
-  /** What was cleared so far, as one range. */
-  low: u64;
-  high: u64;
-  /** Slot that an outside visitor is at. */
-  slot: u32;
-  prot: u32;
-}
-
 /** The block of the walker that this instance is; set once by `attach`. */
 export let me: usize = 0;
 
@@ -320,9 +275,9 @@ export function scratch(): usize {
   return me + SCRATCH;
 }
 
-/** Frame `depth` of the walk stack. */
-export function walkFrame(depth: u32): Walk {
-  return changetype<Walk>(me + STACK + depth * WALK_BYTES);
+/** Frame `depth` of the walk stack, WALK_BYTES. */
+export function walkFrame(depth: u32): usize {
+  return me + STACK + depth * WALK_BYTES;
 }
 
 /** The walk record at `p`, for code that was handed its address. */
@@ -361,6 +316,14 @@ export function addPages(t: Table, n: i32): void {
   const pages = <u32>(atomic.add<i32>(at + offsetof<Growth>("pages"), n) + n);
   const peak = at + offsetof<Growth>("peak");
   for (let seen = g.peak; <i32>(pages - seen) > 0; seen = g.peak) atomic.cmpxchg<u32>(peak, seen, pages);
+}
+
+/**
+ * The first start table, 0 once destroyed. An atomic load: a lock-free section has just said where it is, and must not take
+ * a root that it read before it said so [LCK-10].
+ */
+export function rootOf(t: Table): usize {
+  return atomic.load<u32>(changetype<usize>(t) + offsetof<Table>("root"));
 }
 
 /** The root, which is then gone; 0 if another walker was faster. */

@@ -4,6 +4,7 @@ import { AF, DBM, XN } from "../arch/descriptor";
 import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
 import { bit, extract, insert, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
+import { VA_HALF } from "../arch/registers";
 import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
 import { read, write } from "../memory/cell";
 import { leafSize, regimeTag } from "./cached";
@@ -26,7 +27,6 @@ import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
 
 const RIGHTS_LOW: u32 = 16;
 const DIRTYABLE_LOW: u32 = 22;
-const HALF_AT: u32 = 55;
 
 // What an entry says of an access.
 const GRANTED: u32 = 0;
@@ -38,7 +38,7 @@ const CLEAN: u32 = 3;
 /** The address that entries are found by. */
 function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
   if (c.flags & C.M_STAGE1) return untagged(c, s, addr, access);
-  return ignoresTop(s, access) ? addr & mask(HALF_AT, 0) : addr;
+  return ignoresTop(s, access) ? addr & mask(VA_HALF, 0) : addr;
 }
 
 /** Tag of entries that are shared by all ASIDs. */

@@ -2,26 +2,16 @@
 
 import { AF, CONTIGUOUS } from "../arch/descriptor";
 import { extract, insert, ones } from "../arch/field";
-import { FIRST_LEVEL, LAST_LEVEL, PS_4K, PS_16K, shift } from "../arch/granule";
+import { contiguousBits, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
 import { read } from "../memory/cell";
 import * as C from "./context";
 import * as T from "./tlb";
-
-const GROUP_BITS: u32 = 4;
-const GROUP_BITS_16K_PAGES: u32 = 7;
-const GROUP_BITS_WIDE: u32 = 5;
-
-/** log2 of the entries in a contiguous group [HWM-37]. */
-function groupBits(ps: u32, level: i32): u32 {
-  if (ps === PS_4K) return GROUP_BITS;
-  return ps === PS_16K && level === LAST_LEVEL ? GROUP_BITS_16K_PAGES : GROUP_BITS_WIDE;
-}
 
 /** log2 of what the leaf of the last walk maps as one: a group, where the TLB holds groups and the addresses are congruent. */
 export function leafSize(t: T.Tlb, s: C.Stage, addr: u64): u32 {
   const size = shift(s.ps, s.level);
   if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS)) return size;
-  const group = size + groupBits(s.ps, s.level);
+  const group = size + contiguousBits(s.ps, s.level);
   return ((addr ^ s.output) & ones(group)) === 0 ? group : size;
 }
 

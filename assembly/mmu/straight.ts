@@ -5,21 +5,20 @@
 //
 // A key:  63:59 tables' attributes   54:50 leaf   32 half   27:24 access   21:16 level, as a shift   11:0 leaf
 
-import { AF, isTable, TABLE, TYPE, VALID } from "../arch/descriptor";
-import { bit, mask } from "../arch/field";
+import { AF, isTable, TABLE, TABLE_ATTRIBUTES, TYPE, VALID } from "../arch/descriptor";
+import { bit } from "../arch/field";
 import { ENTRY_SHIFT, FIRST_LEVEL, isGranule, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { isStage2Device } from "../arch/memory-type";
-import { S2_R } from "../arch/stage2";
+import { VA_HALF, VA_TAG_BITS } from "../arch/registers";
+import { memAttr, S2_R } from "../arch/stage2";
 import { read, write } from "../memory/cell";
 import * as C from "./context";
 import { accessOf, ROW_BYTES, resolve, stageOf } from "./translate";
-import { A_EL0, A_FETCH, A_KIND, A_PAN, isBlockLevel, memAttr } from "./walk";
+import { A_EL0, A_FETCH, A_KIND, A_PAN, isBlockLevel } from "./walk";
 
 const KEY_SHIFT: u32 = 16;
 const KEY_ACCESS: u32 = 24;
 const KEY_HALF: u32 = 32;
-const TAG_BITS: u32 = 8;
-const HALF_AT: u32 = 55;
 
 /** Bits of an access that decide what is allowed. */
 const ACCESS: u32 = A_KIND | A_EL0 | A_PAN;
@@ -44,7 +43,7 @@ class Key {
 
 /** Tables' attributes that count: none at stage 2 and with HPD. */
 function tableBits(s: C.Stage): u64 {
-  return s.flags & (C.S_STAGE2 | C.S_HPD) ? 0 : mask(63, 59);
+  return s.flags & (C.S_STAGE2 | C.S_HPD) ? 0 : TABLE_ATTRIBUTES;
 }
 
 /** The key of the leaf that the last walk of `s` found. */
@@ -81,7 +80,7 @@ function row(c: C.Context, addr: u64, access: u32, rows: usize): void {
 }
 
 function halfOf(c: C.Context, addr: u64): u64 {
-  return c.flags & C.M_TWO_RANGES ? bit(addr, HALF_AT) : 0;
+  return c.flags & C.M_TWO_RANGES ? bit(addr, VA_HALF) : 0;
 }
 
 /** What was kept for two keys, or 0. */
@@ -94,10 +93,10 @@ function recall(c: C.Context, key1: u64, key2: u64): u64 {
 function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usize, access: u32): usize {
   const walks1 = <bool>(c.flags & C.M_STAGE1);
   const half: u64 = walks1 ? halfOf(c, read(addrs, false)) : 0,
-    halfMask: u64 = walks1 && c.flags & C.M_TWO_RANGES ? (<u64>1) << HALF_AT : 0;
+    halfMask: u64 = walks1 && c.flags & C.M_TWO_RANGES ? (<u64>1) << VA_HALF : 0;
   const high: i64 = -(<i64>half),
-    halfBits = half << HALF_AT,
-    tag = walks1 && s.flags & ((access & A_KIND) === A_FETCH ? C.S_TBI_FETCH : C.S_TBI_DATA) ? TAG_BITS : 0,
+    halfBits = half << VA_HALF,
+    tag = walks1 && s.flags & ((access & A_KIND) === A_FETCH ? C.S_TBI_FETCH : C.S_TBI_DATA) ? VA_TAG_BITS : 0,
     inputBits = <i64>(walks1 ? s.inputBits : min(s.inputBits, c.paMax)),
     word: u64 = (access & A_KIND) === A_FETCH ? ~(<u64>3) : ~(<u64>0);
   const root: usize = s.rootPointer,
@@ -211,11 +210,11 @@ function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, a
 /** Rows of both stages until the half changes; where it stopped. `s` walks, stage 2 walks and its root is in the window. */
 function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usize, access: u32): usize {
   const half = halfOf(c, read(addrs, false)),
-    halfBits = half << HALF_AT,
-    halfMask: u64 = (<u64>1) << HALF_AT,
+    halfBits = half << VA_HALF,
+    halfMask: u64 = (<u64>1) << VA_HALF,
     high: i64 = -(<i64>half),
     fetch = (access & A_KIND) === A_FETCH,
-    tag = s.flags & (fetch ? C.S_TBI_FETCH : C.S_TBI_DATA) ? TAG_BITS : 0,
+    tag = s.flags & (fetch ? C.S_TBI_FETCH : C.S_TBI_DATA) ? VA_TAG_BITS : 0,
     word: u64 = fetch ? ~(<u64>3) : ~(<u64>0),
     s2 = C.stage2(c),
     attributes = tableBits(s),

@@ -14,7 +14,7 @@
 //   60:55   log2 of what both map as one: the smaller, 12 where there are none
 //   61      guarded page      62  1
 
-import { ADDRESS_LPA2, CONTIGUOUS, GP, SH_LOW } from "../arch/descriptor";
+import { ADDRESS_LPA2, CONTIGUOUS, GP, SH } from "../arch/descriptor";
 import {
   abortSyndrome,
   FAULT_ADDRESS_SIZE,
@@ -26,7 +26,7 @@ import {
   parFault,
   parOutput,
 } from "../arch/fault";
-import { bit, extract, insert, mask } from "../arch/field";
+import { bit, extract, get, insert, mask } from "../arch/field";
 import { FIRST_LEVEL, shift, UNIT_SHIFT } from "../arch/granule";
 import {
   combineAttributes,
@@ -40,9 +40,12 @@ import {
   SHARE_OUTER,
   shareabilityOf,
 } from "../arch/memory-type";
+import { VA_HALF } from "../arch/registers";
 import { isDirtyable, RIGHTS_ALL } from "../arch/rights";
+import { NOT_GLOBAL, S1_ATTR } from "../arch/stage1";
+import { memAttr } from "../arch/stage2";
 import * as C from "./context";
-import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, memAttr, rights, walk } from "./walk";
+import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, rights, walk } from "./walk";
 
 /** Bytes of a row of many results: physical address and INFO. */
 export const ROW_BYTES: u32 = 16;
@@ -51,9 +54,6 @@ export const INFO_FAULT: u64 = 1 << 8;
 export const INFO_UPDATED: u64 = 1 << 15;
 export const INFO_OK: u64 = 1 << 62;
 const NO_LEVEL: u64 = 7;
-const NOT_GLOBAL_BIT: u32 = 11;
-const ATTR_INDEX_LOW: u32 = 2;
-const TAG_LOW: u32 = 56;
 
 /** What became of one access. */
 @view()
@@ -87,7 +87,7 @@ export function accessOf(c: C.Context, access: u32): u32 {
 
 /** Stage 1 for an address: bit 55 chooses the half. */
 export function stageOf(c: C.Context, addr: u64): C.Stage {
-  return C.stage1(c, c.flags & C.M_TWO_RANGES ? <u32>bit(addr, 55) : 0);
+  return C.stage1(c, c.flags & C.M_TWO_RANGES ? <u32>bit(addr, VA_HALF) : 0);
 }
 
 export function ignoresTop(s: C.Stage, access: u32): bool {
@@ -97,22 +97,22 @@ export function ignoresTop(s: C.Stage, access: u32): bool {
 /** The address without its tag, if it has one: extended from bit 55, or from 0. */
 export function untagged(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
   if (!ignoresTop(s, access)) return addr;
-  const top = mask(63, TAG_LOW);
-  return c.flags & C.M_TWO_RANGES && bit(addr, 55) ? addr | top : addr & ~top;
+  const top = mask(63, VA_HALF + 1);
+  return c.flags & C.M_TWO_RANGES && bit(addr, VA_HALF) ? addr | top : addr & ~top;
 }
 
 /** Stage 1 is on: its table. */
 function walkStage1(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
   if (s.flags & C.S_E0PD && access & A_EL0) return fail(c, s, FAULT_TRANSLATION, 0);
   const plain = untagged(c, s, addr, access);
-  const high: u64 = c.flags & C.M_TWO_RANGES && bit(addr, 55) ? -1 : 0;
+  const high: u64 = c.flags & C.M_TWO_RANGES && bit(addr, VA_HALF) ? -1 : 0;
   if (s.flags & C.S_WALKS && <u64>(<i64>plain >> s.inputBits) !== high) return fail(c, s, FAULT_TRANSLATION, 0);
   return walk(c, s, plain, access);
 }
 
 /** Stage 1 is off: the address as it is, if a physical address can have it [HWM-44]. */
 function flat(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
-  const plain = ignoresTop(s, access) ? addr & ~mask(63, TAG_LOW) : addr;
+  const plain = ignoresTop(s, access) ? addr & ~mask(63, VA_HALF + 1) : addr;
   if (plain >> c.paMax !== 0) return fail(c, s, FAULT_ADDRESS_SIZE, 0);
   s.output = plain;
   return true;
@@ -127,7 +127,7 @@ function flatAttribute(c: C.Context, access: u32): u32 {
 
 /** SH of a leaf; under LPA2 the register's. */
 function shareOf(s: C.Stage): u32 {
-  return s.layout === ADDRESS_LPA2 ? s.share : <u32>extract(s.leaf, SH_LOW, 2);
+  return s.layout === ADDRESS_LPA2 ? s.share : <u32>get(s.leaf, SH);
 }
 
 /** Level, size, contiguous and dirty fields of a leaf of stage 1 (`at` 0) or 2 (1). */
@@ -150,12 +150,12 @@ export function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
     info = INFO_OK;
   if (first) {
     granted = rights(c, s);
-    attribute = mairAttribute(c.mair, <u32>extract(s.leaf, ATTR_INDEX_LOW, 3));
+    attribute = mairAttribute(c.mair, <u32>get(s.leaf, S1_ATTR));
     share = shareOf(s);
     size = shift(s.ps, s.level);
     info |= leafInfo(s, 0);
     if (s.leaf & GP) info |= (<u64>1) << 61;
-    if (c.flags & C.M_TWO_RANGES) info |= insert(bit(s.leaf, NOT_GLOBAL_BIT), 34, 1);
+    if (c.flags & C.M_TWO_RANGES) info |= insert(s.leaf & NOT_GLOBAL ? 1 : 0, 34, 1);
   } else {
     info |= insert(NO_LEVEL, 37, 3);
   }

@@ -9,12 +9,13 @@ import {
   FAULT_PERMISSION,
   FAULT_TRANSLATION,
   FAULT_UPDATE,
+  ISS_INSTRUCTION,
 } from "../arch/fault";
-import { extract, ones } from "../arch/field";
-import { ENTRY_SHIFT, FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, shift } from "../arch/granule";
-import { isStage2Device, stage2Attribute } from "../arch/memory-type";
+import { ones } from "../arch/field";
+import { ENTRY_SHIFT, FIRST_LEVEL, firstLeafLevel, LAST_LEVEL, levelBits, PS_64K, shift } from "../arch/granule";
+import { isStage2Cacheable, isStage2Device } from "../arch/memory-type";
 import { dirtied, isDirtyable, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
-import { S2_ATTR_LOW, S2_ATTR_WIDTH } from "../arch/stage2";
+import { memAttr } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
 import { wordAt } from "../memory/physical";
 import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
@@ -33,7 +34,7 @@ export const A_PAN: u32 = 1 << 3;
 /** An address translation instruction, which touches no memory at the output. */
 export const A_AT: u32 = 1 << 4;
 /** ISV, SAS, SSE, SRT, SF and AR of the instruction, at their places in ESR_ELx. */
-export const A_ISS: u32 = 0x01ffc000;
+export const A_ISS: u32 = ISS_INSTRUCTION;
 
 /** Notes a fault; false, so that a walk can return it. */
 export function fail(c: C.Context, s: C.Stage, kind: u32, level: i32): bool {
@@ -51,10 +52,6 @@ export function rights(c: C.Context, s: C.Stage): u32 {
   return stage1Rights(s.leaf, <bool>(c.flags & C.M_TWO_RANGES), <bool>(c.flags & C.M_WXN));
 }
 
-export function memAttr(leaf: u64): u32 {
-  return <u32>extract(leaf, S2_ATTR_LOW, S2_ATTR_WIDTH);
-}
-
 function allows(c: C.Context, s: C.Stage, access: u32): bool {
   const granted = rights(c, s),
     kind = access & A_KIND;
@@ -67,10 +64,8 @@ function allows(c: C.Context, s: C.Stage, access: u32): bool {
 
 /** May a block stand at this level? */
 export function isBlockLevel(c: C.Context, s: C.Stage, level: i32): bool {
-  const lpa2 = s.layout === ADDRESS_LPA2;
-  if (s.ps === PS_4K) return level === 1 || level === 2 || (level === 0 && lpa2);
-  if (s.ps === PS_16K) return level === 2 || (level === 1 && lpa2);
-  return level === 2 || (level === 1 && c.paMax === 52);
+  const wide = s.ps === PS_64K ? c.paMax === 52 : s.layout === ADDRESS_LPA2;
+  return level < LAST_LEVEL && level >= firstLeafLevel(s.ps, wide);
 }
 
 /** Where a stage-1 descriptor lies, by stage 2: its physical address in stage2.output [HWM-10, HWM-14, HWM-26]. */
@@ -101,10 +96,7 @@ function slot(c: C.Context, s: C.Stage, at: u64, level: i32, access: u32): usize
 /** May hardware update the descriptor that `slot` found last? */
 function isUpdatable(c: C.Context, s: C.Stage): bool {
   if (!(c.features & C.F_UPDATE_CACHEABLE) || C.isSecond(c, s) || !(c.flags & C.M_STAGE2)) return true;
-  const kind = memAttr(C.stage2(c).leaf);
-  if (c.flags & C.M_FWB) return kind === 6 || kind === 7;
-  const attribute = stage2Attribute(kind, <bool>(c.flags & C.M_CD));
-  return attribute >> 4 > 4 && (attribute & 15) > 4;
+  return isStage2Cacheable(memAttr(C.stage2(c).leaf), <bool>(c.flags & C.M_FWB), <bool>(c.flags & C.M_CD));
 }
 
 /** How a step ends. */

@@ -46,7 +46,7 @@ export const J_SECTION_END: u32 = 22;
 /** Walker a is dead: another one lets go of what it held. */
 export const J_BURIED: u32 = 23;
 
-/** A table is made: address = first start table, a = ps [7:0], start level + 1 [15:8], start tables [23:16], input bits [31:24], flags [62:32], b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
+/** A table is made: address = first start table, a = its geometry word (arch/granule.ts) with the table's flags, b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
 export const J_TABLE_MADE: u32 = 28;
 /** From here on nobody walks the table: it is torn down without a flush, and its VMID with it. address = first start table. */
 export const J_TABLE_GONE: u32 = 29;

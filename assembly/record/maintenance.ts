@@ -2,13 +2,13 @@
 // when asked. Each function is one call of the kernel's and spells out its instructions [TLB-1..4].
 
 import { alignDown } from "../arch/granule";
-import { addressOperand, MAX_RANGE_PAGES, needsSingle, rangeNum, rangePages, TTL_UNKNOWN } from "../arch/tlbi";
+import { addressOperand, MAX_RANGE_PAGES, rangeNum, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
 import * as J from "./journal";
 
-/** Pieces of one range flush that are journalled one by one; a flush of nearly 2^64 bytes has 2^31 (KERNEL-NOTES 34). */
-const JOURNALLED_PIECES: u64 = 1 << 16;
+/** Pieces of one range flush that are journalled one by one: those of the largest input space, 2^52 bytes of 4K pages. */
+const JOURNALLED_PIECES: u64 = 1 << 19;
 
 function handle(t: Table): usize {
   return changetype<usize>(t);
@@ -95,12 +95,30 @@ export function flushRange(t: Table, addr: u64, size: u64): void {
     addr += piece << t.ps;
     pages -= piece;
   }
-  if (pages) C.count(C.C_TLBI_RANGE, (pages + MAX_RANGE_PAGES - 1) / MAX_RANGE_PAGES);
+  if (pages) flushRest(t, addr, pages);
 }
 
 function flushPiece(t: Table, addr: u64, pages: u64): void {
   C.count(C.C_TLBI_RANGE, 1);
   C.count(C.C_TLBI_RANGE_OPS, rangeOperations(addr, pages, t.ps, <bool>(t.flags & T_LPA2)));
+  recordRange(t, addr, pages);
+}
+
+/**
+ * What lies beyond any input space: 6.12 takes any size, and nearly 2^64 bytes are 2^31 pieces (KERNEL-NOTES 34). All are
+ * counted; the journal has one record for them.
+ */
+function flushRest(t: Table, addr: u64, pages: u64): void {
+  const lpa2 = <bool>(t.flags & T_LPA2),
+    whole = pages / MAX_RANGE_PAGES,
+    tail = pages % MAX_RANGE_PAGES;
+  C.count(C.C_TLBI_RANGE, whole + (tail ? 1 : 0));
+  C.count(C.C_TLBI_RANGE_OPS, whole * rangeOperations(addr, MAX_RANGE_PAGES, t.ps, lpa2));
+  C.count(C.C_TLBI_RANGE_OPS, rangeOperations(addr, tail, t.ps, lpa2));
+  recordRange(t, addr, pages);
+}
+
+function recordRange(t: Table, addr: u64, pages: u64): void {
   if (!J.journalling()) return;
   barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_RANGE, handle(t), TTL_UNKNOWN, addr, pages, 0);
@@ -113,15 +131,11 @@ export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64
   let n: u64 = 0;
   let scale: i32 = 3;
   while (pages !== 0) {
+    const found = rangeScale(addr, pages, scale, lpa2, true);
     let step: u64 = 1;
-    if (scale >= 0 && !needsSingle(addr, pages, lpa2, true)) {
-      const num = rangeNum(pages, scale);
-      if (num < 0) {
-        scale--;
-        continue;
-      }
-      step = rangePages(num, scale);
-      scale--;
+    if (found >= 0) {
+      step = rangePages(rangeNum(pages, found), found);
+      scale = found - 1;
     }
     addr += step << ps;
     pages -= step;

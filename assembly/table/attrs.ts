@@ -1,40 +1,50 @@
 // Stage-2 attribute operations: leaves stay, their permissions or access flag change [S2-13..19].
 
-import { AF, AF_BIT, decodeAddress, isTable, isValid, XN } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { AF, AF_BIT, decodeAddress, isValid, XN } from "../arch/descriptor";
+import { alignDown, LAST_LEVEL, pageBytes, shift } from "../arch/granule";
 import { executeBits, isProtection, PROT_PX, PROT_R, PROT_SW, PROT_UX, PROT_W } from "../arch/protection";
 import { executeNever, executeOf, isCacheable, isExecutable, S2_R, S2_W, S2_XN_FIELD } from "../arch/stage2";
-
 import { TTL_UNKNOWN } from "../arch/tlbi";
-import { read, testClear, updateValid } from "../memory/cell";
+import { testClear, updateValid } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, OK } from "../memory/errno";
-import { T_FWB, T_LINUX, T_XNX, Table, Walk } from "../memory/layout";
+import { T_FWB, T_LINUX, T_XNX, Table } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier, warn } from "../record/maintenance";
 import { Answer, result } from "../record/result";
 import { put } from "./bbm";
+import { openEntry } from "./lookup";
 import { cleanDcache, invalidateIcache } from "./mmops";
-import { advance, close, HANDLE_FAULT, LEAF, LeafOnly, open, retries, SHARED, setRange, stops, walk } from "./walk";
+import {
+  close,
+  EntryWalk,
+  HANDLE_FAULT,
+  LEAF,
+  LeafOnly,
+  OneByOne,
+  open,
+  openAs,
+  SHARED,
+  setRange,
+  skip,
+  Walk,
+  walk,
+} from "./walk";
 
-/** Stage-2 leaf changers share this walk: `next` says what a valid leaf becomes. */
+/** Stage-2 leaf changers: `next` says what a valid leaf becomes. Precondition: the walk is an EntryWalk. */
 @unmanaged
 abstract class AttributeVisitor extends LeafOnly {
   abstract next(w: Walk, old: u64): u64;
 }
 
-/** One leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13]. */
-function update<V extends AttributeVisitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
+/** Changes one leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13], which the walk may visit again. */
+function update<V extends AttributeVisitor>(w: EntryWalk, p: usize, old: u64, level: i32): i32 {
   if (!isValid(old)) return EAGAIN;
-  do {
-    const next = changetype<V>(0).next(w, old);
-    w.old = old;
-    w.level = level;
-    if (next === old) return OK;
-    if ((old ^ next) & S2_XN_FIELD) prepareToExecute(w, old, next, level);
-    if (put(w, p, old, next, level)) return OK;
-    if (w.flags & SHARED) break; // `updateEach` looks again, or gives up
-    old = read(p, true); // the hardware was faster: decide anew on what it left [DBM-7b]
-  } while (isValid(old));
+  const next = changetype<V>(0).next(w, old);
+  w.old = old;
+  w.level = level;
+  if (next === old) return OK;
+  if ((old ^ next) & S2_XN_FIELD) prepareToExecute(w, old, next, level);
+  if (put(w, p, old, next, level)) return OK;
   count(C_AGAIN, 1);
   return EAGAIN;
 }
@@ -46,42 +56,37 @@ function prepareToExecute(w: Walk, old: u64, next: u64, level: i32): void {
   invalidateIcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
 }
 
-function updateEach<V extends AttributeVisitor>(w: Walk, p: usize, end: usize, level: i32): usize {
-  while (p !== end) {
-    const old = read(p, <bool>(w.flags & SHARED));
-    if (isTable(old, level)) return p;
-    const r = update<V>(w, p, old, level);
-    if (r === EAGAIN && w.flags & SHARED && retries(w, p, old)) continue;
-    if (stops(w, r)) w.status = r;
-    if (w.status) return p;
-    advance(w, level);
-    p += ENTRY_BYTES;
-  }
-  return p;
-}
-
 /** Nobody watches and nobody else writes: whole vectors of pages may change. */
 function inBulk(w: Walk, level: i32): bool {
   return level === LAST_LEVEL && w.bulk && !w.atomic;
 }
 
-function skipRun(w: Walk, p: usize, end: usize, level: i32): usize {
-  w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
-  return end;
-}
-
 @final
 @unmanaged
 class WriteProtectVisitor extends AttributeVisitor {
-  @inline next(w: Walk, old: u64): u64 {
+  @inline next(_w: Walk, old: u64): u64 {
     return old & ~S2_W;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    if (!inBulk(w, level)) return updateEach<WriteProtectVisitor>(w, p, end, level);
+  bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (!inBulk(w, level)) return p;
     updateValid(p, end, S2_W, 0);
-    return skipRun(w, p, end, level);
+    return skip(w, p, end, level);
   }
+
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return update<WriteProtectVisitor>(changetype<EntryWalk>(w), p, old, level);
+  }
+}
+
+/** A walk that grants. */
+@unmanaged
+export class RelaxWalk extends EntryWalk {
+  /** Bits to set and to clear in a leaf. */
+  set: u64;
+  clear: u64;
+  /** The permissions asked for. */
+  prot: u32;
 }
 
 /** `next` with the execute rights of `old` and `prot` together, with FEAT_XNX. */
@@ -90,19 +95,33 @@ function uniteExecute(old: u64, next: u64, prot: u32): u64 {
   return (next & ~S2_XN_FIELD) | executeNever(<bool>(execute & PROT_PX), <bool>(execute & PROT_UX), true);
 }
 
+/** Adds permissions to one leaf, or the access flag. Precondition: the walk is a RelaxWalk. */
 @final
 @unmanaged
-/** Sets bits of one leaf: permissions, or the access flag. */
 export class RelaxVisitor extends AttributeVisitor {
   /** The union of what is granted and what is asked for, never less [S2-17, S2-18]. */
   @inline next(w: Walk, old: u64): u64 {
-    const next = (old & ~w.clear) | w.set;
-    return w.table.flags & T_XNX ? uniteExecute(old, next, w.prot) : next;
+    const r = changetype<RelaxWalk>(w);
+    const next = (old & ~r.clear) | r.set;
+    return w.table.flags & T_XNX ? uniteExecute(old, next, r.prot) : next;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    return updateEach<RelaxVisitor>(w, p, end, level);
+  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
+    return p;
   }
+
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return update<RelaxVisitor>(changetype<EntryWalk>(w), p, old, level);
+  }
+}
+
+/** A walk that looks for access flags. */
+@unmanaged
+class AgeWalk extends EntryWalk {
+  /** Has a leaf had its access flag? */
+  young: bool;
+  /** Is the flag to be cleared? */
+  clear: bool;
 }
 
 @final
@@ -110,29 +129,29 @@ export class RelaxVisitor extends AttributeVisitor {
 class AgeVisitor extends AttributeVisitor {
   @inline next(w: Walk, old: u64): u64 {
     if (!(old & AF)) return old;
-    w.tally = 1;
-    return w.clear ? old & ~AF : old;
+    const a = changetype<AgeWalk>(w);
+    a.young = true;
+    return a.clear ? old & ~AF : old;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    if (!inBulk(w, level)) return updateEach<AgeVisitor>(w, p, end, level);
-    if (testClear(p, end, AF_BIT, <bool>w.clear)) w.tally = 1;
-    return skipRun(w, p, end, level);
+  bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (!inBulk(w, level)) return p;
+    const a = changetype<AgeWalk>(w);
+    if (testClear(p, end, AF_BIT, a.clear)) a.young = true;
+    return skip(w, p, end, level);
+  }
+
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    return update<AgeVisitor>(changetype<EntryWalk>(w), p, old, level);
   }
 }
 
 @final
 @unmanaged
-class FlushVisitor extends LeafOnly {
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    while (p !== end) {
-      const old = read(p, <bool>(w.flags & SHARED));
-      if (isTable(old, level)) return p;
-      if (isCacheable(old, false)) cleanDcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
+class FlushVisitor extends OneByOne {
+  leaf(w: Walk, _p: usize, old: u64, level: i32): i32 {
+    if (isCacheable(old, false)) cleanDcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
+    return OK;
   }
 }
 
@@ -142,7 +161,7 @@ function rangeFlags(shared: bool): u32 {
 
 /** Clears the write permission of every leaf of the range; the caller flushes [S2-14]. */
 export function wrprotect(t: Table, addr: u64, size: u64, shared: bool): i32 {
-  const w = open(t, rangeFlags(shared));
+  const w = openAs<EntryWalk>(t, rangeFlags(shared));
   if (!w) return EBUSY;
   const r = walk<WriteProtectVisitor>(w, addr, size);
   close();
@@ -160,7 +179,6 @@ export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
   const w = openRelax(t, 0, shared);
   if (!w) return EBUSY;
   w.set = AF;
-  w.old = 0;
   const r = walk<RelaxVisitor>(w, addr, 1);
   if (r === OK) storeBarrier(t);
   result<Answer>().value = w.old;
@@ -170,12 +188,12 @@ export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
 
 /** 1 if a valid leaf of the range had its access flag, else 0; with `clear` the flags are cleared [S2-16]. No TLBI. */
 export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool, shared: bool): i32 {
-  const w = open(t, rangeFlags(shared));
+  const w = openAs<AgeWalk>(t, rangeFlags(shared));
   if (!w) return EBUSY;
-  w.tally = 0;
-  w.clear = clear ? 1 : 0;
+  w.young = false;
+  w.clear = clear;
   const r = walk<AgeVisitor>(w, addr, size);
-  const young = <i32>w.tally;
+  const young = w.young ? 1 : 0;
   close();
   if (r === OK || !(t.flags & T_LINUX)) return r === OK ? young : r;
   warn(t, 0, addr); // the kernel's caller gets "not young"
@@ -190,13 +208,12 @@ export function isRelaxation(t: Table, prot: u32): bool {
 }
 
 /** Opens a walk that adds `prot`, which is checked; null when walks are nested too deep. */
-export function openRelax(t: Table, prot: u32, shared: bool): Walk {
-  const w = open(t, faultFlags(t, shared));
+export function openRelax(t: Table, prot: u32, shared: bool): RelaxWalk {
+  const w = changetype<RelaxWalk>(openEntry(t, faultFlags(t, shared), TTL_UNKNOWN)); // of a hole nothing is known [BUG-31]
   if (!w) return w;
   w.prot = prot;
   w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
   w.clear = executeBits(prot) && !(t.flags & T_XNX) ? XN : 0;
-  w.level = TTL_UNKNOWN; // of a hole nothing is known [BUG-31]
   return w;
 }
 
@@ -213,7 +230,7 @@ export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
 }
 
 function flushAddress(t: Table, addr: u64): u64 {
-  return t.flags & T_LINUX ? addr : alignDown(addr, (<u64>1) << t.ps);
+  return t.flags & T_LINUX ? addr : alignDown(addr, pageBytes(t.ps));
 }
 
 /** Cleans the data cache of every cacheable leaf of the range; nothing to do with FWB [S2-19]. */

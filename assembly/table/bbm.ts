@@ -1,16 +1,17 @@
 // Break-before-make: the two functions through which a slot changes what it maps [S2-20..24].
 // Between them the slot holds the locked marker and belongs to this walker alone; nothing may fail there.
-// `put` and `clear` below are the other two writes: attributes of a leaf that stays, and removal.
+// The other writes: `put` changes the attributes of a leaf that stays, `replace` changes software state, `clear` removes.
 
 import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
-import { alignDown, shift } from "../arch/granule";
+import { alignDown, ENTRY_BYTES, shift } from "../arch/granule";
+import { demand, RULE_EXCLUSIVE, RULE_NO_MARKER, RULE_SLOT } from "../demand";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
-import { T_TYPED, virtToPhys, Walk } from "../memory/layout";
+import { isArenaRange, T_TYPED, virtToPhys } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
-import { dropReference, getPages } from "./mmops";
-import { SHARED, SKIP_BBM_TLBI } from "./walk";
+import { dropReference, getPages, putPages } from "./mmops";
+import { isShared, SKIP_BBM_TLBI, Walk } from "./walk";
 
 /** The table page that holds the slot at `p`. */
 export function pageOf(w: Walk, p: usize): usize {
@@ -24,19 +25,20 @@ function begin(): void {
 
 function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
   if (!journalling()) return;
-  const kind = w.flags & SHARED ? J_WRITE_SHARED : J_WRITE;
+  const kind = isShared(w) ? J_WRITE_SHARED : J_WRITE;
   record(kind, changetype<usize>(w.table), level, virtToPhys(p), old, next);
   endWrite();
 }
 
 /**
- * Changes the slot from the snapshot `old` to `next` in one step; false if somebody was faster.
- * A shared walk compares and exchanges; an exclusive one just stores, unless the hardware may be
- * writing to the leaf too (atomic), when a plain store would lose a dirty bit [BUG-50].
+ * Changes the slot from the snapshot `old` to `next` in one step; false if another walker or the hardware was faster.
+ * A shared walk compares and exchanges. An exclusive one just stores, unless the hardware may be writing to the leaf too
+ * (w.atomic): a plain store would lose a dirty bit [BUG-50]. Precondition: `p` is a slot of the arena.
  */
 export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
+  demand(isArenaRange(<u32>p, ENTRY_BYTES), RULE_SLOT);
   begin();
-  if (w.flags & SHARED || (w.atomic && isValid(old))) {
+  if (isShared(w) || (w.atomic && isValid(old))) {
     if (!compareExchange(p, old, next)) {
       if (journalling()) endWrite();
       count(C_LOST, 1);
@@ -51,11 +53,14 @@ export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
   return true;
 }
 
-/** Takes the slot: snapshot out, marker in, stale translations flushed, reference dropped. False: it is not ours. */
+/**
+ * Takes the slot: snapshot out, marker in, stale translations flushed, reference dropped. False: it is not ours, and nothing
+ * has changed. Who took a slot must `make` it.
+ */
 export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
   // Comparing and exchanging marker for marker would succeed, and two walkers would own the slot [S2-21].
   if (isLocked(old, <bool>(w.table.flags & T_TYPED))) {
-    if (!(w.flags & SHARED)) warn(w.table, level, w.addr);
+    if (!isShared(w)) warn(w.table, level, w.addr);
     return false;
   }
   if (!put(w, p, old, w.marker, level)) return false;
@@ -63,7 +68,7 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
     count(C_BREAKS_VALID, 1);
     if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
   }
-  if (isCounted(old, w.marker)) dropReference(w.table, pageOf(w, p), <bool>(w.flags & SHARED));
+  if (isCounted(old, w.marker)) dropReference(w.table, pageOf(w, p), isShared(w));
   return true;
 }
 
@@ -74,20 +79,31 @@ function flushOld(w: Walk, old: u64, level: i32): void {
   else flushIpa(w.table, w.addr, level);
 }
 
-/** Publishes `next` in a slot that `tryBreak` took, with a reference if it counts. */
+/** Publishes `next` in a slot that `tryBreak` took, with a reference if it counts. Precondition: `next` is not the marker. */
 export function make(w: Walk, p: usize, next: u64, level: i32): void {
-  const shared = <bool>(w.flags & SHARED);
-  if (read(p, shared) !== w.marker) warn(w.table, level, w.addr);
+  demand(next !== w.marker, RULE_NO_MARKER);
+  if (read(p, isShared(w)) !== w.marker) warn(w.table, level, w.addr);
   if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1);
   if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
   begin();
-  if (shared || w.atomic) release(p, next);
+  if (isShared(w) || w.atomic) release(p, next);
   else write(p, next);
   journal(w, p, w.marker, next, level);
 }
 
-/** Empties the slot and returns what the hardware last left there. Exclusive walks only. */
+/** One store over the snapshot, with the reference of the table page kept right and nothing flushed; false as `put`. */
+export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
+  const before = isCounted(old, w.marker),
+    after = isCounted(next, w.marker);
+  if (!put(w, p, old, next, level)) return false;
+  if (before && !after) putPages(w.table, pageOf(w, p), 1);
+  if (after && !before) getPages(w.table, pageOf(w, p), 1);
+  return true;
+}
+
+/** Empties the slot and returns what the hardware last left there. Precondition: an exclusive walk. */
 export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
+  demand(!isShared(w), RULE_EXCLUSIVE);
   begin();
   if (w.atomic) old = exchange(p, 0);
   else write(p, 0);

@@ -7,33 +7,22 @@
 // the count (memory/frames.ts), where no other walker writes.
 
 import { isTable, isValid, leafDescriptor } from "../arch/descriptor";
-import { alignDown, LAST_LEVEL } from "../arch/granule";
+import { alignDown, LAST_LEVEL, pageBytes } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, cached, isCache, resolve, topUp } from "../memory/cache";
 import { compareExchange, read, touch, write } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
-import { Reference } from "../memory/frames";
-import { scratch, T_IDMAP, T_XNX, Table, Walk } from "../memory/layout";
-import {
-  C_AGAIN,
-  C_DSB,
-  C_LEAVES_MADE,
-  C_LOST,
-  C_TABLES_TAKEN,
-  C_TLBI_IPA_LOCAL,
-  C_WALKS,
-  count,
-  counted,
-} from "../record/counters";
-import { journalling } from "../record/journal";
+import { rootOf, scratch, T_IDMAP, T_XNX, Table } from "../memory/layout";
+import { C_AGAIN, C_DSB, C_TABLES_TAKEN, C_TLBI_IPA_LOCAL, C_WALKS, count, counted } from "../record/counters";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
-import { isRelaxation, openRelax, RelaxVisitor } from "./attrs";
-import { pageOf } from "./bbm";
-import { Access, Alone, Among, findSlots, GROUP } from "./lookup";
-import { cleanMade, MapVisitor, setAttributes } from "./map";
+import { isRelaxation, openRelax, RelaxVisitor, RelaxWalk } from "./attrs";
+import { Access, findSlots } from "./down";
+import { GROUP } from "./lookup";
+import { MapVisitor, openMap } from "./map";
+import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, Way } from "./place";
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
-import { close, HANDLE_FAULT, LEAF, open, SHARED, TABLE_PRE, WALK_FLAGS, walkOpened } from "./walk";
+import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
 /** Output address bits from which on a layout may pack. */
 const PACKED_FROM: u32 = 48;
@@ -80,15 +69,10 @@ function slotOf(i: u32): usize {
   return load<i8>(scratch() + LEVELS + i) === LAST_LEVEL ? <usize>load<u64>(scratch() + (i << 3)) : 0;
 }
 
-/** Nobody watches: neither journal nor hooks. */
-function unseen(t: Table): bool {
-  return !journalling() && t.hooks === 0;
-}
-
 /** Points the opened walk at the page of `addr`; ERANGE beyond the input space. */
 function aim(w: Walk, addr: u64): i32 {
   const t = w.table,
-    page = (<u64>1) << t.ps,
+    page = <u64>pageBytes(t.ps),
     start = alignDown(addr, page);
   if (addr >> t.inputBits) return ERANGE;
   w.start = start;
@@ -116,7 +100,7 @@ export function mapPages(
 ): i32 {
   cache = resolve(cache, t.ps);
   if (flags & ~WALK_FLAGS || !isCache(cache, t.ps) || !isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
-  if (!t.root) return EINVAL;
+  if (!rootOf(t)) return EINVAL;
   const mode = modeOf(t, SHARES_TABLE, flags);
   if (mode < 0) return mode;
   const c = column(addrs, physs, statuses, n);
@@ -127,13 +111,13 @@ export function mapPages(
       settle(c, r); // what was done before stays done
       break;
     }
-    const w = open(t, flags | HANDLE_FAULT | LEAF | TABLE_PRE);
+    const w = openMap(t, flags | HANDLE_FAULT);
     if (w) {
-      setAttributes(w, prot);
+      prepareLeaves(w, attributesOf(t, prot));
       w.cache = cache;
       w.annotate = false;
       w.forcePages = true; // one page is never a block
-      stop = flags & SHARED ? mapAmong(w, c) : mapAlone(w, c);
+      stop = isShared(w) ? mapGroup<Among>(w, c) : mapGroups(w, c);
       close();
     }
     finish(t, mode);
@@ -163,109 +147,63 @@ class PageLeaf {
   }
 }
 
-/** The rows in order while nobody else is in the table; true if an error ends the call. */
-function mapAlone(w: Walk, c: Column): bool {
-  const t = w.table,
-    ps = t.ps,
-    layout = t.addressLayout,
-    attributes = w.attributes,
-    paBits = t.paBits,
-    addrs = c.addrs,
-    physs = c.physs,
-    statuses = c.statuses,
-    n = c.n;
-  const simple = w.bulk && !(t.flags & T_IDMAP),
-    maintain = w.maintain !== 0,
-    pageMask = ~(((<u64>1) << ps) - 1),
-    plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
-  let done = c.done,
-    made: u32 = 0,
-    group: u32 = 0,
-    end: u32 = done,
-    tables: u64 = 0,
-    found: bool = false,
-    stop: bool = false;
-  while (done < n && !stop) {
-    // A slot found stays one, since mapping pages takes no table away; a table added is looked for again.
-    if (done === end || tables !== counted(C_TABLES_TAKEN)) {
-      group = done;
-      end = min(n, done + GROUP);
-      tables = counted(C_TABLES_TAKEN);
-      found = simple && findSlots<Alone>(t, addrs + (done << 3), scratch(), scratch() + LEVELS, end - done);
-    }
-    const phys = load<u64>(physs + (done << 3));
-    const p: usize = found && phys >> paBits === 0 ? slotOf(done - group) : 0;
-    if (p !== 0 && read(p, false) === 0) {
-      write(p, PageLeaf.of(layout, ps, phys, attributes, plain, pageMask));
-      Reference.add(pageOf(w, p));
-      if (maintain) cleanMade(w, phys & pageMask, ps, 1);
-      store<i8>(statuses + done, OK);
-      done++;
-      made++;
-    } else {
-      c.done = done;
-      stop = mapNext(w, c, phys);
-      done = c.done;
-      if (c.hungry) break;
-    }
-  }
-  c.done = done;
-  noteMade(made);
+/** All rows, while nobody else is in the table; true if an error ends the call. */
+function mapGroups(w: MapWalk, c: Column): bool {
+  let stop: bool = false;
+  while (!stop && c.done < c.n && !c.hungry) stop = mapGroup<Alone>(w, c);
   return stop;
 }
 
-/** Leaves that were made without a walk of their own count as what they stand for. */
-function noteMade(n: u32): void {
-  count(C_WALKS, n);
-  count(C_LEAVES_MADE, n);
-  count(C_DSB, n);
+/** May a hole become a leaf by `W`, without a walk? */
+function isPlain<W extends Way>(w: MapWalk): bool {
+  if (w.table.flags & T_IDMAP) return false;
+  return changetype<W>(0).shared() ? w.among : w.bulk;
 }
 
-/** The next rows, a group at most, while others are in the table; true if an error ends the call. */
-function mapAmong(w: Walk, c: Column): bool {
+/** The next rows, a group at most; true if an error ends the call. */
+function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
   const t = w.table,
     ps = t.ps,
     layout = t.addressLayout,
     attributes = w.attributes,
     paBits = t.paBits,
+    shared = changetype<W>(0).shared(),
     physs = c.physs,
     statuses = c.statuses,
     first = c.done,
     end = min(c.n, first + GROUP),
     tables = counted(C_TABLES_TAKEN);
-  const simple = unseen(t) && w.maintain === 0 && !(t.flags & T_IDMAP),
-    pageMask = ~(((<u64>1) << ps) - 1),
+  const pageMask = ~(((<u64>1) << ps) - 1),
     plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
-  const found = simple && findSlots<Among>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
-  if (found) touchGroup(end - first);
+  const found = isPlain<W>(w) && findSlots<W>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
+  if (found && shared) touchGroup(end - first);
   let done = first,
-    made: u32 = 0,
+    placed: u32 = 0,
     lost: u32 = 0,
     stop: bool = false;
-  // A table that this walker added is looked for again, in the next turn; one that another added is met by a walk.
+  // A slot that was found stays one, since mapping pages takes no table away. A table that this walker added is looked for
+  // again, in the next group; one that another added is met by a walk.
   while (done < end && !stop && tables === counted(C_TABLES_TAKEN)) {
     const phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - first) : 0;
-    if (p === 0 || read(p, true) !== 0) {
+    if (p === 0 || read(p, shared) !== 0) {
       c.done = done;
       stop = mapNext(w, c, phys);
       done = c.done;
       if (c.hungry) break;
       continue;
     }
-    const won = compareExchange(p, 0, PageLeaf.of(layout, ps, phys, attributes, plain, pageMask));
+    const leaf = PageLeaf.of(layout, ps, phys, attributes, plain, pageMask);
+    const won = Place.leaf<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
     store<i8>(statuses + done, won ? OK : EAGAIN);
     done++;
-    if (!won) {
-      lost++;
-      continue;
-    }
-    Reference.add(pageOf(w, p));
-    made++;
+    if (won) placed++;
+    else lost++;
   }
   c.done = done;
-  noteMade(made);
-  count(C_LOST, lost);
+  // Each stands for a walk of its own, and the barrier at its end.
+  count(C_WALKS, placed);
+  count(C_DSB, placed);
   count(C_AGAIN, lost);
   return stop;
 }
@@ -278,7 +216,7 @@ function touchGroup(n: u32): void {
 }
 
 /** The next row by a walk; true if an error ends the call. Nothing is done, and c.hungry, if the cache must be topped up first. */
-function mapNext(w: Walk, c: Column, phys: u64): bool {
+function mapNext(w: MapWalk, c: Column, phys: u64): bool {
   if (w.cache > CACHE_ARENA && cached(w.cache) < worth(w.table)) {
     c.hungry = true;
     return false;
@@ -286,12 +224,12 @@ function mapNext(w: Walk, c: Column, phys: u64): bool {
   return settle(c, mapPage(w, addressAt(c), phys));
 }
 
-function mapPage(w: Walk, addr: u64, phys: u64): i32 {
+function mapPage(w: MapWalk, addr: u64, phys: u64): i32 {
   const t = w.table;
   if (phys >> t.paBits) return ERANGE;
   if (t.flags & T_IDMAP && addr !== phys) return EINVAL;
   if (aim(w, addr)) return ERANGE;
-  w.phys = alignDown(phys, (<u64>1) << t.ps);
+  w.phys = alignDown(phys, pageBytes(t.ps));
   count(C_WALKS, 1);
   const r = walkOpened<MapVisitor>(w);
   storeBarrier(t);
@@ -303,7 +241,7 @@ function mapPage(w: Walk, addr: u64, phys: u64): i32 {
  * Returns how many were done: all, unless an address is out of range. Preconditions: the columns lie in the arena.
  */
 export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot: u32, flags: u32): i32 {
-  if (!isRelaxation(t, prot) || !t.root || flags & ~(SHARED | LOCK_FREE)) return EINVAL;
+  if (!isRelaxation(t, prot) || !rootOf(t) || flags & ~(SHARED | LOCK_FREE)) return EINVAL;
   const mode = modeOf(t, SHARES_LEAF, flags);
   if (mode < 0) return mode;
   const c = column(addrs, 0, statuses, n);
@@ -315,7 +253,7 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
     }
     const w = openRelax(t, prot, flags !== 0);
     if (w) {
-      stop = w.flags & SHARED ? relaxGroup<Among>(w, c) : relaxGroup<Alone>(w, c);
+      stop = isShared(w) ? relaxGroup<Among>(w, c) : relaxGroup<Alone>(w, c);
       close();
     }
     finish(t, mode);
@@ -325,13 +263,13 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
 }
 
 /** The next group of rows; true if an error ends the call. A leaf of any level is relaxed where it is found. */
-function relaxGroup<A extends Access>(w: Walk, c: Column): bool {
+function relaxGroup<A extends Access>(w: RelaxWalk, c: Column): bool {
   const t = w.table,
     set = w.set,
     clear = w.clear,
     shared = changetype<A>(0).shared(),
     addrs = c.addrs + (c.done << 3);
-  const simple = unseen(t) && (shared || !w.atomic) && !(t.flags & T_XNX);
+  const simple = unwatched(t) && (shared || !w.atomic) && !(t.flags & T_XNX);
   const n = min(c.n - c.done, GROUP);
   const found = simple && findSlots<A>(t, addrs, scratch(), scratch() + LEVELS, n);
   if (found && shared) touchGroup(n);
@@ -369,7 +307,7 @@ function replace<A extends Access>(p: usize, old: u64, next: u64): bool {
   return true;
 }
 
-function relaxPage(w: Walk, addr: u64): i32 {
+function relaxPage(w: RelaxWalk, addr: u64): i32 {
   if (aim(w, addr)) return ERANGE;
   w.level = TTL_UNKNOWN;
   count(C_WALKS, 1);

@@ -1,17 +1,18 @@
 // Making a table: stage 2 from a VTCR, stage 1 of the hypervisor from a VA size [S2-1, GEO-13].
 
-import { VTCR_HD, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
+import { vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
 import { ADDRESS_48, addressLayout, linearBits, TABLE } from "../arch/descriptor";
 import {
-  CONCATENATED_BITS,
   FIRST_LEVEL,
+  geometryWord,
   isGranule,
+  isStart,
   LAST_LEVEL,
-  PS_64K,
-  shift,
+  outputBits,
   stage1Levels,
   startTables,
 } from "../arch/granule";
+import { VTCR_HD } from "../arch/registers";
 import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
 import {
   FORCE_HOST,
@@ -34,11 +35,6 @@ import { J_TABLE_MADE, MADE_PARALLEL, record } from "../record/journal";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
 
-/** Output addresses below 2^48, or 2^52 with LPA2 or with 64K pages and 52-bit support [GEO-5]. */
-function outputBits(ps: u32, flags: u32): u32 {
-  return flags & T_LPA2 || (ps === PS_64K && flags & T_WIDE) ? 52 : 48;
-}
-
 function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, hooks: u32): i32 {
   const h = header(),
     layout = addressLayout(ps, <bool>(flags & T_LPA2)),
@@ -56,7 +52,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.startLevel = start;
   t.rootPages = rootPages;
   t.addressLayout = layout;
-  t.paBits = outputBits(ps, flags);
+  t.paBits = outputBits(ps, <bool>(flags & T_LPA2), <bool>(flags & T_WIDE));
   t.hooks = hooks;
   const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && end >> linearBits(layout) === 0;
   t.reach = direct ? h.arenaBytes >> ps : 0;
@@ -69,8 +65,8 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
 
 /** Geometry of a table as the journal tells it. */
 export function geometryOf(t: Table): u64 {
-  const sizes = t.ps | ((<u32>(t.startLevel + 1)) << 8) | (t.rootPages << 16) | (t.inputBits << 24);
-  return <u64>sizes | ((<u64>t.flags) << 32) | ((<u64>parallel()) << MADE_PARALLEL);
+  const word = geometryWord(t.ps, t.startLevel, t.rootPages, t.inputBits, t.flags);
+  return word | ((<u64>parallel()) << MADE_PARALLEL);
 }
 
 function noteMade(t: Table): void {
@@ -84,8 +80,7 @@ export function createStage2(ps: u32, vtcr: u64, flags: u32, hooks: u32): i32 {
   const bits = vtcrIpaBits(vtcr),
     start = vtcrStartLevel(ps, vtcr);
   // The start level must resolve at least one bit of the input, and no more than 16 tables of it.
-  if (start < 0 || start > LAST_LEVEL || bits <= shift(ps, start)) return EINVAL;
-  if (bits > shift(ps, start - 1) + CONCATENATED_BITS) return EINVAL;
+  if (start < 0 || start > LAST_LEVEL || !isStart(ps, bits, start)) return EINVAL;
   flags &= ~(T_HYP | T_HD);
   if (vtcr & VTCR_HD) flags |= T_HD;
   const handle = newTable(ps, flags, bits, start, startTables(ps, bits, start), hooks);

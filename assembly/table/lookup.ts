@@ -1,29 +1,38 @@
-// Reading a table: one leaf, many leaves, counting, and a scan of all entries in order.
+// Reading a table: one leaf, many leaves, counting. Scans of all entries are in scan.ts.
 
-import { isTable } from "../arch/descriptor";
-import { ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { isTable, isValid } from "../arch/descriptor";
+import { LAST_LEVEL } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
-import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
-import { header, parallel, T_BARRIER, T_HYP, Table, Walk } from "../memory/layout";
+import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
+import { parallel, rootOf, T_BARRIER, T_HYP, Table } from "../memory/layout";
 import { MODE_EXCLUSIVE, MODE_NONE } from "../memory/lock";
 import { Answer, result } from "../record/result";
-import { Child, pageCount } from "./mmops";
+import { Access, findSlot, findSlots, levelIn, pointerIn } from "./down";
+import { Alone, Among } from "./place";
 import { begin, end, modeOf, SHARES_READ } from "./sharing";
-import { advance, close, LEAF, LeafOnly, open, rootEntries, SHARED, walk } from "./walk";
+import { close, EntryWalk, LEAF, LeafOnly, OneByOne, openAs, SHARED, skip, Walk, walk } from "./walk";
 
-/** Finds where the translation of one page ends: slot, descriptor and level. */
+/** Finds where the translation of one page ends: slot, descriptor and level. Precondition: the walk is an EntryWalk. */
 @final
 @unmanaged
-export class LeafVisitor extends LeafOnly {
-  @inline run(w: Walk, p: usize, end: usize, level: i32): usize {
-    const old = read(p, <bool>(w.flags & SHARED));
-    if (isTable(old, level)) return p;
-    w.old = old;
-    w.level = level;
-    w.slot = p;
-    advance(w, level);
-    return p + ENTRY_BYTES;
+export class LeafVisitor extends OneByOne {
+  @inline leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    const seen = changetype<EntryWalk>(w);
+    seen.old = old;
+    seen.level = level;
+    seen.slot = <u32>p;
+    return OK;
   }
+}
+
+/** Opens a walk that has seen nothing yet; null when walks are nested too deep. */
+export function openEntry(t: Table, flags: u32, level: i32): EntryWalk {
+  const w = openAs<EntryWalk>(t, flags);
+  if (!w) return w;
+  w.old = 0;
+  w.level = level;
+  w.slot = 0;
+  return w;
 }
 
 /** A lookup of a table that others may change meanwhile reads each descriptor once and whole [WLK-4]. */
@@ -33,10 +42,8 @@ function lookupFlags(t: Table): u32 {
 
 /** The leaf at `addr` and its level, as an Answer; of a hole, the level where the walk ended [WLK-14]. */
 export function getLeaf(t: Table, addr: u64): i32 {
-  const w = open(t, lookupFlags(t));
+  const w = openEntry(t, lookupFlags(t), LAST_LEVEL);
   if (!w) return EBUSY;
-  w.old = 0;
-  w.level = LAST_LEVEL;
   const r = walk<LeafVisitor>(w, addr, 1);
   const answer = result<Answer>();
   answer.value = w.old;
@@ -78,10 +85,10 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
 
 function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
   const shared = changetype<A>(0).shared();
-  if (!t.root) return EINVAL;
+  if (!rootOf(t)) return EINVAL;
   while (n !== 0) {
     const group = min(n, GROUP);
-    if (!findSlots<A>(t, addrs, leaves, levels, group)) return t.root ? EFAULT : EINVAL;
+    if (!findSlots<A>(t, addrs, leaves, levels, group)) return rootOf(t) ? EFAULT : EINVAL;
     for (let i: u32 = 0; i < group; i++) {
       const p = leaves + (i << 3),
         slot = <usize>load<u64>(p),
@@ -102,271 +109,44 @@ function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, level
 function leafBelow(t: Table, addr: u64, leaf: usize, levelAt: usize): bool {
   let level: i32, old: u64;
   do {
-    const found = findSlot(t, t.root, addr, true);
+    const found = findSlot(t, addr, true);
     if (!found) return false;
-    level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
-    old = read(found & ~LEVEL_MASK, true);
+    level = levelIn(found);
+    old = read(pointerIn(found), true);
   } while (isTable(old, level));
   store<u64>(leaf, old);
   store<i8>(levelAt, <i8>level);
   return true;
 }
 
-/** How descriptors are read on the way down: plainly, or as one among several walkers must [WLK-4]. */
+/** A walk that counts. */
 @unmanaged
-export abstract class Access {
-  abstract shared(): bool;
-}
-
-@final
-@unmanaged
-export class Alone extends Access {
-  @inline shared(): bool {
-    return false;
-  }
-}
-
-@final
-@unmanaged
-export class Among extends Access {
-  @inline shared(): bool {
-    return true;
-  }
-}
-
-@final
-@unmanaged
-class Step {
-  /** From table descriptor `d` to the slot at `offset` of the table; 0 if it is anything else. As Child.table. */
-  @inline static down(d: u64, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
-    const page = rotr<u64>(d - origin, ps);
-    return page < reach ? arena + ((<usize>page) << (<usize>ps)) + offset : 0;
-  }
-}
-
-/**
- * Pointers of the slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels.
- * False for a damaged table, or none. The way through tables of the arena down to the last level has no loop and everything that
- * stays the same in locals; `findSlot` knows the other ways.
- */
-export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
-  const shared = changetype<A>(0).shared();
-  const root = t.root,
-    inputBits = t.inputBits,
-    steps = LAST_LEVEL - t.startLevel,
-    bits = levelBits(t.ps);
-  const rootMask = (rootEntries(t) - 1) << ENTRY_SHIFT,
-    mask = ((1 << bits) - 1) << ENTRY_SHIFT,
-    rootShift = shift(t.ps, t.startLevel) - ENTRY_SHIFT;
-  const shift3 = t.ps - ENTRY_SHIFT,
-    shift2 = shift3 + bits,
-    shift1 = shift2 + bits,
-    shift0 = shift1 + bits;
-  const ps = <u64>t.ps,
-    reach = <u64>t.reach,
-    origin = t.origin,
-    arena = header().arena;
-  if (!root) return false; // it may go while a lookup without its lock begins
-  for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
-    const addr = load<u64>(addrs);
-    let p: usize = 0,
-      level: i32 = LAST_LEVEL;
-    if (addr >> inputBits === 0) {
-      p = root + (<u32>(addr >> rootShift) & rootMask);
-      if (steps > 3) p = Step.down(read(p, shared), <u32>(addr >> shift0) & mask, ps, reach, origin, arena);
-      if (steps > 2 && p) p = Step.down(read(p, shared), <u32>(addr >> shift1) & mask, ps, reach, origin, arena);
-      if (steps > 1 && p) p = Step.down(read(p, shared), <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
-      if (steps > 0 && p) p = Step.down(read(p, shared), <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
-      if (!p) {
-        const found = findSlot(t, root, addr, shared);
-        if (!found) return false;
-        p = found & ~LEVEL_MASK;
-        level = <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
-      }
-    } else {
-      level = i8.MIN_VALUE;
-    }
-    store<u64>(slots, p);
-    store<i8>(levels, <i8>level);
-  }
-  return true;
-}
-
-/** Slots are aligned, so their low bits can carry a level: level - FIRST_LEVEL. */
-const LEVEL_MASK: usize = 7;
-
-/** One slot and its level, step by step: holes and blocks above the last level, and tables that the arena alone does not lead to. */
-function findSlot(t: Table, root: usize, addr: u64, shared: bool): usize {
-  if (!root) return 0;
-  let level = t.startLevel;
-  let p = root + ((<u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1)) << ENTRY_SHIFT);
-  for (let old = read(p, shared); isTable(old, level); old = read(p, shared)) {
-    const table = Child.table(t, old);
-    if (!table) return 0;
-    level++;
-    p = table + (index(t.ps, level, addr) << ENTRY_SHIFT);
-  }
-  return p | (level - FIRST_LEVEL);
+class CountWalk extends Walk {
+  leaves: u64;
 }
 
 @final
 @unmanaged
 class CountVisitor extends LeafOnly {
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    if (level === LAST_LEVEL) {
-      w.tally += countValid(p, end);
-      w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
-      return end;
-    }
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) return p;
-      w.tally += old & 1;
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
+  bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (level !== LAST_LEVEL) return p;
+    changetype<CountWalk>(w).leaves += countValid(p, end);
+    return skip(w, p, end, level);
+  }
+
+  @inline leaf(w: Walk, _p: usize, old: u64, _level: i32): i32 {
+    if (isValid(old)) changetype<CountWalk>(w).leaves++;
+    return OK;
   }
 }
 
 /** Answers how many valid leaves the range has: a LEAF walk with a counting visitor. */
 export function countLeaves(t: Table, addr: u64, size: u64): i32 {
-  const w = open(t, LEAF);
+  const w = openAs<CountWalk>(t, LEAF);
   if (!w) return EBUSY;
-  w.tally = 0;
+  w.leaves = 0;
   const r = walk<CountVisitor>(w, addr, size);
-  result<Answer>().value = w.tally;
+  result<Answer>().value = w.leaves;
   close();
   return r;
-}
-
-// The scan: entries in order of address, parents before children, as records.
-// A cursor (address, level) says what came last; a scan goes on behind it.
-
-/** One entry that a scan found. */
-@view("halves")
-@unmanaged
-export class ScanRecord {
-  /** First input address that it covers. */
-  address: u64;
-  descriptor: u64;
-  level: i32;
-  /** References on the child page of a table, -1 for others. */
-  references: i32;
-  /** 1, or the length of a run of empty entries of one table when holes are asked for. */
-  entries: u32;
-  spare: u32;
-}
-
-/** How a scan ended. */
-@view()
-@unmanaged
-export class ScanEnd {
-  /** Records written. */
-  records: u32;
-  /** Is there more behind the last one? */
-  more: u32;
-}
-
-export const SCAN_BYTES: u32 = <u32>offsetof<ScanRecord>();
-export const SCAN_TABLES: u32 = 1;
-export const SCAN_HOLES: u32 = 2;
-const SCAN_ALL: u32 = 3;
-const FULL: i32 = 1;
-/** Cursor level of a scan that begins. */
-const FROM_CURSOR: i32 = -2;
-
-/** Where a scan writes; lives in spare fields of its walk record: cursor in start and level, buffer in slot and cache. */
-function emit(w: Walk, addr: u64, descriptor: u64, level: i32, references: i32, n: u32): bool {
-  if (w.tally === 0) return false;
-  const r = changetype<ScanRecord>(w.slot);
-  r.address = addr;
-  r.descriptor = descriptor;
-  r.level = level;
-  r.references = references;
-  r.entries = n;
-  r.spare = 0;
-  w.slot += SCAN_BYTES;
-  w.tally--;
-  return true;
-}
-
-/** Lies the entry of `level` at `addr` behind the cursor? At the start of a scan that is one that ends before it. */
-function isBehind(w: Walk, addr: u64, level: i32): bool {
-  if (w.level === FROM_CURSOR) return addr + ((<u64>1) << shift(w.ps, level)) <= w.low;
-  return addr < w.low || (addr === w.low && level <= w.level);
-}
-
-function scanTable(w: Walk, table: usize, n: u32, base: u64, level: i32): i32 {
-  const t = w.table,
-    sh = shift(w.ps, level);
-  const skip = w.low > base ? min<u64>((w.low - base) >> sh, n) : 0;
-  for (let i = <u32>skip; i < n; i++) {
-    const addr = base + ((<u64>i) << sh);
-    if (addr >= w.end) return OK;
-    const d = read(table + (i << 3), false);
-    if (isTable(d, level)) {
-      const child = Child.table(t, d);
-      if (!child) return EFAULT;
-      if (w.flags & SCAN_TABLES && !isBehind(w, addr, level) && !emit(w, addr, d, level, pageCount(t, child), 1))
-        return FULL;
-      const r = scanTable(w, child, entries(w.ps), addr, level + 1);
-      if (r) return r;
-    } else if (d !== 0) {
-      if (!isBehind(w, addr, level) && !emit(w, addr, d, level, -1, 1)) return FULL;
-    } else if (w.flags & SCAN_HOLES) {
-      let run: u32 = 1;
-      while (i + run < n && addr + ((<u64>run) << sh) < w.end && read(table + ((i + run) << 3), false) === 0) run++;
-      const lastHole = addr + ((<u64>(run - 1)) << sh);
-      if (!isBehind(w, lastHole, level) && !emit(w, addr, 0, level, -1, run)) return FULL;
-      i += run - 1;
-    }
-  }
-  return OK;
-}
-
-/**
- * Fills up to `max` records at `out`, from behind (cursor, cursorLevel) up to `end`; level -2 starts at the cursor itself.
- * `root` 0 scans the table; else the detached table page there, whose entries are of `level`, input addresses from 0.
- * Answers a ScanEnd. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
- */
-export function scan(
-  t: Table,
-  root: usize,
-  level: i32,
-  cursor: u64,
-  cursorLevel: i32,
-  end: u64,
-  what: u32,
-  out: u32,
-  max: u32,
-): i32 {
-  if (what & ~SCAN_ALL || max === 0) return EINVAL;
-  let n = entries(t.ps),
-    top = level,
-    limit = (<u64>1) << t.inputBits;
-  if (root === 0) {
-    if (!t.root) return EINVAL;
-    root = t.root;
-    n = t.rootPages << levelBits(t.ps);
-    top = t.startLevel;
-  } else {
-    if (level < FIRST_LEVEL || level > LAST_LEVEL) return EINVAL;
-    limit = (<u64>n) << shift(t.ps, level);
-  }
-  if (end > limit) return ERANGE;
-  const w = open(t, 0);
-  if (!w) return EBUSY;
-  w.flags = what;
-  w.low = cursor;
-  w.level = cursorLevel;
-  w.end = end;
-  w.slot = out;
-  w.tally = max;
-  const r = scanTable(w, root, n, 0, top);
-  const scanned = result<ScanEnd>();
-  scanned.records = max - <u32>w.tally;
-  scanned.more = r === FULL ? 1 : 0;
-  close();
-  return r === FULL ? OK : r;
 }

@@ -11,7 +11,6 @@ import {
   addPages,
   virtToPhys as arenaAddress,
   physToVirt as arenaPointer,
-  header,
   isArenaPage,
   parallel,
   T_DCACHE,
@@ -168,26 +167,7 @@ export function hasPageCount(t: Table): bool {
   return <bool>(t.flags & T_PAGE_COUNT);
 }
 
-/** From a table descriptor to the table: the step that every walk makes at every level, so it is inlined. */
-@final
-@unmanaged
-export class Child {
-  /**
-   * Number of the arena page that `d` names, if d is a table descriptor as this core writes them; else at least t.reach.
-   * Such a descriptor is t.origin and a multiple of the page, so rotating the difference puts any stray low bit on top.
-   */
-  @inline static page(t: Table, d: u64): u64 {
-    return rotr<u64>(d - t.origin, t.ps);
-  }
-
-  /** Pointer of the table that descriptor `d` names, 0 when that is not a page of this memory. */
-  @inline static table(t: Table, d: u64): usize {
-    const n = Child.page(t, d);
-    return n < t.reach ? header().arena + ((<usize>n) << t.ps) : tableOf(t, d);
-  }
-}
-
-/** The careful way: addresses that are packed, or that the host translates. */
+/** Pointer of the table that descriptor `d` names, 0 when that is no page of this memory. Also for packed addresses, and for a host that translates. */
 export function tableOf(t: Table, d: u64): usize {
   return physToVirt(t, decodeAddress(t.addressLayout, t.ps, d));
 }

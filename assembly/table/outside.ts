@@ -1,47 +1,54 @@
 // Visitors from outside: one host call per visit, and what such a visitor may do there [WLK-4, WLK-6].
 
-import { isCounted, isTable, tableDescriptor } from "../arch/descriptor";
-import { ENTRY_BYTES } from "../arch/granule";
+import { isTable, tableDescriptor } from "../arch/descriptor";
 import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
 import { hostVisit } from "../memory/host";
-import { Table, Walk, walker, walkFrame } from "../memory/layout";
+import { Table, walker, walkFrame } from "../memory/layout";
 import { Answer, result } from "../record/result";
-import { make, pageOf, put, tryBreak } from "./bbm";
-import { LeafVisitor } from "./lookup";
-import { getPages, putPages, virtToPhys, zallocPage } from "./mmops";
+import { make, replace, tryBreak } from "./bbm";
+import { LeafVisitor, openEntry } from "./lookup";
+import { virtToPhys, zallocPage } from "./mmops";
 import { freeUnlinked } from "./teardown";
 import {
-  advance,
+  CHOSEN,
   close,
-  DESCEND,
+  EntryWalk,
+  FROM_ROOT,
+  GREW,
+  GROWS,
+  isShared,
   LEAF,
-  open,
-  SHARED,
   stops,
   TABLE_POST,
   TABLE_PRE,
   Visitor,
   WALK_FLAGS,
+  Walk,
   walk,
 } from "./walk";
 
-/** Did this visit take its slot? Kept in Walk.tally. */
-const NOT_TAKEN: u64 = 0;
-const TAKEN: u64 = 1;
+/** A walk whose visits are made by the host. */
+@unmanaged
+class OutsideWalk extends EntryWalk {
+  /** Table pages come from here. */
+  cache: u32;
+  /** Has the visit that runs now taken its slot, and not made it yet? */
+  taken: bool;
+}
 
-function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
+function visit(w: OutsideWalk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
   const here = w.addr;
   w.addr = addr; // at POST the walk is already behind the child
-  w.slot = p;
+  w.visiting = <u32>p;
   w.old = old;
   w.level = level;
-  w.tally = NOT_TAKEN;
+  w.taken = false;
   const r = hostVisit(phase, level, <u32>addr, <u32>(addr >> 32), <u32>old, <u32>(old >> 32));
   // Who took the slot must make [S2-24]: a visitor that did not, or threw, leaves what was there.
-  if (w.tally === TAKEN) make(w, p, old, level);
-  w.slot = 0;
+  if (w.taken) make(w, p, old, level);
+  w.visiting = 0;
   w.addr = here;
   return r;
 }
@@ -50,39 +57,34 @@ function visit(w: Walk, phase: u32, p: usize, old: u64, level: i32, addr: u64): 
 @unmanaged
 class OutsideVisitor extends Visitor {
   @inline phases(): u32 {
-    return LEAF | TABLE_PRE | TABLE_POST;
+    return LEAF | TABLE_PRE | TABLE_POST | GROWS | FROM_ROOT | CHOSEN;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    const shared = <bool>(w.flags & SHARED);
-    while (p !== end) {
-      const old = read(p, shared);
-      if (isTable(old, level)) return p;
-      const r = visit(w, LEAF, p, old, level, w.addr);
-      if (stops(w, r)) {
-        w.status = r;
-        return p;
-      }
-      if (isTable(read(p, shared), level)) return p | DESCEND;
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
+  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
     return p;
   }
 
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    const r = visit(changetype<OutsideWalk>(w), LEAF, p, old, level, w.addr);
+    if (r === GREW) return EINVAL; // no status of a visitor: the walker's own
+    if (stops(w, r)) return r;
+    // "Again" is the visitor's last word on an entry: the walk does not visit it twice.
+    return isTable(read(p, isShared(w)), level) ? GREW : OK;
+  }
+
   pre(w: Walk, p: usize, old: u64, level: i32): i32 {
-    return visit(w, TABLE_PRE, p, old, level, w.addr);
+    return visit(changetype<OutsideWalk>(w), TABLE_PRE, p, old, level, w.addr);
   }
 
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
-    return visit(w, TABLE_POST, p, old, level, addr);
+    return visit(changetype<OutsideWalk>(w), TABLE_POST, p, old, level, addr);
   }
 }
 
 /** Walks with the host's visitor. Any nonzero result but EAGAIN ends the walk and is returned [WLK-10]. */
 export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u32): i32 {
   if (flags & ~WALK_FLAGS || !isCache(cache, t.ps)) return EINVAL;
-  const w = open(t, flags);
+  const w = changetype<OutsideWalk>(openEntry(t, flags, 0));
   if (!w) return EBUSY;
   w.cache = cache;
   const r = walk<OutsideVisitor>(w, addr, size);
@@ -91,18 +93,18 @@ export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u
 }
 
 /** The walk whose visitor is running now; 0 if there is none. */
-function current(): Walk {
+function current(): OutsideWalk {
   const depth = walker().depth;
-  if (depth === 0) return changetype<Walk>(0);
-  const w = walkFrame(depth - 1);
-  return w.slot ? w : changetype<Walk>(0);
+  if (depth === 0) return changetype<OutsideWalk>(0);
+  const w = changetype<OutsideWalk>(walkFrame(depth - 1));
+  return w.visiting ? w : changetype<OutsideWalk>(0);
 }
 
 /** Reads the visited slot again; answers its descriptor. EPERM outside a visit, as for all functions below. */
 export function visitRead(): i32 {
   const w = current();
   if (!w) return EPERM;
-  result<Answer>().value = read(w.slot, <bool>(w.flags & SHARED));
+  result<Answer>().value = read(w.visiting, isShared(w));
   return OK;
 }
 
@@ -110,17 +112,18 @@ export function visitRead(): i32 {
 export function visitTryBreak(): i32 {
   const w = current();
   if (!w) return EPERM;
-  if (!tryBreak(w, w.slot, w.old, w.level)) return EAGAIN;
-  w.tally = TAKEN;
+  if (!tryBreak(w, w.visiting, w.old, w.level)) return EAGAIN;
+  w.taken = true;
   return OK;
 }
 
 /** Publishes `next` in the slot that visitTryBreak took; EPERM if this visit has not taken it. */
 export function visitMake(next: u64): i32 {
   const w = current();
-  if (!w || w.tally !== TAKEN) return EPERM;
-  w.tally = NOT_TAKEN;
-  make(w, w.slot, next, w.level);
+  if (!w) return EPERM;
+  if (!w.taken) return EPERM;
+  w.taken = false;
+  make(w, w.visiting, next, w.level);
   return OK;
 }
 
@@ -128,10 +131,10 @@ export function visitMake(next: u64): i32 {
 export function visitSet(next: u64): i32 {
   const w = current();
   if (!w) return EPERM;
-  const shared = <bool>(w.flags & SHARED),
-    slot: usize = w.slot;
+  const shared = isShared(w),
+    slot: usize = w.visiting;
   if (read(slot, shared) !== w.old) return EAGAIN;
-  if (!replace(w, slot, w.old, next)) return EAGAIN;
+  if (!replace(w, slot, w.old, next, w.level)) return EAGAIN;
   w.old = next;
   return OK;
 }
@@ -158,26 +161,14 @@ export function visitFreeTable(descriptor: u64): i32 {
  * and for images that come from elsewhere. Answers the old descriptor and its level.
  */
 export function poke(t: Table, addr: u64, descriptor: u64): i32 {
-  const w = open(t, LEAF);
+  const w = openEntry(t, LEAF, 0);
   if (!w) return EBUSY;
-  w.old = 0;
-  w.level = 0;
   const r = walk<LeafVisitor>(w, addr, 1);
   const answer = result<Answer>();
   answer.value = w.old;
   answer.level = w.level;
   // Past the end of the range nothing was visited.
-  if (r === OK && w.slot) replace(w, w.slot, w.old, descriptor);
+  if (r === OK && w.slot) replace(w, w.slot, w.old, descriptor, w.level);
   close();
   return r;
-}
-
-/** One store over the snapshot, with the reference of the table kept right. */
-function replace(w: Walk, p: usize, old: u64, next: u64): bool {
-  if (!put(w, p, old, next, w.level)) return false;
-  const before = isCounted(old, w.marker),
-    after = isCounted(next, w.marker);
-  if (before && !after) putPages(w.table, pageOf(w, p), 1);
-  if (after && !before) getPages(w.table, pageOf(w, p), 1);
-  return true;
 }

@@ -1,33 +1,21 @@
 // After a walker that died: what it held is let go, what it left half done is undone where that can be.
 
-import { isTable } from "../arch/descriptor";
 import { ENTRY_BYTES, entries, pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { giveOwn } from "../memory/cache";
 import { read } from "../memory/cell";
 import { expel, slotOfWalker } from "../memory/epoch";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
 import { addReferences, giveFrames, references } from "../memory/frames";
-import {
-  header,
-  isArenaPage,
-  limbo,
-  orderLock,
-  pool,
-  T_HYP,
-  Table,
-  tableOfIndex,
-  Walk,
-  walkerAt,
-} from "../memory/layout";
+import { header, isArenaPage, limbo, orderLock, pool, T_HYP, Table, tableOfIndex, walkerAt } from "../memory/layout";
 import { forget, MODE_EXCLUSIVE } from "../memory/lock";
 import { wrest } from "../memory/spin";
 import { J_BURIED, record } from "../record/journal";
 import { flushVmid } from "../record/maintenance";
 import { result } from "../record/result";
 import { clear } from "./bbm";
-import { Child } from "./mmops";
+import { tableBelow } from "./down";
 import { begin, end as finish } from "./sharing";
-import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
+import { close, FROM_ROOT, LEAF, openAs, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
 /** What a walker held when it died. */
 @view()
@@ -91,11 +79,22 @@ function recount(p: usize, bytes: u32): void {
   addReferences(p, n - references(p));
 }
 
+/** A walk that unlocks. */
+@unmanaged
+class SweepWalk extends Walk {
+  /** Slots that a dead walker had taken. */
+  unlocked: u32;
+}
+
 @final
 @unmanaged
 class SweepVisitor extends Visitor {
   @inline phases(): u32 {
-    return LEAF | TABLE_POST;
+    return LEAF | TABLE_POST | FROM_ROOT;
+  }
+
+  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
+    return p;
   }
 
   @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
@@ -103,24 +102,17 @@ class SweepVisitor extends Visitor {
   }
 
   post(w: Walk, _p: usize, old: u64, _level: i32, _addr: u64): i32 {
-    const table = Child.table(w.table, old);
+    const table = tableBelow(w.table, old);
     if (!table) return EFAULT;
     recount(table, entries(w.ps) * <u32>ENTRY_BYTES);
     return OK;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) return p;
-      if (old === w.marker) {
-        clear(w, p, old, level); // not counted: the next fault finds a hole
-        w.tally++;
-      }
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    if (old !== w.marker) return OK;
+    clear(w, p, old, level); // not counted: the next fault finds a hole
+    changetype<SweepWalk>(w).unlocked++;
+    return OK;
   }
 }
 
@@ -129,13 +121,13 @@ export function sweep(t: Table): i32 {
   if (t.flags & T_HYP || !t.root) return OK;
   const bad = begin(t, MODE_EXCLUSIVE);
   if (bad) return bad;
-  const w = open(t, LEAF | TABLE_POST);
+  const w = openAs<SweepWalk>(t, LEAF | TABLE_POST);
   let r = EBUSY;
   if (w) {
-    w.tally = 0;
+    w.unlocked = 0;
     r = walk<SweepVisitor>(w, 0, (<u64>1) << t.inputBits);
-    if (r === OK) r = <i32>w.tally;
-    if (w.tally) flushVmid(t); // it may have died before its own flush
+    if (r === OK) r = <i32>w.unlocked;
+    if (w.unlocked) flushVmid(t); // it may have died before its own flush
     close();
   }
   const page = pageBytes(t.ps);

@@ -7,7 +7,7 @@
 //               installed, nothing removed. Only on tables whose exclusive walks respect it (T_LOCK_FREE).
 
 import { EINVAL, EPERM, OK } from "../memory/errno";
-import { parallel, T_BARRIER, T_HYP, T_LOCK_FREE, Table } from "../memory/layout";
+import { parallel, rootOf, T_BARRIER, T_HYP, T_LOCK_FREE, Table } from "../memory/layout";
 import { someWait } from "../memory/limbo";
 import {
   lock as lockTable,
@@ -53,7 +53,7 @@ export function begin(t: Table, mode: u32): i32 {
   if (mode === MODE_NONE) return 0;
   const bad = lockTable(t, mode);
   if (bad) return bad;
-  if (!t.root) {
+  if (!rootOf(t)) {
     unlockTable(t, mode); // destroyed while this walker waited
     return EINVAL;
   }

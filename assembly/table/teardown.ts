@@ -1,68 +1,55 @@
 // Freeing subtrees and whole tables [S2-27, S2-28].
 
-import { isCounted, isTable, isValid } from "../arch/descriptor";
-import { ENTRY_BYTES, entries, LAST_LEVEL, shift } from "../arch/granule";
-import { countMapped, read } from "../memory/cell";
+import { isCounted, isValid } from "../arch/descriptor";
+import { entries, LAST_LEVEL, shift } from "../arch/granule";
+import { countMapped } from "../memory/cell";
 import { advance as advanceEpoch, enter, leave, reading, synchronize } from "../memory/epoch";
 import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
 import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
-import {
-  virtToPhys as arenaAddress,
-  giveTable,
-  parallel,
-  T_HYP,
-  T_LOCK_FREE,
-  Table,
-  takeRoot,
-  Walk,
-} from "../memory/layout";
+import { virtToPhys as arenaAddress, giveTable, parallel, T_HYP, T_LOCK_FREE, Table, takeRoot } from "../memory/layout";
 import { levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
 import { C_WALKS, count } from "../record/counters";
 import { J_TABLE_GONE, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { Child, deferUnlinked, freePagesExact, noteRetired, pageCount, putPages } from "./mmops";
-import { advance, canOpen, close, LEAF, open, rootEntries, rows, SHARED, TABLE_POST, Visitor, walk } from "./walk";
+import { rootEntries, tableBelow } from "./down";
+import { deferUnlinked, freePagesExact, noteRetired, pageCount, putPages } from "./mmops";
+import { canOpen, close, FROM_ROOT, isShared, LEAF, openAs, rows, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
 /** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
 function holdsReference(w: Walk, old: u64): bool {
   return w.table.flags & T_HYP ? isValid(old) : isCounted(old, w.marker);
 }
 
-/**
- * Drops the reference of every counted entry, and the tables with them; nothing is flushed. As it is, slots keep what they
- * held: the whole table goes. With w.clear every slot is emptied and a table stays while something is left in it, so
- * that the teardown may stop anywhere [BUG-33].
- */
+/** A walk that tears down. */
+@unmanaged
+class FreeWalk extends Walk {
+  /** Every slot is emptied, and a table stays while something is left in it: the teardown may stop anywhere [BUG-33]. */
+  emptying: bool;
+}
+
+/** Drops the reference of every counted entry, and the tables with them; nothing is flushed. Unless emptied, slots keep what they held: the whole table goes. */
 @final
 @unmanaged
 class FreeVisitor extends Visitor {
   @inline phases(): u32 {
-    return LEAF | TABLE_POST;
+    return LEAF | TABLE_POST | FROM_ROOT;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    const first = p;
-    let n: u32 = 0;
-    const mapped = level === LAST_LEVEL && !w.clear ? countMapped(p, end) : -1;
-    if (mapped >= 0) {
-      n = mapped;
-      w.addr += (<u64>((end - p) >> 3)) << shift(w.ps, level);
-      p = end;
-    }
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) break;
-      if (holdsReference(w, old)) {
-        if (w.clear) clear(w, p, old, level);
-        n++;
-      }
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    putPages(w.table, pageOf(w, first), n);
-    return p;
+  /** Pages up to the first software state, at once. */
+  bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    if (level !== LAST_LEVEL || changetype<FreeWalk>(w).emptying) return p;
+    const seen = countMapped(p, end);
+    putPages(w.table, pageOf(w, p), <u32>seen);
+    return skip(w, p, <usize>(seen >> 32), level);
+  }
+
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    if (!holdsReference(w, old)) return OK;
+    if (changetype<FreeWalk>(w).emptying) clear(w, p, old, level);
+    putPages(w.table, pageOf(w, p), 1);
+    return OK;
   }
 
   @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
@@ -70,35 +57,40 @@ class FreeVisitor extends Visitor {
   }
 
   post(w: Walk, p: usize, old: u64, level: i32, _addr: u64): i32 {
-    const table = Child.table(w.table, old);
+    const t = w.table,
+      table = tableBelow(t, old),
+      emptying = changetype<FreeWalk>(w).emptying;
     if (!table) return EFAULT;
-    if (w.clear) {
-      if (pageCount(w.table, table) !== 1) return OK;
+    if (emptying) {
+      if (pageCount(t, table) !== 1) return OK;
       clear(w, p, old, level);
-      putPages(w.table, pageOf(w, p), 1);
-      return discard(w.table, table, level);
     }
-    putPages(w.table, pageOf(w, p), 1);
-    putPages(w.table, table, 1);
+    putPages(t, pageOf(w, p), 1);
+    if (emptying) return discard(t, table, level);
+    putPages(t, table, 1);
     return OK;
   }
 }
 
-/** Opens a walk of a detached table of `level`, input addresses from 0. */
-export function openSubtree(t: Table, flags: u32, level: i32): Walk {
-  const w = open(t, flags);
-  if (!w) return w;
-  w.clear = 0;
+/** Opens a walk that tears down; null when walks are nested too deep. */
+function openFree(t: Table, emptying: bool): FreeWalk {
+  const w = openAs<FreeWalk>(t, LEAF | TABLE_POST);
+  if (w) w.emptying = emptying;
+  return w;
+}
+
+/** Aims an opened walk at a detached table of `level`, input addresses from 0. */
+export function toSubtree(w: Walk, level: i32): void {
   w.start = 0;
   w.addr = 0;
-  w.end = (<u64>1) << shift(t.ps, level - 1);
-  return w;
+  w.end = (<u64>1) << shift(w.ps, level - 1);
 }
 
 /** Tears down and frees the detached table at `table`, once named by an entry of `level` [S2-28]. */
 export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
-  const w = openSubtree(t, LEAF | TABLE_POST, level + 1);
+  const w = openFree(t, false);
   if (!w) return EBUSY;
+  toSubtree(w, level + 1);
   if (rows<FreeVisitor>(w, table, entries(t.ps), level + 1)) warn(t, level, 0);
   close();
   if (pageCount(t, table) !== 1) warn(t, level, 0);
@@ -112,9 +104,9 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
  */
 export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
   const t = w.table,
-    table = Child.table(t, old);
+    table = tableBelow(t, old);
   if (!table) return EFAULT;
-  if (parallel() && (w.flags & SHARED || t.flags & T_LOCK_FREE)) return defer(t, table, level);
+  if (parallel() && (isShared(w) || t.flags & T_LOCK_FREE)) return defer(t, table, level);
   return deferUnlinked(t, table, level) ? OK : releaseSubtree(t, table, level);
 }
 
@@ -178,13 +170,23 @@ export function destroy(t: Table): i32 {
     return stuck;
   }
   noteGone(t, root);
-  const w = openSubtree(t, LEAF | TABLE_POST, t.startLevel);
+  const w = openFree(t, false);
+  toSubtree(w, t.startLevel);
   w.end = (<u64>1) << t.inputBits;
   count(C_WALKS, 1);
   if (rows<FreeVisitor>(w, root, rootEntries(t), t.startLevel)) warn(t, 0, 0);
   close();
-  freePagesExact(t, root, t.rootPages);
+  freeRoot(t, root);
   return OK;
+}
+
+/**
+ * The hypervisor's root is given back as any other page: one that 6.12 has left with surplus references stays taken
+ * (KERNEL-NOTES 49). Start tables of a guest go whatever their counts.
+ */
+function freeRoot(t: Table, root: usize): void {
+  if (t.flags & T_HYP && pageCount(t, root) > 1) putPages(t, root, 1);
+  else freePagesExact(t, root, t.rootPages);
 }
 
 function begin(t: Table): i32 {
@@ -197,10 +199,9 @@ function end(t: Table): void {
 
 /** Teardown in pieces, so that it can yield: empties the range, frees the tables that become empty [S2-27]. */
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
-  const w = open(t, LEAF | TABLE_POST);
+  const w = openFree(t, true);
   if (!w) return EBUSY;
   if (t.root) noteGone(t, t.root);
-  w.clear = 1;
   const r = walk<FreeVisitor>(w, addr, size);
   close();
   return r;

@@ -1,51 +1,57 @@
 // Stage-2 unmap [S2-10..12].
 
-import { decodeAddress, isCounted, isTable, isValid } from "../arch/descriptor";
+import { decodeAddress, isCounted, isValid } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { clearRun, countMapped, read } from "../memory/cell";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
-import { T_FWB, T_LINUX, T_RANGE_TLBI, Table, Walk } from "../memory/layout";
+import { T_FWB, T_LINUX, T_RANGE_TLBI, Table } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { Child, cleanDcache, pageCount, putPages } from "./mmops";
+import { tableBelow } from "./down";
+import { cleanDcache, pageCount, putPages } from "./mmops";
 import { discard } from "./teardown";
-import { advance, close, LEAF, open, TABLE_POST, Visitor, walk } from "./walk";
+import { close, FROM_ROOT, LEAF, openAs, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
 /** With range TLBI and FWB one flush at the end serves all leaves; without FWB the cache maintenance needs each flush done before it [S2-12]. */
 function deferred(t: Table): bool {
   return (t.flags & (T_RANGE_TLBI | T_FWB)) === (T_RANGE_TLBI | T_FWB);
 }
 
+/** A walk that removes. */
+@unmanaged
+class UnmapWalk extends Walk {
+  /** What was cleared so far, as one range. */
+  low: u64;
+  high: u64;
+}
+
 @final
 @unmanaged
 class UnmapVisitor extends Visitor {
   @inline phases(): u32 {
-    return LEAF | TABLE_POST;
+    return LEAF | TABLE_POST | FROM_ROOT;
   }
 
-  run(w: Walk, p: usize, end: usize, level: i32): usize {
-    if (level === LAST_LEVEL && sweepable(w) && sweep(w, p, end)) return end;
-    while (p !== end) {
-      const old = read(p, false);
-      if (isTable(old, level)) return p;
-      if (isCounted(old, w.marker)) remove(w, p, old, level);
-      advance(w, level);
-      p += ENTRY_BYTES;
-    }
-    return p;
+  @inline bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    return level === LAST_LEVEL && sweepable(w) ? sweep(changetype<UnmapWalk>(w), p, end) : p;
   }
 
-  @inline pre(w: Walk, p: usize, old: u64, level: i32): i32 {
+  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    if (isCounted(old, w.marker)) remove(changetype<UnmapWalk>(w), p, old, level);
+    return OK;
+  }
+
+  @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
     return OK;
   }
 
   /** A table that is empty goes: clear, flush at once with no level hint, then free. Never deferred [BUG-26, BUG-27]. */
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
-    const table = Child.table(t, old);
+    const table = tableBelow(t, old);
     if (!table) return EFAULT;
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
@@ -59,23 +65,22 @@ function sweepable(w: Walk): bool {
   return w.bulk && !w.atomic && deferred(w.table);
 }
 
-/** Empties a run of pages; not begun, and false, if one of them has software state. */
-function sweep(w: Walk, p: usize, end: usize): bool {
-  const n = countMapped(p, end);
-  if (n < 0) return false;
-  const sh = shift(w.ps, LAST_LEVEL);
+/** Empties the pages from `p` on, up to the first software state; returns where it stopped. */
+function sweep(w: UnmapWalk, p: usize, end: usize): usize {
+  const seen = countMapped(p, end),
+    n = <u32>seen,
+    stop = <usize>(seen >> 32);
   if (n) {
-    noteCleared(w, p, end, sh);
-    clearRun(p, end);
+    noteCleared(w, p, stop, shift(w.ps, LAST_LEVEL));
+    clearRun(p, stop);
     count(C_LEAVES_CLEARED, n);
     putPages(w.table, pageOf(w, p), n);
   }
-  w.addr += (<u64>((end - p) >> 3)) << sh;
-  return true;
+  return skip(w, p, stop, LAST_LEVEL);
 }
 
 /** Widens the cleared range by the valid pages of [p, stop), of which there is one. */
-function noteCleared(w: Walk, p: usize, stop: usize, sh: u32): void {
+function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void {
   let first = p,
     last = stop;
   while (!isValid(read(first, false))) first += ENTRY_BYTES;
@@ -83,13 +88,13 @@ function noteCleared(w: Walk, p: usize, stop: usize, sh: u32): void {
   widen(w, w.addr + ((<u64>((first - p) >> 3)) << sh), w.addr + ((<u64>((last - p) >> 3)) << sh));
 }
 
-function widen(w: Walk, low: u64, high: u64): void {
+function widen(w: UnmapWalk, low: u64, high: u64): void {
   if (low < w.low) w.low = low;
   if (high > w.high) w.high = high;
 }
 
 /** Removes one leaf or annotation. Order: clear, TLBI, cache maintenance [S2-10]. */
-function remove(w: Walk, p: usize, old: u64, level: i32): void {
+function remove(w: UnmapWalk, p: usize, old: u64, level: i32): void {
   const t = w.table,
     sh = shift(w.ps, level);
   old = clear(w, p, old, level);
@@ -105,7 +110,7 @@ function remove(w: Walk, p: usize, old: u64, level: i32): void {
 
 /** Removes every leaf that [addr, addr + size) touches, whole, and the tables that become empty [S2-10, S2-11]. */
 export function unmap(t: Table, addr: u64, size: u64): i32 {
-  const w = open(t, LEAF | TABLE_POST);
+  const w = openAs<UnmapWalk>(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
   w.low = u64.MAX_VALUE;
   w.high = 0;

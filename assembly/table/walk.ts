@@ -3,18 +3,18 @@
 //
 // At one entry [WLK-5]:
 //   a table:   PRE (if asked) -> read again -> descend -> POST (if asked)
-//   no table:  the whole run of such entries goes to `run`, which is the LEAF visit of each in turn;
-//              a run that installs a table ends there, and the walk descends into it.
+//   no table:  LEAF -> descend if the visit made it a table. Whole runs of such entries may be visited in bulk.
 
 import { isTable, isValid, lockedMarker } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, entries, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
+import { demand, RULE_RUN, RULE_WALK_RANGE, RULE_WALK_STACK, RULE_WHOLE_TABLE } from "../demand";
 import { read } from "../memory/cell";
 import { inSection } from "../memory/epoch";
 import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
 import { BREACH_EXCLUSIVE, BREACH_SECTION, BREACH_SHARED, breach, POINT_CHILD, point } from "../memory/guard";
 import {
-  header,
   parallel,
+  rootOf,
   T_BARRIER,
   T_HD,
   T_HYP,
@@ -22,8 +22,8 @@ import {
   T_LOCK_FREE,
   T_TYPED,
   Table,
+  WALK_BYTES,
   WALK_DEPTH,
-  Walk,
   walker,
   walkFrame,
 } from "../memory/layout";
@@ -31,7 +31,7 @@ import { isReader, isWriter } from "../memory/lock";
 import { nap, PATIENCE } from "../memory/wait";
 import { C_AGAIN, C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
-import { Child, tableOf } from "./mmops";
+import { descend, levelIn, pointerIn, rootEntries, tableBelow } from "./down";
 
 // Flags of a walk, numbered as in 6.12 [WLK-3].
 export const LEAF: u32 = 1 << 0;
@@ -43,27 +43,68 @@ export const SKIP_BBM_TLBI: u32 = 1 << 5;
 export const SKIP_CMO: u32 = 1 << 6;
 export const WALK_FLAGS: u32 = 0x7f;
 
-const ALL_PHASES: u32 = LEAF | TABLE_PRE | TABLE_POST;
+// Beside the visits of a visitor, what it is like:
+/** It may make an entry a table, to descend into. */
+export const GROWS: u32 = 1 << 29;
+/** It is to see every table, also one that the range covers in part. */
+export const FROM_ROOT: u32 = 1 << 30;
+/** The flags of the walk choose among its visits. */
+export const CHOSEN: u32 = 1 << 31;
 
-/** Low bit of what `run` returns: the entry there now is a table, descend. */
-export const DESCEND: usize = 1;
+/** One walk in progress [WLK-4]. An operation adds the fields that it needs in a class of its own, at most WALK_BYTES in all. */
+@unmanaged
+export class Walk {
+  table: Table;
+  flags: u32;
+  /** Where the walk is: page aligned, not entry aligned (KERNEL-NOTES 6). */
+  addr: u64;
+  start: u64;
+  end: u64;
+  /** The value of a slot that a walker has taken and not yet made. */
+  marker: u64;
+  /** Of the table: log2 of its page size, and how it packs addresses (ADDRESS_*). */
+  ps: u32;
+  layout: u32;
+  /** Other than 0, it ends the walk. */
+  status: i32;
+  /** The slot that a visitor from outside is at now, 0 when none is running. */
+  visiting: u32;
+  /** Nobody watches (journal, hooks) and nobody else walks: runs may be visited in bulk. */
+  bulk: bool;
+  /** Leaves change by atomic read-modify-write: the hardware, or walkers without the lock, may write to them meanwhile. */
+  atomic: bool;
+}
+
+/** A walk that says which entry it saw last. */
+@unmanaged
+export class EntryWalk extends Walk {
+  /** The entry and its level. */
+  old: u64;
+  level: i32;
+  /** Where it lies; 0 when nothing was visited. */
+  slot: u32;
+}
 
 /** An operation, as the walker sees it. No object: `changetype<V>(0)` selects the methods at compile time. */
 @unmanaged
 export abstract class Visitor {
-  /** The visits that it may ask for: LEAF, TABLE_PRE, TABLE_POST. What it never asks for is not compiled. */
+  /** The visits that it may ask for: LEAF, TABLE_PRE, TABLE_POST; and what it is like. What it never asks for is not compiled. */
   abstract phases(): u32;
   /**
-   * Visits entries of `level` from `p` up to `end`, all no tables at first sight, moving w.addr along.
-   * Returns the slot to go on at (one that holds a table, or `end`), with DESCEND if it made that a table.
-   * w.status other than 0 ends the walk.
+   * Visits what it can of [p, end) at once, entries of `level` that may hold anything, moving w.addr along, and returns where
+   * it stopped: `p` if it can do nothing at once. One page holds the entries.
    */
-  abstract run(w: Walk, p: usize, end: usize, level: i32): usize;
+  abstract bulk(w: Walk, p: usize, end: usize, level: i32): usize;
+  /** Visits one entry that is no table: a status, or GREW if the entry is a table now, to descend into. */
+  abstract leaf(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract pre(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32;
 }
 
-/** A visitor of leaves alone, as most are. */
+/** What `leaf` returns when it made the entry a table. Not an errno: it never leaves the walker. */
+export const GREW: i32 = i32.MIN_VALUE;
+
+/** A visitor of leaves alone. */
 @unmanaged
 export abstract class LeafOnly extends Visitor {
   @inline phases(): u32 {
@@ -79,40 +120,69 @@ export abstract class LeafOnly extends Visitor {
   }
 }
 
+/** A visitor of leaves alone, one by one. (A method that subclasses override would be called through a table.) */
+@unmanaged
+export abstract class OneByOne extends LeafOnly {
+  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
+    return p;
+  }
+}
+
 /** Does this result of a visit end the walk? EAGAIN does not, unless a fault is being handled [WLK-10]. */
 export function stops(w: Walk, result: i32): bool {
   if (result === OK) return false;
   return result !== EAGAIN || <bool>(w.flags & HANDLE_FAULT);
 }
 
-/** The walk is at the next entry of `level`. */
-export function advance(w: Walk, level: i32): void {
+/** Moves the walk to the next entry of `level`. */
+function advance(w: Walk, level: i32): void {
   const span = (<u64>1) << shift(w.ps, level);
   w.addr = alignDown(w.addr, span) + span;
 }
 
-/** Opens a walk of `t` on this walker's stack; 0 when walks are nested too deep. */
+/** Moves the walk behind the run of `level` that ends at `end`. Precondition: the run begins at the walk's address. */
+export function skip(w: Walk, p: usize, end: usize, level: i32): usize {
+  demand(p <= end && ((p | end) & (ENTRY_BYTES - 1)) === 0, RULE_RUN);
+  w.addr += (<u64>((end - p) >> ENTRY_SHIFT)) << shift(w.ps, level);
+  return end;
+}
+
+export function isShared(w: Walk): bool {
+  return (w.flags & SHARED) !== 0;
+}
+
+/**
+ * Opens a walk of `t` on this walker's stack; null when walks are nested too deep. The fields of an operation's own class hold
+ * what the last walk left there.
+ */
 export function open(t: Table, flags: u32): Walk {
   const self = walker();
   if (self.depth >= WALK_DEPTH) return changetype<Walk>(0);
-  const w = walkFrame(self.depth++);
+  const w = changetype<Walk>(walkFrame(self.depth++));
   w.table = t;
   w.flags = flags;
   w.ps = t.ps;
   w.layout = t.addressLayout;
   w.status = OK;
-  w.slot = 0;
-  // 6.12 forgets the hardware; it has no walkers without a lock to forget.
+  w.visiting = 0;
+  // 6.12 ignores hardware updates, and has no walkers without a lock.
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
-  w.direct = false;
-  // A vector store is not one access to whoever reads a descriptor without the lock.
+  // Who reads a descriptor without the lock may see half of a vector store.
   const watched = parallel() && (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched;
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   return w;
 }
 
+/** Opens a walk of the class `W`; null as `open`. */
+export function openAs<W extends Walk>(t: Table, flags: u32): W {
+  demand(offsetof<W>() <= WALK_BYTES, RULE_WALK_STACK);
+  return changetype<W>(open(t, flags));
+}
+
+/** Ends the innermost walk. */
 export function close(): void {
+  demand(walker().depth !== 0, RULE_WALK_STACK);
   walker().depth--;
 }
 
@@ -133,7 +203,7 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   if (w.start > limit || w.end > limit) return ERANGE;
   // The kernel lets addr + size wrap, and then visits nothing (KERNEL-NOTES 2).
   if (size > limit && !(t.flags & T_LINUX)) return ERANGE;
-  if (!t.root) return EINVAL;
+  if (!rootOf(t)) return EINVAL;
   if ((t.flags & (T_HYP | T_LINUX | T_BARRIER)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
   if (isDefined(DEBUG)) watch(w);
   return OK;
@@ -178,64 +248,33 @@ export function walk<V extends Visitor>(w: Walk, addr: u64, size: u64): i32 {
   return w.addr < w.end ? walkOpened<V>(w) : OK;
 }
 
-/** Walks w.addr..w.end, which is checked and not empty, from the root. */
+/** Walks w.addr..w.end from the root. Precondition: `setRange` has checked the range, and it is not empty. */
 export function walkOpened<V extends Visitor>(w: Walk): i32 {
+  const found = startOf(w, changetype<V>(0).phases());
+  if (!found) return missing(w.table);
+  return rows<V>(w, pointerIn(found), entriesAt(w.table, found), levelIn(found));
+}
+
+/** The table where the walk begins, with its level in the low bits; 0 for a damaged table, or none. */
+function startOf(w: Walk, phases: u32): usize {
+  demand(w.addr < w.end, RULE_WALK_RANGE);
   const t = w.table;
-  const v = changetype<V>(0);
-  // PRE alone is no reason to stop: no visitor does anything before a table that the range covers in part.
-  if (v.phases() & TABLE_POST) return rows<V>(w, t.root, rootEntries(t), t.startLevel);
-  const table = descend(w);
-  if (!table) return t.root ? EFAULT : EINVAL; // it may go while a walk without its lock begins
-  const level = w.depth;
-  if (level === t.startLevel) return rows<V>(w, table, rootEntries(t), level);
-  if (level < LAST_LEVEL) return rows<V>(w, table, entries(t.ps), level);
-  // All that is left is one run of pages.
-  const p = table + (index(t.ps, LAST_LEVEL, w.addr) << 3);
-  v.run(w, p, p + ((<usize>(w.end - w.addr) >> t.ps) << 3), LAST_LEVEL);
-  return w.status;
+  // Only a visitor that is to see every table looks at one that the range covers in part: others begin further down.
+  const floor = phases & FROM_ROOT || phases & w.flags & TABLE_POST ? NO_FLOOR : rangeBits(w.addr, w.end - 1);
+  return descend(t, w.addr, floor, isShared(w));
 }
 
-/** Entries of the start tables, side by side. */
-export function rootEntries(t: Table): u32 {
-  return t.rootPages << levelBits(t.ps);
+function entriesAt(t: Table, found: usize): u32 {
+  return levelIn(found) === t.startLevel ? rootEntries(t) : entries(t.ps);
 }
 
-/**
- * Straight down to the table in which the range is more than one entry, or one entry as a whole, or that has no table
- * there: no visitor that leaves partial tables alone looks at what lies above. Its pointer, its level in w.depth;
- * 0 for a damaged table, or none.
- */
-function descend(w: Walk): usize {
-  const t = w.table,
-    first = w.addr,
-    shared = <bool>(w.flags & SHARED);
-  // As Child.table, with everything that stays the same in locals.
-  const ps = <u64>t.ps,
-    reach = <u64>t.reach,
-    origin = t.origin,
-    arena: usize = header().arena;
-  const bits = levelBits(t.ps),
-    floor = rangeBits(first, w.end - 1);
-  let table: usize = t.root,
-    mask = rootEntries(t) - 1,
-    level = t.startLevel;
-  if (!table) return 0;
-  for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
-    const old = read(table + ((<u32>(first >> sh) & mask) << 3), shared);
-    const page = rotr<u64>(old - origin, ps);
-    if (page < reach) {
-      table = arena + ((<usize>page) << (<usize>ps));
-    } else {
-      if (!isTable(old, level)) break;
-      table = tableOf(t, old);
-      if (!table) return 0;
-    }
-    mask = (1 << bits) - 1;
-    level++;
-  }
-  w.depth = level;
-  return table;
+/** Why no walk began: a damaged table, or the root went while a walk without its lock began. */
+function missing(t: Table): i32 {
+  return rootOf(t) ? EFAULT : EINVAL;
 }
+
+/** log2 of more than any entry covers. */
+const NO_FLOOR: u32 = 64;
 
 /** The smallest k so that [first, last] is an aligned block of 1 << k bytes, or lies in one of 2 << k. */
 function rangeBits(first: u64, last: u64): u32 {
@@ -243,8 +282,38 @@ function rangeBits(first: u64, last: u64): u32 {
   return last - first === ((<u64>1) << differ) - 1 ? differ : differ - 1;
 }
 
+/** Low bit of what `eachEntry` returns: the entry there was made a table, descend. */
+const DESCEND: usize = 1;
+
 /**
- * The entries of one table (or of the start tables side by side) that w.addr..w.end touches.
+ * Visits entries of `level` from `p` up to `end` until one holds a table, moving w.addr along. Returns the slot to go on at
+ * (that one, or `end`), with DESCEND if the visit made it a table. w.status other than 0 ends the walk.
+ * Precondition: one page holds the entries.
+ */
+function eachEntry<V extends Visitor>(w: Walk, p: usize, end: usize, level: i32): usize {
+  demand(p < end && end <= pageEnd(w.ps, p), RULE_RUN);
+  const v = changetype<V>(0),
+    shared = isShared(w);
+  do {
+    p = v.bulk(w, p, end, level);
+    if (p === end) break;
+    const old = read(p, shared);
+    if (isTable(old, level)) break;
+    const r = v.leaf(w, p, old, level);
+    if (r) {
+      if (v.phases() & GROWS && r === GREW) return p | DESCEND;
+      if (r === EAGAIN && retries(w, p, old)) continue;
+      if (stops(w, r)) w.status = r;
+      if (w.status) break;
+    }
+    advance(w, level);
+    p += ENTRY_BYTES;
+  } while (p !== end);
+  return p;
+}
+
+/**
+ * Walks the entries of one table (or of the start tables side by side) that w.addr..w.end touches.
  * Preconditions: w.addr < w.end; `table` holds `n` entries of `level`, n a power of two.
  */
 export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i32): i32 {
@@ -252,13 +321,15 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
     warn(w.table, level, w.addr);
     return EINVAL; // [WLK-9]
   }
+  demand(w.addr < w.end, RULE_WALK_RANGE);
+  demand(popcnt(n) === 1 && (table & ((1 << w.ps) - 1)) === 0, RULE_WHOLE_TABLE);
   const v = changetype<V>(0);
   const sh = shift(w.ps, level);
   const first = <u32>(w.addr >> sh) & (n - 1);
   const touched = ((w.end - 1) >> sh) - (w.addr >> sh) + 1;
-  let p = table + (first << 3);
-  const stop = p + ((<u32>min<u64>(touched, n - first)) << 3);
-  const shared = <bool>(w.flags & SHARED);
+  let p = table + (first << ENTRY_SHIFT);
+  const stop = p + ((<u32>min<u64>(touched, n - first)) << ENTRY_SHIFT);
+  const shared = isShared(w);
   do {
     let old = read(p, shared);
     if (isTable(old, level)) {
@@ -273,20 +344,21 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
         }
       }
     } else {
-      if (v.phases() === ALL_PHASES && !(w.flags & LEAF)) {
+      if (!(v.phases() & CHOSEN) || w.flags & LEAF) {
+        // A run stays in one page: start tables side by side have a reference count each.
+        const next = eachEntry<V>(w, p, min<usize>(stop, pageEnd(w.ps, p)), level);
+        if (w.status) return w.status;
+        p = next & ~DESCEND;
+        if (!(v.phases() & GROWS) || !(next & DESCEND)) continue;
+        old = read(p, shared);
+        if (!isTable(old, level)) {
+          // Another walker put a block in place of the table, or is about to [WLK-5]: a fault gives up, a range looks again.
+          if (w.flags & HANDLE_FAULT) return again();
+          continue;
+        }
+      } else {
         advance(w, level);
         p += ENTRY_BYTES;
-        continue;
-      }
-      // A run stays in one page: start tables side by side have a reference count each.
-      const next = v.run(w, p, min<usize>(stop, pageEnd(w.ps, p)), level);
-      if (w.status) return w.status;
-      p = next & ~DESCEND;
-      if (!(next & DESCEND)) continue;
-      old = read(p, shared);
-      if (!isTable(old, level)) {
-        // Another walker put a block in place of the table, or is about to [WLK-5]: a fault gives up, a range looks again.
-        if (w.flags & HANDLE_FAULT) return again();
         continue;
       }
     }
@@ -306,14 +378,10 @@ function pageEnd(ps: u32, p: usize): usize {
   return (p | (((<usize>1) << ps) - 1)) + 1;
 }
 
-function childTable(t: Table, old: u64): usize {
-  return Child.table(t, old);
-}
-
 function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 {
-  const table = childTable(w.table, old);
+  const table = tableBelow(w.table, old);
   if (!table) return EFAULT;
-  if (w.flags & SHARED) point(POINT_CHILD, table);
+  if (isShared(w)) point(POINT_CHILD, table);
   const here = w.addr; // POST sees the address that the entry was met at, not where its child ends (KERNEL-NOTES 5)
   const r = rows<V>(w, table, entries(w.ps), level + 1);
   if (r) return r;

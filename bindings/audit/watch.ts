@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import { put } from "../core/field.js";
 import { JournalRecordView } from "../core/record-views.generated.js";
 import { Words } from "../core/view.js";
 import type { Engine } from "../tables/engine.js";
@@ -72,10 +73,14 @@ export class Watch {
       if (e.kind === "hole") continue;
       records.push([BigInt(K.J_WRITE), this.#slot(table, e.address, e.level), 0n, e.descriptor]);
     }
-    const flags = BigInt(table.format.flags);
-    const sizes = BigInt(Math.log2(granule) | ((startLevel + 1) << 8) | (rootPages << 16) | (inputBits << 24));
+    const geometry =
+      put(Math.log2(granule), K.GEOMETRY_GRANULE) |
+      put(startLevel - K.FIRST_LEVEL, K.GEOMETRY_START) |
+      put(rootPages, K.GEOMETRY_TABLES) |
+      put(inputBits, K.GEOMETRY_INPUT) |
+      put(table.format.flags, K.GEOMETRY_FLAGS);
     const shared = this.#engine.walkerCount > 1 ? 1n << BigInt(K.MADE_PARALLEL) : 0n;
-    records.push([BigInt(K.J_TABLE_MADE), rootPa, sizes | (flags << 32n) | shared, 0n]);
+    records.push([BigInt(K.J_TABLE_MADE), rootPa, geometry | shared, 0n]);
     this.#feed(records, handle);
   }
 

@@ -1,4 +1,5 @@
 import type { ParseArgsConfig } from "node:util";
+import { printableJson } from "../report/printable.js";
 
 /** Exit codes of the command line [DESIGN section 6]. */
 export const Exit = {
@@ -14,15 +15,25 @@ export const Exit = {
   INTERRUPTED: 130,
 } as const;
 
-/** Where a command reads and writes. Data goes to `out`; progress and notes go to `note`. */
+/**
+ * Where a command reads and writes. Data goes to `out`, progress and notes to standard error. Text that came from an input,
+ * file names too, goes to `out` through `printable` of report/printable.ts, and JSON through `writeJson`; `note` and
+ * `progress` see to that themselves.
+ */
 export interface CommandIo {
-  /** Writes data to standard output; resolves when more may be written, so that big output does not pile up. */
+  /**
+   * Writes data to standard output; resolves when more may be written, so that big output does not pile up. Throws
+   * Interrupted once a command that looks at `signal` was interrupted.
+   */
   out(text: string): Promise<void>;
-  /** Writes one line for a person to standard error. */
+  /** Writes one line for a person to standard error, in printable form. */
   note(line: string): void;
-  /** Shows how far a long command is, on standard error if that is a terminal; `undefined` clears the line. */
+  /**
+   * Shows how far a long command is, on standard error if that is a terminal, ten times a second at most; `undefined`
+   * clears the line.
+   */
   progress(text: string | undefined): void;
-  /** The bytes of standard input, for a path of `-`. */
+  /** The bytes of standard input, for a path of `-`. Throws Interrupted on SIGINT, also while nothing comes. */
   stdin(): AsyncIterable<Uint8Array>;
   /** Fires on SIGINT; the command stops soon after and its exit code becomes 130. */
   readonly signal: AbortSignal;
@@ -78,6 +89,20 @@ export class InputError extends Error {
   override readonly name = "InputError";
 }
 
+/** SIGINT came while the command waited for input: exit 130. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  constructor(message = "interrupted") {
+    super(message);
+  }
+}
+
+/** Writes a JSON document to standard output. */
+export function writeJson(io: CommandIo, document: object): Promise<void> {
+  return io.out(`${printableJson(document, 2)}\n`);
+}
+
 /** The value of a string option, or undefined. */
 export function stringOption(args: CommandArgs, name: string): string | undefined {
   const value = args.options[name];
@@ -113,7 +138,7 @@ export function integerOption(args: CommandArgs, name: string, min: number, max:
 export function oneOperand(args: CommandArgs, name: string): string {
   const [operand, second] = args.operands;
   if (operand === undefined) throw new UsageError(`${name} is missing`);
-  if (second !== undefined) throw new UsageError(`one ${name} only: ${second} is too much`);
+  if (second !== undefined) throw new UsageError(`only one ${name} is allowed: ${second} is one too many`);
   return operand;
 }
 

@@ -4,9 +4,9 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findManifest, TruthFolder, traceName } from "../replay/files.js";
-import { picture } from "../replay/picture.js";
 import { replayTrace } from "../replay/replay.js";
-import { passed, type ReplayReport } from "../replay/summary.js";
+import { picture } from "../report/picture.js";
+import { passed, type ReplayReport } from "../report/replay.js";
 import { bytes, count, plural, seconds, styler, wantsColour, wrap } from "../report/text.js";
 import { openFile } from "../trace/node.js";
 

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
+import { printable } from "../report/printable.js";
 import { columns, styler, wantsColour } from "../report/text.js";
 import {
   type Command,
@@ -9,62 +10,114 @@ import {
   type CommandIo,
   Exit,
   InputError,
+  Interrupted,
   parseArgsOptions,
   UsageError,
+  writeJson,
 } from "./command.js";
+import { unreadable } from "./input.js";
 import { COMMANDS } from "./registry.js";
 
 /** The process as a command sees it, so that tests can stand in for it. */
 export interface Surroundings {
-  stdin: AsyncIterable<Uint8Array>;
+  /** `destroy` ends a read that waits: its iteration then throws the error. */
+  stdin: AsyncIterable<Uint8Array> & { destroy?(error: Error): unknown };
   stdout: NodeJS.WritableStream & { isTTY?: boolean };
   stderr: NodeJS.WritableStream & { isTTY?: boolean };
   env: Readonly<Record<string, string | undefined>>;
+  /** Milliseconds on a clock that never goes back. Default: performance.now. */
+  now?(): number;
   /** Calls `listener` on the first SIGINT; a second one ends the process as usual. */
   onInterrupt(listener: () => void): void;
 }
 
 const CLEAR_LINE = "\r\u001b[2K";
+/** Progress is painted again after that time at the earliest. */
+const REPAINT_MS = 100;
 
 /** Commands that look at `signal` end on their own; for the others SIGINT keeps its usual, immediate effect. */
-function lazySignal(s: Surroundings): () => AbortSignal {
-  let controller: AbortController | undefined;
-  return () => {
-    if (!controller) {
+class LazySignal {
+  readonly #surroundings: Surroundings;
+  #controller: AbortController | undefined;
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
       const made = new AbortController();
-      s.onInterrupt(() => made.abort());
-      controller = made;
+      this.#surroundings.onInterrupt(() => made.abort());
+      this.#controller = made;
     }
-    return controller.signal;
-  };
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#controller?.signal.aborted ?? false;
+  }
+}
+
+/** Standard input, whose reading ends when SIGINT comes. */
+async function* interruptible(
+  stdin: Surroundings["stdin"],
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (signal.aborted) throw new Interrupted();
+  const stop = () => stdin.destroy?.(new Interrupted());
+  signal.addEventListener("abort", stop);
+  try {
+    yield* stdin;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** The line of standard error that shows how far a command is. */
+class ProgressLine {
+  readonly #s: Surroundings;
+  readonly #live: boolean;
+  #shown = false;
+  #painted = Number.NEGATIVE_INFINITY;
+
+  constructor(s: Surroundings) {
+    this.#s = s;
+    this.#live = s.stderr.isTTY === true && s.env.TERM !== "dumb";
+  }
+
+  clear(): void {
+    if (this.#shown) this.#s.stderr.write(CLEAR_LINE);
+    this.#shown = false;
+  }
+
+  show(text: string): void {
+    if (!this.#live) return;
+    const now = this.#s.now?.() ?? performance.now();
+    if (now - this.#painted < REPAINT_MS) return;
+    this.clear();
+    this.#shown = true;
+    this.#painted = now;
+    this.#s.stderr.write(printable(text));
+  }
 }
 
 function makeIo(s: Surroundings): CommandIo {
-  const signal = lazySignal(s);
-  const live = s.stderr.isTTY === true && s.env.TERM !== "dumb";
-  let shown = false;
-  const clear = () => {
-    if (shown) s.stderr.write(CLEAR_LINE);
-    shown = false;
-  };
+  const interrupt = new LazySignal(s);
+  const line = new ProgressLine(s);
   return {
     out: async (text) => {
-      clear();
+      if (interrupt.aborted) throw new Interrupted();
+      line.clear();
       if (!s.stdout.write(text)) await once(s.stdout, "drain");
     },
-    note: (line) => {
-      clear();
-      s.stderr.write(`${line}\n`);
+    note: (text) => {
+      line.clear();
+      s.stderr.write(`${printable(text)}\n`);
     },
-    progress: (text) => {
-      if (!live) return;
-      clear();
-      shown = text !== undefined;
-      if (text !== undefined) s.stderr.write(text);
-    },
-    stdin: () => s.stdin,
+    progress: (text) => (text === undefined ? line.clear() : line.show(text)),
+    stdin: () => interruptible(s.stdin, interrupt.signal),
     get signal() {
-      return signal();
+      return interrupt.signal;
     },
     style: styler(wantsColour(s.stdout, s.env)),
   };
@@ -140,9 +193,8 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
     return Exit.OK;
   }
   if (first === "--version" || first === "-V") {
-    await io.out(
-      rest.includes("--json") ? `${JSON.stringify({ schemaVersion: 1, version: version() })}\n` : `${version()}\n`,
-    );
+    if (rest.includes("--json")) await writeJson(io, { schemaVersion: 1, version: version() });
+    else await io.out(`${version()}\n`);
     return Exit.OK;
   }
   const command = COMMANDS.find(({ name }) => name === first);
@@ -155,12 +207,21 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
   return command.run(args, io);
 }
 
+/** An error of the operating system that names a call: a file that vanished, a full disk. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error && "code" in error;
+}
+
 /** One line on stderr for what went wrong, and its exit code. Only a defect of granule itself prints a stack. */
 function report(error: unknown, argv: readonly string[], io: CommandIo): number {
   const known = COMMANDS.some(({ name }) => name === argv[0]);
   if (error instanceof UsageError) {
     io.note(`granule: ${error.message} (see granule ${known ? `${argv[0]} ` : ""}--help)`);
     return Exit.USAGE;
+  }
+  if (error instanceof Interrupted) {
+    io.note(error.message);
+    return Exit.INTERRUPTED;
   }
   if (error instanceof InputError) {
     io.note(`granule: ${error.message}`);
@@ -170,7 +231,12 @@ function report(error: unknown, argv: readonly string[], io: CommandIo): number 
     io.note(`granule: ${error.message.replace(/\s*\n\s*/g, " ")}`);
     return Exit.FINDING;
   }
-  io.note(`granule: a defect of granule itself: ${error instanceof Error ? error.stack : String(error)}`);
+  if (isSystemError(error)) {
+    io.note(`granule: ${unreadable(error.path ?? error.syscall ?? "a file", error).message}`);
+    return Exit.UNREADABLE;
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  for (const line of `granule: a defect of granule itself: ${stack}`.split("\n")) io.note(line);
   return Exit.FINDING;
 }
 

@@ -1,5 +1,5 @@
 import { VectorSyntaxError } from "../conform/format.js";
-import { performScript, type Script } from "../conform/run.js";
+import { type Script, ScriptRun } from "../conform/run.js";
 import { createEngine } from "../index.js";
 import { plural } from "../report/text.js";
 import {
@@ -11,15 +11,19 @@ import {
   integerOption,
   oneOperand,
 } from "./command.js";
-import { inputName, readText } from "./input.js";
+import { inputName, readLines } from "./input.js";
 
 /** Options of every command that runs an operations file. */
 export const SCRIPT_OPTIONS: Readonly<Record<string, CommandOption>> = {
-  until: { type: "string", value: "LINE", help: "stop after that line of the file: recorded files end with destroy" },
+  until: {
+    type: "string",
+    value: "LINE",
+    help: "stop after that line of the file (recorded files end by destroying the table)",
+  },
   quirks: {
     type: "string",
     value: "linux-6.12|none",
-    help: "behave as that kernel, oddities included, or right (default linux-6.12)",
+    help: "linux-6.12: with that kernel's bugs; none: without (default linux-6.12)",
   },
 };
 
@@ -34,15 +38,20 @@ export async function runScript(
   const path = oneOperand(args, "OPS");
   const quirks = choiceOption(args, "quirks", ["linux-6.12", "none"]) ?? "linux-6.12";
   const until = integerOption(args, "until", 1, MAX_LINE);
-  const text = await readText(path, io);
   const name = inputName(path);
+  const base = physBase === undefined ? {} : { physBase };
+  const run = new ScriptRun({ createEngine, quirks, ...base }, until);
   try {
-    const base = physBase === undefined ? {} : { physBase };
-    const script = performScript(text, { createEngine, sha256: () => "", quirks, ...base }, until);
+    for await (const lines of readLines(path, io)) {
+      for (const line of lines) run.line(line);
+      if (run.done) break;
+    }
+    const script = run.finish();
     if (script.refused > 0)
-      io.note(`${name}: ${script.refused} of ${plural(script.ops, "operation")} refused by the table`);
+      io.note(`${name}: the table refused ${script.refused} of ${plural(script.ops, "operation")}`);
     return { ...script, name };
   } catch (error) {
+    run.abandon();
     if (error instanceof VectorSyntaxError) throw new InputError(`${name}: ${error.message}`);
     throw error;
   }

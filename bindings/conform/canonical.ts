@@ -20,7 +20,7 @@ const HIGH = 2 ** 32;
 const PIECE_ENTRIES = 512;
 const PIECE_WORDS = PIECE_ENTRIES * 2;
 
-/** Lines that stand together, and the table page whose lines follow, if any. */
+/** Consecutive lines, and the table page whose lines come after them, if any. */
 interface Part {
   text: Uint8Array;
   /** Pointer of the child page; 0 for none. */
@@ -85,9 +85,9 @@ export interface DetachedPage {
 
 /**
  * Makes canonical dumps of vectors/FORMAT.md: one line per entry that is not zero, parents first. Reads the table memory
- * itself, entry by entry, each time. What it keeps between dumps is the text of pieces of pages, and it takes that again
- * only if every word of the piece, its level, its address and its children's reference counts are what they were: a
- * conformance run dumps after each operation, and an operation changes little.
+ * itself, entry by entry, each time. Between dumps it keeps the text of pieces of pages, and reuses a text only if every
+ * word of the piece, its level, its address and its children's reference counts are unchanged: a conformance run dumps
+ * after each operation, and an operation changes little.
  */
 export class CanonicalDumper {
   readonly #table: Table;
@@ -98,6 +98,10 @@ export class CanonicalDumper {
   /** The texts of the last dump, in order, and of the one being made. */
   #texts: Uint8Array[] = [];
   #count = 0;
+  /** Table pages that this dump has come to: in a tree each of them once. */
+  #visited = 0;
+  /** Table pages of the engine when they were last counted. */
+  #tables = 0;
   /** Do the texts differ from what `#dump` holds? Stays so if a dump ends early, by a damaged table. */
   #changed = false;
   #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(1 << 16);
@@ -120,6 +124,8 @@ export class CanonicalDumper {
    */
   dump(detached?: DetachedPage): Uint8Array<ArrayBuffer> {
     this.#count = 0;
+    this.#visited = 0;
+    this.#tables = 0;
     if (detached) this.#page(detached.pointer, this.#table.granule, detached.level, 0);
     else this.#roots();
     if (!this.#changed && this.#count === this.#texts.length) return this.#dump;
@@ -156,9 +162,19 @@ export class CanonicalDumper {
 
   /** Dumps `bytes` of table at `pointer`, whose first entry covers `base`. */
   #page(pointer: number, bytes: number, level: number, base: number): void {
+    if (++this.#visited > this.#tables) this.#countTables(level, base);
     const span = this.#span(level) * PIECE_ENTRIES;
     for (let i = 0; i * PIECE_WORDS * 4 < bytes; i++)
       this.#piece(pointer + i * PIECE_WORDS * 4, level, base + i * span);
+  }
+
+  /** More pages than the engine has taken for tables are no tree; a dump of them may have no end that anybody sees. */
+  #countTables(level: number, base: number): void {
+    const { tablesTaken, tablesFreed } = this.#table.engine.counters();
+    this.#tables = tablesTaken - tablesFreed;
+    if (this.#visited <= this.#tables) return;
+    const hint = "a table lies under itself or under several entries: the table memory was damaged";
+    throw new GranuleError(EFAULT, { operation: "canonicalDump", address: BigInt(base), level, hint });
   }
 
   #span(level: number): number {
@@ -182,7 +198,7 @@ export class CanonicalDumper {
     }
   }
 
-  /** Writes the child's reference count anew if it is another. */
+  /** Rewrites the child's reference count if it has changed. */
   #countReferences(part: Part): void {
     const references = this.#table.engine.core.pageReferences(part.child);
     if (references === part.references) return;
@@ -242,7 +258,7 @@ export class CanonicalDumper {
   }
 }
 
-/** One canonical dump. Who makes many keeps a `CanonicalDumper`. */
+/** One canonical dump. Keep a `CanonicalDumper` to make many. */
 export function canonicalDump(table: Table, detached?: DetachedPage): Uint8Array<ArrayBuffer> {
   return new CanonicalDumper(table).dump(detached);
 }

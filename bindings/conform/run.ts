@@ -1,6 +1,6 @@
 import { GranuleError } from "../core/errors.js";
 import { type Header, type Line, parseHeader, parseObject, VectorSyntaxError } from "./format.js";
-import { type Actual, Scenario, type Surroundings } from "./scenario.js";
+import { type Actual, JOURNAL_RECORDS, JournalOverrun, Scenario, type Surroundings } from "./scenario.js";
 
 /** One field of one operation that is not as recorded. */
 export interface Failure {
@@ -50,7 +50,7 @@ function same(a: unknown, b: unknown): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   const keys = Object.keys(a);
   if (keys.length !== Object.keys(b).length) return false;
-  return keys.every((key) => same((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]));
+  return keys.every((key) => same(own(a as Actual, key), own(b as Actual, key)));
 }
 
 /** Compares the result fields of a line with what came; a field only one side has differs too. */
@@ -59,8 +59,13 @@ function compare(expected: Line, actual: Actual): { field: string; expected: unk
   const isResult = (field: string) => !ARGUMENTS.has(field) || results.includes(field);
   const fields = new Set([...Object.keys(expected).filter(isResult), ...Object.keys(actual)]);
   return [...fields]
-    .filter((field) => !same(expected[field], actual[field]))
-    .map((field) => ({ field, expected: expected[field], actual: actual[field] }));
+    .map((field) => ({ field, expected: own(expected, field), actual: own(actual, field) }))
+    .filter(({ expected, actual }) => !same(expected, actual));
+}
+
+/** A field that an object itself has: a line may name one `toString`. */
+function own(object: Readonly<Record<string, unknown>>, field: string): unknown {
+  return Object.hasOwn(object, field) ? object[field] : undefined;
 }
 
 /** What an operation gives; for one that is refused out of turn, the refusal as its `ret`. */
@@ -85,44 +90,116 @@ function makeScenario(header: Header, surroundings: Surroundings): Scenario {
 
 const GEOMETRY = ["ia_bits", "start_level", "pgd_pages", "vtcr"] as const;
 
-function checkHeader(file: string, header: Header, scenario: Scenario): Failure[] {
+function compareGeometry(header: Header, scenario: Scenario): { field: string; expected: unknown; actual: unknown }[] {
   const actual = scenario.geometry();
   return GEOMETRY.filter((field) => header[field] !== undefined && header[field] !== actual[field]).map((field) => ({
-    file,
-    line: 1,
-    op: "header",
     field,
     expected: header[field],
     actual: actual[field],
   }));
 }
 
+/** A vectors file, performed and compared line by line as it is read. */
+export class VectorRun implements Disposable {
+  readonly #result: FileResult;
+  readonly #surroundings: Surroundings;
+  readonly #draining: boolean;
+  #scenario: Scenario | undefined;
+  #n = 0;
+
+  /** @param draining - read the journal during operations: needed where one makes more events than it holds */
+  constructor(file: string, surroundings: Surroundings, draining = false) {
+    this.#result = { file, ops: 0, passed: 0, failed: 0, failures: [] };
+    this.#draining = draining;
+    this.#surroundings = draining ? { ...surroundings, onDescent: () => this.#keepUp() } : surroundings;
+  }
+
+  #keepUp(): void {
+    const scenario = this.#scenario;
+    if (scenario !== undefined && scenario.unread >= JOURNAL_RECORDS / 2) scenario.readEvents();
+  }
+
+  #fail(op: string, differences: readonly { field: string; expected: unknown; actual: unknown }[]): void {
+    if (differences.length === 0) return;
+    const { file, failures } = this.#result;
+    this.#result.failed++;
+    for (const d of differences) failures.push({ file, line: this.#n, op, ...d });
+  }
+
+  #begin(text: string): Scenario {
+    const header = parseHeader(text);
+    const scenario = makeScenario(header, this.#surroundings);
+    this.#fail("header", compareGeometry(header, scenario));
+    return scenario;
+  }
+
+  #perform(scenario: Scenario, line: Line): Actual {
+    try {
+      return scenario.perform(line, this.#n);
+    } catch (error) {
+      if (!(error instanceof JournalOverrun) || !this.#draining) throw error;
+      throw new VectorSyntaxError(this.#n, `${error.message}, though it was read at every table`);
+    }
+  }
+
+  /**
+   * Performs the next line; the first is the header. VectorSyntaxError for one that is not of the format, JournalOverrun
+   * for an operation of more events than the journal holds where nobody drains it.
+   */
+  line(text: string): void {
+    const n = ++this.#n;
+    const scenario = this.#scenario;
+    if (scenario === undefined) {
+      this.#scenario = this.#begin(text);
+      return;
+    }
+    const line = parseObject(text, n) as Line;
+    const isDump = line.op === undefined;
+    const actual = attempt(() => (isDump ? { dump: scenario.dump() } : this.#perform(scenario, line)));
+    const differences = compare(line, actual);
+    if (!isDump) this.#result.ops++;
+    if (!isDump && differences.length === 0) this.#result.passed++;
+    this.#fail(isDump ? "dump" : String(line.op), differences);
+  }
+
+  /** How it went. VectorSyntaxError if there was no line. */
+  finish(): FileResult {
+    if (this.#n === 0) throw new VectorSyntaxError(1, "the file is empty");
+    return this.#result;
+  }
+
+  /** Differences found since the last call; they are taken out of the result, so that a long run keeps none. */
+  takeFailures(): Failure[] {
+    return this.#result.failures.splice(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#scenario?.[Symbol.dispose]();
+  }
+}
+
+function runOnce(file: string, text: string, surroundings: Surroundings, draining: boolean): FileResult {
+  using run = new VectorRun(file, surroundings, draining);
+  const lines = text.split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  for (const line of lines) run.line(line);
+  return run.finish();
+}
+
 /**
- * Performs every line of a vectors file and compares what it gives with what was recorded.
+ * Performs every line of a vectors file and compares what it gives with what was recorded. Surroundings need `createHash`.
  * Throws VectorSyntaxError for a line that is not of the format.
  */
 export function runVectors(file: string, text: string, surroundings: Surroundings): FileResult {
-  const lines = text.split("\n");
-  if (lines.at(-1) === "") lines.pop();
-  if (lines.length === 0) throw new VectorSyntaxError(1, "the file is empty");
-  const header = parseHeader(lines[0] as string);
-  using scenario = makeScenario(header, surroundings);
-  const result: FileResult = { file, ops: 0, passed: 0, failed: 0, failures: checkHeader(file, header, scenario) };
-  result.failed = result.failures.length > 0 ? 1 : 0;
-  for (let n = 2; n <= lines.length; n++) {
-    const line = parseObject(lines[n - 1] as string, n) as Line;
-    const op = line.op ?? "dump";
-    const actual = line.op === undefined ? { dump: scenario.dump() } : attempt(() => scenario.perform(line, n));
-    if (line.op !== undefined) result.ops++;
-    const differences = compare(line, actual);
-    if (line.op !== undefined && differences.length === 0) result.passed++;
-    if (differences.length > 0) result.failed++;
-    for (const d of differences) result.failures.push({ file, line: n, op, ...d });
+  try {
+    return runOnce(file, text, surroundings, false);
+  } catch (error) {
+    if (error instanceof JournalOverrun) return runOnce(file, text, surroundings, true);
+    throw error;
   }
-  return result;
 }
 
-/** What `performScript` leaves: the table as it then is, and how it came about. */
+/** What performing an operations file leaves: the table as it then is, and how it came about. */
 export interface Script {
   scenario: Scenario;
   ops: number;
@@ -130,23 +207,63 @@ export interface Script {
   refused: number;
 }
 
-/**
- * Performs the lines of an operations file, up to line `until`, without comparing; the caller closes the scenario's
- * engine. Empty lines are skipped.
- */
-export function performScript(text: string, surroundings: Surroundings, until?: number): Script {
-  const lines = text.split("\n").slice(0, until);
-  const scenario = makeScenario(parseHeader(lines[0] ?? ""), { ...surroundings, observe: false });
-  const script: Script = { scenario, ops: 0, refused: 0 };
-  for (let n = 2; n <= lines.length; n++) {
-    const content = lines[n - 1] as string;
-    if (content.trim() === "") continue;
-    const line = parseObject(content, n) as Line;
-    if (line.op === undefined) continue;
-    const { ret } = attempt(() => scenario.apply(line, n));
-    surroundings.afterEach?.(n);
+/** An operations file, performed line by line as it is read, without comparing. Empty lines are skipped. */
+export class ScriptRun {
+  readonly #surroundings: Surroundings;
+  readonly #until: number;
+  #script: Script | undefined;
+  #n = 0;
+
+  /** @param until - the last line that is performed; further ones are ignored */
+  constructor(surroundings: Surroundings, until = Number.POSITIVE_INFINITY) {
+    const { createHash: _, ...rest } = surroundings;
+    this.#surroundings = rest;
+    this.#until = until;
+  }
+
+  /** True once nothing that follows matters. */
+  get done(): boolean {
+    return this.#n >= this.#until;
+  }
+
+  /** Performs the next line; the first is the header. VectorSyntaxError for one that is not of the format. */
+  line(text: string): void {
+    if (this.done) return;
+    const n = ++this.#n;
+    const script = this.#script;
+    if (script === undefined) {
+      this.#script = { scenario: makeScenario(parseHeader(text), this.#surroundings), ops: 0, refused: 0 };
+      return;
+    }
+    if (text.trim() === "") return;
+    const line = parseObject(text, n) as Line;
+    if (line.op === undefined) return;
+    const { ret } = attempt(() => script.scenario.apply(line, n));
+    this.#surroundings.afterEach?.(n);
     script.ops++;
     if (typeof ret === "number" ? ret < 0 : typeof ret === "string" && !ret.startsWith("0x")) script.refused++;
   }
-  return script;
+
+  /** The table; the caller closes the scenario's engine. VectorSyntaxError if there was no line. */
+  finish(): Script {
+    if (this.#script === undefined) throw new VectorSyntaxError(1, "the file is empty");
+    return this.#script;
+  }
+
+  /** Closes the engine of a run that will not be finished. */
+  abandon(): void {
+    this.#script?.scenario[Symbol.dispose]();
+  }
+}
+
+/** Performs an operations file that is in memory, up to line `until`; the caller closes the scenario's engine. */
+export function performScript(text: string, surroundings: Surroundings, until?: number): Script {
+  const run = new ScriptRun(surroundings, until);
+  try {
+    for (const line of text.split("\n")) run.line(line);
+    return run.finish();
+  } catch (error) {
+    run.abandon();
+    throw error;
+  }
 }

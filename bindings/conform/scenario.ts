@@ -2,6 +2,7 @@ import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import { hex } from "../model/address.js";
 import { protFromNames, protNames } from "../model/protection.js";
+import { printableValue } from "../report/printable.js";
 import type { PageCache } from "../tables/cache.js";
 import type { Engine } from "../tables/engine.js";
 import type { MmOps } from "../tables/hooks.js";
@@ -10,31 +11,38 @@ import type { EngineOptions } from "../tables/layout.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import type { Table } from "../tables/table.js";
 import { CanonicalDumper } from "./canonical.js";
+import { type Event, EventDigest, type Hash } from "./digest.js";
 import { type Header, integer, type Line, names, number64, VectorSyntaxError } from "./format.js";
 
-/** One event in the spelling of FORMAT.md: name, address, size or level. */
-export type Event = (string | number)[];
 /** What an operation gave: the same fields as in the file. */
 export type Actual = Record<string, unknown>;
-/** SHA-256 of bytes as hex digits. */
-export type Sha256 = (bytes: Uint8Array) => string;
 
 /** What a scenario needs from its surroundings. */
 export interface Surroundings {
   createEngine: (options: EngineOptions) => Engine;
-  sha256: Sha256;
+  /** A new SHA-256. Without it nothing is recorded, and only `apply` may be used. */
+  createHash?: () => Hash;
   /** Behaviour of the tables; the files are recorded from Linux 6.12. */
   quirks?: "none" | "linux-6.12";
   arenaBytes?: number;
   /** Physical address of the table memory, in place of the header's. */
   physBase?: bigint;
-  /** False: nothing is recorded, and only `apply` may be used. Default true. */
-  observe?: boolean;
+  /**
+   * Called at every table that a walk descends to, while an operation is under way, so that whoever reads the journal can
+   * keep up with an operation that makes more records than it holds. Descents then go through a hook.
+   */
+  onDescent?: () => void;
   /** Called after each operation of a script. */
   afterEach?: (line: number) => void;
 }
 
-const JOURNAL_RECORDS = 1 << 20;
+/** An operation made more events than the journal holds, and nobody read them meanwhile: do all again, and read them. */
+export class JournalOverrun extends Error {
+  override readonly name = "JournalOverrun";
+}
+
+/** Records of the journal. It is read when it is half full: between two tables there are far fewer. */
+export const JOURNAL_RECORDS: number = 1 << 20;
 const EVENT_KINDS = [
   K.J_TLBI_IPA,
   K.J_TLBI_IPA_LOCAL,
@@ -57,18 +65,11 @@ const WALK_FLAGS: Readonly<Record<string, string>> = {
 const MAX_EVENTS = 64;
 const MAX_VISITS = 200;
 
-/** An event's JSON and a line end. No string in it needs an escape, and files have millions of events. */
-function compactJson(event: Event): string {
-  let text = "[";
-  for (const item of event) text += typeof item === "string" ? `"${item}",` : `${item},`;
-  return `${text.slice(0, -1)}]\n`;
-}
-
 function walkOptions(line: Line, n: number): Record<string, boolean> {
   const options: Record<string, boolean> = { leaf: false };
   for (const name of names(line, "walk_flags", n)) {
     const option = Object.hasOwn(WALK_FLAGS, name) ? WALK_FLAGS[name] : undefined;
-    if (!option) throw new VectorSyntaxError(n, `unknown walk flag ${name}`);
+    if (!option) throw new VectorSyntaxError(n, `unknown walk flag ${printableValue(name)}`);
     options[option] = true;
   }
   return options;
@@ -79,19 +80,24 @@ export class Scenario implements Disposable {
   readonly engine: Engine;
   readonly table: Table;
   readonly #header: Header;
-  readonly #sha256: Sha256;
+  readonly #createHash: (() => Hash) | undefined;
+  readonly #onDescent: (() => void) | undefined;
   readonly #quirks: "none" | "linux-6.12";
   readonly #dumper: CanonicalDumper;
   /** The last dump and its hash: most operations of a file change nothing, and hashing is what takes longest. */
   #dumped: Uint8Array | undefined;
   #hash = "";
   #cache: PageCache | undefined;
+  /** Events of the operation under way, and how many records of the journal they come from. */
+  #events: EventDigest | undefined;
+  #read = 0;
 
   constructor(header: Header, surroundings: Surroundings) {
     this.#header = header;
-    this.#sha256 = surroundings.sha256;
+    this.#createHash = surroundings.createHash;
+    this.#onDescent = surroundings.onDescent;
     this.#quirks = surroundings.quirks ?? "linux-6.12";
-    const observe = surroundings.observe ?? true;
+    const observe = this.#createHash !== undefined;
     this.engine = surroundings.createEngine({
       arenaBytes: surroundings.arenaBytes ?? 256 << 20,
       physBase: surroundings.physBase ?? BigInt(header.arena_base),
@@ -104,10 +110,18 @@ export class Scenario implements Disposable {
 
   #hooks(): MmOps {
     const { mm_ops } = this.#header;
+    const onDescent = this.#onDescent;
     return {
+      ...(onDescent ? { physToVirt: (pa) => (onDescent(), this.#pointer(pa)) } : {}),
       ...(mm_ops.dcache ? {} : { dcacheCleanInvalPoc: null }),
       ...(mm_ops.icache ? {} : { icacheInvalPou: null }),
     };
+  }
+
+  /** Pointer of the page at a physical address of the arena, 0 for none. */
+  #pointer(pa: bigint): number {
+    const offset = Number(pa - this.engine.physBase);
+    return offset >= 0 && offset < this.engine.arenaBytes ? offset + this.engine.arenaPointer : 0;
   }
 
   #hyp(vaBits: number): HypTable {
@@ -177,11 +191,22 @@ export class Scenario implements Disposable {
     return this.#hash;
   }
 
+  #hasher(): Hash {
+    if (this.#createHash === undefined) throw new Error("a scenario that hashes nothing was asked for results");
+    return this.#createHash();
+  }
+
+  #sha256(bytes: Uint8Array): string {
+    const hash = this.#hasher();
+    hash.update(bytes);
+    return hash.digest("hex");
+  }
+
   /** Performs an operation line, and looks at nothing but what it returns. */
   apply(line: Line, n: number): Actual {
-    const name = String(line.op);
-    const perform = Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
-    if (!perform) throw new VectorSyntaxError(n, `unknown operation ${JSON.stringify(line.op)}`);
+    const name: unknown = line.op;
+    const perform = typeof name === "string" && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : undefined;
+    if (!perform) throw new VectorSyntaxError(n, `unknown operation ${printableValue(name)}`);
     this.#cache = this.#cacheFor(line, n);
     try {
       const result = perform(this, line, n);
@@ -196,12 +221,16 @@ export class Scenario implements Disposable {
   /** Performs an operation line; every result field of FORMAT.md. */
   perform(line: Line, n: number): Actual {
     this.engine.journal.clear();
+    this.#read = 0;
+    const events = new EventDigest(MAX_EVENTS, () => this.#hasher());
+    this.#events = events;
     const before = this.engine.counters();
     const result = this.apply(line, n);
     const after = this.engine.counters();
+    this.readEvents();
     return {
       ...result,
-      events: this.#summarise(this.#events(), MAX_EVENTS, "events"),
+      events: events.result("events"),
       alloc: after.tablesTaken - before.tablesTaken,
       free: after.tablesFreed - before.tablesFreed,
       live: after.tablesTaken - after.tablesFreed,
@@ -233,24 +262,25 @@ export class Scenario implements Disposable {
     return sum;
   }
 
-  #events(): Event[] {
-    const { journal } = this.engine;
-    if (journal.lost) throw new Error(`${journal.lost} events were lost: the journal is too short for this operation`);
-    return journal.read().map((r) => EVENTS[r.kind]?.(hex(r.address), r.level, r.a) ?? ["unknown", r.kind]);
+  /** Events that the operation under way has made and that nobody has read yet. */
+  get unread(): number {
+    return this.engine.journal.total - this.#read;
   }
 
-  #summarise(items: Event[], max: number, what: "events" | "visits"): unknown {
-    if (items.length <= max) return items;
-    const text = items.map(compactJson).join("");
-    const sha256 = this.#sha256(new TextEncoder().encode(text));
-    if (what === "visits") return { count: items.length, sha256 };
-    const counts: Record<string, number> = {};
-    for (const [name] of items) counts[String(name)] = (counts[String(name)] ?? 0) + 1;
-    return { counts, sha256 };
+  /** Takes the unread events out of the journal. */
+  readEvents(): void {
+    const { unread } = this;
+    if (unread > JOURNAL_RECORDS) throw new JournalOverrun(`${unread} events are more than the journal holds`);
+    for (const r of this.engine.journal.read(0, this.#read)) {
+      this.#events?.add(EVENTS[r.kind]?.(hex(r.address), r.level, r.a) ?? ["unknown", r.kind]);
+    }
+    this.#read += unread;
   }
 
   walk(line: Line, n: number): Actual {
-    const visits: Event[] = [];
+    // A script wants no results: nothing to digest then.
+    const visits = this.#createHash && new EventDigest(MAX_VISITS, () => this.#hasher());
+    let visited = 0;
     const failAt = line.fail_at === undefined ? -1 : integer(line, "fail_at", n);
     const failRet = line.fail_ret === undefined ? 0 : integer(line, "fail_ret", n);
     const mask = BigInt.asUintN(64, this.engine.core.outputMask(this.table.format.ps, this.#header.lpa2 ? 1 : 0));
@@ -259,12 +289,12 @@ export class Scenario implements Disposable {
       number64(line, "size", n),
       (visit) => {
         const old = visit.kind === "table" ? visit.old & ~mask : visit.old;
-        visits.push([visit.phase, hex(visit.address), visit.level, hex(old)]);
-        return visits.length - 1 === failAt ? failRet : 0;
+        visits?.add([visit.phase, hex(visit.address), visit.level, hex(old)]);
+        return visited++ === failAt ? failRet : 0;
       },
       walkOptions(line, n),
     );
-    return { ret, visits: this.#summarise(visits, MAX_VISITS, "visits") };
+    return visits === undefined ? { ret } : { ret, visits: visits.result("visits") };
   }
 
   getVtcr(line: Line, n: number): Actual {
@@ -308,8 +338,11 @@ export class Scenario implements Disposable {
       ret,
       unlinked_pages: this.engine.counters().tablesTaken - before,
       unlinked_rc: this.engine.core.pageReferences(page),
-      unlinked_sha256: this.#sha256(new CanonicalDumper(table).dump({ pointer: page, level: level + 1 })),
     };
+    if (this.#createHash) {
+      const dump = new CanonicalDumper(table).dump({ pointer: page, level: level + 1 });
+      result.unlinked_sha256 = this.#sha256(dump);
+    }
     table.freeUnlinked(page, level);
     return result;
   }

@@ -91,12 +91,21 @@ export function optionsOf(manifest: SetManifest, image: Uint8Array): MmuOptions 
 
 const ACCESS = /^([RWX])(0?)$/;
 
-/** Is this a line of results.jsonl, or of queries? */
-export function isQuery(line: unknown): line is SetQuery {
-  const { addr, access } = line as Partial<SetQuery>;
-  return (
-    typeof addr === "string" && /^0x[0-9a-f]{1,16}$/i.test(addr) && typeof access === "string" && ACCESS.test(access)
-  );
+function isHex(value: unknown): boolean {
+  return typeof value === "string" && /^0x[0-9a-f]{1,16}$/i.test(value);
+}
+
+/** Is this object a line of results.jsonl, or of queries? */
+export function isQuery(line: object): line is SetQuery {
+  const { addr, access, how } = line as Partial<SetQuery>;
+  const known = how === undefined || typeof how === "string";
+  return isHex(addr) && typeof access === "string" && ACCESS.test(access) && known;
+}
+
+/** Is this object a line of changes.jsonl? */
+export function isChangedWord(line: object): line is ChangedWord {
+  const { offset, before, after } = line as Partial<ChangedWord>;
+  return isHex(offset) && isHex(before) && isHex(after);
 }
 
 function className(esr: bigint): string {
@@ -179,7 +188,7 @@ function compareFields(index: number, expected: object, actual: object, prefix: 
   for (const [name, wanted] of Object.entries(expected)) {
     const field = prefix + name;
     if (wanted === null || NOT_OURS.has(field)) continue;
-    const given = (actual as Record<string, unknown>)[name];
+    const given = Object.hasOwn(actual, name) ? (actual as Record<string, unknown>)[name] : undefined;
     if (typeof wanted !== "object") {
       if (wanted !== given) into.push({ index, field, expected: wanted, actual: given });
     } else if (typeof given === "object" && given !== null) {

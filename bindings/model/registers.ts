@@ -1,7 +1,19 @@
+import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { type Granule, granuleShift } from "./granule.js";
+import { get } from "../core/field.js";
+import type { Granule } from "./granule.js";
 
-const PA_BITS: readonly number[] = [32, 36, 40, 42, 44, 48, 52];
+/** PARange codes by bits of physical address [REG-3]. */
+const PA_RANGES: ReadonlyMap<number, number> = new Map([
+  [32, K.PARANGE_32],
+  [36, K.PARANGE_36],
+  [40, K.PARANGE_40],
+  [42, K.PARANGE_42],
+  [44, K.PARANGE_44],
+  [48, K.PARANGE_48],
+  [52, K.PARANGE_52],
+]);
+const PA_BITS: ReadonlyMap<number, number> = new Map([...PA_RANGES].map(([bits, code]) => [code, bits]));
 
 /**
  * PARange code of a physical address size: 32 36 40 42 44 48 52 bits [REG-3]; EINVAL for another.
@@ -13,8 +25,8 @@ const PA_BITS: readonly number[] = [32, 36, 40, 42, 44, 48, 52];
  * ```
  */
 export function paRangeCode(bits: number): number {
-  const code = PA_BITS.indexOf(bits);
-  if (code < 0) throw invalid("paBits", `${bits}: CPUs have ${PA_BITS.join(" ")} bits`);
+  const code = PA_RANGES.get(bits);
+  if (code === undefined) throw invalid("paBits", `${bits}: CPUs have ${[...PA_RANGES.keys()].join(" ")} bits`);
   return code;
 }
 
@@ -32,7 +44,11 @@ export interface VtcrFields {
   lpa2: boolean;
 }
 
-const GRANULE_OF_TG0: readonly (Granule | undefined)[] = [4096, 65536, 16384, undefined];
+const GRANULE_OF_TG0: ReadonlyMap<number, Granule> = new Map([
+  [K.TG0_4K, 4096],
+  [K.TG0_16K, 16384],
+  [K.TG0_64K, 65536],
+]);
 
 /**
  * Decodes a VTCR_EL2 [REG-1, REG-2]; EINVAL for the reserved granule.
@@ -44,17 +60,16 @@ const GRANULE_OF_TG0: readonly (Granule | undefined)[] = [4096, 65536, 16384, un
  * ```
  */
 export function decodeVtcr(vtcr: bigint): VtcrFields {
-  const field = (low: number, width: number) => Number((vtcr >> BigInt(low)) & ((1n << BigInt(width)) - 1n));
-  const granule = GRANULE_OF_TG0[field(14, 2)];
+  const granule = GRANULE_OF_TG0.get(get(vtcr, K.TCR_TG0));
   if (granule === undefined) throw invalid("decodeVtcr", "TG0 is the reserved 0b11");
   return {
     granule,
-    ipaBits: 64 - field(0, 6),
-    startLevel: (granuleShift(granule) === 12 ? 2 : 3) - field(6, 2),
-    paBits: PA_BITS[field(16, 3)] ?? 52,
-    vmid16: field(19, 1) === 1,
-    hardwareAf: field(21, 1) === 1,
-    hardwareDirty: field(22, 1) === 1,
-    lpa2: field(32, 1) === 1,
+    ipaBits: 64 - get(vtcr, K.TCR_T0SZ),
+    startLevel: (granule === 4096 ? 2 : 3) - get(vtcr, K.VTCR_SL0),
+    paBits: PA_BITS.get(get(vtcr, K.TCR_PS)) ?? 52,
+    vmid16: (vtcr & K.VTCR_VS) !== 0n,
+    hardwareAf: (vtcr & K.VTCR_HA) !== 0n,
+    hardwareDirty: (vtcr & K.VTCR_HD) !== 0n,
+    lpa2: (vtcr & K.VTCR_DS) !== 0n,
   };
 }

@@ -1,3 +1,5 @@
+import * as K from "../core/constants.generated.js";
+import type { AgreementSummary } from "../report/replay.js";
 import {
   type ProtectionNumbering,
   protectionDecoder,
@@ -6,8 +8,9 @@ import {
   type S2RelaxPermsEvent,
 } from "../trace/index.js";
 import type { Service } from "../vm/machine.js";
+import { bump } from "./tally.js";
 
-/** What the kernel did for a fault, as its own lines tell. */
+/** What the kernel did for a fault, as its own lines say. */
 export type KernelService = S2MapEvent | S2RelaxPermsEvent | S2AgeEvent;
 
 const OF_KERNEL = {
@@ -17,22 +20,6 @@ const OF_KERNEL = {
   s2_mkold: "",
   s2_is_young: "",
 } as const;
-
-/** How often a fault led to the same operation here and in the kernel that recorded it. */
-export interface AgreementSummary {
-  /** Faults for which the kernel's own line is in the trace. */
-  readonly compared: number;
-  /** Same operation, guest address, size and protection. */
-  readonly agreed: number;
-  /** Faults for which the kernel did nothing, and those of them that we serviced. */
-  readonly silent: number;
-  readonly silentHere: number;
-  /** Kernel maps that belong to no fault. */
-  readonly unasked: number;
-  readonly differing: Readonly<Record<string, number>>;
-  /** The first few differences: line of the fault and what differs. */
-  readonly examples: readonly string[];
-}
 
 const MAX_EXAMPLES = 8;
 
@@ -69,21 +56,24 @@ export class Agreement {
     }
     this.#compared++;
     const difference = this.#difference(ours, kernel);
-    if (difference === undefined) {
-      this.#agreed++;
-      return;
-    }
-    this.#differing[difference] = (this.#differing[difference] ?? 0) + 1;
-    if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`line ${line}: ${hex(ours.ipa)}: ${difference}`);
+    if (difference === undefined) this.#agreed++;
+    else this.#differs(`line ${line}: ${hex(ours.ipa)}`, difference);
   }
 
-  /** A fault that the host interrupted, so that neither should have mapped anything. */
-  retried(line: number, kernel: KernelService | undefined): void {
+  /**
+   * A fault that has to be repeated: nothing was mapped for it here. The kernel agrees if its own operation answered
+   * with EAGAIN.
+   */
+  retried(line: number, kernel: KernelService | undefined, returned: number | undefined): void {
     if (!kernel) return;
     this.#compared++;
-    const difference = "retried here, serviced there";
-    this.#differing[difference] = (this.#differing[difference] ?? 0) + 1;
-    if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`line ${line}: ${difference}`);
+    if (returned === K.EAGAIN) this.#agreed++;
+    else this.#differs(`line ${line}`, "retried here, serviced there");
+  }
+
+  #differs(where: string, difference: string): void {
+    bump(this.#differing, difference);
+    if (this.#examples.length < MAX_EXAMPLES) this.#examples.push(`${where}: ${difference}`);
   }
 
   #difference(ours: Service, kernel: KernelService): string | undefined {

@@ -1,9 +1,11 @@
+import * as K from "../core/constants.generated.js";
+import { get } from "../core/field.js";
 import { toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import type { Stage2Config } from "../tables/stage2.js";
 import type { Manifest, S2RawDump } from "../trace/index.js";
 
-/** What a caller may say about the machine; what is said here is weaker than a dump header and than a manifest. */
+/** What a caller may say about the machine. A dump header and a manifest take precedence. */
 export interface GeometryOptions {
   granule?: Granule | undefined;
   ipaBits?: number | undefined;
@@ -11,7 +13,7 @@ export interface GeometryOptions {
   fwb?: boolean | undefined;
 }
 
-/** Shape of the tables that a replay builds, and how that was known. */
+/** Shape of the tables that a replay builds, and where it comes from. */
 export interface Geometry {
   readonly granule: Granule;
   readonly ipaBits: number;
@@ -25,19 +27,14 @@ export interface Geometry {
 }
 
 const DEFAULT_IPA_BITS = 40;
-/** MemAttr[3:0] of a leaf, bits 5:2: Normal write-back with and without FEAT_S2FWB [FMT-20]. */
-const MEM_ATTR_SHIFT = 2n;
-const MEM_ATTR_FWB = 0b0110n;
-const MEM_ATTR_NORMAL = 0b1111n;
-
 /**
- * Was forced write-back on? Told from the memory types of a dump's leaves, `undefined` when none is normal memory.
+ * Was forced write-back on? The memory types of the leaves of a dump tell; `undefined` when none is normal memory.
  */
 export function fwbOf(dump: S2RawDump): boolean | undefined {
   for (const leaf of dump.leaves()) {
-    const type = (leaf.descriptor >> MEM_ATTR_SHIFT) & 0xfn;
-    if (type === MEM_ATTR_FWB) return true;
-    if (type === MEM_ATTR_NORMAL) return false;
+    const type = get(leaf.descriptor, K.S2_ATTR);
+    if (type === K.FORCED_WRITE_BACK) return true;
+    if (type === K.S2_ATTR_NORMAL) return false;
   }
   return undefined;
 }
@@ -47,19 +44,19 @@ export function ipaBitsOfMachine(machine: number): number {
   return machine % 256 || DEFAULT_IPA_BITS;
 }
 
-/** The smallest IPA size in which all slots lie, 40 at least: what a VMM that does not say asks for. */
+/** The smallest IPA size that holds all slots, but at least 40: a VMM that does not say asks for that. */
 function ipaBitsOfSlots(manifest: Manifest): number {
   let top = 0;
   for (const { gpa, size, rc } of manifest.slotCalls) if (rc === 0) top = Math.max(top, gpa + size);
   return Math.max(DEFAULT_IPA_BITS, Math.ceil(Math.log2(Math.max(top, 1))));
 }
 
-/** Is this dump one of the VM that the trace is about? A CPU may have had another VM's table loaded. */
+/** Is the dump of another VM than the trace? A CPU may have had another VM's table loaded. */
 export function isForeign(dump: S2RawDump, ipaBits: number | undefined): boolean {
   return ipaBits !== undefined && dump.geometry.iaBits !== ipaBits;
 }
 
-/** nVHE hosts invalidate at EL2, where no probe sees it: there the CPU's feature has to do. */
+/** nVHE hosts invalidate at EL2, where no probe sees it: there, the CPU's feature decides. */
 function usesRangeTlbi(manifest: Manifest | undefined): boolean {
   if (!manifest) return true;
   return manifest.features.vhe ? manifest.features.rangeTlbiSeen : manifest.features.rangeTlbi;

@@ -1,5 +1,7 @@
 import * as K from "../core/constants.generated.js";
+import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
+import { OperationQueue, operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import type {
   GuestFaultEvent,
@@ -7,15 +9,37 @@ import type {
   Manifest,
   MarkerEvent,
   ProtectionNumbering,
+  ReturnEvent,
+  S2MapEvent,
+  S2RangeEvent,
   TraceEvent,
 } from "../trace/index.js";
 import { type Service, VirtualMachine } from "../vm/machine.js";
-import { OperationQueue, operationName } from "../vm/queue.js";
 import type { SlotRequest } from "../vm/slots.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host } from "./host.js";
-import { type OperationCounts, type Replayer, type ServiceSummary, type TableUse, tableUse } from "./replayer.js";
+import { type Replayer, tableUse } from "./replayer.js";
 import { decodeSyndrome, type Syndrome } from "./syndrome.js";
+import { bump } from "./tally.js";
+
+/** The kinds of events that this replay needs: those that it services, and those that it compares with. */
+export const FAULT_EVENTS: ReadonlySet<TraceEvent["kind"]> = new Set([
+  "guest_fault",
+  "unmap_hva",
+  "age_hva",
+  "test_age_hva",
+  "set_spte_hva",
+  "toggle_cache",
+  "marker",
+  "s2_map",
+  "s2_relax_perms",
+  "s2_mkyoung",
+  "s2_unmap",
+  "ret",
+]);
+
+/** Threads in the middle of a fault, far more than any machine has. */
+const MAX_OPEN = 4096;
 
 /** What servicing the faults of a trace needs. */
 export interface FaultsOptions {
@@ -31,16 +55,18 @@ export interface FaultsOptions {
 }
 
 /**
- * A fault that is being serviced. It stays open until its thread is seen at something else: if the host invalidates
- * the faulting page from within, the fault has to be retried and maps nothing [FLT-24].
+ * A fault that is being serviced. It stays open until its thread does something else: if that thread invalidates the
+ * faulting page first, the host is replacing the page, and the fault must be retried and maps nothing [FLT-24].
  */
 interface OpenFault {
   readonly event: GuestFaultEvent;
   kernel: KernelService | undefined;
+  /** What the kernel's operation returned; undefined where the recorder had no return probe. */
+  returned: number | undefined;
   retried: boolean;
 }
 
-/** Services the guest's faults on a VM, and does to its memory what the host did. */
+/** Services the guest's faults on a VM, and does to the VM's memory what the host did. */
 export class FaultReplayer implements Replayer {
   readonly counts: OperationCounts = { applied: {}, refused: {}, failed: {}, returns: { agreed: 0, differing: {} } };
   readonly #table: Stage2Table;
@@ -56,7 +82,11 @@ export class FaultReplayer implements Replayer {
   readonly #levels = { compared: 0, equal: 0 };
   #kernelLines = false;
   #faults = 0;
-  /** Slot calls of the manifest that have not had their turn; undefined once markers tell of slots. */
+  /** Has a notifier been seen? Where none was recorded, the kernel's own unmaps take their place. */
+  #notified = false;
+  /** Slots that were guessed; undefined once the manifest, the caller or a marker has told of slots. */
+  #guessed: number | undefined;
+  /** Slot calls of the manifest that are still to come; undefined once markers tell of slots. */
   #calls: SlotRequest[] | undefined;
   #asked: SlotRequest | undefined;
   #dirtyAsked: number | undefined;
@@ -78,20 +108,21 @@ export class FaultReplayer implements Replayer {
     this.#vm.eagerSplit = options.manifest?.eagerSplit ?? 0;
     this.#agreement = new Agreement(options.numbering);
     this.#calls = options.manifest?.slotCalls.filter((call) => call.rc === 0) ?? [...options.slots];
+    this.#guessed = this.#calls.length === 0 ? 0 : undefined;
   }
 
   #settle(op: number, status: number, tag: number, level: number, valid: boolean): void {
     if (op === K.OP_GET_LEAF) {
-      // The hardware reported a translation fault of level `tag`: our table has to end there, too.
+      // The hardware reported a translation fault of level `tag`: our table has to end there too.
       this.#levels.compared++;
       if (status === 0 && !valid && level === tag) this.#levels.equal++;
       return;
     }
     const name = operationName(op);
-    this.counts.applied[name] = (this.counts.applied[name] ?? 0) + 1;
+    bump(this.counts.applied, name);
     if (status >= 0) return;
     const counts = status === K.EAGAIN ? this.counts.refused : this.counts.failed;
-    counts[`${name} ${status}`] = (counts[`${name} ${status}`] ?? 0) + 1;
+    bump(counts, `${name} ${status}`);
   }
 
   event(e: TraceEvent): void {
@@ -101,12 +132,20 @@ export class FaultReplayer implements Replayer {
         break;
       case "mmio":
       case "mmio_nisv":
+        this.#device(e.pid);
+        break;
       case "userspace_exit":
       case "entry":
         this.#closeFault(e.pid);
         break;
       case "unmap_hva":
         this.#unmapHost(e);
+        break;
+      case "s2_unmap":
+        this.#kernelUnmap(e);
+        break;
+      case "ret":
+        this.#returned(e);
         break;
       case "age_hva":
         this.#closeAll();
@@ -138,11 +177,24 @@ export class FaultReplayer implements Replayer {
 
   #guestFault(e: GuestFaultEvent): void {
     const open = this.#open.get(e.pid);
-    // Faulting again at once, in the same way: the host was changing memory, and nothing was mapped.
-    if (open && open.event.ipa === e.ipa && open.event.esr === e.esr) this.#retry(open);
+    // The same fault again at once: the host was changing memory, and nothing was mapped.
+    if (open && open.event.ipa === e.ipa && open.event.esr === e.esr && this.#hostAddress(e) >= 0) open.retried = true;
     this.#closeFault(e.pid);
+    if (this.#open.size >= MAX_OPEN) this.#closeAll();
     if (this.#faults++ === 0) this.#callManifest(true);
-    this.#open.set(e.pid, { event: e, kernel: undefined, retried: false });
+    this.#open.set(e.pid, { event: e, kernel: undefined, returned: undefined, retried: false });
+  }
+
+  /** The fault before this was of a device, whatever a guessed slot says of its address. */
+  #device(pid: number): void {
+    const open = this.#open.get(pid);
+    if (!open?.kernel && this.#guessed && this.#open.delete(pid)) this.#count("mmio");
+    else this.#closeFault(pid);
+  }
+
+  #returned(e: ReturnEvent): void {
+    const open = this.#open.get(e.pid);
+    if (open?.kernel?.kind === e.of) open.returned = e.value;
   }
 
   #kernel(e: KernelService): void {
@@ -158,15 +210,32 @@ export class FaultReplayer implements Replayer {
     this.#open.delete(pid);
     const { event, kernel } = open;
     if (open.retried) {
+      this.#touch(event);
       this.#count("retried");
-      this.#agreement.retried(event.line, kernel);
+      this.#agreement.retried(event.line, kernel, open.returned);
       return;
     }
+    if (kernel?.kind === "s2_map") this.#guessSlot(kernel);
     const syndrome = decodeSyndrome(event.esr);
     this.#look(event.ipa, syndrome);
     const service = this.#vm.fault(pid, event.ipa, syndrome);
     this.#count(service.kind);
     this.#agreement.add(event.line, service, kernel);
+  }
+
+  /**
+   * Where nobody tells of slots, the kernel's own map shows that there is memory. A slot of one block is made around
+   * it. Host addresses are not known; the guest's stand in for them.
+   */
+  #guessSlot(map: S2MapEvent): void {
+    if (this.#guessed === undefined || this.#vm.slots.find(map.ipa)) return;
+    const { granule } = this.#table;
+    const block = (granule * granule) / 8;
+    const size = Math.max(block, map.size);
+    const gpa = map.ipa - (map.ipa % size);
+    if (!this.#options.backing)
+      this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
+    if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
   }
 
   /** Where does our table end for an address that the hardware could not translate? Emulators err on guest walks. */
@@ -180,38 +249,48 @@ export class FaultReplayer implements Replayer {
   }
 
   #count(kind: Service["kind"] | "retried"): void {
-    this.#services[kind] = (this.#services[kind] ?? 0) + 1;
+    bump(this.#services, kind);
   }
 
   #note(met: boolean): void {
     this.#notifiers[met ? "met" : "elsewhere"]++;
   }
 
-  /** Where the byte of a fault lies in the VMM's memory, -1 outside the slots. */
+  /** Address in the VMM's memory of the byte that faulted; -1 outside the slots. */
   #hostAddress(e: GuestFaultEvent): number {
     const slot = this.#vm.slots.find(e.ipa);
     return slot ? slot.hva + (e.ipa - slot.gpa) : -1;
   }
 
-  /** The host provided the page, but the fault is to be repeated [FLT-24]. */
-  #retry(open: OpenFault): void {
-    const hva = this.#hostAddress(open.event);
-    if (open.retried || hva < 0) return;
-    open.retried = true;
-    const { write, exec } = decodeSyndrome(open.event.esr);
-    this.#host.memory.touch(hva, write, exec);
+  /** The host provides the page though the fault is to be repeated [FLT-24]. */
+  #touch(e: GuestFaultEvent): void {
+    const { write, exec } = decodeSyndrome(e.esr);
+    this.#host.memory.touch(this.#hostAddress(e), write, exec);
   }
 
-  /** An invalidation by the faulting thread itself is the host replacing the very page: the fault must be retried. */
+  /** An invalidation by the faulting thread itself means that the host replaces the very page: the fault is retried. */
   #unmapHost(e: HvaRangeEvent): void {
+    this.#notified = true;
     const open = this.#open.get(e.pid);
     const hva = open ? this.#hostAddress(open.event) : -1;
     const own = open !== undefined && hva >= e.start && hva < e.end;
-    if (own) this.#retry(open);
+    if (own) {
+      open.retried = true;
+      // The page that the host copies, or the whole huge page that it splits first.
+      this.#host.memory.splitPartly(e.start, e.end);
+    }
     for (const pid of this.#open.keys()) if (!own || pid !== e.pid) this.#closeFault(pid);
     const met = this.#vm.invalidate(e.start, e.end);
     this.#note(met);
     if (met && !own) this.#host.invalidated(e.task, e.start, e.end);
+  }
+
+  /** The kernel's own unmap. It is needed only where the notifier that it belongs to says nothing. */
+  #kernelUnmap(e: S2RangeEvent): void {
+    if (this.#notified && !this.#guessed) return;
+    this.#closeAll();
+    const met = this.#vm.unmap(e.ipa, e.size);
+    for (const { start, end } of met) this.#host.invalidated(e.task, start, end);
   }
 
   /** Slots that no marker speaks of: those that the VM began with, or the next ones of a kind. */
@@ -232,6 +311,7 @@ export class FaultReplayer implements Replayer {
     switch (note.type) {
       case "set-region":
         this.#calls = undefined;
+        this.#guessed = undefined;
         this.#asked = note;
         break;
       case "set-region-done":
@@ -281,6 +361,7 @@ export class FaultReplayer implements Replayer {
     const agreement = this.#kernelLines ? { agreement: this.#agreement.summary() } : {};
     return {
       faults: { ...this.#services },
+      slots: { known: this.#vm.slots.most, guessed: (this.#guessed ?? 0) > 0 },
       notifiers: { ...this.#notifiers },
       levels: { ...this.#levels },
       ...agreement,

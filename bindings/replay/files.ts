@@ -1,18 +1,19 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { type Manifest, openFile, readBlocks, readManifest, readS2Raw, type S2RawDump } from "../trace/node.js";
+import { type Manifest, openFile, readManifest, readS2Raw, readWhole, type S2RawDump } from "../trace/node.js";
 
-const TRACE_NAME = /^(.*?)(?:\.trace|\.txt)?(?:\.gz)?$/;
+/** Endings that recorders and people give to the text of a trace. */
+const TRACE_NAME = /^(.*?)(?:\.(?:trace|report|report-t|perf|perf-all))?(?:\.txt)?(?:\.gz)?$/;
 const RAW_NAME = /^cpu\d{1,4}\.s2raw(?:\.gz)?$/;
 const TEXT_NAME = /^s2ptdump(?:\.gz)?$/;
 
-/** A file with what it holds. */
+/** A file name and the content of the file. */
 export interface Named<T> {
   readonly file: string;
   readonly content: T;
 }
 
-/** Ground truth beside a trace: what the tables of the running kernel held at each freeze point. */
+/** What the tables of the running kernel held at each freeze point of a trace. */
 export interface Truth {
   /** Some dump of a scenario (of any, if it is unknown), for its header; nearest first. */
   headers(scenario: string | undefined): AsyncIterable<S2RawDump>;
@@ -22,16 +23,13 @@ export interface Truth {
   texts(scenario: string, point: string): Promise<Named<string>[]>;
 }
 
-/** Name of a trace without its folder and endings: `dir/age.trace.gz` is `age`. */
+/** Name of a trace without its folder and endings: `dir/age.trace.gz` and `dir/age.report.txt` are `age`. */
 export function traceName(path: string): string {
   return TRACE_NAME.exec(basename(path))?.[1] ?? basename(path);
 }
 
-async function textOf(path: string): Promise<string> {
-  let text = "";
-  for await (const block of readBlocks(openFile(path))) text += block;
-  return text;
-}
+/** Bound for the kernel's own dumps, which have some tens of megabytes at most. */
+const MAX_TEXT = 1 << 28;
 
 /** The dumps of a folder, `<scenario>.<point>.cpu<n>.s2raw[.gz]` and `<scenario>.<point>.s2ptdump[.gz]`. */
 export class TruthFolder implements Truth {
@@ -74,7 +72,7 @@ export class TruthFolder implements Truth {
   async texts(scenario: string, point: string): Promise<Named<string>[]> {
     const found: Named<string>[] = [];
     for (const name of this.#matching(scenario, point, TEXT_NAME)) {
-      found.push({ file: name, content: await textOf(join(this.#folder, name)) });
+      found.push({ file: name, content: await readWhole(openFile(join(this.#folder, name)), MAX_TEXT) });
     }
     return found;
   }

@@ -6,7 +6,7 @@ const HUGE_ZERO_WRITES_SINCE = 613;
 
 /** What a VMM's start line says of transparent huge pages: the setting in brackets. */
 const THP_SETTING = /\bthp=.*?\[(always|madvise|never)\]/;
-/** A test VMM's words for its largest area; it gives no addresses. */
+/** What a test VMM writes about its largest area, without addresses. */
 const UPPER_HALF = "madvise NOHUGEPAGE upper half";
 const HUGETLBFS = /-mem-path \/dev\/hugepages/;
 
@@ -14,7 +14,7 @@ function versionOf(manifest: Manifest | undefined): number {
   return manifest ? manifest.version[0] * 100 + manifest.version[1] : HUGE_ZERO_WRITES_SINCE;
 }
 
-/** The host of a trace: its memory, and what events say of it. */
+/** The host of a trace: its memory, and what markers and invalidations do to it. */
 export class Host {
   readonly memory: HostMemory;
   readonly #otherwise: { hugetlb: number; thp: boolean };
@@ -33,7 +33,7 @@ export class Host {
     this.#fixed = fixed;
   }
 
-  /** Takes over what a marker says of the VMM's memory. */
+  /** Applies what a marker says about the VMM's memory. */
   marker(note: MarkerNote): void {
     if (note.type === "vmm-start" && !this.#fixed) {
       // QEMU asks for huge pages for its guest's memory, so "madvise" is enough.
@@ -59,15 +59,21 @@ export class Host {
     else if (how === "DONTNEED" || how === "MADV_DONTNEED") this.memory.discard(start, end);
   }
 
-  /** An invalidation that no fault caused: what it did to the memory depends on who did it. */
+  /**
+   * An invalidation that no fault caused: the task shows what happened to the memory. In each case the host split the
+   * huge pages that the range covers only in part.
+   */
   invalidated(task: string, start: number, end: number): void {
-    if (task.startsWith("ksmd")) this.memory.share(start, end);
-    else if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
-    else if (end - start === this.memory.pageSize) this.memory.replaced(start);
+    if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
+    else {
+      this.memory.splitPartly(start, end);
+      if (task.startsWith("ksmd")) this.memory.share(start, end);
+      else if (end - start === this.memory.pageSize) this.memory.replaced(start);
+    }
   }
 }
 
-/** The host of a manifest, as far as it tells. */
+/** The host that a manifest describes, as far as it does. */
 export function describeHost(
   manifest: Manifest | undefined,
   granule: number,

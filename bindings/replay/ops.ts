@@ -1,5 +1,7 @@
 import * as K from "../core/constants.generated.js";
+import type { OperationCounts, TableUse } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
+import { OperationQueue, operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {
   type ProtectionNumbering,
@@ -10,16 +12,16 @@ import {
   type TraceEvent,
   TraceSyntaxError,
 } from "../trace/index.js";
-import { OperationQueue, operationName } from "../vm/queue.js";
-import { type OperationCounts, type Replayer, type TableUse, tableUse } from "./replayer.js";
+import { type Replayer, tableUse } from "./replayer.js";
+import { bump } from "./tally.js";
 
 /*
- * A call of the page-table engine is one line when it begins and, for those that can refuse, one when it returns.
- * Between the two stand lines of what it did inside (tlbi_*, s2_create_unlinked, s2_free_unlinked) and lines of other
- * threads. So a map waits here until its return is known: a refused map changed nothing and must not be made.
+ * A call of the page-table engine has a line when it begins and, if it can refuse, a line when it returns. Between the
+ * two are the lines of what it did inside (tlbi_*, s2_create_unlinked, s2_free_unlinked) and lines of other threads. So
+ * a map waits here for its return line: a refused map changed nothing and must not be made.
  */
 
-/** One VM of the trace, told by the kernel's pointer to its page table. */
+/** One VM of the trace, identified by the kernel's pointer to its page table. */
 interface RecordedVm {
   readonly pgt: string;
   readonly table: Stage2Table;
@@ -36,11 +38,29 @@ export interface OpsOptions {
   readonly walkFlags: boolean;
   /** Skip calls with impossible protections instead of failing. */
   readonly lenient: boolean;
-  /** Called with a table that is about to go. */
+  /** Called with a table that is about to be destroyed. */
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
 }
 
-/** Recorded walk flags that a map takes over: SHARED, HANDLE_FAULT, SKIP_BBM_TLBI, SKIP_CMO have Linux's numbers. */
+/** The kinds of events that this replay needs. */
+export const OPS_EVENTS: ReadonlySet<TraceEvent["kind"]> = new Set([
+  "s2_map",
+  "s2_relax_perms",
+  "ret",
+  "s2_unmap",
+  "s2_wrprotect",
+  "s2_flush",
+  "s2_destroy_range",
+  "s2_split",
+  "s2_mkyoung",
+  "s2_mkold",
+  "s2_is_young",
+  "s2_test_clear_young",
+  "s2_destroy",
+  "marker",
+]);
+
+/** Recorded walk flags that a map uses: SHARED, HANDLE_FAULT, SKIP_BBM_TLBI, SKIP_CMO have Linux's numbers. */
 const MAP_FLAGS = K.SHARED | K.HANDLE_FAULT | K.SKIP_BBM_TLBI | K.SKIP_CMO;
 const NO_RETURN = 1;
 /** Threads in the middle of a call, far more than any machine has. */
@@ -125,7 +145,7 @@ export class OpsReplayer implements Replayer {
     this.#apply(call, e.value);
   }
 
-  /** Decides about a call: refused calls are only counted. */
+  /** Makes a call whose result is known; a refused call is only counted. */
   #apply(call: Waiting, returned: number): void {
     if (returned !== NO_RETURN && returned !== 0 && !(returned === K.EAGAIN && !this.#inFlight(call.pgt))) {
       bump(this.counts.refused, `${call.kind} ${returned}`);
@@ -153,7 +173,7 @@ export class OpsReplayer implements Replayer {
     }
   }
 
-  /** The rights of a call; a number that this kernel does not have is an error of its line, or skipped. */
+  /** The rights of a call. A number that this kernel does not have is an error of its line, or skipped when lenient. */
   #protection(call: Waiting): number | undefined {
     try {
       return this.#decode(call.prot);
@@ -167,15 +187,15 @@ export class OpsReplayer implements Replayer {
   }
 
   /**
-   * Is another call on this VM under way? A map that returns EAGAIN while one is has lost a race to it: made here
-   * before the winner, it would win.
+   * Is another call on this VM under way? Then a map that returned EAGAIN lost a race to it. If it were made here first,
+   * it would win.
    */
   #inFlight(pgt: string): boolean {
     for (const call of this.#waiting.values()) if (call.pgt === pgt) return true;
     return false;
   }
 
-  /** Calls whose return will not come: this thread, or this VM, is already further on. */
+  /** Makes the calls whose return line will not come, because their thread or their VM went on. */
   #release(pid: number | undefined, pgt?: string): void {
     if (this.#waiting.size === 0) return;
     for (const [key, call] of this.#waiting) {
@@ -185,7 +205,7 @@ export class OpsReplayer implements Replayer {
     }
   }
 
-  /** An exclusive operation: nothing else of this VM is under way. */
+  /** An exclusive operation: no other call on this VM is under way. */
   #range(op: number, kind: string, pgt: string, ipa: number, size: number, level = 0): void {
     this.#release(undefined, pgt);
     const vm = this.#vm(pgt, kind);
@@ -225,7 +245,7 @@ export class OpsReplayer implements Replayer {
   }
 
   flush(): void {
-    // A trace without return lines: the calls before this point are done.
+    // In a trace without return lines, the calls before this point count as done.
     if (!this.#seenReturn) this.#release(undefined);
     this.#queue.flush();
   }
@@ -247,8 +267,4 @@ export class OpsReplayer implements Replayer {
     }
     return this.#lastUse?.use;
   }
-}
-
-function bump(counts: Record<string, number>, key: string): void {
-  counts[key] = (counts[key] ?? 0) + 1;
 }

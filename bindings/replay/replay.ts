@@ -1,14 +1,16 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import { createEngine } from "../index.js";
+import { type Check, differs, type ReplayReport, type TextCheck, textDiffers } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
 import type { JournalRecord } from "../tables/journal.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import {
   type ByteSource,
   inferNumbering,
+  type LostEvent,
   type Manifest,
-  type MarkerNote,
+  type MarkerEvent,
   type ProtectionNumbering,
   readTrace,
   type S2MapEvent,
@@ -25,12 +27,12 @@ import {
   isForeign,
   tableConfig,
 } from "./config.js";
-import { FaultReplayer } from "./faults.js";
+import { FAULT_EVENTS, FaultReplayer } from "./faults.js";
 import type { Truth } from "./files.js";
-import { OpsReplayer } from "./ops.js";
+import { OPS_EVENTS, OpsReplayer } from "./ops.js";
 import type { Replayer } from "./replayer.js";
-import { FaultTally, type ReplayReport, report } from "./summary.js";
-import { type Check, checkLeaves, checkText, skippedCheck, type TextCheck } from "./verify.js";
+import { FaultTally, report } from "./summary.js";
+import { checkLeaves, checkText, skippedCheck } from "./verify.js";
 
 /** How to replay a trace. */
 export interface ReplayOptions {
@@ -41,7 +43,7 @@ export interface ReplayOptions {
   manifest?: Manifest | undefined;
   /**
    * Tables of the running kernel, to compare with at each freeze point. With `from: "faults"` output addresses are not
-   * compared, for they are ours.
+   * compared, since granule chooses them.
    */
   truth?: Truth | undefined;
   /** Shape of the tables, where neither a dump nor a manifest tells it. */
@@ -50,23 +52,25 @@ export interface ReplayOptions {
   slots?: readonly SlotRegion[];
   /** Count and skip lines that cannot be read. */
   lenient?: boolean;
-  /** Kind of the VMM's memory, where no manifest tells: hugetlb of so many bytes (0 for none), or transparent huge pages. */
+  /** The VMM's memory, where no manifest tells: bytes of a hugetlb page (0 for none), transparent huge pages. */
   backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
-  /** Ends the replay early; the report tells of what was replayed until then. */
+  /** Ends the replay early; the report then covers what was replayed until there. */
   signal?: AbortSignal;
-  /** Called now and then with the number of events so far. */
+  /** Called after each block of the input with the number of events so far. */
   onProgress?: (events: number) => void;
+  /** Called at once where the recorder lost events. A comparison after that point means little. */
+  onLost?: (event: LostEvent) => void;
   /** Called with what the walkers did since the last call, in order: records of the engine's journal. */
   onJournal?: ((records: readonly JournalRecord[]) => void) | undefined;
   /** Bytes for tables. Default 1 GiB; only what is touched costs memory. */
   arenaBytes?: number;
-  /** Called with the busiest VM's table when it is about to go, or when the trace ends. */
+  /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
   onTable?: (table: Stage2Table) => void;
 }
 
 const ARENA_BYTES = 1 << 30;
 const MAX_TABLES = 1024;
-/** Most records of one event that can be told, and after how many they are told. */
+/** Most journal records that one event may make, and how many are handed over at once. */
 const JOURNAL_RECORDS = 1 << 20;
 const JOURNAL_BATCH = 1 << 14;
 /** Kernels before this have no walk flags in their map function. */
@@ -76,7 +80,7 @@ function release(manifest: Manifest | undefined): number {
   return manifest ? manifest.version[0] + manifest.version[1] / 100 : WALK_FLAGS_SINCE;
 }
 
-/** The first dump that is of the trace's VM, and those before it. */
+/** The dumps up to the first one of the trace's VM that has leaves. */
 async function headers(options: ReplayOptions): Promise<S2RawDump[]> {
   const found: S2RawDump[] = [];
   if (!options.truth) return found;
@@ -86,6 +90,29 @@ async function headers(options: ReplayOptions): Promise<S2RawDump[]> {
     if (!isForeign(dump, bits) && dump.tables.length > 0 && !dump.leaves().next().done) break;
   }
   return found;
+}
+
+/** Events by which the host changes a table while the VMM waits. */
+const HOST_CHANGES: ReadonlySet<TraceEvent["kind"]> = new Set([
+  "unmap_hva",
+  "set_spte_hva",
+  "s2_unmap",
+  "s2_wrprotect",
+  "s2_test_clear_young",
+]);
+/** How many such changes are tried; in the recordings one was enough. */
+const MAX_TRIES = 16;
+
+/**
+ * A comparison that found a difference. A FREEZE marker is written a little before the machine stops, so the dump may
+ * show a change that the trace has after the marker. The thread that wrote the marker goes on only when the dump is
+ * made: until its next event, the comparison is made again after each change.
+ */
+interface Unsettled {
+  readonly pid: number;
+  tries: number;
+  /** Compares again; true if the tables are equal now. */
+  readonly again: (line: number) => boolean;
 }
 
 /** One trace being replayed. */
@@ -98,10 +125,12 @@ class Replay {
   readonly checks: Check[] = [];
   readonly texts: TextCheck[] = [];
   readonly faults = new FaultTally();
-  /** Bits of IPA that the VM was made with, once a marker or the manifest has told. */
+  /** Bits of IPA of the VM, as a marker or the manifest says; undefined until then. */
   #ipaBits: number | undefined;
   events = 0;
   #checking = 0;
+  #lost = false;
+  #unsettled: Unsettled[] = [];
 
   constructor(options: ReplayOptions, dumps: readonly S2RawDump[], engine: Engine) {
     this.#options = options;
@@ -141,14 +170,34 @@ class Replay {
     this.events += events.length;
     for (const e of events) {
       if (e.kind === "guest_fault") this.faults.add(e.esr);
+      else if (e.kind === "lost") this.#loss(e);
       replayer.event(e);
-      this.#tell(JOURNAL_BATCH);
-      if (e.kind === "marker") await this.#marker(e.note, replayer);
+      this.#handOver(JOURNAL_BATCH);
+      if (this.#unsettled.length > 0) this.#settle(e, replayer);
+      if (e.kind === "marker") await this.#marker(e, replayer);
     }
   }
 
-  /** Tells what the walkers did, once there are `least` records of it. */
-  #tell(least: number): void {
+  #loss(e: LostEvent): void {
+    this.#lost = true;
+    this.#options.onLost?.(e);
+  }
+
+  /** Repeats comparisons that found a difference, while the thread of their marker waits. */
+  #settle(e: TraceEvent, replayer: Replayer): void {
+    this.#unsettled = this.#unsettled.filter((u) => u.pid !== e.pid && u.tries < MAX_TRIES);
+    if (this.#unsettled.length === 0 || !HOST_CHANGES.has(e.kind)) return;
+    const start = performance.now();
+    replayer.flush();
+    this.#unsettled = this.#unsettled.filter((u) => {
+      u.tries++;
+      return !u.again(e.line);
+    });
+    this.#checking += performance.now() - start;
+  }
+
+  /** Hands over what the walkers did, once there are `least` records of it. */
+  #handOver(least: number): void {
     const { onJournal } = this.#options;
     const { journal } = this.#engine;
     if (onJournal === undefined || journal.total < least) return;
@@ -158,34 +207,50 @@ class Replay {
     journal.clear();
   }
 
-  /** The tables go, and what is left of the journal is told. */
+  /** Destroys the tables, and hands over what is left of the journal. */
   end(): void {
     if (this.#options.onJournal === undefined) return;
     for (const table of this.#replayer?.tables() ?? []) table.close();
-    this.#tell(1);
+    this.#handOver(1);
   }
 
-  async #marker(note: MarkerNote, replayer: Replayer): Promise<void> {
+  async #marker({ note, pid }: MarkerEvent, replayer: Replayer): Promise<void> {
     if (note.type === "create-vm") this.#ipaBits = ipaBitsOfMachine(note.machine);
     if (note.type !== "freeze" || !this.#options.truth) return;
     const start = performance.now();
     replayer.flush();
-    await this.#verify(note.scenario, note.point, replayer.tables(), this.#options.truth);
+    await this.#verify(note.scenario, note.point, pid, replayer, this.#options.truth);
     this.#checking += performance.now() - start;
   }
 
-  async #verify(scenario: string, point: string, tables: readonly Stage2Table[], truth: Truth): Promise<void> {
+  async #verify(scenario: string, point: string, pid: number, replayer: Replayer, truth: Truth): Promise<void> {
+    const options = { addresses: this.#options.from === "ops", afterLoss: this.#lost };
     for (const { file, content } of await truth.dumps(scenario, point)) {
       const bits = this.#ipaBits;
-      this.checks.push(
-        isForeign(content, bits)
-          ? skippedCheck(content, file, foreignReason(content, bits as number))
-          : checkLeaves(tables, content, file, this.#options.from === "ops"),
-      );
+      if (isForeign(content, bits)) {
+        this.checks.push(skippedCheck(content, file, foreignReason(content, bits as number)));
+      } else {
+        this.#compare(this.checks, () => checkLeaves(replayer.tables(), content, file, options), differs, pid);
+      }
     }
     for (const { file, content } of await truth.texts(scenario, point)) {
-      this.texts.push(checkText(tables, content, `${scenario}.${point}`, file));
+      const compare = () => checkText(replayer.tables(), content, `${scenario}.${point}`, file, options);
+      this.#compare(this.texts, compare, textDiffers, pid);
     }
+  }
+
+  /** Compares. If there is a difference, a later change by the host may settle it. */
+  #compare<T extends Check | TextCheck>(results: T[], compare: () => T, bad: (check: T) => boolean, pid: number): void {
+    const first = compare();
+    const at = results.push(first) - 1;
+    if (!bad(first)) return;
+    const again = (line: number): boolean => {
+      const next = compare();
+      if (bad(next)) return false;
+      results[at] = { ...next, equalAt: line };
+      return true;
+    };
+    this.#unsettled.push({ pid, tries: 0, again });
   }
 
   finish(trace: TraceReader, milliseconds: number): ReplayReport {
@@ -220,8 +285,9 @@ function foreignReason(dump: S2RawDump, bits: number): string {
 /**
  * Replays a trace, reading it as a stream, and reports what happened.
  *
- * @throws TraceSyntaxError at a line that cannot be read, unless lenient; TraceInputError for damaged gzip data;
- *   S2RawError for a dump that cannot be read; GranuleError if the arena is spent
+ * @throws TraceSyntaxError at a line of an event that the replay needs and that cannot be read, unless lenient;
+ *   TraceInputError for damaged gzip data and for binary recordings; S2RawError for a dump that cannot be read;
+ *   GranuleError if the arena is spent
  */
 export async function replayTrace(source: ByteSource, options: ReplayOptions = {}): Promise<ReplayReport> {
   const dumps = await headers(options);
@@ -230,7 +296,8 @@ export async function replayTrace(source: ByteSource, options: ReplayOptions = {
   if (options.onJournal !== undefined) engine.journal.start();
   const replay = new Replay(options, dumps, engine);
   const start = performance.now();
-  const trace = readTrace(source, { lenient: options.lenient ?? false });
+  const strict = options.from === "ops" ? OPS_EVENTS : FAULT_EVENTS;
+  const trace = readTrace(source, { lenient: options.lenient ?? false, strict });
   for await (const events of trace) {
     if (options.signal?.aborted) break;
     await replay.batch(events);

@@ -1,44 +1,7 @@
 import type { ScanRecordView } from "../core/table-views.generated.js";
+import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { TraceEvent } from "../trace/index.js";
-import type { AgreementSummary } from "./agreement.js";
-
-/** What a table held at one moment. */
-export interface TableUse {
-  /** Valid leaves by level. */
-  readonly leaves: Readonly<Record<string, number>>;
-  /** Table pages, the most that ever were, and their bytes. */
-  readonly pages: number;
-  readonly peakPages: number;
-  readonly bytes: number;
-  readonly peakBytes: number;
-  /** Guest memory that is mapped, in bytes. */
-  readonly mapped: number;
-}
-
-/** Operations of a replay, by name. */
-export interface OperationCounts {
-  /** Done here. */
-  readonly applied: Record<string, number>;
-  /** Recorded as refused by the kernel, and therefore not done here. */
-  readonly refused: Record<string, number>;
-  /** Refused here. */
-  readonly failed: Record<string, number>;
-  /** Do the recorded return values equal ours? */
-  readonly returns: { agreed: number; readonly differing: Record<string, number> };
-}
-
-/** What became of the faults of a trace. */
-export interface ServiceSummary {
-  /** By what was done: `map`, `relax`, `young`, `mmio`, `retried`, `beyond`, `refused`. */
-  readonly faults: Readonly<Record<string, number>>;
-  /** Notifications of the host that met a slot, and that did not. */
-  readonly notifiers: { readonly met: number; readonly elsewhere: number };
-  /** Translation faults, and those whose level is the one where our table ended. */
-  readonly levels: { readonly compared: number; readonly equal: number };
-  /** Where the trace holds the kernel's own operations. */
-  readonly agreement?: AgreementSummary;
-}
 
 /** One way to turn events into tables. */
 export interface Replayer {
@@ -52,15 +15,15 @@ export interface Replayer {
   event(e: TraceEvent): void;
   /** Brings the tables to the state of the last event. */
   flush(): void;
-  /** Tables that live now. */
+  /** The tables of the VMs that exist now. */
   tables(): Stage2Table[];
-  /** Ends it; what the busiest VM's table holds, or held just before it went. */
+  /** Ends the replay. Gives what the busiest VM's table holds, or held just before it was destroyed. */
   finish(): TableUse | undefined;
 }
 
 const HIGH = 2 ** 32;
 
-/** Counts what a table holds. */
+/** Counts the leaves and pages of a table. */
 export function tableUse(table: Stage2Table): TableUse {
   const { granule, format } = table;
   const leaves: Record<string, number> = {};

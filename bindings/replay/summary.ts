@@ -1,79 +1,28 @@
+import type { Check, FaultSummary, ReplayReport, TableUse, TextCheck } from "../report/replay.js";
 import type { Counters } from "../tables/memory.js";
-import type { Manifest, ProtectionNumbering, TraceStats } from "../trace/index.js";
+import { looksLikeHostOnly, type Manifest, type ProtectionNumbering, type TraceStats } from "../trace/index.js";
 import type { Geometry } from "./config.js";
-import type { OperationCounts, Replayer, ServiceSummary, TableUse } from "./replayer.js";
+import type { Replayer } from "./replayer.js";
 import { decodeSyndrome } from "./syndrome.js";
-import { type Check, differs, type TextCheck, textDiffers } from "./verify.js";
+import { bump, type Tally } from "./tally.js";
 
 /** Faults of a trace by what their syndrome says. */
 export class FaultTally {
-  readonly #bySyndrome = new Map<number, number>();
+  /** By `"<kind> level <n>"`. */
+  readonly #byCode: Tally = {};
+  readonly #byAccess = { read: 0, write: 0, exec: 0, walk: 0 };
+  #total = 0;
 
   add(esr: number): void {
-    this.#bySyndrome.set(esr, (this.#bySyndrome.get(esr) ?? 0) + 1);
+    const s = decodeSyndrome(esr);
+    bump(this.#byCode, s.kind === "other" ? `status 0x${(esr & 0x3f).toString(16)}` : `${s.kind} level ${s.level}`);
+    this.#byAccess[s.walk ? "walk" : s.exec ? "exec" : s.write ? "write" : "read"]++;
+    this.#total++;
   }
 
-  /** Counts by `"<kind> level <n>"`, and by access. */
   summary(): FaultSummary {
-    const byCode: Record<string, number> = {};
-    const byAccess = { read: 0, write: 0, exec: 0, walk: 0 };
-    let total = 0;
-    for (const [esr, n] of this.#bySyndrome) {
-      const s = decodeSyndrome(esr);
-      const code = s.kind === "other" ? `status 0x${(esr & 0x3f).toString(16)}` : `${s.kind} level ${s.level}`;
-      byCode[code] = (byCode[code] ?? 0) + n;
-      byAccess[s.walk ? "walk" : s.exec ? "exec" : s.write ? "write" : "read"] += n;
-      total += n;
-    }
-    return { total, byCode, byAccess };
+    return { total: this.#total, byCode: { ...this.#byCode }, byAccess: { ...this.#byAccess } };
   }
-}
-
-/** Stage-2 faults by status code and level, and by access: `walk` is the guest's own table walk. */
-export interface FaultSummary {
-  readonly total: number;
-  readonly byCode: Readonly<Record<string, number>>;
-  readonly byAccess: { readonly read: number; readonly write: number; readonly exec: number; readonly walk: number };
-}
-
-/** What a replay found; the form of `granule replay --json`. */
-export interface ReplayReport {
-  readonly schemaVersion: 1;
-  readonly trace: {
-    readonly name: string | undefined;
-    readonly lines: number;
-    readonly byName: Readonly<Record<string, number>>;
-    /** Events of kinds that granule does not read. */
-    readonly unknown: Readonly<Record<string, number>>;
-    readonly malformed: number;
-    readonly errors: readonly string[];
-    readonly lostPlaces: number;
-    readonly lostEvents: number;
-  };
-  readonly config: {
-    readonly from: "faults" | "ops";
-    readonly granule: number;
-    readonly ipaBits: number;
-    readonly lpa2: boolean;
-    readonly fwb: boolean;
-    readonly vtcr: string | undefined;
-    readonly geometrySource: Geometry["source"];
-    readonly protections: ProtectionNumbering;
-    readonly kernel: string | undefined;
-    readonly vcpus: number | undefined;
-  };
-  readonly events: number;
-  readonly seconds: number;
-  readonly eventsPerSecond: number;
-  readonly faults: FaultSummary;
-  readonly vms: number;
-  readonly operations: OperationCounts;
-  readonly counters: Counters;
-  readonly table: TableUse;
-  readonly dirty: Readonly<Record<string, number>>;
-  readonly service?: ServiceSummary;
-  readonly checks: readonly Check[];
-  readonly textChecks: readonly TextCheck[];
 }
 
 /** What a report is made of. */
@@ -106,10 +55,12 @@ export function report(p: ReportParts): ReplayReport {
       lines: stats.lines,
       byName: Object.fromEntries(stats.events),
       unknown: Object.fromEntries(stats.unknown),
+      unread: Object.fromEntries(stats.unread),
       malformed: stats.malformed,
       errors: stats.errors.map((e) => e.message),
       lostPlaces: stats.lostPlaces,
       lostEvents: stats.lostEvents,
+      hostOnly: looksLikeHostOnly(stats),
     },
     config: {
       from: p.from,
@@ -136,9 +87,4 @@ export function report(p: ReportParts): ReplayReport {
     checks: p.checks,
     textChecks: p.texts,
   };
-}
-
-/** Did every check of a report pass? */
-export function passed(r: ReplayReport): boolean {
-  return !r.checks.some(differs) && !r.textChecks.some(textDiffers);
 }

@@ -43,23 +43,25 @@ function kindOf(fsc: number): FaultKind {
 function decode(esr: number): Syndrome {
   const fsc = esr & FSC;
   const kind = kindOf(fsc);
-  const instruction = Math.floor(esr / 2 ** EC_SHIFT) % 64 === EC_INSTRUCTION_ABORT;
+  const instruction = esr >>> EC_SHIFT === EC_INSTRUCTION_ABORT;
   const walk = (esr & S1PTW) !== 0;
   const level = fsc === TRANSLATION_MINUS_1 ? -1 : fsc & 3;
   const write = walk ? kind === "permission" : !instruction && (esr & WNR) !== 0;
   return { kind, level, write, exec: instruction && !walk, walk };
 }
 
-/** Syndromes that were seen: a trace has a few dozen different ones. */
+/** The fields that are decoded: EC, S1PTW, WnR and FSC. */
+const DECODED = 0xfc00_00ff;
+/** Syndromes by these fields: a trace has a few dozen, and there are 2^14. */
 const known = new Map<number, Syndrome>();
-const MAX_KNOWN = 4096;
 
 /** Decodes ESR_EL2 of a stage-2 abort: 0x93c48047 is a write that found no entry at level 3. */
 export function decodeSyndrome(esr: number): Syndrome {
-  let syndrome = known.get(esr);
+  const fields = (esr & DECODED) >>> 0;
+  let syndrome = known.get(fields);
   if (syndrome === undefined) {
-    syndrome = decode(esr);
-    if (known.size < MAX_KNOWN) known.set(esr, syndrome);
+    syndrome = decode(fields);
+    known.set(fields, syndrome);
   }
   return syndrome;
 }

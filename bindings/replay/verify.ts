@@ -1,53 +1,9 @@
 import { T_LPA2 } from "../core/constants.generated.js";
 import { ptdumpLines } from "../report/ptdump.js";
+import type { Check, TextCheck } from "../report/replay.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { S2RawDump, S2RawLeaf } from "../trace/index.js";
 import { scannedAddress } from "./replayer.js";
-
-/** How our table compares with one dump of the running kernel's. */
-export interface Check {
-  /** Name of the freeze point. */
-  readonly point: string;
-  readonly file: string;
-  /** Leaves of the dump, and how many of them ours has bit for bit (but for what the hardware sets). */
-  readonly leaves: number;
-  readonly matched: number;
-  /** Leaves that only the dump has, that only ours has, and that differ. */
-  readonly missing: number;
-  readonly extra: number;
-  readonly differing: number;
-  /**
-   * Leaves that are equal but for the access flag. `set`: the hardware set it since. `clear`: ours has it and the
-   * dump has not, which no hardware does; a hardware that sets none leaves it to a fault.
-   */
-  readonly accessFlag: { readonly set: number; readonly clear: number };
-  /** Leaves that are equal but for hardware dirty state. */
-  readonly hardwareDirty: number;
-  /** The first few differences, as text. */
-  readonly examples: readonly string[];
-  /** Why nothing was compared; such a check neither passes nor fails. */
-  readonly skipped?: string;
-}
-
-/** How our text compares with the kernel's own dump of its table. */
-export interface TextCheck {
-  readonly point: string;
-  readonly file: string;
-  /** Lines of the kernel's text, and how many of them ours has not at the same place. */
-  readonly lines: number;
-  readonly differing: number;
-  readonly examples: readonly string[];
-}
-
-/** Did a check of text find a difference? */
-export function textDiffers(check: TextCheck): boolean {
-  return check.differing > 0;
-}
-
-/** Did a check find a difference? */
-export function differs(check: Check): boolean {
-  return check.skipped === undefined && check.missing + check.extra + check.differing > 0;
-}
 
 const AF = 1n << 10n;
 const S2AP_W = 1n << 7n;
@@ -59,7 +15,7 @@ function show(leaf: S2RawLeaf): string {
   return `0x${leaf.ipa.toString(16)} level ${leaf.level} 0x${leaf.descriptor.toString(16).padStart(16, "0")}`;
 }
 
-/** Walks two lists of leaves in order of address. */
+/** Counts what two lists of leaves have in common, in order of address. */
 class Comparison {
   leaves = 0;
   matched = 0;
@@ -148,14 +104,26 @@ function compare(table: Stage2Table | undefined, dump: S2RawDump, addresses: boo
   return result;
 }
 
+/** How a comparison is made. */
+export interface CheckOptions {
+  /** Compare output addresses, too. Where granule chose them itself they cannot be equal. Default true. */
+  readonly addresses?: boolean;
+  /** Events were lost before this point. Default false. */
+  readonly afterLoss?: boolean;
+}
+
 /**
  * Compares tables with a dump: address, level and descriptor of every leaf. The access flag, and dirty state where the
- * hardware keeps it, are apart, for the guest went on setting them.
+ * hardware keeps it, are counted apart, for the guest went on setting them.
  *
- * @param tables - tables of the VMs that live now; a dump does not say whose it is, so the nearest one counts
- * @param addresses - whether output addresses are compared: where we chose them ourselves they cannot be equal
+ * @param tables - tables of the VMs that exist now; a dump does not say whose it is, so the nearest one counts
  */
-export function checkLeaves(tables: readonly Stage2Table[], dump: S2RawDump, file: string, addresses = true): Check {
+export function checkLeaves(
+  tables: readonly Stage2Table[],
+  dump: S2RawDump,
+  file: string,
+  { addresses = true, afterLoss = false }: CheckOptions = {},
+): Check {
   let best: Comparison | undefined;
   for (const table of tables.length > 0 ? tables : [undefined]) {
     const next = compare(table, dump, addresses);
@@ -163,7 +131,7 @@ export function checkLeaves(tables: readonly Stage2Table[], dump: S2RawDump, fil
   }
   const { leaves, matched, missing, extra, differing, accessFlag, hardwareDirty, examples } = best as Comparison;
   const point = `${dump.scenario}.${dump.point}`;
-  return { point, file, leaves, matched, missing, extra, differing, accessFlag, hardwareDirty, examples };
+  return { point, file, leaves, matched, missing, extra, differing, accessFlag, hardwareDirty, examples, afterLoss };
 }
 
 function faults(c: Comparison): number {
@@ -183,6 +151,7 @@ export function skippedCheck(dump: S2RawDump, file: string, skipped: string): Ch
     accessFlag: { set: 0, clear: 0 },
     hardwareDirty: 0,
     examples: [],
+    afterLoss: false,
     skipped,
   };
 }
@@ -190,10 +159,13 @@ export function skippedCheck(dump: S2RawDump, file: string, skipped: string): Ch
 /** Columns of 7.x spell execution as two rights. */
 const COLUMNS_7 = /\b(?:px|PXN) ?(?:ux|UXN)/;
 
-function textDifferences(
-  ours: Iterator<string, void>,
-  theirs: readonly string[],
-): { differing: number; examples: string[] } {
+/** Lines of a dump that are not those of another at the same place. */
+interface TextDifference {
+  readonly differing: number;
+  readonly examples: readonly string[];
+}
+
+function textDifferences(ours: Iterator<string, void>, theirs: readonly string[]): TextDifference {
   const examples: string[] = [];
   let differing = 0;
   for (let i = 0; ; i++) {
@@ -207,18 +179,85 @@ function textDifferences(
   }
 }
 
+/** One line of a dump: a stretch of addresses of one level and one set of attributes. */
+interface Stretch {
+  readonly start: bigint;
+  end: bigint;
+  /** Level and attributes, without the access flag. */
+  readonly what: string;
+}
+
+const STRETCH = /^(0x[0-9a-f]{1,16})-(0x[0-9a-f]{1,16}) +\d+[BKMGTPE] (-?\d)(.*)$/;
+/** The last two columns of an entry: the access flag, and BLK. */
+const ACCESS_FLAG = / (?:AF| {2})( BLK| {4})$/;
+
+/** A dump without its access flags. */
+interface Plain {
+  /** Neighbours that differ in nothing but the flag are one stretch. */
+  readonly stretches: Stretch[];
+  /** Lines that are no stretches, such as the title. */
+  readonly others: string[];
+}
+
+function withoutAccessFlags(lines: Iterable<string>): Plain {
+  const stretches: Stretch[] = [];
+  const others: string[] = [];
+  for (const line of lines) {
+    const [, start, end, level, columns] = STRETCH.exec(line) ?? [];
+    if (start === undefined || end === undefined) {
+      others.push(line);
+      continue;
+    }
+    const what = `${level}${columns?.replace(ACCESS_FLAG, "$1") ?? ""}`;
+    const last = stretches.at(-1);
+    if (last?.end === BigInt(start) && last.what === what) last.end = BigInt(end);
+    else stretches.push({ start: BigInt(start), end: BigInt(end), what });
+  }
+  return { stretches, others };
+}
+
+/**
+ * Are two dumps equal but for access flags? The kernel does not print its last run, so what lies behind the end of its
+ * text is not compared; it can be one stretch only.
+ */
+function equalButAccessFlags(ours: Plain, theirs: Plain): boolean {
+  const end = theirs.stretches.at(-1)?.end;
+  if (end === undefined || ours.others.join("\n") !== theirs.others.join("\n")) return false;
+  const inside = ours.stretches.filter((s) => s.start < end);
+  const behind = ours.stretches.filter((s) => s.end > end);
+  if (behind.length > 1 || inside.length !== theirs.stretches.length) return false;
+  return inside.every((s, i) => {
+    const other = theirs.stretches[i] as Stretch;
+    return s.start === other.start && s.what === other.what && (s.end === other.end || other.end === end);
+  });
+}
+
 /**
  * Compares our ptdump text with the kernel's own, line by line and byte for byte. The kernel never prints the last
- * run [DMP-17]; neither do we here.
+ * run [DMP-17]; neither do we here. Where the texts differ in nothing but access flags, which hardware may have set,
+ * the lines are counted apart.
  */
-export function checkText(tables: readonly Stage2Table[], text: string, point: string, file: string): TextCheck {
+export function checkText(
+  tables: readonly Stage2Table[],
+  text: string,
+  point: string,
+  file: string,
+  { afterLoss = false }: CheckOptions = {},
+): TextCheck {
   const theirs = text.replace(/\n$/, "").split("\n");
+  const lines = theirs.length;
   const format = COLUMNS_7.test(text) ? "7.x" : "6.12";
-  let best: { differing: number; examples: string[] } | undefined;
+  let best: TextDifference | undefined;
   for (const table of tables) {
     const next = textDifferences(ptdumpLines(table, { format, kernelCompat: true }), theirs);
+    const ours = next.differing === 0 ? [] : [...ptdumpLines(table, { format })];
+    if (ours.length > 0 && equalButAccessFlags(withoutAccessFlags(ours), withoutAccessFlags(theirs))) {
+      const same = new Set(ours);
+      const accessFlag = theirs.filter((line) => !same.has(line)).length;
+      return { point, file, lines, differing: 0, accessFlag, examples: [], afterLoss };
+    }
     if (best === undefined || next.differing < best.differing) best = next;
   }
-  const { differing, examples } = best ?? { differing: theirs.length, examples: ["no table is left here"] };
-  return { point, file, lines: theirs.length, differing, examples };
+  const { differing, examples } = best ?? { differing: lines, examples: ["there is no table here"] };
+  return { point, file, lines, differing, accessFlag: 0, examples, afterLoss };
 }

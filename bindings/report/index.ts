@@ -10,6 +10,7 @@ export { draw, type Field } from "./fields.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export {
   type PtdumpEntry,
+  type PtdumpEntryOptions,
   type PtdumpFormat,
   type PtdumpOptions,
   type PtdumpRun,

@@ -1,3 +1,4 @@
+import { T_HVHE } from "../core/constants.generated.js";
 import type { Table } from "../tables/table.js";
 
 /** Which kernel's columns: 6.12 (and 6.13 up to 6.18), or those of 7.x with the two-bit XN field [DMP-14, DMP-15]. */
@@ -5,13 +6,21 @@ export type PtdumpFormat = "6.12" | "7.x";
 
 /** How to print. */
 export interface PtdumpOptions {
-  /** Columns. Default "6.12". */
+  /** Columns of a stage-2 table. Default "6.12". */
   format?: PtdumpFormat;
   /**
    * Byte for byte what the kernel prints: its last run is never printed, since only the next run's first entry makes
    * it print one [DMP-17]. Default false.
    */
   kernelCompat?: boolean;
+}
+
+/** How to print entries that no table says more about. */
+export interface PtdumpEntryOptions extends PtdumpOptions {
+  /** A guest's stage 2, or EL2's own stage 1, which has columns of its own. Default "2". */
+  stage?: "2" | "hyp";
+  /** EL2 with VHE's permission bits: execute rights of EL2 and EL0 apart. Default false. */
+  hvhe?: boolean;
 }
 
 /** Consecutive equal entries: one leaf, or `count` empty entries side by side. */
@@ -45,7 +54,7 @@ interface Column {
   clear: string;
 }
 
-// The attribute bits of an entry, squeezed into a number: bits 10..0 in place, XN [54:53] at 17:16.
+// The attribute bits of an entry, squeezed into a number: bits 10..0 in place, XN [54:53] at 17:16, GP [50] at 18.
 const VALID = 1;
 const TYPE = 1 << 1;
 const READ = 1 << 6;
@@ -54,6 +63,13 @@ const AF = 1 << 10;
 const XN_LOW = 16;
 const XN_FIELD = 3 << XN_LOW;
 const XN = 2 << XN_LOW;
+const ATTRIBUTE_LOW = 2;
+const ATTRIBUTE_INDEX = 7 << ATTRIBUTE_LOW;
+const READ_ONLY = 1 << 7;
+const PXN = 1 << XN_LOW;
+const GP = 1 << 18;
+/** An EL2 entry that is not valid, and not zero either. */
+const INVALID = 1 << 19;
 const LOW_BITS = BigInt(VALID | TYPE | READ | WRITE | AF);
 
 const FAULT: Column = { mask: VALID, value: VALID, set: " ", clear: "F" };
@@ -68,40 +84,106 @@ function execute(code: number, set: string): Column {
   return { mask: XN_FIELD, value: code << XN_LOW, set, clear: "" };
 }
 
-const COLUMNS: Readonly<Record<PtdumpFormat, readonly Column[]>> = {
-  "6.12": [
-    FAULT,
-    bit(READ, "R", true),
-    bit(WRITE, "W", true),
-    // Inverted in the kernel, and so for all who read its dumps: X marks what may not be executed [BUG-42].
-    { mask: XN | VALID, value: VALID, set: " ", clear: "X" },
-    bit(AF, "AF", true),
-    BLOCK,
-  ],
-  "7.x": [
-    FAULT,
-    bit(READ, "R", false),
-    bit(WRITE, "W", false),
-    execute(0, "px ux "),
-    execute(1, "PXNux "),
-    execute(2, "PXNUXN"),
-    execute(3, "px UXN"),
-    bit(AF, "AF", false),
-    BLOCK,
-  ],
-};
-
-/** The bits of an entry that make a run [DMP-14]: 6.12 sees one XN bit, 7.x two. */
-function attributesOf(format: PtdumpFormat, descriptor: bigint): number {
-  if (descriptor === 0n) return 0;
-  const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
-  return Number(descriptor & LOW_BITS) | (format === "6.12" ? xn & XN : xn);
+/** `set` for a valid entry whose masked bits are `value`, `clear` for another valid one; nothing for one that is not valid. */
+function ofValid(mask: number, value: number, set: string, clear: string): Column[] {
+  const whole = mask | VALID;
+  return [
+    { mask: whole, value: value | VALID, set, clear: "" },
+    ...(clear === "" ? [] : [{ mask: whole, value: VALID, set: clear, clear: "" }]),
+  ];
 }
 
-function columnsText(format: PtdumpFormat, attributes: number): string {
+/** Memory types by MAIR_EL2 index in Linux's order [FMT-10]. */
+const MEMORY = ["MEM/NORMAL", "MEM/NORMAL-TAGGED", "MEM/NORMAL-NC", "DEVICE/nGnRnE", "DEVICE/nGnRE"];
+
+/** The columns of the kernel's own stage-1 dump that EL2's entries have; shareability is the same in all of them. */
+function el2Columns(execute: readonly Column[]): readonly Column[] {
+  return [
+    FAULT,
+    ...ofValid(READ_ONLY, READ_ONLY, "ro", "RW"),
+    ...execute,
+    ...ofValid(AF, AF, "AF", "  "),
+    ...ofValid(TYPE, TYPE, "   ", "BLK"),
+    ...ofValid(GP, GP, "GP", "  "),
+    ...Array.from({ length: 8 }, (_, i) =>
+      ofValid(ATTRIBUTE_INDEX, i << ATTRIBUTE_LOW, MEMORY[i] ?? `MAIR index ${i}`, ""),
+    ).flat(),
+  ];
+}
+
+/** What distinguishes the dumps of one kind of table. */
+interface Form {
+  title: string;
+  /** The bits of a descriptor that make a run; 0 for a hole. */
+  attributes: (descriptor: bigint) => number;
+  columns: readonly Column[];
+}
+
+/** The bits of a stage-2 entry that make a run [DMP-14]: 6.12 sees one XN bit, 7.x two. */
+function stage2Form(columns: readonly Column[], xnField: number): Form {
+  const attributes = (descriptor: bigint) => {
+    if (descriptor === 0n) return 0;
+    const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
+    return Number(descriptor & LOW_BITS) | (xn & xnField);
+  };
+  // First line of every stage-2 dump [DMP-10].
+  return { title: "---[ Guest IPA ]---", attributes, columns };
+}
+
+function el2Form(execute: readonly Column[], xnField: number): Form {
+  const attributes = (descriptor: bigint) => {
+    if (descriptor === 0n) return 0;
+    const low = Number(descriptor & 0x7ffn);
+    if (!(low & VALID)) return INVALID;
+    const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
+    const kept = low & (VALID | TYPE | ATTRIBUTE_INDEX | READ_ONLY | AF);
+    return kept | (xn & xnField) | (Number((descriptor >> 50n) & 1n) * GP);
+  };
+  return { title: "---[ EL2 ]---", attributes, columns: el2Columns(execute) };
+}
+
+const STAGE2: Readonly<Record<PtdumpFormat, Form>> = {
+  "6.12": stage2Form(
+    [
+      FAULT,
+      bit(READ, "R", true),
+      bit(WRITE, "W", true),
+      // Inverted in the kernel, and so for all who read its dumps: X marks what may not be executed [BUG-42].
+      { mask: XN | VALID, value: VALID, set: " ", clear: "X" },
+      bit(AF, "AF", true),
+      BLOCK,
+    ],
+    XN,
+  ),
+  "7.x": stage2Form(
+    [
+      FAULT,
+      bit(READ, "R", false),
+      bit(WRITE, "W", false),
+      execute(0, "px ux "),
+      execute(1, "PXNux "),
+      execute(2, "PXNUXN"),
+      execute(3, "px UXN"),
+      bit(AF, "AF", false),
+      BLOCK,
+    ],
+    XN_FIELD,
+  ),
+};
+
+/** EL2 has one execute-never bit, or with VHE's permission bits one for itself and one for EL0. */
+const EL2: Form = el2Form(ofValid(XN, XN, "NX", "x "), XN);
+const EL2_HVHE: Form = el2Form([...ofValid(PXN, PXN, "PXN", "   "), ...ofValid(XN, XN, "UXN", "   ")], XN_FIELD);
+
+function formOf({ stage, hvhe, format }: PtdumpEntryOptions): Form {
+  if (stage === "hyp") return hvhe ? EL2_HVHE : EL2;
+  return STAGE2[format ?? "6.12"];
+}
+
+function columnsText(form: Form, attributes: number): string {
   if (attributes === 0) return "";
   let text = "";
-  for (const { mask, value, set, clear } of COLUMNS[format]) {
+  for (const { mask, value, set, clear } of form.columns) {
     const column = (attributes & mask) === value ? set : clear;
     // A column whose clear form is empty prints nothing at all, not even its space.
     if (column !== "") text += ` ${column}`;
@@ -126,9 +208,6 @@ function digits(address: bigint): string {
   return `0x${address.toString(16).padStart(16, "0")}`;
 }
 
-/** First line of every stage-2 dump [DMP-10]. */
-const PTDUMP_TITLE = "---[ Guest IPA ]---";
-
 /** Neighbouring entries of one level and equal attributes [DMP-11]. */
 export interface PtdumpRun {
   start: bigint;
@@ -143,24 +222,24 @@ export interface PtdumpRun {
 function* runsOf(
   entries: Iterable<PtdumpEntry>,
   shift: number,
-  o: PtdumpOptions,
+  o: PtdumpEntryOptions,
 ): Generator<PtdumpRun, void, undefined> {
-  const format = o.format ?? "6.12";
+  const form = formOf(o);
   let attributes = -1;
   let level = 0;
   let start = 0n;
   let end = 0n;
   for (const entry of entries) {
-    const next = attributesOf(format, entry.descriptor);
+    const next = form.attributes(entry.descriptor);
     if (next !== attributes || entry.level !== level || entry.address !== end) {
-      if (attributes >= 0) yield { start, end, level, columns: columnsText(format, attributes) };
+      if (attributes >= 0) yield { start, end, level, columns: columnsText(form, attributes) };
       attributes = next;
       level = entry.level;
       start = entry.address;
     }
     end = entry.address + (BigInt(entry.count) << BigInt((4 - entry.level) * (shift - 3) + 3));
   }
-  if (attributes >= 0 && !o.kernelCompat) yield { start, end, level, columns: columnsText(format, attributes) };
+  if (attributes >= 0 && !o.kernelCompat) yield { start, end, level, columns: columnsText(form, attributes) };
 }
 
 /**
@@ -183,9 +262,9 @@ function* runsOf(
 export function* ptdumpOf(
   entries: Iterable<PtdumpEntry>,
   shift: number,
-  options: PtdumpOptions = {},
+  options: PtdumpEntryOptions = {},
 ): Generator<string, void, undefined> {
-  yield PTDUMP_TITLE;
+  yield formOf(options).title;
   for (const { start, end, level, columns } of runsOf(entries, shift, options)) {
     yield `${digits(start)}-${digits(end)}   ${sizeText(end - start)} ${level}${columns}`;
   }
@@ -203,8 +282,15 @@ function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
   }
 }
 
+/** What a table itself says about its dump. */
+function optionsOf(table: Table, options: PtdumpOptions): PtdumpEntryOptions {
+  if (!table.isHyp) return options;
+  return { ...options, stage: "hyp", hvhe: (table.format.flags & T_HVHE) !== 0 };
+}
+
 /**
- * The lines of a table's dump as `stage2_page_tables` of debugfs has them, without line ends, one by one.
+ * The lines of a table's dump, without line ends, one by one: of a stage-2 table as `stage2_page_tables` of debugfs has
+ * them; of EL2's table, which no kernel dumps, with the columns of the kernel's stage-1 dump.
  *
  * @example
  * ```ts
@@ -217,7 +303,7 @@ function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
  * ```
  */
 export function ptdumpLines(table: Table, options: PtdumpOptions = {}): Generator<string, void, undefined> {
-  return ptdumpOf(entriesOf(table), table.format.ps, options);
+  return ptdumpOf(entriesOf(table), table.format.ps, optionsOf(table, options));
 }
 
 /**
@@ -235,11 +321,12 @@ export function ptdumpLines(table: Table, options: PtdumpOptions = {}): Generato
  * ```
  */
 export function ptdumpRuns(table: Table, options: PtdumpOptions = {}): Generator<PtdumpRun, void, undefined> {
-  return runsOf(entriesOf(table), table.format.ps, options);
+  return runsOf(entriesOf(table), table.format.ps, optionsOf(table, options));
 }
 
 /**
- * A table's dump in the text of `/sys/kernel/debug/kvm/<vm>/stage2_page_tables`, to `diff` with a live host's.
+ * A stage-2 table's dump in the text of `/sys/kernel/debug/kvm/<vm>/stage2_page_tables`, to `diff` with a live host's; EL2's
+ * table in the same form, with columns of its own (`ptdumpLines`).
  *
  * @example
  * ```ts

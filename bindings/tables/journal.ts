@@ -126,19 +126,20 @@ export class Journal {
 
   /**
    * The records that are still there, oldest first: of all walkers, in one order, in which each descriptor's writes stand as
-   * they happened. With `walker` those of one. No walker may walk meanwhile.
+   * they happened. With `walker` those of one, and with `from` only those written since its total was `from`: a hook may
+   * read so what the operation under way has recorded. No other walker may walk meanwhile.
    */
-  read(walker?: number): JournalRecord[] {
-    if (walker !== undefined) return this.#ring(this.#info(walker));
+  read(walker?: number, from = 0): JournalRecord[] {
+    if (walker !== undefined) return this.#ring(this.#info(walker), from);
     const rings = this.#rings();
     const records = rings.flatMap((ring) => this.#ring(ring));
     return rings.length === 1 ? records : records.sort((a, b) => (a.sequence < b.sequence ? -1 : 1));
   }
 
-  #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }): JournalRecord[] {
+  #ring({ pointer, capacity, total }: { pointer: number; capacity: number; total: number }, from = 0): JournalRecord[] {
     const records: JournalRecord[] = [];
     const view = new JournalRecordView(this.#engine.words);
-    for (let i = Math.max(0, total - capacity); i < total; i++) {
+    for (let i = Math.max(from, total - capacity); i < total; i++) {
       view.at = pointer + (i % capacity) * JournalRecordView.BYTES;
       const { kind, level, table, walker, address, a, b, sequence } = view;
       records.push({ kind, level, table, walker, address, a, b, sequence });

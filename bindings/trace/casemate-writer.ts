@@ -1,4 +1,5 @@
 import * as K from "../core/constants.generated.js";
+import { get, put } from "../core/field.js";
 
 /** A record of an engine's journal, as `granule` gives it. */
 export interface CasemateEvent {
@@ -17,7 +18,7 @@ interface Known {
   vmid: bigint;
   hyp: boolean;
   page: bigint;
-  ps: bigint;
+  ps: number;
   lock: bigint;
   /** Walker whose lock the log shows, and how often it took it; -1 for none. */
   holder: number;
@@ -28,10 +29,10 @@ interface Known {
   gone: boolean;
 }
 
-const FLAGS_AT = 32n;
-const OPERAND_BITS = 12n;
-const TTL_AT = 44n;
-const VMID_AT = 48n;
+const OPERAND_BITS = BigInt(K.UNIT_SHIFT);
+/** TG0 of TCR_EL2, and TG of a level hint, by granule as log2. */
+const TG0: Readonly<Record<number, number>> = { 12: K.TG0_4K, 14: K.TG0_16K, 16: K.TG0_64K };
+const TG: Readonly<Record<number, number>> = { 12: K.TG_4K, 14: K.TG_16K, 16: K.TG_64K };
 /** A range of more pages is written as a flush of the whole VMID, which is more. */
 const MAX_SINGLE = 64n;
 /** Where the CPU goes when its table is gone: a table of its own. */
@@ -129,14 +130,14 @@ export class CasemateWriter {
   }
 
   #made(r: CasemateEvent): void {
-    const flags = Number(r.a >> FLAGS_AT);
-    const ps = r.a & 0xffn;
+    const flags = get(r.a, K.GEOMETRY_FLAGS);
+    const ps = get(r.a, K.GEOMETRY_GRANULE);
     const shared = ((r.a >> BigInt(K.MADE_PARALLEL)) & 1n) === 1n;
     const t: Known = {
       root: r.address,
       vmid: ++this.#vmid,
       hyp: (flags & K.T_HYP) !== 0,
-      page: 1n << ps,
+      page: 1n << BigInt(ps),
       ps,
       lock: LOCK_AT | r.address,
       holder: shared ? -1 : r.walker,
@@ -146,10 +147,10 @@ export class CasemateWriter {
       gone: false,
     };
     this.#tables.set(r.table, t);
-    const bits = (r.a >> 24n) & 0xffn;
-    this.#page("mem-init", r.walker, r.address, ((r.a >> 16n) & 0xffn) * t.page);
-    const granule = ps === 12n ? 0n : ps === 16n ? 1n << 14n : 2n << 14n;
-    this.#sysreg(r.walker, t.hyp ? "tcr_el2" : "vtcr_el2", t.hyp ? (64n - bits) | granule | (6n << 16n) : r.b);
+    this.#page("mem-init", r.walker, r.address, BigInt(get(r.a, K.GEOMETRY_TABLES)) * t.page);
+    const tcr =
+      put(64 - get(r.a, K.GEOMETRY_INPUT), K.TCR_T0SZ) | put(TG0[ps] ?? 0, K.TCR_TG0) | put(K.PARANGE_52, K.TCR_PS);
+    this.#sysreg(r.walker, t.hyp ? "tcr_el2" : "vtcr_el2", t.hyp ? tcr : r.b);
     this.#put("hint", r.walker, `(kind set_root_lock) (location ${hex(t.root)}) (value ${hex(t.lock)})`);
     this.#load(r.walker, r.table, t);
     if (!shared) this.#turn("lock", r.walker, t);
@@ -160,7 +161,7 @@ export class CasemateWriter {
     const place = `${tid} ${t.hyp}`;
     if (this.#loaded.get(place) === handle) return;
     this.#loaded.set(place, handle);
-    this.#sysreg(tid, t.hyp ? "ttbr0_el2" : "vttbr_el2", t.hyp ? t.root : (t.vmid << VMID_AT) | t.root);
+    this.#sysreg(tid, t.hyp ? "ttbr0_el2" : "vttbr_el2", t.hyp ? t.root : put(t.vmid, K.TTBR_ID) | t.root);
   }
 
   #gone(r: CasemateEvent, t: Known): void {
@@ -172,7 +173,7 @@ export class CasemateWriter {
       const tid = Number.parseInt(place, 10);
       // Another stage's dummy is another page: one page is one table.
       if (t.hyp) this.#sysreg(tid, "ttbr0_el2", DUMMY + 0x8000n);
-      else this.#sysreg(tid, "vttbr_el2", (DUMMY_VMID << VMID_AT) | DUMMY);
+      else this.#sysreg(tid, "vttbr_el2", put(DUMMY_VMID, K.TTBR_ID) | DUMMY);
       this.#loaded.delete(place);
     }
     if (!t.shared && t.holder !== -1) this.#turn("unlock", t.holder, t);
@@ -191,9 +192,8 @@ export class CasemateWriter {
       this.#put("tlbi", tid, op);
       return;
     }
-    const code = t.ps === 12n ? 1n : t.ps === 14n ? 2n : 3n;
-    const ttl = level >= 0 && level <= 3 ? (code << 2n) | BigInt(level) : 0n;
-    this.#put("tlbi", tid, `${op} (value ${hex((address >> OPERAND_BITS) | (ttl << TTL_AT))})`);
+    const hint = level >= 0 && level <= K.LAST_LEVEL ? put(TG[t.ps] ?? 0, K.TLBI_TG) | put(level, K.TLBI_LEVEL) : 0n;
+    this.#put("tlbi", tid, `${op} (value ${hex((address >> OPERAND_BITS) | hint)})`);
   }
 
   #flush(r: CasemateEvent, t: Known): void {

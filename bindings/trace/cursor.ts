@@ -4,6 +4,7 @@ import { Interner } from "./intern.js";
 export const SPACE: number = 32;
 const MINUS = 45;
 const ZERO = 48;
+const QUOTE = 34;
 const OPEN = 40;
 const EQUALS = 61;
 
@@ -47,8 +48,8 @@ function nibble(c: number): number {
 }
 
 /**
- * A place in a line, and what can be read there. Every reader either moves on or throws; none of
- * them cuts strings out, since a trace has a million lines.
+ * A position in a line, and methods that read there. Each of them moves on or throws. None of them
+ * makes a substring, since a trace has a million lines.
  */
 export class Cursor {
   text = "";
@@ -65,7 +66,7 @@ export class Cursor {
   pid = 0;
   event = "";
 
-  /** The last hex number: its two halves, for those wider than a double is exact. */
+  /** The two halves of the last hex number: a double cannot hold every 64-bit number. */
   #high = 0;
   #low = 0;
   #seen = 0;
@@ -87,7 +88,7 @@ export class Cursor {
     while (this.pos < this.end && this.text.charCodeAt(this.pos) === SPACE) this.pos++;
   }
 
-  /** Passes exactly this text. */
+  /** Goes past exactly this text. */
   expect(literal: string): void {
     const { text, pos } = this;
     const { length } = literal;
@@ -98,13 +99,13 @@ export class Cursor {
     this.pos = pos + length;
   }
 
-  /** The line ends here, but for blanks. */
+  /** Expects the end of the line, after blanks at most. */
   finish(): void {
     this.skipBlanks();
     if (this.pos !== this.end) this.fail("the end of the line");
   }
 
-  /** The text up to a literal, which is passed. */
+  /** The text up to a literal; the cursor goes past the literal. */
   until(literal: string): string {
     const stop = this.text.indexOf(literal, this.pos);
     if (stop < 0 || stop + literal.length > this.end) this.fail(`"${literal.trim()}"`);
@@ -120,7 +121,7 @@ export class Cursor {
 
   /**
    * A hex number of up to 64 bits, with or without 0x: a zero may come without (TRC-20). Above
-   * 2^53 the result is rounded; `exact` then has it whole.
+   * 2^53 the result is rounded; `exact` gives all its bits.
    */
   hex(what: string): number {
     const { text, end } = this;
@@ -180,8 +181,8 @@ export class Cursor {
   }
 
   /**
-   * Reads the arguments of a probe: `(place) key=value key=value`, in any order. Arguments that we
-   * do not know are passed over, so that a probe may record more than we need.
+   * Reads the arguments of a probe: `(place) key=value key=value`, in any order. Unknown arguments
+   * are skipped: a probe may record more than granule needs.
    */
   arguments(): void {
     const { text, end } = this;
@@ -196,7 +197,7 @@ export class Cursor {
       if (equals === end) this.fail("key=value");
       const slot = this.#slots.get(text, key, equals);
       this.pos = equals + 1;
-      if (slot < 0) this.#passWord();
+      if (slot < 0) this.#passValue();
       else this.#argument(slot);
     }
   }
@@ -209,6 +210,13 @@ export class Cursor {
 
   #passWord(): void {
     while (this.pos < this.end && this.text.charCodeAt(this.pos) !== SPACE) this.pos++;
+  }
+
+  /** Skips the value of an unknown argument: a string in quotes may hold blanks. */
+  #passValue(): void {
+    const close = this.char() === QUOTE ? this.text.indexOf('"', this.pos + 1) : -1;
+    if (close >= 0 && close < this.end) this.pos = close;
+    this.#passWord();
   }
 
   #argument(slot: number): void {
@@ -228,14 +236,16 @@ export class Cursor {
     }
   }
 
-  /** 0x... is hex, anything else signed decimal: a probe's type decides which it writes. */
+  /** 0x... is hex, anything else signed decimal: the type of a probe's argument decides which it is. */
   #value(slot: number, bit: number): number {
     const hex = this.char() === ZERO && (this.text.charCodeAt(this.pos + 1) | 32) === 120;
     if (!hex) return this.decimal(`a number after ${ARGUMENTS[slot]}=`);
     const value = this.hex(`a number after ${ARGUMENTS[slot]}=`);
-    // A probe of the default type shows -11 as 0xfffffff5, with or without eight f before it.
+    // A probe of the default type shows -11 as 0xfffffff5 or as 0xfffffffffffffff5.
     if (bit & RETURNS) return this.#low | 0;
     if (value <= Number.MAX_SAFE_INTEGER) return value;
+    // A kernel without this argument shows the content of a register.
+    if (slot === SLOT_OF.flags) return this.#low;
     if (slot !== SLOT_OF.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
     this.#wideProt = this.exact();
     return 0;

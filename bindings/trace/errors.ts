@@ -6,7 +6,7 @@ function shown(text: string): string {
 }
 
 /**
- * The parent of every error of this room: something read from outside is not what it should be.
+ * The parent of every error of the readers: an input is not what it should be.
  *
  * @example
  * ```ts
@@ -25,7 +25,10 @@ export class TraceError extends Error {
 
 /**
  * A line that cannot be read: a known event whose text does not fit its format, or a line that is
- * neither a comment nor an event. Thrown by the parsers, unless they are told to be lenient.
+ * neither a comment nor an event. The parsers throw it, unless they are lenient.
+ *
+ * The message quotes the line as it is, control characters included: escape it before it goes to a
+ * terminal.
  *
  * @example
  * ```ts
@@ -56,11 +59,12 @@ export class TraceSyntaxError extends TraceError {
 }
 
 /** What is wrong with the bytes of an input, before any line of it is looked at. */
-export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line";
+export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line" | "too-long" | "not-text" | "binary";
 
 /**
- * The bytes of an input cannot be turned into lines: gzip data that is cut short or damaged, or a
- * line of more than 1 MiB (which no kernel writes, so the file is not a text trace).
+ * The bytes of an input cannot be turned into lines: gzip data that is cut short or damaged, a line
+ * of more than 1 MiB (which no kernel writes, so the file is not a text trace), a file that is far too
+ * long, or a binary recording (`trace.dat`, `perf.data`).
  *
  * @example
  * ```ts

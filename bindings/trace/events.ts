@@ -15,9 +15,9 @@ import type { MarkerNote } from "./marker.js";
 export interface EventHead {
   /** Line number in the file, from 1. */
   readonly line: number;
-  /** Timestamp of the trace, in seconds of its clock. */
+  /** Timestamp: seconds, or ticks where the trace's clock only counts (`counter`, `x86-tsc`). */
   readonly time: number;
-  /** Host CPU that recorded it. */
+  /** Host CPU that recorded it; -1 where the recorder does not say. */
   readonly cpu: number;
   /** Name of the host task, which may hold blanks and dashes. */
   readonly task: string;
@@ -78,16 +78,16 @@ export interface UserspaceExitEvent extends EventHead {
 }
 
 /**
- * The MMU notifier speaks of host addresses [start, end): `kvm_unmap_hva_range` (TRC-3) and
- * `kvm_age_hva` (TRC-4). Neither has to be aligned, nor to lie in a memory slot.
+ * A call of the MMU notifier for host addresses [start, end): `kvm_unmap_hva_range` (TRC-3) and
+ * `kvm_age_hva` (TRC-4). The range need not be aligned, and need not lie in a memory slot.
  */
 export interface HvaRangeEvent extends EventHead {
   readonly kind: "unmap_hva" | "age_hva";
   readonly start: number;
   /**
-   * First address after the range. The kernel spells "everything" as 2^64 - 1, which no plain
-   * number holds: then this is `Number.MAX_SAFE_INTEGER`, above any host address, and `exactEnd`
-   * is there.
+   * First address after the range. The kernel writes "everything" as 2^64 - 1, which no plain
+   * number holds. Then this is `Number.MAX_SAFE_INTEGER`, above any host address, and `exactEnd`
+   * has the exact number.
    */
   readonly end: number;
   /** The end as the trace gives it, present only when it is 2^53 or more. */
@@ -160,8 +160,8 @@ export interface S2MapEvent extends EventHead {
   /** As the kernel numbers it; a bigint only where a software bit (55..58) is set. */
   readonly prot: number | bigint;
   /**
-   * Walk flags as the kernel numbers them; 0 where the probe did not record them. Kernels before
-   * 6.2 have no such argument: what a probe shows there means nothing.
+   * Walk flags as the kernel numbers them, 32 bits; 0 where the probe did not record them. Kernels
+   * before 6.2 have no such argument: there the value means nothing.
    */
   readonly flags: number;
 }
@@ -189,7 +189,7 @@ export interface S2RelaxPermsEvent extends EventHead {
   readonly ipa: number;
   /** As in {@link S2MapEvent}. */
   readonly prot: number | bigint;
-  /** Kernels before 6.14 have no such argument: what a probe shows there means nothing. */
+  /** Kernels before 6.14 have no such argument: there the value means nothing. */
   readonly flags: number;
 }
 
@@ -227,7 +227,7 @@ export interface S2FreeUnlinkedEvent extends EventHead {
   readonly level: number;
 }
 
-/** A VM's table goes. The next VM may get the same `pgt`. */
+/** A VM's table is destroyed. The next VM may get the same `pgt`. */
 export interface S2DestroyEvent extends EventHead {
   readonly kind: "s2_destroy";
   readonly pgt: string;
@@ -263,21 +263,28 @@ export interface TlbiVmidEvent extends EventHead {
   readonly mmu: string;
 }
 
-/** Text written into the trace from user space, and what it says if it is a VMM's. */
+/** Text that a program wrote into the trace, and its meaning if the program is a VMM. */
 export interface MarkerEvent extends EventHead {
   readonly kind: "marker";
+  /** Its first line. */
   readonly text: string;
+  /** The file descriptor that it was written to, where a probe on write() recorded it. */
+  readonly fd?: number;
   readonly note: MarkerNote;
 }
 
-/** An event of another kind: counted, and its text dropped. */
+/**
+ * An event of a kind that granule does not read, or one that could not be read and is not among
+ * `TraceOptions.strict`. It is counted, and its text dropped.
+ */
 export interface UnknownEvent extends EventHead {
   readonly kind: "unknown";
 }
 
 /**
  * The ring buffer overflowed here: what follows does not continue what went before, and no replay
- * of it is exact. `time` and `task` are those of the line before.
+ * of it is exact. `time` and `task` are those of the line before. At the start of a trace it stands
+ * for events that were overwritten.
  */
 export interface LostEvent extends EventHead {
   readonly kind: "lost";

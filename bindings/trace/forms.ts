@@ -10,18 +10,24 @@ import type {
   TlbiIpaEvent,
   TraceEvent,
 } from "./events.js";
-import { parseMarker } from "./marker.js";
+import { type MarkerNote, parseMarker } from "./marker.js";
 
 /*
- * How the text of each event reads. The KVM tracepoints are a kernel interface (SPEC TRC-1..13);
- * the s2_* and tlbi_* events are probes whose arguments the recorder named.
+ * The text of each event. The KVM tracepoints are a kernel interface (SPEC TRC-1..13); the s2_* and
+ * tlbi_* events are probes, and their arguments have the names that the recorder gave them.
  *
- * The columns are named one by one where an event is made: `...head` reads better and costs V8
- * 6 us an event, three hundred times as much.
+ * Each event names its columns one by one. `...head` would be shorter, but V8 needs 6 us for it,
+ * three hundred times as much.
  */
 
 /** Reads the text of one event and gives the event. */
-export type Form = (c: Cursor) => TraceEvent;
+type Read = (c: Cursor) => TraceEvent;
+
+/** How the text of one event is read, and what kind of event it gives. */
+export interface Form {
+  readonly kind: TraceEvent["kind"];
+  readonly read: Read;
+}
 
 function guestFault(c: Cursor): EventOf<"guest_fault"> {
   c.expect("ipa ");
@@ -85,7 +91,7 @@ function userspaceExit(c: Cursor): EventOf<"userspace_exit"> {
   return { line, time, cpu, task, pid, event, kind: "userspace_exit", reason, code };
 }
 
-function hvaRange(kind: HvaRangeEvent["kind"], introduction: string): Form {
+function hvaRange(kind: HvaRangeEvent["kind"], introduction: string): Read {
   return (c) => {
     c.expect(introduction);
     const start = c.address();
@@ -114,7 +120,7 @@ function hvaRange(kind: HvaRangeEvent["kind"], introduction: string): Form {
   };
 }
 
-function hva(kind: HvaEvent["kind"], introduction: string): Form {
+function hva(kind: HvaEvent["kind"], introduction: string): Read {
   return (c) => {
     c.expect(introduction);
     const address = c.address();
@@ -207,8 +213,9 @@ function dirtyRingExit(c: Cursor): EventOf<"dirty_ring_exit"> {
   return { line, time, cpu, task, pid, event, kind: "dirty_ring_exit", vcpu };
 }
 
+/** x86's plugin of libtraceevent, where it is loaded, writes its complaints before the text. */
 function entry(c: Cursor): EventOf<"entry"> {
-  c.expect("PC: ");
+  c.until("PC: ");
   const pc = c.big();
   c.finish();
   const { line, time, cpu, task, pid, event } = c;
@@ -243,7 +250,7 @@ function s2Map(c: Cursor): EventOf<"s2_map"> {
   };
 }
 
-function s2Range(kind: S2RangeEvent["kind"]): Form {
+function s2Range(kind: S2RangeEvent["kind"]): Read {
   return (c) => {
     c.arguments();
     const pgt = c.pointer("pgt");
@@ -299,7 +306,7 @@ function s2RelaxPerms(c: Cursor): EventOf<"s2_relax_perms"> {
   };
 }
 
-function s2Age(kind: S2AgeEvent["kind"]): Form {
+function s2Age(kind: S2AgeEvent["kind"]): Read {
   return (c) => {
     c.arguments();
     const { line, time, cpu, task, pid, event } = c;
@@ -377,7 +384,7 @@ function s2Destroy(c: Cursor): EventOf<"s2_destroy"> {
   return { line, time, cpu, task, pid, event, kind: "s2_destroy", pgt: c.pointer("pgt") };
 }
 
-function tlbiIpa(kind: TlbiIpaEvent["kind"]): Form {
+function tlbiIpa(kind: TlbiIpaEvent["kind"]): Read {
   return (c) => {
     c.arguments();
     const { line, time, cpu, task, pid, event } = c;
@@ -418,7 +425,7 @@ function tlbiVmid(c: Cursor): EventOf<"tlbi_vmid"> {
 }
 
 /** Return probes name their value `ret`, or `young` where it is an answer. */
-function returned(of: string): Form {
+function returned(of: string): Read {
   return (c): ReturnEvent => {
     c.arguments();
     const value = c.has("young") ? c.number("young") : c.number("ret");
@@ -427,58 +434,85 @@ function returned(of: string): Form {
   };
 }
 
+function markerOf(c: Cursor, text: string, note: MarkerNote): EventOf<"marker"> {
+  const { line, time, cpu, task, pid, event } = c;
+  return { line, time, cpu, task, pid, event, kind: "marker", text, note };
+}
+
 function marker(c: Cursor): EventOf<"marker"> {
   const text = c.rest();
-  const { line, time, cpu, task, pid, event } = c;
-  return { line, time, cpu, task, pid, event, kind: "marker", text, note: parseMarker(text) };
+  return markerOf(c, text, parseMarker(text));
 }
 
-/** trace-cmd and perf call a marker `print` and put the name of the writing function first. */
+/** Where the text of a marker begins that a recorder calls `print`: behind the writing function. */
+const PRINTED = /^(?!vmm: )\S*: /;
+
+/**
+ * trace-cmd and perf call a marker `print`, and put the writing function before it: by name, or by
+ * address where the kernel hid its symbols.
+ */
 function print(c: Cursor): EventOf<"marker"> {
-  c.until(": ");
-  return marker(c);
+  const text = c.rest().replace(PRINTED, "");
+  return markerOf(c, text, parseMarker(text));
 }
 
-const OPERATIONS: readonly (readonly [string, Form])[] = [
-  ["s2_map", s2Map],
-  ["s2_unmap", s2Range("s2_unmap")],
-  ["s2_wrprotect", s2Range("s2_wrprotect")],
-  ["s2_flush", s2Range("s2_flush")],
-  ["s2_relax_perms", s2RelaxPerms],
-  ["s2_mkyoung", s2Age("s2_mkyoung")],
-  ["s2_mkold", s2Age("s2_mkold")],
-  ["s2_is_young", s2Age("s2_is_young")],
-  ["s2_test_clear_young", s2TestClearYoung],
-  ["s2_split", s2Split],
-  ["s2_create_unlinked", s2CreateUnlinked],
-  ["s2_free_unlinked", s2FreeUnlinked],
-  ["s2_destroy", s2Destroy],
-  ["s2_destroy_range", s2Range("s2_destroy_range")],
+/** A string argument of a probe. It ends where the line does if the string itself has a line end. */
+const STRING_ARGUMENT = /(?:\bfd=(\d{1,9}) .*?)?\btext="(.*?)"?$/;
+const OTHER: MarkerNote = { type: "other" };
+
+/** perf records no markers; a probe on write(), called `marker`, takes their place. */
+function probedMarker(c: Cursor): EventOf<"marker"> {
+  const [, fd, text] = STRING_ARGUMENT.exec(c.rest()) ?? [];
+  if (text === undefined) return markerOf(c, c.rest(), OTHER);
+  const event = markerOf(c, text, parseMarker(text));
+  return fd === undefined ? event : { ...event, fd: Number(fd) };
+}
+
+type Row = readonly [name: string, kind: TraceEvent["kind"], read: Read];
+
+const OPERATIONS: readonly Row[] = [
+  ["s2_map", "s2_map", s2Map],
+  ["s2_unmap", "s2_unmap", s2Range("s2_unmap")],
+  ["s2_wrprotect", "s2_wrprotect", s2Range("s2_wrprotect")],
+  ["s2_flush", "s2_flush", s2Range("s2_flush")],
+  ["s2_relax_perms", "s2_relax_perms", s2RelaxPerms],
+  ["s2_mkyoung", "s2_mkyoung", s2Age("s2_mkyoung")],
+  ["s2_mkold", "s2_mkold", s2Age("s2_mkold")],
+  ["s2_is_young", "s2_is_young", s2Age("s2_is_young")],
+  ["s2_test_clear_young", "s2_test_clear_young", s2TestClearYoung],
+  ["s2_split", "s2_split", s2Split],
+  ["s2_create_unlinked", "s2_create_unlinked", s2CreateUnlinked],
+  ["s2_free_unlinked", "s2_free_unlinked", s2FreeUnlinked],
+  ["s2_destroy", "s2_destroy", s2Destroy],
+  ["s2_destroy_range", "s2_destroy_range", s2Range("s2_destroy_range")],
+];
+
+const ROWS: readonly Row[] = [
+  ["kvm_guest_fault", "guest_fault", guestFault],
+  ["kvm_access_fault", "access_fault", accessFault],
+  ["kvm_mmio", "mmio", mmio],
+  ["kvm_mmio_nisv", "mmio_nisv", mmioNisv],
+  ["kvm_userspace_exit", "userspace_exit", userspaceExit],
+  ["kvm_unmap_hva_range", "unmap_hva", hvaRange("unmap_hva", "mmu notifier unmap range: ")],
+  ["kvm_age_hva", "age_hva", hvaRange("age_hva", "mmu notifier age hva: ")],
+  ["kvm_test_age_hva", "test_age_hva", hva("test_age_hva", "mmu notifier test age hva: ")],
+  ["kvm_set_spte_hva", "set_spte_hva", hva("set_spte_hva", "mmu notifier set pte hva: ")],
+  ["kvm_toggle_cache", "toggle_cache", toggleCache],
+  ["kvm_set_way_flush", "set_way_flush", setWayFlush],
+  ["kvm_dirty_ring_push", "dirty_ring_push", dirtyRingPush],
+  ["kvm_dirty_ring_reset", "dirty_ring_reset", dirtyRingReset],
+  ["kvm_dirty_ring_exit", "dirty_ring_exit", dirtyRingExit],
+  ["kvm_entry", "entry", entry],
+  ...OPERATIONS,
+  ...OPERATIONS.map(([name]): Row => [`${name}_ret`, "ret", returned(name)]),
+  ["tlbi_ipa", "tlbi_ipa", tlbiIpa("tlbi_ipa")],
+  ["tlbi_ipa_nsh", "tlbi_ipa_nsh", tlbiIpa("tlbi_ipa_nsh")],
+  ["tlbi_range", "tlbi_range", tlbiRange],
+  ["tlbi_vmid", "tlbi_vmid", tlbiVmid],
+  ["tracing_mark_write", "marker", marker],
+  ["print", "marker", print],
+  ["marker", "marker", probedMarker],
 ];
 
 /** Every event that is read, by name. */
-export const FORMS: ReadonlyMap<string, Form> = new Map([
-  ["kvm_guest_fault", guestFault],
-  ["kvm_access_fault", accessFault],
-  ["kvm_mmio", mmio],
-  ["kvm_mmio_nisv", mmioNisv],
-  ["kvm_userspace_exit", userspaceExit],
-  ["kvm_unmap_hva_range", hvaRange("unmap_hva", "mmu notifier unmap range: ")],
-  ["kvm_age_hva", hvaRange("age_hva", "mmu notifier age hva: ")],
-  ["kvm_test_age_hva", hva("test_age_hva", "mmu notifier test age hva: ")],
-  ["kvm_set_spte_hva", hva("set_spte_hva", "mmu notifier set pte hva: ")],
-  ["kvm_toggle_cache", toggleCache],
-  ["kvm_set_way_flush", setWayFlush],
-  ["kvm_dirty_ring_push", dirtyRingPush],
-  ["kvm_dirty_ring_reset", dirtyRingReset],
-  ["kvm_dirty_ring_exit", dirtyRingExit],
-  ["kvm_entry", entry],
-  ...OPERATIONS,
-  ...OPERATIONS.map(([name]): readonly [string, Form] => [`${name}_ret`, returned(name)]),
-  ["tlbi_ipa", tlbiIpa("tlbi_ipa")],
-  ["tlbi_ipa_nsh", tlbiIpa("tlbi_ipa_nsh")],
-  ["tlbi_range", tlbiRange],
-  ["tlbi_vmid", tlbiVmid],
-  ["tracing_mark_write", marker],
-  ["print", print],
-]);
+export const FORMS: ReadonlyMap<string, Form> = new Map(ROWS.map(([name, kind, read]) => [name, { kind, read }]));

@@ -1,24 +1,30 @@
 import { Cursor, SPACE } from "./cursor.js";
 import { TraceSyntaxError } from "./errors.js";
-import type { TraceEvent } from "./events.js";
+import type { EventOf, TraceEvent } from "./events.js";
 import { FORMS, type Form } from "./forms.js";
 import { Interner } from "./intern.js";
 
 /*
- * A line is one of
+ * A line that begins an event is one of
  *
  *   TASK-PID [CPU] FLAGS TIME: event: text          /sys/kernel/tracing/trace
  *   TASK-PID (TGID) [CPU] FLAGS TIME: event: text   the same with record-tgid
  *   TASK-PID [CPU] TIME: event: text                trace-cmd report
+ *   NAME:  TASK-PID [CPU] TIME: event: text         trace-cmd report of a buffer instance
  *   TASK TID [CPU] TIME: group:event: text          perf script, or PID/TID
  *
- * TASK may hold anything, so the way in is "[digits]" followed by a time and a colon.
+ * TASK may hold anything, so the parser looks for "[digits]" with a time and a colon behind it.
+ *
+ * Other lines belong to the event before them: the rest of a marker with a line end inside, and the
+ * frames of a kernel or user stack.
  */
 
 const HASH = 35;
 const BRACKET_END = 93;
 const PARENTHESIS_END = 41;
 const PARENTHESIS = 40;
+const TAB = 9;
+const LESS = 60;
 const COLON = 58;
 const DOT = 46;
 const DASH = 45;
@@ -26,30 +32,45 @@ const SLASH = 47;
 const RETURN = 13;
 const ZERO = 48;
 
-/** Negative powers would round twice; dividing by an exact power of ten rounds once. */
+/** Multiplying by a negative power of ten would round twice; dividing by a power of ten rounds once. */
 const TENS: readonly number[] = Array.from({ length: 16 }, (_, n) => 10 ** n);
 
 /**
- * The bracket of the CPU stands no further in than this. A task's name has 15 characters, some
- * recorders allow more; without a bound, a hostile line could make us try a million brackets.
+ * The bracket of the CPU is looked for in this many characters. A task's name has 15 characters,
+ * some recorders allow more. Without a bound, a hostile line could offer a million brackets.
  */
 const MAX_OPENING = 256;
 /** No line begins with this. */
 const NOTHING = "\n";
 
-/** Errors that a lenient parser keeps to show; the rest are counted only. */
+/** Errors that are kept to be shown; the rest are only counted. */
 const KEPT_ERRORS = 10;
 
 /** ftrace and trace-cmd each spell it their way, with or without the number. */
-const LOST = /^\s*CPU:\s*(\d{1,9}) \[(?:LOST )?(?:(\d{1,15}) )?EVENTS(?: DROPPED)?\]\s*$/;
+const LOST = /^\s*(?:\S+:\s+)?CPU:\s*(\d{1,9}) \[(?:LOST )?(?:(\d{1,15}) )?EVENTS(?: DROPPED)?\]\s*$/;
 const PERF_LOST = /\[(\d{1,9})\].*\bPERF_RECORD_LOST(?:_SAMPLES)?\b(?: lost (\d{1,15}))?/;
-/** Lines that trace-cmd writes before the events. */
-const PREAMBLE = /^\s*(?:cpus=\d+|version = \S+|CPU \d+ is empty)\s*$/;
+/** The header of /sys/kernel/tracing/trace: fewer events than were written means that the oldest are gone. */
+const ENTRIES = /^# entries-in-buffer\/entries-written: (\d{1,15})\/(\d{1,15})\b/;
+/** Lines that trace-cmd writes before the events, and between sub-buffers. */
+const PREAMBLE = /^\s*(?:cpus=\d+|version = \S+|CPU \d+ is empty|(?:\S+:\s+)?CPU:\s*\d+ \[SUBBUFFER START\])\s*$/;
+/** A frame of a stack: `=> function`, which ftrace and trace-cmd write below the line of the stack. */
+const FRAME = /^ *=> /;
+/** The text of events that have no name of their own. */
+const STACK = /^<(user )?stack trace ?>/;
+const FUNCTION = /^\S+ <-\S+\s*$/;
+/** What they are counted as: the kernel's own names of these events. */
+const NAMELESS = { kernel: "kernel_stack", user: "user_stack", function: "function" } as const;
+/** Names of events that are told apart: a kernel has some two thousand. */
+const MAX_NAMES = 4096;
+const OTHER_NAMES = "(other names)";
 
 interface EventName {
   readonly name: string;
   readonly form: Form | undefined;
+  /** A line of it that cannot be read is an error. */
+  readonly strict: boolean;
   count: number;
+  unread: number;
 }
 
 function isDigit(c: number): boolean {
@@ -68,6 +89,12 @@ export interface TraceOptions {
    * False, the default: it throws.
    */
   readonly lenient?: boolean;
+  /**
+   * The kinds of events that the caller needs. Of these alone, a line that cannot be read is an
+   * error (or malformed, when lenient). An event of another kind whose text cannot be read becomes
+   * an `unknown` one and is counted in {@link TraceStats.unread}. Default: all kinds.
+   */
+  readonly strict?: ReadonlySet<TraceEvent["kind"]>;
   /** Number of the first line, 1 unless the text is a part of a file. */
   readonly firstLine?: number;
 }
@@ -80,8 +107,15 @@ export interface TraceStats {
   readonly events: ReadonlyMap<string, number>;
   /** Those of them that granule does not read, by name. */
   readonly unknown: ReadonlyMap<string, number>;
-  /** Lines that a lenient parser skipped, and the first ten errors. */
+  /** Those of them whose text could not be read, and need not be ({@link TraceOptions.strict}). */
+  readonly unread: ReadonlyMap<string, number>;
+  /** Lines that belong to the event before them: stack frames, the rest of a marker. */
+  readonly continuations: number;
+  /** Events named with their group, as perf script does: `kvm:kvm_guest_fault`. */
+  readonly grouped: number;
+  /** Lines that a lenient parser skipped. */
   readonly malformed: number;
+  /** What was wrong with the first ten of the malformed and the unread lines. */
   readonly errors: readonly TraceSyntaxError[];
   /** Places where events were lost; any at all means that no replay of the trace is exact. */
   readonly lostPlaces: number;
@@ -106,38 +140,59 @@ export interface TraceStats {
 export class TraceParser {
   readonly #cursor = new Cursor();
   readonly #lenient: boolean;
-  readonly #names: EventName[] = [];
-  readonly #eventNames = new Interner((name): EventName => {
-    const entry = { name, form: FORMS.get(name), count: 0 };
-    this.#names.push(entry);
-    return entry;
-  });
+  readonly #strict: ReadonlySet<TraceEvent["kind"]> | undefined;
+  readonly #names = new Map<string, EventName>();
+  readonly #eventNames = new Interner((name) => this.#entryOf(name));
   readonly #errors: TraceSyntaxError[] = [];
   readonly #firstLine: number;
   #lines = 0;
   #malformed = 0;
   #lostPlaces = 0;
   #lostEvents = 0;
-  /** What the last line had up to its bracket, which is what gave `task` and `pid`. */
+  #grouped = 0;
+  #continuations = 0;
+  /** What the last line had up to its bracket; `task` and `pid` were read from it. */
   #opening = NOTHING;
+  /** Does the text of the last event go on, or may it, on lines of their own? */
+  #open = false;
+  #lastMarker: EventOf<"marker"> | undefined;
 
   constructor(options: TraceOptions = {}) {
     this.#lenient = options.lenient ?? false;
+    this.#strict = options.strict;
     this.#firstLine = options.firstLine ?? 1;
+  }
+
+  /** Names that granule reads are always kept; of others so many, and the rest is counted together. */
+  #entryOf(said: string): EventName {
+    const form = FORMS.get(said);
+    const name = form === undefined && this.#names.size >= MAX_NAMES ? OTHER_NAMES : said;
+    let entry = this.#names.get(name);
+    if (entry === undefined) {
+      const strict = form !== undefined && (this.#strict?.has(form.kind) ?? true);
+      entry = { name, form, strict, count: 0, unread: 0 };
+      this.#names.set(name, entry);
+    }
+    return entry;
   }
 
   /** A snapshot of the counts. */
   get stats(): TraceStats {
     const seen = new Map<string, number>();
     const unknown = new Map<string, number>();
-    for (const { name, form, count } of this.#names) {
-      if (count > 0) seen.set(name, (seen.get(name) ?? 0) + count);
-      if (count > 0 && form === undefined) unknown.set(name, seen.get(name) as number);
+    const unread = new Map<string, number>();
+    for (const { name, form, count, unread: n } of this.#names.values()) {
+      if (count > 0) seen.set(name, count);
+      if (count > 0 && form === undefined) unknown.set(name, count);
+      if (n > 0) unread.set(name, n);
     }
     return {
       lines: this.#lines,
       events: seen,
       unknown,
+      unread,
+      continuations: this.#continuations,
+      grouped: this.#grouped,
       malformed: this.#malformed,
       errors: [...this.#errors],
       lostPlaces: this.#lostPlaces,
@@ -168,11 +223,16 @@ export class TraceParser {
     try {
       return this.#parseLine(text, start, end);
     } catch (error) {
-      if (!(error instanceof TraceSyntaxError)) throw error;
+      this.#keep(error);
       this.#malformed++;
-      if (this.#errors.length < KEPT_ERRORS) this.#errors.push(error);
       return undefined;
     }
+  }
+
+  /** Keeps what is wrong with a line; anything else is not ours to catch. */
+  #keep(error: unknown): void {
+    if (!(error instanceof TraceSyntaxError)) throw error;
+    if (this.#errors.length < KEPT_ERRORS) this.#errors.push(error);
   }
 
   #parseLine(text: string, start: number, end: number): TraceEvent | undefined {
@@ -182,11 +242,39 @@ export class TraceParser {
     c.end = end > start && text.charCodeAt(end - 1) === RETURN ? end - 1 : end;
     c.skipBlanks();
     const first = c.char();
-    if (first === -1 || first === HASH) return undefined;
-    const entry = this.#readHead();
+    if (first === -1) return undefined;
+    if (first === HASH) return this.#comment();
+    const entry = first === TAB ? undefined : this.#readHead();
     if (entry === undefined) return this.#headless();
-    const event = (entry.form ?? unknown)(c);
+    const event = this.#readText(entry);
     entry.count++;
+    this.#open = event.kind === "marker" || event.kind === "unknown";
+    return event.kind === "marker" ? this.#marker(event) : event;
+  }
+
+  /** Reads the text of an event. One that nobody needs may have a text that cannot be read. */
+  #readText(entry: EventName): TraceEvent {
+    const c = this.#cursor;
+    if (entry.form === undefined) return unknown(c);
+    if (entry.strict) return entry.form.read(c);
+    try {
+      return entry.form.read(c);
+    } catch (error) {
+      this.#keep(error);
+      entry.unread++;
+      return unknown(c);
+    }
+  }
+
+  /**
+   * A probe on write() sees a marker again when the VMM writes the same line to its log. The copy
+   * must not be taken for a second marker.
+   */
+  #marker(event: EventOf<"marker">): EventOf<"marker"> {
+    const last = this.#lastMarker;
+    const copied = last !== undefined && last.fd !== event.fd && last.text === event.text && last.pid === event.pid;
+    if (copied) return { ...event, note: { type: "other" } };
+    this.#lastMarker = event;
     return event;
   }
 
@@ -273,22 +361,37 @@ export class TraceParser {
   #readTask(first: number, bracket: number): boolean {
     const c = this.#cursor;
     const { text } = c;
-    let last = this.#trim(first, bracket);
-    if (last > first && text.charCodeAt(last - 1) === PARENTHESIS_END) {
-      while (last > first && text.charCodeAt(last) !== PARENTHESIS) last--;
-      last = this.#trim(first, last);
+    const from = this.#pastInstance(first, bracket);
+    let last = this.#trim(from, bracket);
+    if (last > from && text.charCodeAt(last - 1) === PARENTHESIS_END) {
+      while (last > from && text.charCodeAt(last) !== PARENTHESIS) last--;
+      last = this.#trim(from, last);
     }
-    let digits = this.#digits(first, last);
+    let digits = this.#digits(from, last);
     if (digits === last || last - digits > 15) return false;
     c.pid = 0;
     for (let i = digits; i < last; i++) {
       c.pid = c.pid * 10 + (text.charCodeAt(i) - ZERO);
     }
-    if (text.charCodeAt(digits - 1) === SLASH) digits = this.#digits(first, digits - 1);
-    const separator = digits > first ? text.charCodeAt(digits - 1) : -1;
+    if (text.charCodeAt(digits - 1) === SLASH) digits = this.#digits(from, digits - 1);
+    const separator = digits > from ? text.charCodeAt(digits - 1) : -1;
     if (separator !== DASH && separator !== SPACE) return false;
-    c.task = c.word(first, this.#trim(first, digits - 1));
+    c.task = c.word(from, this.#trim(from, digits - 1));
     return true;
+  }
+
+  /**
+   * Goes past the name of a buffer instance or of a file, "kvmbuf:    kvmt-7": at least two blanks
+   * follow it, since trace-cmd pads the task to 16 characters.
+   */
+  #pastInstance(first: number, bracket: number): number {
+    const { text } = this.#cursor;
+    let pos = first;
+    while (pos < bracket && text.charCodeAt(pos) !== SPACE) pos++;
+    const named = pos > first + 1 && text.charCodeAt(pos - 1) === COLON && text.charCodeAt(pos + 1) === SPACE;
+    if (!named) return first;
+    while (pos < bracket && text.charCodeAt(pos) === SPACE) pos++;
+    return pos;
   }
 
   /** Goes back over blanks. */
@@ -310,18 +413,21 @@ export class TraceParser {
     const c = this.#cursor;
     const { text, end } = c;
     c.skipBlanks();
-    let from = c.pos;
+    const start = c.pos;
+    let from = start;
     let pos = from;
     for (; pos < end; pos++) {
       const char = text.charCodeAt(pos);
-      if (char === SPACE) return undefined;
+      if (char === SPACE) break;
       if (char !== COLON) continue;
       if (pos + 1 >= end || text.charCodeAt(pos + 1) === SPACE) break;
       from = pos + 1;
     }
-    if (pos >= end || pos === from) return undefined;
-    const entry = this.#eventNames.get(text, from, pos);
-    c.pos = pos + 1;
+    const named = pos < end && pos > from && text.charCodeAt(pos) === COLON;
+    const entry = named ? this.#eventNames.get(text, from, pos) : this.#nameless(start);
+    if (entry === undefined) return undefined;
+    if (named && from > start) this.#grouped++;
+    c.pos = named ? pos + 1 : end;
     c.skipBlanks();
     c.time = time;
     c.cpu = cpu;
@@ -329,13 +435,36 @@ export class TraceParser {
     return entry;
   }
 
-  /** A line without an event: a note of loss, a preamble, or nothing that belongs here. */
+  /** A stack, or a line of the function tracer: good columns, and no name of an event behind them. */
+  #nameless(start: number): EventName | undefined {
+    const { text, end } = this.#cursor;
+    const said = text.slice(start, Math.min(end, start + MAX_OPENING));
+    const stack = text.charCodeAt(start) === LESS ? STACK.exec(said) : null;
+    const name = stack ? (stack[1] ? NAMELESS.user : NAMELESS.kernel) : FUNCTION.test(said) && NAMELESS.function;
+    return name ? this.#eventNames.get(name, 0, name.length) : undefined;
+  }
+
+  /** A comment. That of tracefs tells how many events were overwritten before the first one here. */
+  #comment(): TraceEvent | undefined {
+    const c = this.#cursor;
+    const entries = ENTRIES.exec(c.text.slice(c.pos, Math.min(c.end, c.pos + MAX_OPENING)));
+    const gone = entries ? Number(entries[2]) - Number(entries[1]) : 0;
+    return gone > 0 ? this.#lost(-1, String(gone)) : undefined;
+  }
+
+  /** A line without columns: a note of loss, a preamble, the rest of an event, or an error. */
   #headless(): TraceEvent | undefined {
     const c = this.#cursor;
     const line = c.text.slice(c.start, c.end);
     const lost = LOST.exec(line) ?? PERF_LOST.exec(line);
     if (lost) return this.#lost(Number(lost[1]), lost[2]);
     if (PREAMBLE.test(line)) return undefined;
+    // perf begins each frame of a call chain with a tab.
+    const frame = line.charCodeAt(0) === TAB || FRAME.test(line);
+    if (frame || this.#open) {
+      this.#continuations++;
+      return undefined;
+    }
     return c.fail("a comment or TASK-PID [CPU] TIME: event:");
   }
 

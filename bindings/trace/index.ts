@@ -20,7 +20,7 @@ export {
   TraceParser,
   type TraceStats,
 } from "./ftrace.js";
-export { type ByteSource, readBlocks, readBytes } from "./lines.js";
+export { type ByteSource, type ReadBounds, readBlocks, readBytes, readWhole } from "./lines.js";
 export {
   type Backing,
   type HostFeatures,
@@ -30,6 +30,7 @@ export {
   readManifest,
 } from "./manifest.js";
 export { type HostCall, type MarkerNote, parseMarker, type SlotRegion } from "./marker.js";
+export { looksLikeHostOnly } from "./perf.js";
 export {
   inferNumbering,
   numberingOfKernel,

@@ -1,4 +1,4 @@
-/** Names kept per table: far above what any trace holds, and a bound for hostile ones. */
+/** Names kept in a table: far more than a real trace has, and a bound for hostile ones. */
 const CAPACITY = 4096;
 
 interface Node<T> {
@@ -8,8 +8,9 @@ interface Node<T> {
 }
 
 /**
- * Finds the value of a stretch of text without cutting it out: the same few task, event and
- * pointer names come back on every line, and cutting them out each time is what costs most.
+ * Finds the value that belongs to a stretch of text without making a substring. The same few names
+ * of tasks, events and pointers are on every line, and a substring for each would cost most of the
+ * time.
  */
 export class Interner<T> {
   readonly #buckets = new Map<number, Node<T>>();
@@ -34,7 +35,7 @@ export class Interner<T> {
 
   #add(hash: number, text: string, next: Node<T> | undefined): T {
     const value = this.#make(text);
-    // Past the bound, values are made again each time: slower, and no larger.
+    // Beyond the bound a value is made anew each time: slower, but the table stays small.
     if (this.#size < CAPACITY) {
       this.#buckets.set(hash, { text, value, next });
       this.#size++;

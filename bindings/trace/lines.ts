@@ -1,10 +1,11 @@
 import { TraceInputError } from "./errors.js";
 
-/** No line of any of the formats comes near this; a file with one is something else. */
+/** No line of a trace comes near this; a file with one is something else. */
 const MAX_LINE_BYTES = 1 << 20;
-/** Small chunks are gathered until a block is worth a call of the parser. */
+/** Small chunks are gathered until a block has this size. */
 const BLOCK_BYTES = 1 << 16;
 const NEWLINE = 10;
+const MIB = 1 << 20;
 
 /**
  * Where bytes come from: the body of a `fetch`, a `Blob.stream()`, a Node stream, or bytes that
@@ -41,7 +42,7 @@ async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, u
   }
 }
 
-/** Puts the chunks back behind a first one that was taken off to look at. */
+/** The chunks again, with the first one that was read to look at it. */
 async function* following(
   first: Uint8Array,
   rest: AsyncGenerator<Uint8Array, void, undefined>,
@@ -76,7 +77,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Engines word the end of a cut gzip differently, but all of them speak of an end. */
+/** JavaScript engines word the error for cut gzip data differently; each of them mentions an end. */
 function gzipError(cause: unknown): TraceInputError {
   const said = cause instanceof Error ? `${cause.message} ${String(cause.cause ?? "")}` : String(cause);
   const code = (cause as { code?: unknown } | null)?.code;
@@ -113,25 +114,56 @@ async function* gunzip(
   }
 }
 
+/** What `readBlocks` takes at most; more is refused. */
+export interface ReadBounds {
+  /** Longest line in bytes. Default 1 MiB. */
+  lineBytes?: number;
+  /** Longest input in bytes, unpacked. Default: any. */
+  totalBytes?: number;
+  /** Refuse bytes that are not UTF-8, rather than read them as U+FFFD. Default false. */
+  strict?: boolean;
+}
+
 /** Only a block of more than the bound can hold a line of more: the others need no look. */
-function refuseLongLine(bytes: Uint8Array, offset: number): void {
-  for (let start = 0; bytes.length - start > MAX_LINE_BYTES; ) {
+function refuseLongLine(bytes: Uint8Array, offset: number, bound: number): void {
+  for (let start = 0; bytes.length - start > bound; ) {
     const newline = bytes.indexOf(NEWLINE, start);
     const end = newline < 0 ? bytes.length : newline;
-    if (end - start > MAX_LINE_BYTES) {
+    if (end - start > bound) {
       throw new TraceInputError(
         "long-line",
-        `the line at byte ${offset + start} is longer than 1 MiB: this is not a text trace`,
+        `the line at byte ${offset + start} is longer than ${bound / MIB} MiB, the most that a line may have`,
       );
     }
     start = end + 1;
   }
 }
 
+/** Passes the bytes on until there are more of them than the bound. */
+async function* bounded(source: AsyncIterable<Uint8Array>, bound: number): AsyncGenerator<Uint8Array, void, undefined> {
+  let total = 0;
+  for await (const chunk of source) {
+    total += chunk.length;
+    if (total > bound) {
+      throw new TraceInputError("too-long", `the input is longer than ${bound / MIB} MiB (unpacked)`);
+    }
+    yield chunk;
+  }
+}
+
+function decode(decoder: TextDecoder, bytes: Uint8Array, offset: number): string {
+  try {
+    return decoder.decode(bytes);
+  } catch (cause) {
+    throw new TraceInputError("not-text", `not UTF-8 text, in the lines from byte ${offset} on`, { cause });
+  }
+}
+
 /**
  * The bytes of a source as they come; gzip is told by its first two bytes, and unpacked.
  *
- * @throws {@link TraceInputError} on gzip data that is cut short or damaged
+ * @param totalBytes - most bytes that are given, unpacked
+ * @throws {@link TraceInputError} on gzip data that is cut short or damaged, and on more than `totalBytes`
  * @example
  * ```ts
  * import { readBytes } from "granule/trace";
@@ -139,19 +171,21 @@ function refuseLongLine(bytes: Uint8Array, offset: number): void {
  * for await (const bytes of readBytes([Uint8Array.of(1, 2)])) console.log(bytes.length); // 2
  * ```
  */
-export async function* readBytes(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* readBytes(
+  source: ByteSource,
+  totalBytes: number = Number.POSITIVE_INFINITY,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const raw = chunksOf(source);
   const first = await opening(raw);
   const whole = following(first, raw);
-  yield* first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole;
+  yield* bounded(first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole, totalBytes);
 }
 
 /**
  * Turns bytes into blocks of text, each made of whole lines. Unpacks gzip (one member; some
- * engines refuse what follows it). Text is UTF-8; a byte that is not becomes U+FFFD.
+ * engines refuse what follows it). Text is UTF-8; a byte that is not becomes U+FFFD, unless the bounds are strict.
  *
- * @throws {@link TraceInputError} on gzip data that is cut short or damaged, and on a line of more
- *   than 1 MiB
+ * @throws {@link TraceInputError} on gzip data that is cut short or damaged, and on what goes beyond the bounds
  * @example
  * ```ts
  * import { readBlocks } from "granule/trace";
@@ -160,9 +194,12 @@ export async function* readBytes(source: ByteSource): AsyncGenerator<Uint8Array,
  * for await (const block of readBlocks([bytes])) console.log(block); // "one\ntwo"
  * ```
  */
-export async function* readBlocks(source: ByteSource): AsyncGenerator<string, void, undefined> {
-  const chunks = readBytes(source);
-  const decoder = new TextDecoder();
+export async function* readBlocks(
+  source: ByteSource,
+  { lineBytes = MAX_LINE_BYTES, totalBytes, strict = false }: ReadBounds = {},
+): AsyncGenerator<string, void, undefined> {
+  const chunks = readBytes(source, totalBytes);
+  const decoder = new TextDecoder("utf-8", { fatal: strict });
   let held: Uint8Array[] = [];
   let size = 0;
   let offset = 0;
@@ -173,13 +210,31 @@ export async function* readBlocks(source: ByteSource): AsyncGenerator<string, vo
     // Cut behind the last line end, so that no line and no character is ever split.
     const bytes = joined(held);
     const cut = bytes.lastIndexOf(NEWLINE) + 1;
-    refuseLongLine(bytes, offset);
-    if (cut > 0) yield decoder.decode(bytes.subarray(0, cut));
+    refuseLongLine(bytes, offset, lineBytes);
+    if (cut > 0) yield decode(decoder, bytes.subarray(0, cut), offset);
     held = [bytes.slice(cut)];
     size = bytes.length - cut;
     offset += cut;
   }
   const rest = joined(held);
-  refuseLongLine(rest, offset);
-  if (rest.length > 0) yield decoder.decode(rest);
+  refuseLongLine(rest, offset, lineBytes);
+  if (rest.length > 0) yield decode(decoder, rest, offset);
+}
+
+/**
+ * The text of a small file as a whole: {@link readBlocks} put together.
+ *
+ * @param totalBytes - most bytes that are taken, unpacked, so that a small gzip file cannot fill the memory
+ * @throws {@link TraceInputError} as {@link readBlocks} does
+ * @example
+ * ```ts
+ * import { readWhole } from "granule/trace";
+ *
+ * console.log(await readWhole(new TextEncoder().encode("text"), 1 << 20)); // "text"
+ * ```
+ */
+export async function readWhole(source: ByteSource, totalBytes: number): Promise<string> {
+  let text = "";
+  for await (const block of readBlocks(source, { totalBytes })) text += block;
+  return text;
 }

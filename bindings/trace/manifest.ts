@@ -1,5 +1,5 @@
 import { ManifestError } from "./errors.js";
-import { type ByteSource, readBlocks } from "./lines.js";
+import { type ByteSource, readWhole } from "./lines.js";
 import type { SlotRegion } from "./marker.js";
 import { numberingOfKernel, type ProtectionNumbering } from "./protection.js";
 
@@ -86,10 +86,14 @@ export interface Manifest {
   readonly manualDirtyLog: number;
   /** How many lines of each event the trace has. */
   readonly events: ReadonlyMap<string, number>;
-  /** Path of the trace and of the files beside it, below the folder of all captures. */
-  readonly trace: string;
+  /** Path of the trace below the folder of all captures; `undefined` where there is no text trace. */
+  readonly trace: string | undefined;
+  /** Paths of the files beside it. */
   readonly files: readonly string[];
 }
+
+/** The manifest of a capture has some tens of kilobytes. */
+const MAX_BYTES = 1 << 24;
 
 type Json = Record<string, unknown>;
 
@@ -99,8 +103,9 @@ function string(json: Json, field: string): string {
   return value;
 }
 
+/** A field that may be absent or null. */
 function optional<T>(json: Json, field: string, read: (json: Json, field: string) => T): T | undefined {
-  return json[field] === undefined ? undefined : read(json, field);
+  return json[field] === undefined || json[field] === null ? undefined : read(json, field);
 }
 
 function whole(value: unknown, field: string): number {
@@ -148,7 +153,7 @@ function slotCall(item: unknown, index: number): MemorySlotCall {
     size: hex(json.size, at("size")),
     hva: hex(json.hva, at("hva")),
     rc: whole(json.rc, at("rc")),
-    errno: json.errno === undefined ? undefined : whole(json.errno, at("errno")),
+    errno: optional(json, "errno", (call, field) => whole(call[field], at(field))),
   };
 }
 
@@ -236,7 +241,7 @@ function manifestOf(json: Json): Manifest {
     eagerSplit: capability(caps, "EAGER_SPLIT_CHUNK_SIZE"),
     manualDirtyLog: capability(caps, "MANUAL_DIRTY_LOG_PROTECT2"),
     events,
-    trace: string(json, "trace"),
+    trace: optional(json, "trace", string),
     files: strings(json, "files"),
   };
 }
@@ -266,6 +271,7 @@ export function parseManifest(text: string): Manifest {
 /**
  * Reads the manifest of a capture: {@link parseManifest} for a stream, gzipped or not.
  *
+ * @throws {@link ManifestError}, and TraceInputError on damaged gzip data and on more than 16 MiB
  * @example
  * ```ts
  * import { openFile, readManifest } from "granule/trace/node";
@@ -276,7 +282,5 @@ export function parseManifest(text: string): Manifest {
  * ```
  */
 export async function readManifest(source: ByteSource): Promise<Manifest> {
-  let text = "";
-  for await (const block of readBlocks(source)) text += block;
-  return parseManifest(text);
+  return parseManifest(await readWhole(source, MAX_BYTES));
 }

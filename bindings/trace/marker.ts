@@ -1,6 +1,6 @@
 /*
- * The text that VMMs write into trace_marker, always "vmm: ...". It is prose with a few fixed
- * forms; whatever does not fit one is kept as text and is never an error.
+ * The text that VMMs write into trace_marker, always "vmm: ...". A few forms are fixed; any other text
+ * is kept as it is, and is never an error.
  */
 
 /** Arguments of a memory-slot call. */
@@ -22,7 +22,7 @@ export type HostCall = "madvise" | "munmap" | "munmap+mmap" | "mprotect";
  * result matters, one after it (`*-done`), so that events in between belong to the call.
  */
 export type MarkerNote =
-  /** The machine stood still here: a dump `<scenario>.<point>` shows the tables of this place. */
+  /** The machine is stopped after this: a dump `<scenario>.<point>` shows its tables. */
   | { readonly type: "freeze"; readonly scenario: string; readonly point: string }
   /** KVM_CREATE_VM; the low byte of `machine` is the number of IPA bits, 0 meaning 40. */
   | { readonly type: "create-vm"; readonly machine: number }
@@ -79,7 +79,7 @@ export type MarkerNote =
   | { readonly type: "monitor"; readonly command: string }
   /** A `vmm:` marker of no fixed form. */
   | { readonly type: "remark"; readonly text: string }
-  /** Not a VMM's marker. */
+  /** Not a VMM's marker, or a copy of one in the VMM's log. */
   | { readonly type: "other" };
 
 type Match = RegExpExecArray;
@@ -118,7 +118,7 @@ function hostMemory(m: Match): MarkerNote {
 
 const HEX = "(0x[0-9a-f]+)";
 
-/** The fixed forms, each with the note it makes; numbers are checked once, after matching. */
+/** The fixed forms, each with the function that makes its note. Numbers are checked after matching. */
 const FORMS: readonly Form[] = [
   [/^FREEZE (\S+) (\S+)$/, (m) => ({ type: "freeze", scenario: group(m, 1), point: group(m, 2) })],
   [new RegExp(`^KVM_SET_USER_MEMORY_REGION slot=(\\d+) flags=${HEX} gpa=${HEX} size=${HEX} hva=${HEX}$`), region],

@@ -5,7 +5,8 @@ const CHUNK_BYTES = 1 << 18;
 
 /**
  * Opens a file on Node as a source for `readTrace`, `readS2Raw` and `readManifest`. The file is
- * opened when reading begins; that it does not exist shows then, as Node's own error.
+ * opened when reading begins. A file that is absent, or is a folder, shows then, as Node's own error;
+ * its `path` names the file.
  *
  * @example
  * ```ts
@@ -21,7 +22,12 @@ const CHUNK_BYTES = 1 << 18;
 export function openFile(path: string | URL): AsyncIterable<Uint8Array> {
   return {
     async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
-      yield* createReadStream(path, { highWaterMark: CHUNK_BYTES });
+      try {
+        yield* createReadStream(path, { highWaterMark: CHUNK_BYTES });
+      } catch (error) {
+        // Node names the file where open() fails, but not where read() does: a folder fails there.
+        throw error instanceof Error && !("path" in error) ? Object.assign(error, { path: String(path) }) : error;
+      }
     },
   };
 }

@@ -1,10 +1,25 @@
+import { TraceInputError } from "./errors.js";
 import type { TraceEvent } from "./events.js";
 import { type TraceOptions, TraceParser, type TraceStats } from "./ftrace.js";
 import { type ByteSource, readBlocks } from "./lines.js";
 
+/** How recordings begin that only their own tools can read, and the command that turns them into text. */
+const RECORDINGS = [
+  ["\u0017\bDtracing", "a trace.dat file", "trace-cmd report -i FILE"],
+  ["PERFILE2", "a perf.data file", "perf script --guestkallsyms=/dev/null -i FILE"],
+] as const;
+
+function refuseRecording(block: string): void {
+  for (const [magic, what, command] of RECORDINGS) {
+    if (!block.startsWith(magic)) continue;
+    throw new TraceInputError("binary", `this is ${what}, not text: make text of it with \`${command}\``);
+  }
+}
+
 /**
- * A trace being read. Iterating gives batches of events, as large as the blocks of the input are:
- * one await a batch instead of one an event. It can be iterated over once; `readTrace` makes it.
+ * A trace being read. Iterating gives batches of events, one for each block of the input, so that
+ * there is one await for a batch and not one for an event. It can be iterated over once.
+ * {@link readTrace} makes it.
  *
  * @example
  * ```ts
@@ -30,7 +45,10 @@ export class TraceReader implements AsyncIterable<TraceEvent[]> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<TraceEvent[], void, undefined> {
+    let first = true;
     for await (const block of readBlocks(this.#source)) {
+      if (first) refuseRecording(block);
+      first = false;
       const events = this.#parser.parse(block);
       if (events.length > 0) yield events;
     }
@@ -42,7 +60,8 @@ export class TraceReader implements AsyncIterable<TraceEvent[]> {
  *
  * @param source - bytes: a web stream, an async iterable such as a Node stream, or bytes in memory
  * @returns an async iterable of batches, with the counts in `stats`
- * @throws TraceSyntaxError (unless lenient) and TraceInputError, while iterating
+ * @throws while iterating: TraceSyntaxError (unless lenient, and only for the kinds of events in
+ *   `options.strict`); TraceInputError for damaged gzip data and for a binary recording
  * @example
  * ```ts
  * import { readTrace } from "granule/trace";

@@ -1,3 +1,5 @@
+import * as K from "../core/constants.generated.js";
+import { get } from "../core/field.js";
 import { S2RawError } from "./errors.js";
 import { type ByteSource, readBlocks } from "./lines.js";
 
@@ -81,25 +83,22 @@ const TABLE = /^TABLE level=(-?\d) pa=(0x[0-9a-f]{1,13}) ipa=(0x[0-9a-f]{1,13}) 
 const ENTRY = /^ +(\d+) (0x[0-9a-f]{16})$/;
 const TOTALS = /^# tables=(\d+) nonzero_entries=(\d+)$/;
 
-const LAST_LEVEL = 3;
-const VALID = 1n;
-const TABLE_BITS = 3n;
-
 /** Bits of address that a level's entry covers. */
 function shiftOf(granule: number, level: number): number {
   const page = Math.log2(granule);
-  return page + (LAST_LEVEL - level) * (page - 3);
+  return page + (K.LAST_LEVEL - level) * (page - 3);
 }
 
 /** Where a table descriptor points: the upper bits of a 52-bit address sit apart. */
 function nextTable(descriptor: bigint, { granule, ds }: S2Geometry): number {
-  const low = descriptor & ((1n << (ds && granule < 65536 ? 50n : 48n)) - BigInt(granule));
-  if (granule === 65536) return Number(low | (((descriptor >> 12n) & 0xfn) << 48n));
-  return Number(ds ? low | (((descriptor >> 8n) & 3n) << 50n) : low);
+  const packed = granule === 65536 ? K.PACKED_64K : ds ? K.PACKED_LPA2 : 0,
+    plain = packed === K.PACKED_LPA2 ? 50 : 48;
+  const low = descriptor & ((1n << BigInt(plain)) - BigInt(granule));
+  return Number(packed ? low | (BigInt(get(descriptor, packed)) << BigInt(plain)) : low);
 }
 
 function isTable(descriptor: bigint, level: number): boolean {
-  return level < LAST_LEVEL && (descriptor & TABLE_BITS) === TABLE_BITS;
+  return level < K.LAST_LEVEL && (descriptor & K.TABLE) === K.TABLE;
 }
 
 interface OpenTable {
@@ -173,7 +172,7 @@ class S2RawReader {
     if (this.#geometry) this.#fail("one line of geometry");
     if (![4096, 16384, 65536].includes(granule)) this.#fail("a granule of 4096, 16384 or 65536");
     if (iaBits < 25 || iaBits > 52) this.#fail("25 to 52 bits of input address");
-    if (startLevel < -1 || startLevel > LAST_LEVEL) this.#fail("a start level of -1 to 3");
+    if (startLevel < -1 || startLevel > K.LAST_LEVEL) this.#fail("a start level of -1 to 3");
     if (rootEntries !== 2 ** (iaBits - shiftOf(granule, startLevel))) {
       this.#fail("as many root entries as the start level needs");
     }
@@ -288,7 +287,7 @@ function* leavesOf(tables: readonly S2RawTable[], granule: number): Generator<S2
  * ```
  */
 export function isValidLeaf(leaf: S2RawLeaf): boolean {
-  return (leaf.descriptor & VALID) !== 0n;
+  return (leaf.descriptor & K.VALID) !== 0n;
 }
 
 /**

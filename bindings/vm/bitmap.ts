@@ -3,7 +3,7 @@ const CHUNK_PAGES = 4096;
 const WORD_PAGES = 64;
 const ALL = 0xffff_ffff;
 
-/** Pages [first, last] that were dirty in one 64-bit word, or in neighbouring ones. */
+/** Called with a run of pages: from the first to the last dirty page of one 64-bit word, or of neighbouring words. */
 export type Span = (firstPage: number, pages: number) => void;
 
 function bitCount(n: number): number {
@@ -17,7 +17,7 @@ function lowest(n: number): number {
   return 31 - Math.clz32(n & -n);
 }
 
-/** Hands spans on, neighbouring ones together. */
+/** Passes spans on, and joins those that touch. */
 class Merger {
   #first = 0;
   #pages = 0;
@@ -43,10 +43,10 @@ class Merger {
   }
 }
 
-/** Which pages of a slot were written. Chunks that nothing touched take no memory. */
+/** Which pages of a slot were written. A chunk takes memory only when a page of it is used. */
 export class DirtyBitmap {
   readonly pages: number;
-  /** What a chunk that is not there holds. */
+  /** The words of a chunk that has no memory yet. */
   readonly #initial: number;
   readonly #chunks = new Map<number, Uint32Array>();
 
@@ -61,7 +61,7 @@ export class DirtyBitmap {
     if (!chunk) {
       chunk = new Uint32Array(CHUNK_PAGES / 32).fill(this.#initial);
       const rest = this.pages - index * CHUNK_PAGES;
-      // Beyond the last page there is nothing to be dirty.
+      // Bits beyond the last page stay clear.
       if (rest < CHUNK_PAGES) {
         chunk.fill(0, Math.ceil(rest / 32));
         if (rest % 32) chunk[rest >>> 5] = (chunk[rest >>> 5] as number) & ((1 << (rest % 32)) - 1);
@@ -89,8 +89,8 @@ export class DirtyBitmap {
   }
 
   /**
-   * Clears the dirty pages of [first, first + pages), whole words of 64. Tells, for each word, the span from the
-   * lowest to the highest bit that was set [DLG-18].
+   * Clears the dirty pages of [first, first + pages), in whole words of 64. For each word, `span` gets the pages from
+   * the lowest to the highest bit that was set [DLG-18].
    */
   clear(first: number, pages: number, span: Span): void {
     const end = Math.min(first + pages, this.pages);

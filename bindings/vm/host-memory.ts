@@ -1,12 +1,11 @@
 /*
- * The VMM's own memory, as far as a guest fault can tell: how large a page of it is, and whether it may be written
- * without asking the host first. A trace does not show this; it follows from what kind of memory it is and from what
- * has happened to it:
+ * The VMM's own memory, as a guest fault sees it: how large a page is, and whether the guest may write to it without
+ * asking the host first. A trace does not show this. It follows from the kind of memory and from what happened to it:
  *
  *   untouched --read--> zero (the zero page)       untouched --write--> private
  *   zero, shared --write--> private (a copy)       private --fork, KSM--> shared
  *
- * With transparent huge pages the same holds for whole blocks, as long as they stay whole.
+ * With transparent huge pages the same holds for whole blocks, until they are split.
  */
 
 /** Kind of memory of a stretch of the VMM's address space. */
@@ -17,11 +16,11 @@ export interface Backing {
   readonly hugetlb: number;
   /** Anonymous memory gets huge pages where a whole one fits. */
   readonly thp: boolean;
-  /** Nothing was in it when the VM started; otherwise the VMM had filled it. */
+  /** The memory was untouched when the VM started; otherwise the VMM had filled it. */
   readonly fresh: boolean;
 }
 
-/** What a fault finds. */
+/** The page that the host provides for a fault. */
 export interface HostPage {
   /** Bytes of the host's mapping. */
   readonly size: number;
@@ -41,22 +40,22 @@ const SHARED = 2;
 const PRIVATE = 3;
 type State = typeof UNTOUCHED | typeof ZERO | typeof SHARED | typeof PRIVATE;
 
-/** One block's worth of anonymous memory. Whole: one state; else one a page. */
+/** A block of anonymous memory. A whole block has one state, a split one a state for each page. */
 interface Block {
   whole: boolean;
   state: State;
   pages: Uint8Array | undefined;
-  /** Shared by a fork whose child lives: a write copies a page of it, not all. */
+  /** Shared with a child of fork that still lives: a write copies one page, not the block. */
   forked: boolean;
 }
 
-/** Blocks that one event may touch one by one: more are left as they are. */
+/** Most blocks that one event may change; an event of more changes none. */
 const MAX_BLOCKS = 1 << 14;
 
 /** What the host is like. */
 export interface HostKind {
   readonly granule: number;
-  /** Memory of which nothing is known. */
+  /** The kind of memory that nobody described. */
   readonly otherwise: { readonly hugetlb: number; readonly thp: boolean };
   /** A write to the huge zero page gives a small page (Linux before 6.13), not a huge one. */
   readonly splitsHugeZero: boolean;
@@ -81,7 +80,7 @@ export class HostMemory {
     this.#blockSize = (kind.granule * kind.granule) / 8;
   }
 
-  /** Says what a stretch is made of; what was said of it before is forgotten. */
+  /** Sets the kind of a stretch; an earlier definition of it is dropped. */
   define(backing: Backing): void {
     const { hva, size } = backing;
     this.#cut(hva, hva + size);
@@ -89,27 +88,27 @@ export class HostMemory {
     const area = { ...backing, end: hva + size, writable: true };
     this.#areas.push(area);
     this.#areas.sort((a, b) => a.hva - b.hva);
-    // Blocks that lie only partly in the area are there already when a neighbour was touched.
+    // A block that lies partly in the area exists already if a neighbouring area was touched.
     for (const start of [hva, area.end - 1].map((at) => Math.floor(at / this.#blockSize) * this.#blockSize)) {
       const block = this.#blocks.get(start);
       if (block?.pages) this.#fill(block.pages, start, area);
     }
   }
 
-  /** The pages of a block that lie in an area, as they are before anyone touches them. */
+  /** Sets the pages of a block that lie in an area to their state before anyone touches them. */
   #fill(pages: Uint8Array, start: number, area: Area): void {
     const from = Math.max(0, Math.ceil((area.hva - start) / this.#kind.granule));
     const to = Math.min(pages.length, Math.ceil((area.end - start) / this.#kind.granule));
     if (from < to) pages.fill(area.fresh ? UNTOUCHED : PRIVATE, from, to);
   }
 
-  /** Memory that is there, but that nobody has described. */
+  /** Defines a stretch as memory of the default kind, unless something is known of it. */
   assume(hva: number, size: number): void {
     const known = this.#areas.some((a) => a.hva < hva + size && hva < a.end);
     if (!known) this.define({ hva, size, ...this.#kind.otherwise, fresh: false });
   }
 
-  /** Makes a hole in the areas; an area that is cut goes on as two. */
+  /** Cuts a hole into the areas; an area around the hole becomes two. */
   #cut(start: number, end: number): void {
     const rest: Area[] = [];
     for (const area of this.#areas) {
@@ -157,8 +156,8 @@ export class HostMemory {
   }
 
   /**
-   * The guest touches a byte: the host provides a page. `undefined` where there is none, or none to write to.
-   * Code that nobody has written cannot be run, so memory that is executed was filled by the VMM before.
+   * The guest touches a byte and the host provides a page: `undefined` where there is no memory, or none that may be
+   * written. Executed memory counts as filled by the VMM: code must have been written before it can run.
    */
   touch(hva: number, write: boolean, exec = false): HostPage | undefined {
     const area = this.#area(hva);
@@ -182,20 +181,20 @@ export class HostMemory {
     return { size, hugetlb: false, writable: area.writable && state === PRIVATE };
   }
 
-  /** hugetlb has no zero page: a read gets a page of its own, which a first write then makes writable. */
+  /** hugetlb has no zero page: a read gets a page of its own, and the first write makes it writable. */
   #touchHugetlb(area: Area, hva: number, write: boolean): HostPage {
     const page = hva - (hva % area.hugetlb);
     if (write || !area.fresh) this.#hugetlbWritten.add(page);
     return { size: area.hugetlb, hugetlb: true, writable: area.writable && this.#hugetlbWritten.has(page) };
   }
 
-  /** Does a write to a whole block copy one page of it only? */
+  /** Does a write to a whole block copy only one page of it? */
   #breaksUp(block: Block): boolean {
     if (block.state === ZERO) return this.#kind.splitsHugeZero;
     return block.state === SHARED && block.forked;
   }
 
-  /** Calls back for each block of [start, end) with the pages concerned; `whole` blocks only with all of them. */
+  /** Visits each block of [start, end) with the range of pages concerned; `all`: the range covers the block. */
   #each(start: number, end: number, visit: (block: Block, all: boolean, first: number, last: number) => void): void {
     const g = this.#kind.granule;
     const first = Math.floor(start / this.#blockSize);
@@ -236,12 +235,25 @@ export class HostMemory {
     }
   }
 
-  /** The pages may be read only until they are written: merged by KSM. */
+  /** KSM merged the pages: they are read-only until they are written. */
   share(start: number, end: number): void {
     this.#set(start, end, SHARED);
   }
 
-  /** One page was replaced, and nobody gave it back: the VMM wrote to a page that it had only for reading. */
+  /** Splits the huge pages that [start, end) covers in part: the host cannot change a part of a huge page. */
+  splitPartly(start: number, end: number): void {
+    const size = this.#blockSize;
+    for (const at of new Set([start - (start % size), end - (end % size)])) {
+      const part = (at < start && start < at + size) || (at < end && end < at + size);
+      const area = part ? this.#area(Math.max(at, start)) : undefined;
+      if (!area || area.hugetlb > 0) continue;
+      const block = this.#block(area, at);
+      // An untouched block has no huge page yet, so there is nothing to split.
+      if (block.whole && block.state !== UNTOUCHED) this.#split(block);
+    }
+  }
+
+  /** One page was replaced, but not given back: the VMM wrote to a page that it could only read before. */
   replaced(hva: number): void {
     const area = this.#area(hva);
     if (!area || area.hugetlb > 0) return;
@@ -278,7 +290,7 @@ export class HostMemory {
     if (again) this.define({ hva: start, size: end - start, hugetlb: 0, thp: false, fresh: true });
   }
 
-  /** fork: all that was private is shared with the child until written. */
+  /** fork: private memory is shared with the child until one of them writes to it. */
   fork(): void {
     this.#forks++;
     for (const area of this.#areas) {
@@ -293,7 +305,7 @@ export class HostMemory {
     }
   }
 
-  /** The child has gone: what is still shared with it is copied no more, only taken over. */
+  /** The child has exited: a write no longer copies what was shared with it. */
   forkGone(): void {
     this.#forks = Math.max(0, this.#forks - 1);
     if (this.#forks === 0) for (const block of this.#blocks.values()) block.forked = false;

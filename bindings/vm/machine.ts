@@ -2,10 +2,10 @@ import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import { granuleShift } from "../model/granule.js";
 import { PageCache } from "../tables/cache.js";
+import type { OperationQueue } from "../tables/queue.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
-import type { OperationQueue } from "./queue.js";
-import { type GuestRange, MemorySlots, READ_ONLY, type Slot, type SlotRequest } from "./slots.js";
+import { type GuestRange, type HostRange, MemorySlots, READ_ONLY, type Slot, type SlotRequest } from "./slots.js";
 
 /** A stage-2 abort, decoded [FLT-2, FLT-20]. */
 export interface Fault {
@@ -35,20 +35,20 @@ export interface MachineOptions {
   readonly ipaBits: number;
 }
 
-/** What an operation in the queue was for. */
+/** The purpose of an operation in the queue. */
 export const Purpose = { FAULT: 1, HOST: 2, SLOT: 3, LOG: 4 } as const;
 
 const MAX_VCPUS = 256;
 const GIB = 2 ** 30;
-/** Larger ranges are split in one operation instead of one a chunk. */
+/** A range of more chunks is split in one operation. */
 const MAX_CHUNKS = 1 << 12;
 
 /**
- * A VM's memory life: slots, the faults of its vCPUs, and what the host does to the memory behind it, all of which end
- * as operations on one stage-2 table. Faults are serviced as KVM does (SPEC part C).
+ * The memory of a VM: its slots, the faults of its vCPUs, and what the host does to the memory behind the slots. All of
+ * it becomes operations on one stage-2 table. Faults are serviced as KVM does it [FLT-5..42].
  *
- * Physical addresses are the guest's own plus 2^ipaBits, or plus nothing where they would not fit: so a block is as
- * aligned at the output as it is at the input, and no two slots share a page.
+ * A physical address is the guest address plus 2^ipaBits, or the guest address itself where the sum would not fit. So
+ * input and output are aligned alike, and no two slots share a page.
  */
 export class VirtualMachine implements Disposable {
   readonly slots: MemorySlots;
@@ -64,7 +64,7 @@ export class VirtualMachine implements Disposable {
   manualDirtyLog = 0;
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, 0 for off [DLG-30]. */
   eagerSplit = 0;
-  /** Pages write-protected ranges and pages marked as written. */
+  /** Ranges that were write-protected, and pages that were marked as written. */
   readonly log: { protects: number; marks: number } = { protects: 0, marks: 0 };
 
   constructor(options: MachineOptions) {
@@ -79,7 +79,7 @@ export class VirtualMachine implements Disposable {
     this.slots = new MemorySlots(table.granule, this.#limit);
   }
 
-  /** A vCPU's cache; past a bound, vCPUs take pages from the arena. */
+  /** The cache of a vCPU. Beyond a number of vCPUs, the others take pages from the arena. */
   #cache(vcpu: number): number {
     let cache = this.#caches.get(vcpu);
     if (!cache) {
@@ -91,7 +91,7 @@ export class VirtualMachine implements Disposable {
     return cache.handle;
   }
 
-  /** A full arena fails the fault, not the replay. */
+  /** Gives no cache when the arena is full: then the fault fails, and the replay goes on. */
   #newCache(): PageCache | undefined {
     try {
       return new PageCache(this.#table.engine, granuleShift(this.#table.granule), K.CACHE_CAPACITY);
@@ -128,7 +128,7 @@ export class VirtualMachine implements Disposable {
     return this.#memoryAbort(vcpu, slot, ipa, fault);
   }
 
-  /** The host provides a page, and the table gets it [FLT-20..39]. */
+  /** The host provides a page, and the fault maps it [FLT-20..39]. */
   #memoryAbort(vcpu: number, slot: Slot, ipa: number, fault: Fault): Service {
     const permission = fault.kind === "permission";
     if (permission && !fault.write && !fault.exec) return outcome("refused", ipa);
@@ -187,14 +187,14 @@ export class VirtualMachine implements Disposable {
     return "done";
   }
 
-  /** Takes write permission and flushes [DLG-10, TLB-26]. */
+  /** Removes write permission and flushes [DLG-10, TLB-26]. */
   #protect(gpa: number, size: number): void {
     this.log.protects++;
     this.#push(K.OP_WRPROTECT, Purpose.LOG, gpa, size);
     this.#push(K.OP_TLB_FLUSH_RANGE, Purpose.LOG, gpa, size);
   }
 
-  /** Splits blocks in chunks, if that is asked for [DLG-32]. */
+  /** Splits blocks chunk by chunk, if eager splitting is on [DLG-32]. */
   #split(gpa: number, size: number): void {
     if (this.eagerSplit === 0) return;
     const chunk = size / this.eagerSplit > MAX_CHUNKS ? size : this.eagerSplit;
@@ -206,7 +206,7 @@ export class VirtualMachine implements Disposable {
     }
   }
 
-  /** KVM_GET_DIRTY_LOG: pages written since they were last protected; `undefined` if the slot does not log [DLG-13..15]. */
+  /** KVM_GET_DIRTY_LOG: pages written since they were last protected; `undefined` if logging is off [DLG-13..15]. */
   getDirtyLog(id: number): number | undefined {
     const slot = this.slots.get(id);
     if (!slot?.dirty) return undefined;
@@ -229,21 +229,27 @@ export class VirtualMachine implements Disposable {
     });
   }
 
-  /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. True if a slot is concerned. */
+  /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. True if it lies in a slot. */
   invalidate(start: number, end: number): boolean {
     const ranges = this.slots.ofHost(start, end);
     for (const { gpa, size } of ranges) this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
     return ranges.length > 0;
   }
 
-  /** The host asks whether [start, end) was accessed, and with `clear` forgets it [NOT-8]. */
+  /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */
+  unmap(gpa: number, size: number): readonly HostRange[] {
+    this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
+    return this.slots.toHost(gpa, size);
+  }
+
+  /** The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. */
   age(start: number, end: number, clear: boolean): boolean {
     const ranges = this.slots.ofHost(start, end);
     for (const { gpa, size } of ranges) this.#push(K.OP_TEST_CLEAR_YOUNG, Purpose.HOST, gpa, size, 0, clear ? 1 : 0);
     return ranges.length > 0;
   }
 
-  /** The host has put another page there: it is mapped read-only, without memory for tables (Linux before 6.10) [NOT-11]. */
+  /** The host replaced a page: the new one is mapped read-only, without memory for tables (before 6.10) [NOT-11]. */
   changePage(hva: number): boolean {
     const ranges: readonly GuestRange[] = this.slots.ofHost(hva, hva + 1);
     for (const { gpa, size } of ranges) {
@@ -263,7 +269,7 @@ export class VirtualMachine implements Disposable {
     return ranges.length > 0;
   }
 
-  /** The guest switched its caches: without forced write-back all its memory is cleaned. */
+  /** The guest switched its caches on or off: without forced write-back, KVM cleans all of its memory. */
   cleanCaches(): void {
     for (const { gpa, size } of this.slots.all) this.#push(K.OP_FLUSH, Purpose.FAULT, gpa, size);
   }

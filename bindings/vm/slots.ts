@@ -8,7 +8,7 @@ export const READ_ONLY = 2;
 /** KVM_USER_MEM_SLOTS of arm64. */
 const MAX_SLOTS = 32767;
 
-/** Where a stretch of guest memory lies in the VMM's address space, as KVM_SET_USER_MEMORY_REGION says it. */
+/** A stretch of guest memory and its place in the VMM's address space: the argument of KVM_SET_USER_MEMORY_REGION. */
 export interface SlotRequest {
   readonly slot: number;
   readonly flags: number;
@@ -20,7 +20,7 @@ export interface SlotRequest {
 
 /** A memory slot in use. */
 export interface Slot extends SlotRequest {
-  /** Written pages, while it logs [DLG-4, by the flag]. */
+  /** Written pages, while the slot logs them [DLG-4]. */
   readonly dirty: DirtyBitmap | undefined;
 }
 
@@ -31,11 +31,17 @@ export interface SlotChange {
   readonly after: Slot | undefined;
 }
 
-/** A part of a slot, in guest addresses. */
+/** A part of a slot, as a range of guest addresses. */
 export interface GuestRange {
   readonly slot: Slot;
   readonly gpa: number;
   readonly size: number;
+}
+
+/** A stretch [start, end) of the VMM's address space. */
+export interface HostRange {
+  readonly start: number;
+  readonly end: number;
 }
 
 const REFUSED: SlotChange = { kind: "refused", before: undefined, after: undefined };
@@ -48,6 +54,7 @@ export class MemorySlots {
   /** In order of guest address. */
   readonly #sorted: Slot[] = [];
   #last: Slot | undefined;
+  #most = 0;
 
   /** @param limit - first guest address that no slot may reach beyond */
   constructor(granule: number, limit: number) {
@@ -55,12 +62,17 @@ export class MemorySlots {
     this.#limit = limit;
   }
 
+  /** The largest number of slots that existed at one time. */
+  get most(): number {
+    return this.#most;
+  }
+
   /** The slots in order of guest address. */
   get all(): readonly Slot[] {
     return this.#sorted;
   }
 
-  /** Creates, moves, changes or deletes a slot; what KVM would not accept is refused and changes nothing [DLG-1, DLG-2]. */
+  /** Creates, moves, changes or deletes a slot. A request that KVM would refuse changes nothing [DLG-1, DLG-2]. */
   set(request: SlotRequest, initiallySet = false): SlotChange {
     const before = this.#byId.get(request.slot);
     if (request.size === 0) return before ? this.#replace("delete", before, undefined) : REFUSED;
@@ -82,7 +94,7 @@ export class MemorySlots {
     if (r.gpa % g || r.size % g || r.hva % g || r.gpa + r.size > this.#limit || r.size / g >= 2 ** 31) return false;
     if (before && (before.size !== r.size || before.hva !== r.hva || (before.flags ^ r.flags) & READ_ONLY))
       return false;
-    // Slots do not overlap, so no other than the next ones on either side can.
+    // The slots do not overlap each other, so only the nearest ones can overlap a new one.
     const at = this.#position(r.gpa);
     const near = this.#sorted.slice(Math.max(0, at - 2), at + 2);
     return !near.some((s) => s !== before && s.gpa < r.gpa + r.size && r.gpa < s.gpa + s.size);
@@ -105,6 +117,7 @@ export class MemorySlots {
     if (after) {
       this.#byId.set(after.slot, after);
       this.#sorted.splice(this.#position(after.gpa), 0, after);
+      this.#most = Math.max(this.#most, this.#sorted.length);
     } else if (before) this.#byId.delete(before.slot);
     this.#last = undefined;
     return { kind, before, after };
@@ -123,6 +136,17 @@ export class MemorySlots {
     if (!slot || gpa - slot.gpa >= slot.size) return undefined;
     this.#last = slot;
     return slot;
+  }
+
+  /** The parts of the guest range [gpa, gpa + size) that lie in slots, as host ranges. */
+  toHost(gpa: number, size: number): HostRange[] {
+    const found: HostRange[] = [];
+    for (const slot of this.#sorted) {
+      const from = Math.max(gpa, slot.gpa);
+      const to = Math.min(gpa + size, slot.gpa + slot.size);
+      if (from < to) found.push({ start: slot.hva + (from - slot.gpa), end: slot.hva + (to - slot.gpa) });
+    }
+    return found;
   }
 
   /** Guest ranges of the host range [start, end), in whole pages [NOT-2]. A host page may be in several slots. */

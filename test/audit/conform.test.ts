@@ -65,7 +65,6 @@ function found(file: string, quirks: "none" | "linux-6.12"): string[] {
       drain = () => watch.drain();
       return engine;
     },
-    sha256: () => "",
     quirks,
     afterEach: (n) => {
       const line = JSON.parse(lines[n - 1] as string) as Line;

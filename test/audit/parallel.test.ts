@@ -170,7 +170,7 @@ function makeOf(records: readonly JournalRecord[], i: number): number {
 }
 
 describe("a record of a parallel journal", () => {
-  it("a table freed while the walker that retired it is in its section [LCK-10..13]", () => {
+  it("a table freed while the walker that retired it is in its section [LCK-10]", () => {
     expectObjections(
       (records, i) => {
         const { kind, address } = records[i] as JournalRecord;

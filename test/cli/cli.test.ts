@@ -1,6 +1,7 @@
 // The frame of the command line: help, version, exit codes, streams.
 
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { COMMANDS } from "../../bindings/cli/registry.js";
 import { granule, MAIN, mapLine, script } from "./granule.js";
@@ -58,13 +59,14 @@ describe("granule", () => {
     [["explain"], /DESCRIPTOR is missing/],
     [["conform"], /PATH is missing/],
     [["dump"], /OPS is missing/],
-    [["dump", "a", "b"], /b is too much/],
+    [["dump", "a", "b"], /only one OPS is allowed: b is one too many/],
     [["dump", "a", "--format", "5.4"], /--format is 6\.12 or 7\.x, not 5\.4/],
     [["image", "a"], /--out DIR is missing/],
     [["image", "a", "--out", "b", "--base", "0x123"], /--base/],
     [["bench", "nothing"], /no workload nothing/],
     [["bench", "table-bytes", "--peer", "x"], /no peer x/],
     [["bench", "--rounds", "0"], /--rounds/],
+    [["bench", "--workers", "3"], /--workers is 2, 4, 8, 16 or 32, not 3/],
   ])("%j is a usage error", async (args, words) => refused(args, 2, words));
 
   it.each([
@@ -76,6 +78,18 @@ describe("granule", () => {
 });
 
 describe("streams", () => {
+  it.skipIf(!existsSync("/dev/full"))("a full disk is said, in one line: exit 3", async () => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, [MAIN, "explain", "3"], { stdio: ["ignore", full, "pipe"] });
+    closeSync(full);
+    let stderr = "";
+    child.stderr?.on("data", (text) => {
+      stderr += String(text);
+    });
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect([code, stderr]).toEqual([3, "granule: (stdout): no space left on the device\n"]);
+  });
+
   const many = script(Array.from({ length: 3000 }, (_, i) => mapLine(i * 0x2000, 0x1000)));
 
   it("a reader that goes away is no error", async () => {

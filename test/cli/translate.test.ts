@@ -95,7 +95,7 @@ describe("granule translate", () => {
     ["a damaged image", { "image.bin.gz": "not gzip" }, /image\.bin\.gz/],
     ["no questions", { "results.jsonl.gz": undefined }, /nothing is asked/],
     ["lines that are no JSON", { "results.jsonl.gz": "{" }, /:1: no JSON/],
-    ["lines that ask nothing", { "results.jsonl.gz": '{"addr":"12","access":"R"}' }, /addr or access/],
+    ["lines that ask nothing", { "results.jsonl.gz": '{"addr":"12","access":"R"}' }, /addr, access or how/],
   ])("refuses %s", async (name, files, words) => {
     const ended = await granule(["translate", set(name.replaceAll(" ", "-"), files)]);
     expect(ended).toMatchObject({ code: 3, stdout: "" });

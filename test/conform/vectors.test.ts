@@ -1,10 +1,11 @@
-// The set of vectors is whole; the files themselves run in vectors-1..6, so that several processes share them.
+// The set of vectors is whole. The files themselves run in the tests beside this one, a subject each, so that several
+// processes share them.
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { runVectors } from "../../bindings/conform/run.js";
 import { gunzipText } from "../support/fixtures.js";
-import { countOperations, FILES, OPERATIONS, surroundings } from "./shared.js";
+import { countOperations, FILES, filesOf, OPERATIONS, SUBJECTS, surroundings } from "./shared.js";
 
 describe("the vectors", () => {
   it("are 147 files with 39,992 operations", () => {
@@ -12,9 +13,13 @@ describe("the vectors", () => {
     expect(FILES.reduce((sum, file) => sum + countOperations(file), 0)).toBe(OPERATIONS);
   });
 
-  it("are all run by the parts", () => {
-    const parts = [1, 2, 3, 4, 5, 6].map((n) => readFileSync(new URL(`vectors-${n}.test.ts`, import.meta.url), "utf8"));
-    for (const [i, text] of parts.entries()) expect(text).toContain(`describePart(${i}, 6)`);
+  it("belong to one subject each, and each subject has its test file", () => {
+    const subjects = Object.keys(SUBJECTS);
+    expect(subjects.flatMap(filesOf).sort()).toEqual(FILES);
+    for (const subject of subjects) {
+      const test = readFileSync(new URL(`${subject}.test.ts`, import.meta.url), "utf8");
+      expect(test).toContain(`describeSubject("${subject}")`);
+    }
   });
 
   // A runner that compares nothing would pass everything: change single fields and see them fail.

@@ -31,14 +31,14 @@ class Broken extends Error {
 }
 
 const rooms = readdirSync(ROOMS).map((file) => basename(file, ".ts"));
-const compiled = await Promise.all(
-  rooms.map((room) =>
-    breaksOf(room, (rule) => {
-      throw new Broken(rule);
-    }),
-  ),
-);
-const breaks: Breaks = Object.assign({}, ...compiled);
+const breaks: Breaks = {};
+// One after the other: the compiler keeps its state in globals.
+for (const room of rooms) {
+  const made = await breaksOf(room, (rule) => {
+    throw new Broken(rule);
+  });
+  Object.assign(breaks, made);
+}
 
 describe("a debug build", () => {
   it.each(RULES)("notices when %s is broken", (name, rule) => {

@@ -99,7 +99,7 @@ const STAGE2: KernelPart = {
     entry("stage2_map_walker_try_leaf", "table/map.ts", "tryLeaf"),
     entry("stage2_map_walk_leaf", "table/map.ts", "grow"),
     entry("stage2_map_walk_table_pre", "table/map.ts", "MapVisitor.pre"),
-    entry("stage2_leaf_mapping_allowed", "table/map.ts", "leafAllowed"),
+    entry("stage2_leaf_mapping_allowed", "table/place.ts", "leafAllowed"),
     entry("stage2_pte_needs_update", "table/map.ts", "needsUpdate"),
     entry("kvm_pgtable_stage2_set_owner", "table/map.ts", "setOwner", "Stage2Table.setOwner"),
     entry("kvm_pgtable_stage2_annotate", "table/map.ts", "annotate", "Stage2Table.annotate", "7.1"),

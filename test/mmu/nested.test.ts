@@ -44,14 +44,14 @@ describe("a nested walk", () => {
     });
   });
 
-  it.each([1, 2, 3])("reports a hole of stage 2 under the table of level %i, S1PTW [HWM-10, HWM-4]", (level) => {
+  it.each([1, 2, 3])("reports a hole of stage 2 under the table of level %i, S1PTW [HWM-10, HWM-2..5]", (level) => {
     const made = world();
     const at = made.entry1(VA, level);
     made.set(made.entry2(at), 0n);
     using mmu = made.mmu();
     const fault = faultOf(mmu, "w", { iss: 0x0101_0000 });
     expect(fault).toMatchObject({ kind: "translation", fsc: 7, level: 3, stage2: true, s1ptw: true, ipa: at });
-    // EC 0x24, IL, S1PTW, WnR of the access; no ISV for a walk [HWM-5].
+    // EC 0x24, IL, S1PTW, WnR of the access; no ISV for a walk.
     expect(fault.exception).toEqual({ el: 2, esr: 0x9200_00c7n, far: VA, hpfar: (at >> 12n) << 4n });
     expect(fault.par).toBe(0xb0fn);
   });
@@ -97,7 +97,7 @@ describe("a nested walk", () => {
     expect(faultOf(mmu, "x").exception).toMatchObject({ el: 2, esr: 0x8200_0007n });
   });
 
-  it("refuses an IPA beyond stage 2's input, level 0", () => {
+  it("refuses an IPA beyond stage 2's input, level 0 [HWM-11]", () => {
     const made = world();
     made.map1(VA, 1n << 40n, W.S1_LEAF);
     using mmu = made.mmu();

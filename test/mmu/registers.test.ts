@@ -78,7 +78,7 @@ describe("start tables", () => {
   });
 
   it.each([
-    // granule, SL0, T0SZ: accepted from one index bit to a table and four more, up to what the level has [HWM-15]
+    // granule, SL0, T0SZ: accepted from one index bit to a table and four more, up to what the level has
     [0n, 0n, 33n, true],
     [0n, 0n, 30n, true],
     [0n, 0n, 29n, false],
@@ -94,7 +94,7 @@ describe("start tables", () => {
     [1n, 1n, 22n, true],
     [1n, 1n, 17n, false],
     [1n, 3n, 16n, false],
-  ])("TG0 %i, SL0 %i and T0SZ %i are taken: %s", (tg0, sl0, t0sz, taken) => {
+  ])("TG0 %i, SL0 %i and T0SZ %i are taken: %s [HWM-15]", (tg0, sl0, t0sz, taken) => {
     const vtcr = t0sz | (sl0 << 6n) | (tg0 << 14n) | (5n << 16n);
     using mmu = createMmu({ image: new Uint8Array(1 << 20), registers: { hcr: W.HCR.VM | W.HCR.DC, vtcr, vttbr: 0 } });
     const t = mmu.translate(0);

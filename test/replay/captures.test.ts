@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { passed } from "../../bindings/replay/summary.js";
+import { passed } from "../../bindings/report/replay.js";
 import { CAPTURES, type Capture, replayCapture } from "./support.js";
 
 /** The kernel's tables had these many leaves at the freeze points, all together. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -17,7 +17,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function granule(argv: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
+async function granule(
+  argv: readonly string[],
+  stdin: string | AsyncIterable<Uint8Array> = "",
+): Promise<{ code: number; out: string; err: string }> {
   const text = { out: "", err: "" };
   const stream = (name: "out" | "err") =>
     new Writable({
@@ -26,11 +29,11 @@ async function granule(argv: readonly string[], stdin = ""): Promise<{ code: num
         done();
       },
     });
-  async function* input(): AsyncGenerator<Uint8Array> {
-    yield new TextEncoder().encode(stdin);
+  async function* input(text: string): AsyncGenerator<Uint8Array> {
+    yield new TextEncoder().encode(text);
   }
   const code = await runCli(argv[0] === "check" ? argv : ["replay", ...argv], {
-    stdin: input(),
+    stdin: typeof stdin === "string" ? input(stdin) : stdin,
     stdout: stream("out"),
     stderr: stream("err"),
     env: { NO_COLOR: "1" },
@@ -155,11 +158,13 @@ describe("granule replay", () => {
     expect(JSON.parse(out).table.leaves).toEqual({ 3: 1 });
   });
 
-  it("takes slots and the kind of memory from options, and notes when it has neither", async () => {
+  it("takes slots and the kind of memory from options; without slots it ends with 1 and says why", async () => {
     const text = fault(0x4000_0000, esr.write(7));
     const none = await granule(["-", "--json"], text);
     expect(JSON.parse(none.out).service.faults).toEqual({ mmio: 1 });
     expect(none.err).toContain("--slots");
+    expect(none.code).toBe(1);
+    expect((await granule(["-"], text)).out).toContain("no memory slots are known");
     const argv = ["-", "--json", "--slots", "0x40000000:0x200000:0x7f0000000000", "--backing", "thp"];
     expect(JSON.parse((await granule(argv, text)).out).table.leaves).toEqual({ 2: 1 });
   });
@@ -174,6 +179,65 @@ describe("granule replay", () => {
   });
 });
 
+describe("comparisons", () => {
+  it("end with 1 when faults led to other operations than in the kernel", async () => {
+    const slot = setRegion(0, 0, 0x4000_0000, 64 << 20, 0xffff_8000_0000);
+    const text = slot + fault(0x4000_0000, esr.write(7)) + op.map(16, 0x4000_0000, 0x20_0000, 0) + op.mapped();
+    const { code, out } = await granule(["-"], text);
+    expect(out).toContain("0 of 1 faults led to the kernel's own operation");
+    expect(code).toBe(1);
+  });
+
+  it("of nothing end with 1, and a note", async () => {
+    const path = file("none.trace", op.map(16, 0, 4096, 0) + op.mapped());
+    const { code, err } = await granule([path, "--from", "ops", "--verify", folderOf(BOOT)]);
+    expect(err).toContain("nothing was compared");
+    expect(code).toBe(1);
+  });
+
+  it("after lost events are marked, and the loss is said at once", async () => {
+    const text = `${op.map(16, 0, 4096, 0)}CPU:1 [LOST 87 EVENTS]\n${op.mapped()}CPU:0 [EVENTS DROPPED]\n`;
+    const { err, out } = await granule(["-", "--from", "ops"], text);
+    expect(err.trimEnd().split("\n")).toEqual([
+      "granule: line 2: CPU 1 lost 87 events: a comparison after this place means little",
+      "granule: line 4: CPU 0 lost events, how many is not known: a comparison after this place means little",
+    ]);
+    expect(out).toContain("lost events at 2 places (87 events at least)");
+  });
+
+  it("say of many losses only the first few", async () => {
+    const { err, out } = await granule(["-", "--from", "ops"], "CPU:1 [LOST 1 EVENTS]\n".repeat(1000));
+    expect(err.trimEnd().split("\n")).toHaveLength(4);
+    expect(out).toContain("at 1,000 places (1,000 events at least)");
+  });
+
+  it("say when perf script has left out the guest's samples", async () => {
+    const { err, out } = await granule(["-"], "kvmt 7 [000] 1.0: kvm:kvm_userspace_exit: reason KVM_EXIT_MMIO (6)\n");
+    expect(err).toContain("--guestkallsyms=/dev/null");
+    expect(out).toContain("--guestkallsyms=/dev/null");
+  });
+
+  it("name what could not be read and was not needed, and what was guessed", async () => {
+    const map = op.map(16, 0x4000_0000, 4096, 0) + op.mapped();
+    const text = `${fault(0x4000_0000, esr.write(7))}${map}kvmt-7 [000] ..... 9.0: kvm_mmio: gone\n`;
+    const { code, out } = await granule(["-"], text);
+    expect(out).toContain("events that could not be read, and are not needed: kvm_mmio 1");
+    expect(out).toContain("1 slot guessed from the kernel's own maps");
+    expect(code).toBe(0);
+  });
+
+  it("print nothing that a terminal obeys", async () => {
+    const text = `${op.map(16, 0, 4096, 0)}${op.mapped()}a-1 [000] 1.0: \u001b[2J\u009b: x\nkvmt\u001b[31m\n`;
+    const plain = await granule(["-", "--from", "ops", "--lenient"], text);
+    const json = await granule(["-", "--from", "ops", "--lenient", "--json"], text);
+    for (const { out } of [plain, json]) {
+      expect(out).toContain("[2J");
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+      expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    }
+  });
+});
+
 describe("what cannot be read", () => {
   const good = op.map(16, 0, 4096, 0) + op.mapped();
   const bad = `${good}kvmt-7 [000] d.... 9.0: s2_map: (f+0x0/0x1) pgt=0x10 ipa=zero\n`;
@@ -184,6 +248,17 @@ describe("what cannot be read", () => {
     expect(out).toBe("");
     expect(err).toMatch(/bad\.trace: line 3: expected /);
     expect(err.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("is standard input when that is a folder", async () => {
+    const failing = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.reject(Object.assign(new Error("EISDIR"), { code: "EISDIR", syscall: "read" })),
+      }),
+    };
+    const { code, err } = await granule(["-", "--from", "ops"], failing);
+    expect(err).toMatch(/^granule: \(stdin\): .*folder/);
+    expect(code).toBe(3);
   });
 
   it("is counted and skipped with --lenient", async () => {
@@ -206,6 +281,18 @@ describe("what cannot be read", () => {
 
   it.each([
     ["a trace that is not there", () => ["nowhere.trace"], "no such file"],
+    ["a trace that is a folder", () => [tmpFolder()], "folder"],
+    ["an empty trace", () => [file("empty.trace", "")], "empty.trace: there is no event in it: it is empty"],
+    ["a trace of comments", () => [file("comments.trace", "# tracer: nop\n")], "there is no event in it"],
+    [
+      "a trace that is no trace, leniently",
+      () => [file("prose.trace", "Dear all,\n"), "--lenient"],
+      "line 1: expected",
+    ],
+    ["a trace.dat file", () => [file("trace.dat", "\u0017\bDtracing6\u0000")], "trace-cmd report"],
+    ["a manifest that is a folder", () => [file("a.trace", good), "--manifest", tmpFolder()], "folder"],
+    ["a manifest of null", () => [file("a.trace", good), "--manifest", file("m.json", "null")], "expected an object"],
+    ["a raw table that is a folder", () => [file("a.trace", good), "--verify", folderTruth()], "folder"],
     ["gzip data cut short", () => [file("cut.gz", gzipSync(good).subarray(0, 20))], "gzip"],
     ["a manifest that is not there", () => [file("a.trace", good), "--manifest", "nowhere.json"], "no such file"],
     ["a manifest of another form", () => [file("a.trace", good), "--manifest", file("m.json", "{}")], "manifest name"],
@@ -220,6 +307,12 @@ describe("what cannot be read", () => {
 
   function tmpFolder(): string {
     return mkdtempSync(join(folder, "empty-"));
+  }
+
+  function folderTruth(): string {
+    const path = mkdtempSync(join(folder, "folders-"));
+    mkdirSync(join(path, "a.point.cpu00.s2raw"));
+    return path;
   }
 
   function brokenTruth(): string {
@@ -241,6 +334,7 @@ describe("what cannot be read", () => {
     [["a", "--backing", "gold"]],
     [["a", "--seed", "x"]],
     [["a", "--frobnicate"]],
+    [["a", "--json", "--dump", "-"]],
   ])("%j ends with 2", async (argv) => {
     const { code, err } = await granule(argv);
     expect(code).toBe(2);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findManifest, TruthFolder } from "../../bindings/replay/files.js";
 import { type ReplayOptions, replayTrace } from "../../bindings/replay/replay.js";
-import type { ReplayReport } from "../../bindings/replay/summary.js";
+import type { ReplayReport } from "../../bindings/report/replay.js";
 import { openFile } from "../../bindings/trace/node.js";
 
 const FOLDER = fileURLToPath(new URL("fixtures/", import.meta.url));

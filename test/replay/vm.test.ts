@@ -51,6 +51,19 @@ describe("memory slots", () => {
     expect(s.set({ slot: 32767, flags: 0, gpa: 0x4000_0000, size: 4096, hva: 0 }).kind).toBe("refused");
   });
 
+  it("give the host ranges of a guest range, as far as it lies in slots", () => {
+    const s = slots();
+    s.set(first);
+    s.set({ ...first, slot: 2, gpa: first.gpa + MIB2, hva: 0x1000_0000 });
+    expect(s.toHost(first.gpa + MIB2 - 0x1000, 0x2000)).toEqual([
+      { start: 0x7000_0000 + MIB2 - 0x1000, end: 0x7000_0000 + MIB2 },
+      { start: 0x1000_0000, end: 0x1000_1000 },
+    ]);
+    expect(s.toHost(0, 0x1000)).toEqual([]);
+    s.set({ ...first, size: 0 });
+    expect([s.all.length, s.most]).toEqual([1, 2]);
+  });
+
   it("never log what is read-only [DLG-2]", () => {
     expect(slots().set({ ...first, flags: LOG_DIRTY | READ_ONLY }).after?.dirty).toBeUndefined();
   });
@@ -141,6 +154,21 @@ describe("the host's memory", () => {
     expect(m.touch(at, true)).toMatchObject({ size: 4096, writable: true });
     m.forkGone();
     expect(m.touch(at + MIB2, true)).toMatchObject({ size: MIB2, writable: true });
+  });
+
+  it("is split by a change of a part, and not by one of the whole", () => {
+    const m = memory();
+    m.touch(at, true);
+    m.touch(at + MIB2, true);
+    m.splitPartly(at + MIB2 - 0x1000, at + 2 * MIB2);
+    expect(m.touch(at, false)?.size).toBe(4096);
+    expect(m.touch(at + MIB2, false)?.size).toBe(MIB2);
+    m.splitPartly(at + MIB2, at + MIB2 + 1);
+    expect(m.touch(at + MIB2, false)?.size).toBe(4096);
+    // Nothing to split: nobody has touched it, and nothing is there.
+    m.splitPartly(at + 2 * MIB2, at + 2 * MIB2 + 0x1000);
+    expect(m.touch(at + 2 * MIB2, true)?.size).toBe(MIB2);
+    m.splitPartly(0, 0x1000);
   });
 
   it("may become a huge page again: when given back, and by collapsing", () => {

@@ -1,10 +1,10 @@
-// [DMP-10..19]: golden lines of SPEC, and what a running 7.2 kernel printed of tables that were read raw at the same point.
+// Golden lines of SPEC, and what a running 7.2 kernel printed of tables that were read raw at the same point.
 
 import { describe, expect, it } from "vitest";
 import { createEngine } from "../../bindings/index.js";
 import {
   type PtdumpEntry,
-  type PtdumpOptions,
+  type PtdumpEntryOptions,
   ptdump,
   ptdumpLines,
   ptdumpOf,
@@ -16,17 +16,17 @@ import { gunzipText } from "../support/fixtures.js";
 
 const PAGE_RW = 0x0040_0000_4000_07ffn;
 
-function page(descriptor: bigint, options: PtdumpOptions = {}): string {
+function page(descriptor: bigint, options: PtdumpEntryOptions = {}): string {
   return [...ptdumpOf([{ address: 0x4000_0000n, level: 3, descriptor, count: 1 }], 12, options)][1] as string;
 }
 
 /** The columns after the level. */
-function columns(descriptor: bigint, options: PtdumpOptions = {}): string {
+function columns(descriptor: bigint, options: PtdumpEntryOptions = {}): string {
   return page(descriptor, options).slice(52);
 }
 
 describe("the 6.12 form [DMP-14]", () => {
-  it("prints SPEC's golden lines [DMP-14a]", () => {
+  it("prints the golden lines [DMP-10, DMP-14a]", () => {
     using engine = createEngine();
     const table = engine.createStage2({ ipaBits: 40 });
     table.map(0x4000_0000, 4096, 0x4000_0000, "rw");
@@ -87,6 +87,54 @@ describe("the 7.x form [DMP-15]", () => {
   });
 });
 
+describe("the form of EL2's own table", () => {
+  it("has EL2's rights and memory types, and speaks of no guest", () => {
+    using engine = createEngine();
+    const table = engine.createHyp({ vaBits: 40, bti: true });
+    table.map(0x1000, 0x1000, 0x8000_1000, "rw");
+    table.map(0x2000, 0x1000, 0x8000_2000, "rx");
+    table.map(0x3000, 0x1000, 0x8000_3000, "rwd");
+    table.map(0x4000, 0x1000, 0x8000_4000, "r");
+    table.map(0x20_0000, 0x20_0000, 0x8020_0000, "r");
+    const lines = ptdump(table).split("\n");
+    expect(lines[0]).toBe("---[ EL2 ]---");
+    const mapped = lines.filter((line) => line.includes("AF")).map((line) => line.slice(52));
+    expect(mapped).toEqual([
+      "   RW NX AF        MEM/NORMAL",
+      "   ro x  AF     GP MEM/NORMAL",
+      "   RW NX AF        DEVICE/nGnRE",
+      "   ro NX AF        MEM/NORMAL",
+      "   ro NX AF BLK    MEM/NORMAL",
+    ]);
+  });
+
+  it("has the execute rights of EL2 and EL0 apart with hVHE", () => {
+    const options = { stage: "hyp", hvhe: true } as const;
+    expect(columns(0x0060_0000_4000_0703n, options)).toBe("   RW PXN UXN AF        MEM/NORMAL");
+    expect(columns(0x0040_0000_4000_0783n, options)).toBe("   ro     UXN AF        MEM/NORMAL");
+  });
+
+  it.each([
+    [0x0040_0000_4000_0747n, "   RW NX AF        MEM/NORMAL-TAGGED"],
+    [0x0040_0000_4000_07cbn, "   ro NX AF        MEM/NORMAL-NC"],
+    [0x0040_0000_4000_034fn, "   RW NX           DEVICE/nGnRnE"],
+    [0x0040_0000_4000_0757n, "   RW NX AF        MAIR index 5"],
+    [0x0040_0000_4000_0704n, " F"],
+  ])("%# %s", (descriptor, text) => {
+    expect(columns(descriptor, { stage: "hyp" })).toBe(text);
+  });
+
+  it("takes bits 9:8 for what they are with LPA2: an address, no attribute", () => {
+    const entries = [0n, 1n, 2n, 3n].map((high, i) => ({
+      address: BigInt(i) << 12n,
+      level: 3,
+      descriptor: 0x0040_0000_4000_0443n | (high << 8n),
+      count: 1,
+    }));
+    expect([...ptdumpOf(entries, 12, { stage: "hyp" })]).toHaveLength(2);
+  });
+});
+
 describe("sizes [DMP-12]", () => {
   it.each([
     [1, 3, "        4K"],
@@ -128,7 +176,7 @@ describe("runs [DMP-11]", () => {
     expect([...ptdumpOf([at(0n), at(0x1000n, 3, 0n)], 12, { kernelCompat: true })]).toEqual(all.slice(0, 2));
   });
 
-  it("of an empty table are one hole; the kernel prints none", () => {
+  it("of an empty table are one hole without columns, at the start level; the kernel prints none [DMP-13, DMP-16, DMP-18]", () => {
     using engine = createEngine();
     const table = engine.createStage2({ granule: 65536, ipaBits: 42 });
     expect(ptdump(table)).toBe("---[ Guest IPA ]---\n0x0000000000000000-0x0000040000000000           4T 2\n");

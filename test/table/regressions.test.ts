@@ -263,7 +263,7 @@ describe("regressions of attributes", () => {
     expect(tlbis(engine, () => table.relaxPerms(8 * MB2, "w"))).toEqual(["TLBI_IPA_LOCAL 0x1000000 no hint"]);
   });
 
-  it("BUG-38: relax(W) on an executable leaf keeps X, with FEAT_XNX too", () => {
+  it("BUG-38, S2-18: relax(W) on an executable leaf keeps X, with FEAT_XNX too", () => {
     const { table } = stage2({ xnx: true });
     table.map(0, KB4, 0, "rx");
     table.map(KB4, KB4, 0, Prot.R | Prot.PX);

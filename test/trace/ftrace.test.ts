@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseTraceLine, TraceParser, TraceSyntaxError } from "../../bindings/trace/index.js";
+import { looksLikeHostOnly, parseTraceLine, TraceParser, TraceSyntaxError } from "../../bindings/trace/index.js";
 import { CASES, HEAD } from "./lines-of-text.js";
 
 function failure(run: () => unknown): TraceSyntaxError {
@@ -46,6 +46,10 @@ describe("spellings", () => {
     ["perf with blanks", "CPU 1/KVM  319 [003]  25.892120: kvm:", { task: "CPU 1/KVM", pid: 319 }],
     ["perf pid/tid", "CPU 1/KVM  300/319 [003]  25.89: kvm:", { task: "CPU 1/KVM", pid: 319 }],
     ["another clock", "kvmt-319 [000] ..... 123456789: ", { time: 123456789 }],
+    ["a buffer instance", "kvmbuf:             kvmt-319 [003] ..... 1.0: ", { task: "kvmt", pid: 319, cpu: 3 }],
+    ["a file of several", "a.dat:   CPU 0/KVM-319 [003] 1.0: ", { task: "CPU 0/KVM", pid: 319 }],
+    ["a task with a colon", "kworker/0:1-319 [003] ..... 1.0: ", { task: "kworker/0:1", pid: 319 }],
+    ["a task that ends in a colon", "a: b-319 [003] ..... 1.0: ", { task: "a: b", pid: 319 }],
   ];
 
   it.each(columns)("%s", (_name, head, fields) => {
@@ -64,6 +68,40 @@ describe("spellings", () => {
     expect(parseTraceLine(`kvmt-1 [000] 1.0: ${text}`)).toMatchObject({ kind: "marker", note });
     expect(parseTraceLine(`kvmt 1 [000] 1.0: ftrace:${text}`)).toMatchObject({ note });
   });
+
+  it.each(["0xffff9c01a141bc50: ", "tracing_mark_write: ", ""])("a marker may have %j before it", (before) => {
+    const event = parseTraceLine(`${HEAD}print:                ${before}vmm: FREEZE a b`);
+    expect(event).toMatchObject({ text: "vmm: FREEZE a b", note: { type: "freeze", scenario: "a", point: "b" } });
+  });
+
+  it("a marker of anyone else may have any text", () => {
+    for (const text of ["print: tracing_mark_write: hello", "print: hello", "marker: (f) fd=5"]) {
+      expect(parseTraceLine(HEAD + text)).toMatchObject({ kind: "marker", note: { type: "other" } });
+    }
+  });
+
+  it("a probe on write() stands for the markers, which perf does not record", () => {
+    const probe = 's2probe:marker: (ffff80008044f590) fd=5 text="vmm: FREEZE a b';
+    for (const end of ["", '"']) {
+      const event = parseTraceLine(`kvmt 7 [000] 1.0: ${probe}${end}`);
+      expect(event).toMatchObject({ text: "vmm: FREEZE a b", fd: 5, note: { type: "freeze" } });
+    }
+  });
+
+  it("x86's plugin puts complaints before the text of kvm_entry", () => {
+    const text = `kvm_entry: CAN'T FIND FIELD "vcpu_id"<CANT FIND FIELD rip>PC: 0x0000000000000010`;
+    expect(parseTraceLine(HEAD + text)).toMatchObject({ kind: "entry", pc: 16n });
+  });
+
+  it("a register in place of flags is cut to 32 bits: kernels before 6.2 have no flags", () => {
+    const text = "s2_map: (f) pgt=0x1 ipa=0x0 size=0x1000 phys=0x0 prot=0x6 flags=0xffff800008feec98";
+    expect(parseTraceLine(HEAD + text)).toMatchObject({ flags: 0x08fe_ec98 });
+  });
+
+  it("a string of a probe may hold blanks and equals signs", () => {
+    const text = 's2_unmap: (f) comm="a b = c" pgt=0x1 ipa=0x0 size=0x1000';
+    expect(parseTraceLine(HEAD + text)).toMatchObject({ kind: "s2_unmap", size: 0x1000 });
+  });
 });
 
 describe("lines without an event", () => {
@@ -73,7 +111,52 @@ describe("lines without an event", () => {
     expect(parser.stats).toMatchObject({ lines: 5, malformed: 0 });
   });
 
+  it("belong to the event before them: stacks, and what follows a line end in a marker", () => {
+    const parser = new TraceParser();
+    const lines = [
+      `${HEAD}s2_unmap: (f) pgt=0x1 ipa=0x0 size=0x1000`,
+      "\tffff80008044f590 ring_buffer_attach+0x150d38 ([kernel.kallsyms])",
+      "\t          430abc a-7 [000] 1.0: x: (/bin/kvmt)",
+      "",
+      `${HEAD}kernel_stack:         <stack trace >`,
+      "=> kvm_pgtable_stage2_map (ffff80008009ebe0)",
+      `${HEAD}<stack trace>`,
+      " => kvm_handle_guest_abort",
+      `${HEAD}<user stack trace>`,
+      " =>  <00000000004011fb>",
+      `${HEAD}tracing_mark_write: vmm: FREEZE a b`,
+      "and more",
+      `${HEAD}kvm_vcpu_ioctl <-__arm64_sys_ioctl`,
+      `${HEAD}s2_destroy: (f) pgt=0x1`,
+    ];
+    const events = parser.parse(lines.join("\n"));
+    expect(events.map((e) => e.event)).toEqual([
+      "s2_unmap",
+      "kernel_stack",
+      "kernel_stack",
+      "user_stack",
+      "tracing_mark_write",
+      "function",
+      "s2_destroy",
+    ]);
+    expect(parser.stats).toMatchObject({ continuations: 6, malformed: 0, grouped: 0 });
+  });
+
+  it("are errors behind an event that ends with its line", () => {
+    const parser = new TraceParser();
+    const text = `${HEAD}s2_destroy: (f) pgt=0x1\nkvmt-319 [000] d.... s2_unmap\n`;
+    expect(failure(() => parser.parse(text))).toMatchObject({ line: 2 });
+  });
+
+  it("tell what the ring buffer had overwritten before the trace was read", () => {
+    const parser = new TraceParser();
+    const events = parser.parse("# tracer: nop\n#\n# entries-in-buffer/entries-written: 1121/8189   #P:2\n");
+    expect(events).toMatchObject([{ kind: "lost", cpu: -1, count: 7068, line: 3 }]);
+    expect(new TraceParser().parse("# entries-in-buffer/entries-written: 653/653   #P:2")).toEqual([]);
+  });
+
   const losses: readonly [string, object][] = [
+    ["kvmbuf: CPU:3 [EVENTS DROPPED]", { cpu: 3, count: undefined }],
     ["CPU:3 [LOST 123 EVENTS]", { cpu: 3, count: 123 }],
     ["CPU:3 [LOST EVENTS]", { cpu: 3, count: undefined }],
     ["CPU:3 [123 EVENTS DROPPED]", { cpu: 3, count: 123 }],
@@ -155,6 +238,73 @@ describe("lines that do not fit", () => {
       ["a", 1],
       ["a", 1],
     ]);
+  });
+});
+
+describe("events that nobody needs", () => {
+  const text = `${HEAD}kvm_mmio: mmio peek\n${HEAD}kvm_access_fault: IPA: 1000\n`;
+
+  it("are unknown where they cannot be read, and counted", () => {
+    const parser = new TraceParser({ strict: new Set(["access_fault"]) });
+    expect(parser.parse(text).map((e) => [e.kind, e.event])).toEqual([
+      ["unknown", "kvm_mmio"],
+      ["access_fault", "kvm_access_fault"],
+    ]);
+    expect(Object.fromEntries(parser.stats.unread)).toEqual({ kvm_mmio: 1 });
+    expect(parser.stats.errors.map((e) => e.line)).toEqual([1]);
+    expect(parser.stats.malformed).toBe(0);
+  });
+
+  it("are none by default", () => {
+    expect(failure(() => new TraceParser().parse(text))).toMatchObject({ line: 1 });
+  });
+});
+
+describe("events of more names than a kernel has", () => {
+  it("are counted together from a bound on, but for those that are read", () => {
+    const parser = new TraceParser();
+    for (let i = 0; i < 10_000; i++) parser.parse(`${HEAD}made_up_${i}: x\n`);
+    const [event, other] = parser.parse(`${HEAD}kvm_entry: PC: 0x1\n${HEAD}made_up_9999: x\n`);
+    expect(event?.kind).toBe("entry");
+    expect(other).toMatchObject({ kind: "unknown", event: "(other names)" });
+    expect(parser.stats.unknown.size).toBe(4097);
+    expect(parser.stats.unknown.get("(other names)")).toBe(10_000 - 4096 + 1);
+  });
+});
+
+describe("a marker that a probe on write() sees twice", () => {
+  const write = (fd: number, text: string, pid = 7) =>
+    `kvmt ${pid} [000] 1.0: p:marker: (f) fd=${fd} text="vmm: ${text}\n"\n`;
+  const notes = (text: string) =>
+    new TraceParser().parse(text).map((e) => (e.kind === "marker" ? e.note.type : e.kind));
+
+  it("counts once", () => {
+    expect(notes(write(5, "fork") + write(3, "fork") + write(5, "fork"))).toEqual(["fork", "other", "fork"]);
+  });
+
+  it("counts twice where it was written twice, or by two threads", () => {
+    expect(notes(write(5, "fork") + write(5, "fork"))).toEqual(["fork", "fork"]);
+    expect(notes(write(5, "fork", 7) + write(3, "fork", 8))).toEqual(["fork", "fork"]);
+  });
+});
+
+describe("text of perf script", () => {
+  const stats = (text: string) => {
+    const parser = new TraceParser();
+    parser.parse(text);
+    return parser.stats;
+  };
+  const exit = "kvm_userspace_exit: reason KVM_EXIT_MMIO (6)\n";
+  const fault = "kvm_guest_fault: ipa 0, hsr 0x82000005, hxfar 0, pc 0\n";
+
+  it("without faults and maps lacks what perf marks as the guest's", () => {
+    expect(looksLikeHostOnly(stats(`kvmt 7 [000] 1.0: kvm:${exit}`))).toBe(true);
+    expect(looksLikeHostOnly(stats(`kvmt 7 [000] 1.0: kvm:${exit}kvmt 7 [000] 1.0: kvm:${fault}`))).toBe(false);
+    expect(looksLikeHostOnly(stats("kvmt 7 [000] 1.0: sched:sched_switch: x"))).toBe(false);
+  });
+
+  it("is told by the groups before its events", () => {
+    expect(looksLikeHostOnly(stats(HEAD + exit))).toBe(false);
   });
 });
 

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ManifestError, parseManifest } from "../../bindings/trace/index.js";
+import { ManifestError, parseManifest, readManifest } from "../../bindings/trace/index.js";
 
 const textOf = (name: string): string =>
   readFileSync(new URL(`fixtures/${name}.manifest.json`, import.meta.url), "utf8");
@@ -47,6 +48,24 @@ describe("manifests", () => {
     const { features, backing } = parseManifest(textOf("unmap-6.12-nvhe"));
     expect(features).toMatchObject({ vhe: false, rangeTlbiSeen: false });
     expect(backing[0]).toMatchObject({ kind: "anonymous", hugePages: "advised" });
+  });
+
+  it("needs no trace, no IPA size and no errno; null is as good as nothing", () => {
+    const { trace: _, ...json } = JSON.parse(textOf("dhtlb1g-eager"));
+    for (const trace of [{}, { trace: null }]) {
+      expect(parseManifest(JSON.stringify({ ...json, ...trace })).trace).toBeUndefined();
+    }
+    const [call] = json.memslots;
+    const nulls = { ...json, ipa_bits: null, mode: null, memslots: [{ ...call, errno: null }] };
+    const manifest = parseManifest(JSON.stringify(nulls));
+    expect(manifest).toMatchObject({ ipaBits: undefined, mode: undefined });
+    expect(manifest.slotCalls[0]?.errno).toBeUndefined();
+    expect(() => parseManifest(JSON.stringify({ ...json, trace: 7 }))).toThrow("manifest trace");
+  });
+
+  it("of far more than a manifest's size is refused before it fills the memory", async () => {
+    const bomb = gzipSync(`{"name":"x"${"\n".repeat(32 << 20)}}`);
+    await expect(readManifest(bomb)).rejects.toMatchObject({ name: "TraceInputError" });
   });
 
   const changes: readonly [string, (json: Record<string, never>) => unknown][] = [

@@ -8,6 +8,7 @@ import {
   Exit,
   integerOption,
   UsageError,
+  writeJson,
 } from "../command.js";
 
 const KERNEL = "kernel=";
@@ -32,7 +33,7 @@ async function load() {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND") {
       throw new UsageError(
-        "bench runs in a checkout of granule after npm ci: the installed package brings neither bench/ nor tinybench",
+        "bench runs only in a checkout of granule after npm ci: the package that npm installs has no bench/ and no tinybench",
       );
     }
     throw error;
@@ -51,28 +52,38 @@ function adaptersFor(bench: Bench, peers: readonly string[]): EngineAdapter[] {
   const known = Object.keys(bench.makers);
   return (named.length > 0 ? named : known).map((peer) => {
     const make = known.includes(peer) ? bench.makers[peer] : undefined;
-    if (!make) throw new UsageError(`no peer ${peer}: there are ${known.join(" ")} and kernel=FOLDER`);
+    if (!make) throw new UsageError(`no peer ${peer}: the peers are ${known.join(", ")} and kernel=FOLDER`);
     return make();
   });
 }
 
 function noteRows(rows: readonly ResultRow[], io: CommandIo): void {
-  for (const { id, peer, unit, median } of rows) io.note(`${id} ${peer} ${median.toFixed(2)} ${unit}`);
+  for (const { id, peer, unit, median, workers } of rows) {
+    io.note(`${id}${workers === undefined ? "" : ` x${workers}`} ${peer} ${median.toFixed(2)} ${unit}`);
+  }
+}
+
+/** The number of workers; the pages of a parallel workload are divided evenly among them. */
+function workersOf(args: CommandArgs): number | undefined {
+  const workers = integerOption(args, "workers", 2, MAX_WORKERS);
+  if (workers === undefined || Number.isInteger(Math.log2(workers))) return workers;
+  throw new UsageError(`--workers is 2, 4, 8, 16 or 32, not ${workers}`);
+}
+
+async function list(ids: readonly string[], args: CommandArgs, io: CommandIo): Promise<number> {
+  if (args.json) await writeJson(io, { schemaVersion: 1, ids });
+  else await io.out(`${ids.join("\n")}\n`);
+  return Exit.OK;
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const rounds = integerOption(args, "rounds", 1, MAX_ROUNDS);
-  const workers = integerOption(args, "workers", 2, MAX_WORKERS);
+  const workers = workersOf(args);
   const peers = peersOf(args);
   const bench = await load();
-  if (booleanOption(args, "list")) {
-    const body = args.json ? JSON.stringify({ schemaVersion: 1, ids: bench.benchIds }) : bench.benchIds.join("\n");
-    await io.out(`${body}\n`);
-    return Exit.OK;
-  }
+  if (booleanOption(args, "list")) return list(bench.benchIds, args, io);
   const unknown = args.operands.filter((id) => !bench.benchIds.includes(id));
-  if (unknown.length > 0)
-    throw new UsageError(`no workload ${unknown.join(", ")}: there are ${bench.benchIds.join(" ")}`);
+  if (unknown.length > 0) throw new UsageError(`no workload ${unknown.join(", ")}: --list names them`);
   const report = await bench.runBench({
     ids: args.operands,
     adapters: adaptersFor(bench, peers),
@@ -81,8 +92,9 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     workers,
     onRows: (rows) => noteRows(rows, io),
   });
-  const text = () => (booleanOption(args, "spread") ? bench.formatSpread : bench.formatTable)(report.results);
-  await io.out(`${args.json ? JSON.stringify(report, undefined, 2) : text()}\n`);
+  const format = booleanOption(args, "spread") ? bench.formatSpread : bench.formatTable;
+  if (args.json) await writeJson(io, report);
+  else await io.out(`${format(report.results)}\n`);
   return Exit.OK;
 }
 
@@ -91,9 +103,9 @@ export const bench: Command = {
   name: "bench",
   usage: "[ID...] [--peer NAME]... [--rounds N] [--workers N]",
   summary: "measure the same work on the Wasm core, on TypeScript, and on the kernel's own C",
-  help: `Runs the benchmark workloads ID... (all without one; --list names them) on each peer in turn, batches of at least
-a microsecond, and prints medians. Peers: wasm (granule), typescript (typed arrays), naive (bigint), kernel=FOLDER (a build
-of the kernel's C with a bench binary in it). Runs in a checkout of granule: it needs bench/ and tinybench.`,
+  help: `Runs the named workloads on each peer in turn and prints the median time of each; without ID it runs all of them.
+Peers are wasm (granule), typescript (a table in typed arrays), naive (one with bigints), and kernel=FOLDER (the kernel's
+own C: a folder with its bench binary). This needs a checkout of granule after npm ci.`,
   options: {
     peer: {
       type: "string",
@@ -101,10 +113,10 @@ of the kernel's C with a bench binary in it). Runs in a checkout of granule: it 
       value: "NAME",
       help: "wasm, typescript, naive or kernel=FOLDER; repeatable (default: the first three)",
     },
-    rounds: { type: "string", value: "N", help: "samples of each workload" },
-    workers: { type: "string", value: "N", help: "workers of the parallel workloads, a power of two (default 2)" },
-    spread: { type: "boolean", help: "show minimum and 99th percentile as well" },
-    list: { type: "boolean", help: "name the workloads and stop" },
+    rounds: { type: "string", value: "N", help: "number of samples of each workload" },
+    workers: { type: "string", value: "N", help: "threads of the parallel workloads: 2, 4, 8, 16 or 32 (default 2)" },
+    spread: { type: "boolean", help: "also print minimum and 99th percentile" },
+    list: { type: "boolean", help: "print the names of the workloads, and measure nothing" },
   },
   run,
 };

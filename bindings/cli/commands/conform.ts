@@ -1,120 +1,182 @@
 import { createHash } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { VectorSyntaxError } from "../../conform/format.js";
-import { type Failure, type FileResult, performScript, runVectors } from "../../conform/run.js";
+import { type Failure, type FileResult, ScriptRun, VectorRun } from "../../conform/run.js";
+import { JournalOverrun } from "../../conform/scenario.js";
 import { createEngine } from "../../index.js";
+import { printable, printableValue } from "../../report/printable.js";
 import { count, plural } from "../../report/text.js";
-import type { Journal } from "../../tables/journal.js";
-import { CasemateWriter } from "../../trace/index.js";
 import {
   type Command,
   type CommandArgs,
   type CommandIo,
   Exit,
   InputError,
+  Interrupted,
   stringOption,
   UsageError,
+  writeJson,
 } from "../command.js";
-import { findFiles, inputName, readText, unreadable } from "../input.js";
+import { Differences } from "../differences.js";
+import { BOUNDS_HELP, findFiles, inputName, readLines, refuseOverwrite } from "../input.js";
+import { WalkerLog } from "../log-file.js";
 
 const VECTORS = /\.jsonl(\.gz)?$/;
-const JOURNAL_RECORDS = 1 << 21;
-/** Failures printed in text; JSON has all. */
-const PRINTED = 20;
 
+const surroundings = { createEngine, createHash: () => createHash("sha256") };
+
+/** What all files together came to. */
 interface Totals {
-  schemaVersion: 1;
   files: number;
   ops: number;
   passed: number;
   failed: number;
-  failures: Failure[];
 }
 
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
+/** The lines of an input, as often as they are wanted; those of standard input are kept for that. */
+function lineSource(path: string, io: CommandIo): () => AsyncIterable<string[]> {
+  if (path !== "-") return () => readLines(path, io);
+  // As text: many short lines take far more room as strings of their own.
+  const kept: string[] = [];
+  const rest = readLines(path, io);
+  return async function* () {
+    for (const text of kept) yield text.split("\n");
+    // By hand: a loop that is left early would close the input.
+    for (let next = await rest.next(); !next.done; next = await rest.next()) {
+      kept.push(next.value.join("\n"));
+      yield next.value;
+    }
+  };
 }
 
-/** Performs the file once more with the whole journal on, and writes what the walkers did. */
-async function writeLog(path: string, text: string, folder: string): Promise<void> {
-  const writer = new CasemateWriter();
-  const lines: string[] = [];
-  let journal: Journal | undefined;
-  const script = performScript(text, {
-    createEngine: (options) => {
-      const engine = createEngine({ ...options, journalRecords: JOURNAL_RECORDS });
-      engine.journal.start();
-      journal = engine.journal;
-      return engine;
-    },
-    sha256,
-    afterEach: () => {
-      if (journal === undefined) return;
-      if (journal.lost > 0) throw new InputError(`${inputName(path)}: an operation is too long for a log`);
-      for (const line of writer.write(journal.read())) lines.push(line);
-      journal.clear();
-    },
-  });
-  script.scenario.engine.close();
-  const name = `${basename(path).replace(/\.jsonl(\.gz)?$/, "")}.log.gz`;
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw unreadable(folder, error);
-  });
-  await writeFile(join(folder, name), gzipSync(`${lines.join("\n")}\n`)).catch((error: unknown) => {
-    throw unreadable(join(folder, name), error);
-  });
+async function compareLines(
+  name: string,
+  lines: AsyncIterable<string[]>,
+  failures: Differences<Failure>,
+  draining: boolean,
+): Promise<FileResult> {
+  using run = new VectorRun(name, surroundings, draining);
+  for await (const some of lines) {
+    for (const line of some) {
+      run.line(line);
+      failures.add(run.takeFailures());
+    }
+  }
+  return run.finish();
 }
 
-async function runFile(path: string, io: CommandIo, logs: string | undefined): Promise<FileResult> {
-  const text = await readText(path, io);
+/** Compares a file; one whose operations make more events than the journal holds is run again, the journal read meanwhile. */
+async function compareFile(
+  name: string,
+  lines: () => AsyncIterable<string[]>,
+  failures: Differences<Failure>,
+): Promise<FileResult> {
+  const before = failures.mark();
   try {
-    if (logs !== undefined) await writeLog(path, text, logs);
-    return runVectors(inputName(path), text, { createEngine, sha256 });
+    return await compareLines(name, lines(), failures, false);
   } catch (error) {
-    if (error instanceof VectorSyntaxError) throw new InputError(`${inputName(path)}: ${error.message}`);
+    if (!(error instanceof JournalOverrun)) throw error;
+    failures.reset(before);
+    return await compareLines(name, lines(), failures, true);
+  }
+}
+
+/** Performs the file with the whole journal on, and writes what the walkers did. */
+async function writeLog(lines: AsyncIterable<string[]>, target: string): Promise<void> {
+  const log = new WalkerLog(target);
+  const { createEngine, catchUp, afterEach } = log;
+  const run = new ScriptRun({ createEngine, onDescent: catchUp, afterEach });
+  try {
+    for await (const some of lines) for (const line of some) run.line(line);
+    run.finish();
+    log.finish();
+  } finally {
+    run.abandon();
+    log.abandon();
+  }
+}
+
+async function runFile(
+  path: string,
+  io: CommandIo,
+  log: string | undefined,
+  failures: Differences<Failure>,
+): Promise<FileResult> {
+  const name = inputName(path);
+  const lines = lineSource(path, io);
+  try {
+    const result = await compareFile(name, lines, failures);
+    if (result.ops === 0) throw new InputError(`${name}: there is no operation in it`);
+    if (log !== undefined) await writeLog(lines(), log);
+    return result;
+  } catch (error) {
+    if (error instanceof VectorSyntaxError) throw new InputError(`${name}: ${error.message}`);
     throw error;
   }
 }
 
-function short(value: unknown): string {
-  const text = value === undefined ? "nothing" : JSON.stringify(value);
-  return text.length > 100 ? `${text.slice(0, 97)}...` : text;
+/** Where the log of each file goes: DIR/NAME.log.gz. UsageError where two would share a place, or would lie on an input. */
+async function logPlaces(folder: string | undefined, paths: readonly string[]): Promise<Map<string, string>> {
+  const places = new Map<string, string>();
+  const taken = new Map<string, string>();
+  if (folder === undefined) return places;
+  for (const path of new Set(paths)) {
+    const place = join(folder, `${basename(path).replace(VECTORS, "")}.log.gz`);
+    const other = taken.get(place);
+    if (other !== undefined) throw new UsageError(`${other} and ${path} would both be written to ${place}`);
+    await refuseOverwrite(place, paths);
+    taken.set(place, path);
+    places.set(path, place);
+  }
+  return places;
 }
 
 function failureText({ file, line, op, field, expected, actual }: Failure, io: CommandIo): string {
-  return `${io.style("bold", `${file}:${line}`)}: ${op}: ${field}\n  expected ${short(expected)}\n  actual   ${short(actual)}\n`;
+  const place = io.style("bold", `${printable(file)}:${line}`);
+  return `${place}: ${printable(op)}: ${printable(field)}\n  expected ${shown(expected)}\n  actual   ${shown(actual)}\n`;
 }
 
-function summary(totals: Totals, io: CommandIo): string {
-  const shown = totals.failures.slice(0, PRINTED).map((failure) => failureText(failure, io));
-  const hidden = totals.failures.length - shown.length;
-  if (hidden > 0) shown.push(`... and ${plural(hidden, "more difference")} (--json lists all)\n`);
-  const verdict = totals.failed === 0 ? io.style("green", "passed") : io.style("red", `${count(totals.failed)} failed`);
-  const passed = totals.failed === 0 ? "all" : count(totals.passed);
-  return `${shown.join("")}${plural(totals.files, "file")}, ${plural(totals.ops, "operation")}: ${totals.failed === 0 ? `${passed} ${verdict}` : `${passed} passed, ${verdict}`}\n`;
+function shown(value: unknown): string {
+  return value === undefined ? "nothing" : printableValue(value);
+}
+
+function summary({ files, ops, passed, failed }: Totals, failures: Differences<Failure>, io: CommandIo): string {
+  const verdict =
+    failed === 0
+      ? `all ${io.style("green", "passed")}`
+      : `${count(passed)} passed, ${io.style("red", `${count(failed)} failed`)}`;
+  const differences = failures.text((failure) => failureText(failure, io));
+  return `${differences}${plural(files, "file")}, ${plural(ops, "operation")}: ${verdict}\n`;
+}
+
+async function runFiles(args: CommandArgs, io: CommandIo, failures: Differences<Failure>): Promise<Totals> {
+  const files = await findFiles(args.operands, VECTORS);
+  const logs = await logPlaces(stringOption(args, "casemate"), files);
+  const totals: Totals = { files: 0, ops: 0, passed: 0, failed: 0 };
+  for (const file of files) {
+    io.progress(`${totals.files}/${files.length} ${file}`);
+    try {
+      if (io.signal.aborted) throw new Interrupted();
+      const { ops, passed, failed } = await runFile(file, io, logs.get(file), failures);
+      totals.files++;
+      totals.ops += ops;
+      totals.passed += passed;
+      totals.failed += failed;
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      throw new Interrupted(`interrupted after ${plural(totals.files, "file")} of ${files.length}`);
+    }
+  }
+  return totals;
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (args.operands.length === 0) throw new UsageError("PATH is missing: files or folders of vectors");
-  const totals: Totals = { schemaVersion: 1, files: 0, ops: 0, passed: 0, failed: 0, failures: [] };
-  const files = await findFiles(args.operands, VECTORS);
-  for (const file of files) {
-    if (io.signal.aborted) {
-      io.note(`interrupted after ${plural(totals.files, "file")} of ${files.length}`);
-      return Exit.INTERRUPTED;
-    }
-    io.progress(`${totals.files}/${files.length} ${file}`);
-    const result = await runFile(file, io, stringOption(args, "casemate"));
-    totals.files++;
-    totals.ops += result.ops;
-    totals.passed += result.passed;
-    totals.failed += result.failed;
-    totals.failures.push(...result.failures);
-  }
+  const failures = new Differences<Failure>();
+  const totals = await runFiles(args, io, failures);
   io.progress(undefined);
-  await io.out(args.json ? `${JSON.stringify(totals, undefined, 2)}\n` : summary(totals, io));
+  if (args.json) await writeJson(io, { schemaVersion: 1, ...totals, failures: failures.kept });
+  else await io.out(summary(totals, failures, io));
   return totals.failed > 0 ? Exit.FINDING : Exit.OK;
 }
 
@@ -123,12 +185,19 @@ export const conform: Command = {
   name: "conform",
   usage: "PATH... [--casemate DIR]",
   summary: "run files of recorded operations and compare every result with the kernel's",
-  help: `Runs files of vectors/FORMAT.md on the Wasm core and compares, operation by operation, what the kernel's own
-C gave: return values, TLB maintenance and cache events in order, pages taken and freed, reference counts, warnings, and
-the SHA-256 of the whole table. PATH is a .jsonl or .jsonl.gz file, a folder of such files, or - for standard input.
-Exit code 1 if anything differs, 3 if a line is not of the format.`,
+  help: `Performs recorded page-table operations (vectors/FORMAT.md) on the Wasm core and compares every result with what
+the kernel's own C gave: return values, TLB and cache maintenance in order, pages taken and freed, reference counts,
+warnings, and the SHA-256 of the whole table.
+
+PATH is a .jsonl or .jsonl.gz file, a folder of such files, or - for standard input.
+${BOUNDS_HELP}
+Exit code 1 if anything differs, 3 if a file cannot be read, is not of the format, or holds no operation.`,
   options: {
-    casemate: { type: "string", value: "DIR", help: "write a log of what the walkers did to DIR/NAME.log.gz" },
+    casemate: {
+      type: "string",
+      value: "DIR",
+      help: "for each file, also write DIR/NAME.log.gz: a log of what the walkers did, for granule check",
+    },
   },
   run,
 };

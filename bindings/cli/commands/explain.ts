@@ -12,6 +12,7 @@ import {
   integerOption,
   oneOperand,
   UsageError,
+  writeJson,
 } from "../command.js";
 
 const GRANULES: Readonly<Record<string, Granule>> = {
@@ -26,7 +27,7 @@ const GRANULES: Readonly<Record<string, Granule>> = {
 function descriptorOf(text: string): bigint {
   const plain = text.replaceAll("_", "");
   if (!/^(0x[0-9a-f]+|\d+)$/i.test(plain))
-    throw new UsageError(`${text} is no number: give hex (0x...) or decimal digits`);
+    throw new UsageError(`${text} is not a number: write hex as 0x..., or decimal digits`);
   const value = BigInt(plain);
   if (value >> 64n) throw new UsageError(`${text} has more than 64 bits`);
   return value;
@@ -45,9 +46,9 @@ function optionsOf(args: CommandArgs): ExplainOptions {
     xnx: booleanOption(args, "xnx"),
   };
   if (options.lpa2 && granule === 65536)
-    throw new UsageError("LPA2 is of 4K and 16K pages: 64K has 52-bit addresses without it");
+    throw new UsageError("--lpa2 is for 4K and 16K pages: 64K pages have 52-bit addresses without it");
   if (options.hvhe && options.stage === "2")
-    throw new UsageError("--hvhe concerns the hypervisor's own table: --stage hyp");
+    throw new UsageError("--hvhe is for the hypervisor's own table: add --stage hyp");
   if (level !== undefined) options.level = level;
   if (typeof fwb === "boolean") options.fwb = fwb;
   return options;
@@ -86,7 +87,7 @@ function text(readings: readonly Reading[], io: CommandIo): string {
     (r) => `${io.style("cyan", `Read at level ${r.levels}: a ${r.kind}.`)} ${readingText(r, io)}`,
   );
   return [
-    "Bits 1:0 are 11: a page at level 3, a table at any other. --level chooses; here are both, the likelier first.",
+    "Bits 1:0 are 11: a page at level 3, a table at any other level. --level N chooses; here are both, the likelier first.",
     ...parts,
   ].join("\n\n");
 }
@@ -105,8 +106,8 @@ function run(args: CommandArgs, io: CommandIo): Promise<number> {
     ...first,
     alternatives: others,
   };
-  const body = args.json ? JSON.stringify(document, undefined, 2) : `${document.descriptor}\n${text(readings, io)}`;
-  return io.out(`${body}\n`).then(() => Exit.OK);
+  const written = args.json ? writeJson(io, document) : io.out(`${document.descriptor}\n${text(readings, io)}\n`);
+  return written.then(() => Exit.OK);
 }
 
 /** `granule explain DESCRIPTOR`. */
@@ -115,18 +116,27 @@ export const explain: Command = {
   usage: "DESCRIPTOR [--stage 2|hyp] [--granule 4k|16k|64k] [--level N]",
   summary: "decode a 64-bit descriptor, field by field",
   help: `Decodes a page-table descriptor: what it is, where it points, and what each field says.
-DESCRIPTOR is hex (0x...) or decimal. One and the same value can be a page or a table: --level decides.
+DESCRIPTOR is hex (0x...) or decimal. The same value can be a page or a table, which depends on the level it was found at:
+without --level, both are shown.
 
   granule explain 0x00400000400007ff --level 3
   granule explain --stage hyp --granule 64k 0x00600000400f0783`,
   options: {
-    stage: { type: "string", value: "2|hyp", help: "a guest's stage 2, or EL2's own stage 1 (default 2)" },
+    stage: { type: "string", value: "2|hyp", help: "2: a guest's stage 2; hyp: EL2's own stage 1 (default 2)" },
     granule: { type: "string", value: "SIZE", help: "4k, 16k or 64k (default 4k)" },
-    level: { type: "string", short: "l", value: "N", help: "level of the entry, -1 to 3 (as --level=-1)" },
-    lpa2: { type: "boolean", help: "52-bit descriptors of 4K and 16K pages" },
-    fwb: { type: "boolean", help: "stage 2 with forced write-back; --no-fwb without (default: told by the bits)" },
-    hvhe: { type: "boolean", help: "EL2 with VHE's permission bits" },
-    xnx: { type: "boolean", help: "stage 2 with separate execute rights for EL1 and EL0" },
+    level: {
+      type: "string",
+      short: "l",
+      value: "N",
+      help: "level at which the entry was found, -1 to 3 (write --level=-1)",
+    },
+    lpa2: { type: "boolean", help: "the table has 52-bit addresses in 4K or 16K pages (FEAT_LPA2)" },
+    fwb: {
+      type: "boolean",
+      help: "the CPU has forced write-back (FEAT_S2FWB), --no-fwb: it has not (default: guessed from the bits)",
+    },
+    hvhe: { type: "boolean", help: "EL2 runs with VHE's permission bits (hVHE)" },
+    xnx: { type: "boolean", help: "stage 2 has separate execute rights for EL1 and EL0 (FEAT_XNX)" },
   },
   run,
 };

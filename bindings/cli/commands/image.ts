@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GranuleError } from "../../core/errors.js";
 import { type TableImage, tableImage } from "../../report/image.js";
+import { printable } from "../../report/printable.js";
 import { bytes, plural } from "../../report/text.js";
 import {
   type Command,
@@ -11,8 +12,9 @@ import {
   InputError,
   stringOption,
   UsageError,
+  writeJson,
 } from "../command.js";
-import { unreadable } from "../input.js";
+import { BOUNDS_HELP, refuseOverwrite, unreadable } from "../input.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
 function baseOf(args: CommandArgs): bigint | undefined {
@@ -24,11 +26,15 @@ function baseOf(args: CommandArgs): bigint | undefined {
   return BigInt(text);
 }
 
+const IMAGE = "image.bin";
+const MANIFEST = "manifest.json";
+const FILES = [IMAGE, MANIFEST];
+
 async function write(folder: string, { manifest, image }: TableImage): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, "image.bin"), image);
-    await writeFile(join(folder, "manifest.json"), `${JSON.stringify(manifest)}\n`);
+    await writeFile(join(folder, IMAGE), image);
+    await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest)}\n`);
   } catch (error) {
     throw unreadable(folder, error);
   }
@@ -37,6 +43,7 @@ async function write(folder: string, { manifest, image }: TableImage): Promise<v
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const folder = stringOption(args, "out");
   if (folder === undefined) throw new UsageError("--out DIR is missing");
+  for (const name of FILES) await refuseOverwrite(join(folder, name), args.operands);
   const { scenario, name } = await runScript(args, io, baseOf(args));
   using _engine = scenario.engine;
   let made: TableImage;
@@ -50,10 +57,10 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const { manifest, image, pages } = made;
   if (args.json) {
     const document = { schemaVersion: 1, out: folder, bytes: image.length, pages, manifest };
-    await io.out(`${JSON.stringify(document, undefined, 2)}\n`);
+    await writeJson(io, document);
   } else {
     await io.out(
-      `${join(folder, "image.bin")}: ${bytes(image.length)}, ${plural(pages, "table page")} from ${manifest.phys_base}\n`,
+      `${printable(join(folder, IMAGE))}: ${bytes(image.length)}, ${plural(pages, "table page")} from ${manifest.phys_base}\n`,
     );
   }
   return Exit.OK;
@@ -64,10 +71,12 @@ export const image: Command = {
   name: "image",
   usage: "OPS --out DIR [--base ADDRESS]",
   summary: "run an operations file and write the table memory for an independent MMU",
-  help: `Runs an operations file (vectors/FORMAT.md) and writes into DIR what another MMU, in an emulator or in silicon,
-needs to walk the table: image.bin, the table pages at their places, and manifest.json, the physical address of its first
-byte and the register values (VTCR_EL2 and VTTBR_EL2, or TCR_EL2, TTBR0_EL2 and MAIR_EL2), as mmu-vectors/FORMAT.md has them.
-Table pages only: bytes between them are zero. OPS is a file, gzipped or not, or - for standard input.`,
+  help: `Runs an operations file (vectors/FORMAT.md) and writes what another MMU, in an emulator or in silicon, needs to walk
+the table it leaves: DIR/image.bin holds the table pages at their places, with zeros between them; DIR/manifest.json says
+(as mmu-vectors/FORMAT.md does) at which physical address the image begins and what the registers hold: VTCR_EL2 and
+VTTBR_EL2, or TCR_EL2, TTBR0_EL2 and MAIR_EL2.
+
+OPS is a file, gzipped or not, or - for standard input. ${BOUNDS_HELP}`,
   options: {
     out: { type: "string", short: "o", value: "DIR", help: "folder to write into; made if it is not there" },
     base: {

@@ -5,10 +5,11 @@ import { GranuleError } from "../../core/errors.js";
 import type { Granule } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
 import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
-import { passed, type ReplayReport } from "../../replay/summary.js";
-import { reportText } from "../../replay/text.js";
+import { printableJson } from "../../report/printable.js";
 import { ptdumpLines } from "../../report/ptdump.js";
-import { count } from "../../report/text.js";
+import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
+import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
+import { count, plural } from "../../report/text.js";
 import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/slots.js";
 import {
@@ -29,6 +30,7 @@ import { inputName, unreadable } from "../input.js";
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
 const MIB = 1 << 20;
+const MAX_LOSS_NOTES = 4;
 
 /** Slots of `gpa:size:hva[:flags],...`; UsageError for anything else. */
 function parseSlots(text: string | undefined): SlotRequest[] {
@@ -64,12 +66,14 @@ function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]
   return { granule: bytes, ipaBits, lpa2, fwb: typeof fwb === "boolean" ? fwb : undefined };
 }
 
-/** What an input error is called after: a file that cannot be opened names itself. */
+/** An error of an input with the input's name before it. A file that cannot be opened or read names itself. */
 function inputError(path: string, error: unknown): unknown {
   if (error instanceof TraceError || error instanceof GranuleError) {
     return new InputError(`${inputName(path)}: ${error.message.replace(/\s*\n\s*/g, " ")}`);
   }
-  if (error instanceof Error && "code" in error && "path" in error) return unreadable(String(error.path), error);
+  if (error instanceof Error && "code" in error && "syscall" in error) {
+    return unreadable("path" in error ? String(error.path) : inputName(path), error);
+  }
   return error;
 }
 
@@ -127,6 +131,33 @@ function logTo(path: string | undefined): { onJournal: ReplayOptions["onJournal"
   };
 }
 
+/** Says at once where events were lost; after a few places the report's count has to do. */
+function lossNotes(io: CommandIo): NonNullable<ReplayOptions["onLost"]> {
+  let places = 0;
+  return ({ line, cpu, count: lost }) => {
+    if (++places > MAX_LOSS_NOTES) return;
+    const where = cpu < 0 ? "the recorder" : `CPU ${cpu}`;
+    const many = lost === undefined ? "events, how many is not known" : plural(lost, "event");
+    io.note(`granule: line ${line}: ${where} lost ${many}: a comparison after this place means little`);
+  };
+}
+
+/** A trace without a single event was not replayed. */
+function refuseEmpty(path: string, report: ReplayReport): void {
+  if (report.events > 0) return;
+  const why = report.trace.errors[0] ?? (report.trace.lines === 0 ? "it is empty" : "it has comments only");
+  throw new InputError(`${inputName(path)}: there is no event in it: ${why}`);
+}
+
+async function writeDump(io: CommandIo, file: string | undefined, text: string): Promise<void> {
+  if (file === "-") await io.out(text);
+  else if (file !== undefined) {
+    await writeFile(file, text).catch((error: unknown) => {
+      throw unreadable(file, error);
+    });
+  }
+}
+
 async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
   const slots = parseSlots(stringOption(args, "slots"));
   const geometry = parseGeometry(args);
@@ -134,13 +165,9 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
   const from = choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults";
   const folder = stringOption(args, "verify");
   const dumpFile = stringOption(args, "dump");
+  if (args.json && dumpFile === "-") throw new UsageError("--json and --dump - both write to standard output");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
   const manifest = await manifestOf(args, path);
-  if (from === "faults" && !manifest && slots.length === 0) {
-    io.note(
-      "granule: no manifest and no --slots: unless the trace's markers tell of memory slots, every fault is MMIO",
-    );
-  }
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
   const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
@@ -154,6 +181,7 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
     onProgress: (events) => io.progress(`${count(events)} events`),
+    onLost: lossNotes(io),
     onJournal: log.onJournal,
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   })
@@ -161,13 +189,23 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
       throw inputError(path, error);
     })
     .finally(log.close);
-  if (dumpFile === "-") await io.out(dump.text());
-  else if (dumpFile !== undefined) {
-    await writeFile(dumpFile, dump.text()).catch((error: unknown) => {
-      throw unreadable(dumpFile, error);
-    });
-  }
+  if (!io.signal.aborted) refuseEmpty(path, report);
+  await writeDump(io, dumpFile, dump.text());
   return report;
+}
+
+/** Notes for what the report says on standard output too, which may be redirected. */
+function warn(args: CommandArgs, io: CommandIo, report: ReplayReport): void {
+  if (hadNoSlots(report)) io.note(`granule: ${NO_SLOTS}`);
+  if (report.trace.hostOnly) io.note(`granule: ${HOST_ONLY}`);
+  if (stringOption(args, "verify") !== undefined && report.checks.length === 0) {
+    io.note("granule: nothing was compared: the trace has no FREEZE marker for which there is a raw table");
+  }
+}
+
+/** Dumps that are all of other machines, or none at all, prove nothing: most likely the folder is the wrong one. */
+function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
+  return stringOption(args, "verify") !== undefined && checks.every((check) => check.skipped !== undefined);
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
@@ -175,15 +213,11 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const report = await replay(args, io, path);
   io.progress(undefined);
   if (stringOption(args, "dump") !== "-") {
-    await io.out(args.json ? `${JSON.stringify(report, null, 1)}\n` : reportText(report, io.style));
+    await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));
   }
-  if (stringOption(args, "verify") !== undefined && report.checks.length === 0) {
-    io.note("granule: nothing was compared: the trace has no FREEZE marker for which there is a raw table");
-  }
+  warn(args, io, report);
   if (io.signal.aborted) return Exit.INTERRUPTED;
-  // Dumps that are all of other machines prove nothing, and most likely the folder or the manifest is the wrong one.
-  const foreign = report.checks.length > 0 && report.checks.every((check) => check.skipped !== undefined);
-  return passed(report) && !foreign ? Exit.OK : Exit.FINDING;
+  return passed(report) && !provesNothing(args, report) ? Exit.OK : Exit.FINDING;
 }
 
 const HELP = `
@@ -192,15 +226,17 @@ read as a stream; - is standard input.
 
 --from faults services each kvm_guest_fault on a virtual machine whose memory slots come from the manifest beside the
 trace (NAME.manifest.json), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map
-lines, the two are compared. Physical addresses are the guest's plus a constant.
+lines, the two are compared; where nothing tells of slots, these lines show where there is memory. Physical addresses
+are the guest's plus a constant.
 
 --from ops applies the recorded s2_* operations of the page-table engine to tables of the same shape. With --verify the
 leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the kernel that was running (NAME.POINT.cpuNN.s2raw
-in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are apart. Kernel
-dumps (NAME.POINT.s2ptdump) are compared as text. With --from faults output addresses are not compared.
+in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are counted apart.
+Kernel dumps (NAME.POINT.s2ptdump) are compared as text. With --from faults output addresses are not compared.
 
-A line that cannot be read ends the replay with its number and what was expected; --lenient counts and skips it.
-Events of other kinds are counted. Exit code 1 when a comparison finds a difference.
+If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
+--lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison
+finds a difference, when --verify compares nothing, and when no memory slot is known; 3 when there is no event.
 `;
 
 /** `granule replay` */

@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { parseObject, VectorSyntaxError } from "../../conform/format.js";
+import { GranuleError } from "../../core/errors.js";
 import { createMmu } from "../../mmu/index.js";
 import type { Mmu } from "../../mmu/mmu.js";
 import {
@@ -9,12 +10,14 @@ import {
   changedWords,
   compareSet,
   type Difference,
+  isChangedWord,
   isQuery,
   optionsOf,
   type SetAnswer,
   SetError,
   type SetManifest,
 } from "../../mmu/set.js";
+import { printable, printableValue } from "../../report/printable.js";
 import { count, plural } from "../../report/text.js";
 import {
   type Command,
@@ -22,27 +25,30 @@ import {
   type CommandIo,
   Exit,
   InputError,
+  Interrupted,
   stringOption,
   UsageError,
+  writeJson,
 } from "../command.js";
-import { readText, unreadable } from "../input.js";
+import { Differences } from "../differences.js";
+import { readDocument, readImage, readList, SET_BOUNDS_HELP, unreadable } from "../input.js";
 
-/** Differences printed in text; JSON has all. */
-const PRINTED = 20;
 const MANIFEST = "manifest.json";
 
 interface Totals {
-  schemaVersion: 1;
   sets: number;
   answers: number;
   matched: number;
   /** Questions that the recording has no answer to; counted as matched. */
   ignored: number;
-  differing: ({ set: string } & Difference)[];
   words: { expected: number; matched: number };
 }
 
+type SetDifference = { readonly set: string } & Difference;
+
 interface LoadedSet {
+  readonly folder: string;
+  /** Name of the folder, wherever it is and however it was given. */
   readonly name: string;
   readonly manifest: SetManifest;
   readonly image: Uint8Array;
@@ -82,70 +88,122 @@ async function fileOf(folder: string, name: string): Promise<string | undefined>
   return undefined;
 }
 
-async function linesOf<T>(path: string, io: CommandIo): Promise<T[]> {
-  const text = await readText(path, io);
-  return text.split("\n").flatMap((line, i) => {
-    if (line.trim() === "") return [];
-    try {
-      return [JSON.parse(line) as T];
-    } catch {
-      throw new InputError(`${path}:${i + 1}: no JSON`);
+/** The JSON objects of a file, one a line; InputError for the first that `fits` does not know. */
+async function objectsOf<T extends object>(
+  path: string,
+  io: CommandIo,
+  fits: (line: object) => line is T,
+  wrong: string,
+): Promise<T[]> {
+  const found: T[] = [];
+  let n = 0;
+  try {
+    for await (const lines of readList(path, io)) {
+      for (const text of lines) {
+        n++;
+        if (text.trim() === "") continue;
+        const line: object = parseObject(text, n);
+        if (!fits(line)) throw new VectorSyntaxError(n, wrong);
+        found.push(line);
+      }
     }
-  });
+  } catch (error) {
+    if (error instanceof VectorSyntaxError) throw new InputError(`${path}:${error.line}: ${error.problem}`);
+    throw error;
+  }
+  return found;
 }
 
-async function imageOf(folder: string): Promise<Uint8Array> {
+async function manifestOf(folder: string, io: CommandIo): Promise<SetManifest> {
+  const path = join(folder, MANIFEST);
+  try {
+    return parseObject(await readDocument(path, io), 1) as unknown as SetManifest;
+  } catch (error) {
+    if (error instanceof VectorSyntaxError) throw new InputError(`${path}: ${error.problem}`);
+    throw error;
+  }
+}
+
+async function answersOf(folder: string, io: CommandIo): Promise<SetAnswer[]> {
+  const path = (await fileOf(folder, "results.jsonl")) ?? (await fileOf(folder, "queries.jsonl"));
+  if (path === undefined) throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked`);
+  const answers = await objectsOf(path, io, isQuery, "addr, access or how is missing or wrong");
+  if (answers.length === 0) throw new InputError(`${path}: nothing is asked`);
+  // Of a file of questions alone the fields of an answer are missing: `isRecorded` tells.
+  return answers as SetAnswer[];
+}
+
+async function wordsOf(folder: string, io: CommandIo): Promise<ChangedWord[] | undefined> {
+  const path = await fileOf(folder, "changes.jsonl");
+  return path === undefined ? undefined : objectsOf(path, io, isChangedWord, "offset, before or after is no hex value");
+}
+
+async function imageOf(folder: string, io: CommandIo): Promise<Uint8Array> {
   const path = await fileOf(folder, "image.bin");
   if (path === undefined) throw new InputError(`${folder}: image.bin is missing`);
-  try {
-    const bytes = await readFile(path);
-    return path.endsWith(".gz") ? gunzipSync(bytes) : bytes;
-  } catch (error) {
-    throw unreadable(path, error);
-  }
+  const image = await readImage(path, io);
+  if (image.length === 0 || image.length % 8 !== 0) throw new InputError(`${path}: no whole number of 64-bit words`);
+  return image;
 }
 
 async function load(folder: string, io: CommandIo): Promise<LoadedSet> {
-  const path = join(folder, MANIFEST);
-  let manifest: SetManifest;
-  try {
-    manifest = JSON.parse(await readText(path, io)) as SetManifest;
-  } catch (error) {
-    throw error instanceof InputError ? error : new InputError(`${path}: no JSON`);
-  }
-  const asked = (await fileOf(folder, "results.jsonl")) ?? (await fileOf(folder, "queries.jsonl"));
-  if (asked === undefined) throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked`);
-  const answers = await linesOf<SetAnswer>(asked, io);
-  const odd = answers.findIndex((line) => typeof line !== "object" || line === null || !isQuery(line));
-  if (odd >= 0) throw new InputError(`${asked}:${odd + 1}: addr or access is missing or wrong`);
-  const changes = await fileOf(folder, "changes.jsonl");
-  const words = changes === undefined ? undefined : await linesOf<ChangedWord>(changes, io);
-  return { name: basename(folder), manifest, image: await imageOf(folder), answers, words };
+  const manifest = await manifestOf(folder, io);
+  const answers = await answersOf(folder, io);
+  const words = await wordsOf(folder, io);
+  const image = await imageOf(folder, io);
+  return { folder, name: basename(resolve(folder)), manifest, image, answers, words };
 }
 
 function mmuOf(set: LoadedSet): Mmu {
   try {
     return createMmu(optionsOf(set.manifest, set.image));
   } catch (error) {
-    if (error instanceof SetError) throw new InputError(`${set.name}/${MANIFEST}: ${error.message}`);
+    if (error instanceof SetError) throw new InputError(`${join(set.folder, MANIFEST)}: ${error.message}`);
+    if (error instanceof GranuleError) throw new InputError(`${set.folder}: ${error.hint}`);
     throw error;
   }
 }
 
-const text = (lines: readonly object[]): string => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+/** Objects as lines of JSON, one piece after the other: together they may be longer than a string can be. */
+function* linesOf(objects: Iterable<object>): Generator<string> {
+  for (const object of objects) yield `${JSON.stringify(object)}\n`;
+}
+
+/**
+ * The folder of each set's answers: OUT/SET. UsageError where two sets would share one, or where it is a set itself: its
+ * recorded answers would be overwritten.
+ */
+async function outFolders(out: string | undefined, folders: readonly string[]): Promise<Map<string, string>> {
+  const places = new Map<string, string>();
+  const taken = new Map<string, string>();
+  if (out === undefined) return places;
+  for (const folder of folders) {
+    const name = basename(resolve(folder));
+    if (name === "") throw new UsageError(`${folder} has no name that a folder in ${out} could have`);
+    const place = join(out, name);
+    const other = taken.get(place);
+    if (other !== undefined) throw new UsageError(`the answers of ${other} and ${folder} would both go to ${place}`);
+    if (await exists(join(place, MANIFEST))) throw new UsageError(`${place} is a set itself: choose another --out`);
+    taken.set(place, folder);
+    places.set(folder, place);
+  }
+  return places;
+}
 
 /** Answers every question and writes results.jsonl and changes.jsonl. */
-async function answer(set: LoadedSet, out: string): Promise<void> {
+async function answer(set: LoadedSet, place: string): Promise<void> {
   using mmu = mmuOf(set);
   const { manifest, image } = set;
   const answers = set.answers.map((line) => ("skipped" in line ? line : ask(mmu, manifest, line)));
-  const folder = join(out, set.name);
   try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, "results.jsonl"), text(answers));
-    await writeFile(join(folder, "changes.jsonl"), text(changedWords(image, mmu.image(), BigInt(manifest.phys_base))));
+    await mkdir(place, { recursive: true });
+    await writeFile(join(place, "results.jsonl"), linesOf(answers));
+    await writeFile(
+      join(place, "changes.jsonl"),
+      linesOf(changedWords(image, mmu.image(), BigInt(manifest.phys_base))),
+    );
   } catch (error) {
-    throw unreadable(folder, error);
+    throw unreadable(place, error);
   }
 }
 
@@ -155,68 +213,75 @@ function isRecorded({ answers }: LoadedSet): boolean {
 }
 
 /** Compares with what was recorded. */
-function compare(set: LoadedSet, totals: Totals): void {
+function compare(set: LoadedSet, totals: Totals, differing: Differences<SetDifference>): void {
   using mmu = mmuOf(set);
   const result = compareSet(mmu, set.manifest, set.image, set.answers, set.words);
   totals.matched += result.matched;
   totals.ignored += result.ignored;
   totals.words.expected += result.words.expected;
   totals.words.matched += result.words.matched;
-  totals.differing.push(...result.differing.map((difference) => ({ set: set.name, ...difference })));
-  const strays = result.strayWords.map(({ offset, before, after }) => ({
-    field: `word ${offset}`,
-    expected: before,
-    actual: after,
-  }));
-  totals.differing.push(...strays.map((stray) => ({ set: set.name, index: set.answers.length, ...stray })));
+  differing.add(result.differing.map((difference) => ({ set: set.name, ...difference })));
+  const index = set.answers.length;
+  differing.add(
+    result.strayWords.map(({ offset, before, after }) => ({
+      set: set.name,
+      index,
+      field: `word ${offset}`,
+      expected: before,
+      actual: after,
+    })),
+  );
 }
 
-function summary(totals: Totals, io: CommandIo): string {
-  const shown = totals.differing.slice(0, PRINTED).map(({ set, index, field, expected, actual }) => {
-    const place = io.style("bold", `${set}:${index + 1}`);
-    return `${place}: ${field}\n  expected ${JSON.stringify(expected)}\n  actual   ${JSON.stringify(actual)}\n`;
-  });
-  const hidden = totals.differing.length - shown.length;
-  if (hidden > 0) shown.push(`... and ${plural(hidden, "more difference")} (--json lists all)\n`);
+function differenceText({ set, index, field, expected, actual }: SetDifference, io: CommandIo): string {
+  const place = io.style("bold", `${printable(set)}:${index + 1}`);
+  return `${place}: ${printable(field)}\n  expected ${printableValue(expected)}\n  actual   ${printableValue(actual)}\n`;
+}
+
+function isFine({ words }: Totals, differing: Differences<SetDifference>): boolean {
+  return differing.total === 0 && words.matched === words.expected;
+}
+
+function summary(totals: Totals, differing: Differences<SetDifference>, io: CommandIo): string {
   const { sets, answers, matched, ignored, words } = totals;
-  if (matched + totals.differing.length === 0) return `${plural(sets, "set")}, ${plural(answers, "answer")}\n`;
-  const verdict = isFine(totals) ? io.style("green", "all equal") : io.style("red", `${count(matched)} equal`);
+  const head = `${plural(sets, "set")}, ${plural(answers, "answer")}`;
+  if (matched + differing.total === 0) return `${head}\n`;
+  const fine = isFine(totals, differing);
+  const verdict = fine ? io.style("green", "all equal") : io.style("red", `${count(matched)} equal`);
   const not = ignored > 0 ? ` (${count(ignored)} not recorded)` : "";
   const changed = `${count(words.matched)} of ${plural(words.expected, "changed word")}`;
-  return `${shown.join("")}${plural(sets, "set")}, ${plural(answers, "answer")}: ${verdict}${not}; ${changed}\n`;
+  return `${differing.text((one) => differenceText(one, io))}${head}: ${verdict}${not}; ${changed}\n`;
 }
 
-function isFine({ differing, words }: Totals): boolean {
-  return differing.length === 0 && words.matched === words.expected;
+async function runSets(args: CommandArgs, io: CommandIo, differing: Differences<SetDifference>): Promise<Totals> {
+  const folders = await findSets(args.operands);
+  const places = await outFolders(stringOption(args, "out"), folders);
+  const totals: Totals = { sets: 0, answers: 0, matched: 0, ignored: 0, words: { expected: 0, matched: 0 } };
+  for (const folder of folders) {
+    if (io.signal.aborted) throw new Interrupted();
+    io.progress(`${totals.sets}/${folders.length} ${folder}`);
+    const set = await load(folder, io);
+    const place = places.get(folder);
+    if (place !== undefined) await answer(set, place);
+    else if (!isRecorded(set)) throw new UsageError(`${folder} has questions only: give --out DIR for the answers`);
+    if (isRecorded(set)) compare(set, totals, differing);
+    totals.sets++;
+    totals.answers += set.answers.length;
+  }
+  return totals;
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (args.operands.length === 0) throw new UsageError("DIR is missing: a set, or a folder of sets");
   const out = stringOption(args, "out");
-  const totals: Totals = {
-    schemaVersion: 1,
-    sets: 0,
-    answers: 0,
-    matched: 0,
-    ignored: 0,
-    differing: [],
-    words: { expected: 0, matched: 0 },
-  };
-  const folders = await findSets(args.operands);
-  for (const folder of folders) {
-    if (io.signal.aborted) return Exit.INTERRUPTED;
-    io.progress(`${totals.sets}/${folders.length} ${folder}`);
-    const set = await load(folder, io);
-    if (out !== undefined) await answer(set, out);
-    else if (!isRecorded(set)) throw new UsageError(`${folder} has questions only: give --out DIR for the answers`);
-    if (isRecorded(set)) compare(set, totals);
-    totals.sets++;
-    totals.answers += set.answers.length;
-  }
+  const differing = new Differences<SetDifference>();
+  const totals = await runSets(args, io, differing);
   io.progress(undefined);
-  const document = out === undefined ? totals : { ...totals, out };
-  await io.out(args.json ? `${JSON.stringify(document, undefined, 2)}\n` : summary(totals, io));
-  return isFine(totals) ? Exit.OK : Exit.FINDING;
+  const { words, ...counts } = totals;
+  const document = { schemaVersion: 1, ...counts, differing: differing.kept, words };
+  if (args.json) await writeJson(io, out === undefined ? document : { ...document, out });
+  else await io.out(summary(totals, differing, io));
+  return isFine(totals, differing) ? Exit.OK : Exit.FINDING;
 }
 
 /** `granule translate DIR...`. */
@@ -224,14 +289,19 @@ export const translate: Command = {
   name: "translate",
   usage: "DIR... [--out DIR]",
   summary: "translate recorded addresses as the hardware does, and compare with another MMU's answers",
-  help: `Walks a table image as an Arm CPU does: stage 2, or EL2's stage 1, as manifest.json says (mmu-vectors/FORMAT.md).
-DIR is a set, or a folder of sets: manifest.json, image.bin, results.jsonl, changes.jsonl, gzipped or not. Each question of
-results.jsonl (or of queries.jsonl, which has addr, access and how alone) is asked in order; access flags and dirty state
-are set on the way. The answers are compared with those recorded, field by field, and so are the changed words; what was
-not learnt (null) is left out. With --out our answers are written too: DIR/SET/results.jsonl and changes.jsonl.
-Exit code 1 if anything differs, 3 if a set is not of the format.`,
+  help: `Walks table images as an Arm CPU does and asks them the recorded questions, in order; the hardware's access flags
+and dirty state are set on the way. The answers are compared, field by field, with those that another MMU gave, and so are
+the words of the image that it changed. What the recording does not know (null) is not compared.
+
+DIR is a set (mmu-vectors/FORMAT.md) or a folder of sets. A set is a folder with manifest.json (stage 2 or EL2's stage 1,
+and the register values), image.bin, results.jsonl with questions and answers, or queries.jsonl with questions alone
+(addr, access, how), and changes.jsonl with the changed words; all but the manifest may be gzipped.
+${SET_BOUNDS_HELP}
+
+With --out, our answers are written to OUT/SET/results.jsonl and changes.jsonl.
+Exit code 1 if anything differs, 3 if a set cannot be read or is not of the format.`,
   options: {
-    out: { type: "string", short: "o", value: "DIR", help: "folder to write our answers into" },
+    out: { type: "string", short: "o", value: "OUT", help: "folder for our answers, made if it is not there" },
   },
   run,
 };

@@ -1,0 +1,143 @@
+// The way down a table: from a descriptor to the table below it, and from the root to where the way ends.
+
+import { isTable } from "../arch/descriptor";
+import { ENTRY_SHIFT, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { demand, RULE_INPUT_ADDRESS } from "../demand";
+import { read } from "../memory/cell";
+import { header, rootOf, Table } from "../memory/layout";
+import { tableOf } from "./mmops";
+
+/** The step that every walk makes at every level, so it is inlined. */
+@final
+@unmanaged
+export class Step {
+  /**
+   * From table descriptor `d` to `offset` bytes into the table that it names; 0 if `d` is anything else than a table of the
+   * arena as this core writes it. Such a descriptor is t.origin and a multiple of the page, so rotating the difference puts
+   * any stray low bit on top, and one comparison tells. The fields of the table are arguments: a loop keeps them in locals.
+   */
+  @inline static down(d: u64, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
+    const page = rotr<u64>(d - origin, ps);
+    return page < reach ? arena + ((<usize>page) << (<usize>ps)) + offset : 0;
+  }
+}
+
+/** Pointer of the table that table descriptor `d` names, 0 when that is no page of this memory. */
+export function tableBelow(t: Table, d: u64): usize {
+  const table = Step.down(d, 0, t.ps, t.reach, t.origin, header().arena);
+  return table ? table : tableOf(t, d);
+}
+
+/** Entries of the start tables, side by side. */
+export function rootEntries(t: Table): u32 {
+  return t.rootPages << levelBits(t.ps);
+}
+
+/** Tables and slots are aligned, so their low bits can carry a level: level - FIRST_LEVEL. */
+const LEVEL_MASK: usize = 7;
+
+/** The pointer in what `descend` or `findSlot` returned. */
+export function pointerIn(found: usize): usize {
+  return found & ~LEVEL_MASK;
+}
+
+/** The level in what `descend` or `findSlot` returned. */
+export function levelIn(found: usize): i32 {
+  return <i32>(found & LEVEL_MASK) + FIRST_LEVEL;
+}
+
+/**
+ * Goes down towards `addr` while entries cover more than 1 << floor bytes and name a table. The table where that ends, with
+ * its level in the low bits; 0 for a damaged table, or when there is no root any more.
+ * Precondition: `addr` lies in the input space.
+ */
+export function descend(t: Table, addr: u64, floor: u32, shared: bool): usize {
+  demand(addr >> t.inputBits === 0, RULE_INPUT_ADDRESS);
+  const ps = <u64>t.ps,
+    reach = <u64>t.reach,
+    origin = t.origin,
+    arena: usize = header().arena,
+    bits = levelBits(t.ps);
+  let table = rootOf(t),
+    mask = rootEntries(t) - 1,
+    level = t.startLevel;
+  if (!table) return 0;
+  for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
+    const old = read(table + ((<u32>(addr >> sh) & mask) << ENTRY_SHIFT), shared);
+    let below = Step.down(old, 0, ps, reach, origin, arena);
+    if (!below) {
+      if (!isTable(old, level)) break;
+      below = tableOf(t, old);
+      if (!below) return 0;
+    }
+    table = below;
+    mask = (1 << bits) - 1;
+    level++;
+  }
+  return table | (level - FIRST_LEVEL);
+}
+
+/** The slot where the translation of `addr` ends, with its level in the low bits; 0 as `descend`. */
+export function findSlot(t: Table, addr: u64, shared: bool): usize {
+  const found = descend(t, addr, t.ps, shared);
+  if (!found) return 0;
+  const level = levelIn(found),
+    i = level === t.startLevel ? <u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1) : index(t.ps, level, addr);
+  return (pointerIn(found) + (i << ENTRY_SHIFT)) | (level - FIRST_LEVEL);
+}
+
+/** How descriptors are read and written, chosen when the code is compiled. */
+@unmanaged
+export abstract class Access {
+  /** May others walk at the same time? Then a descriptor is read once and whole [WLK-4]. */
+  abstract shared(): bool;
+}
+
+/**
+ * Slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels as i8 at `levels`, -128 for
+ * an address outside the input space. False for a damaged table, or none. Preconditions: the columns lie in the arena.
+ * The way through tables of the arena down to the last level has no loop, and keeps in locals everything that stays the same;
+ * `findSlot` knows the other ways.
+ */
+export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
+  const shared = changetype<A>(0).shared();
+  const root = rootOf(t),
+    inputBits = t.inputBits,
+    steps = LAST_LEVEL - t.startLevel,
+    bits = levelBits(t.ps);
+  const rootMask = (rootEntries(t) - 1) << ENTRY_SHIFT,
+    mask = ((1 << bits) - 1) << ENTRY_SHIFT,
+    rootShift = shift(t.ps, t.startLevel) - ENTRY_SHIFT;
+  const shift3 = t.ps - ENTRY_SHIFT,
+    shift2 = shift3 + bits,
+    shift1 = shift2 + bits,
+    shift0 = shift1 + bits;
+  const ps = <u64>t.ps,
+    reach = <u64>t.reach,
+    origin = t.origin,
+    arena = header().arena;
+  if (!root) return false; // it may go while a lookup without its lock begins
+  for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
+    const addr = load<u64>(addrs);
+    let p: usize = 0,
+      level: i32 = LAST_LEVEL;
+    if (addr >> inputBits === 0) {
+      p = root + (<u32>(addr >> rootShift) & rootMask);
+      if (steps > 3) p = Step.down(read(p, shared), <u32>(addr >> shift0) & mask, ps, reach, origin, arena);
+      if (steps > 2 && p) p = Step.down(read(p, shared), <u32>(addr >> shift1) & mask, ps, reach, origin, arena);
+      if (steps > 1 && p) p = Step.down(read(p, shared), <u32>(addr >> shift2) & mask, ps, reach, origin, arena);
+      if (steps > 0 && p) p = Step.down(read(p, shared), <u32>(addr >> shift3) & mask, ps, reach, origin, arena);
+      if (!p) {
+        const found = findSlot(t, addr, shared);
+        if (!found) return false;
+        p = pointerIn(found);
+        level = levelIn(found);
+      }
+    } else {
+      level = i8.MIN_VALUE;
+    }
+    store<u64>(slots, p);
+    store<i8>(levels, <i8>level);
+  }
+  return true;
+}

@@ -1,0 +1,3 @@
+import { describeSubject } from "./shared.js";
+
+describeSubject("hyp");

@@ -1,3 +1,0 @@
-import { describePart } from "./shared.js";
-
-describePart(5, 6);

@@ -1,0 +1,77 @@
+// Both ways between docs/spec and the rest: what is cited is defined, and what is defined is tested or has a reason.
+
+import { describe, expect, it } from "vitest";
+import { filesBelow, text } from "../house/sources.js";
+import { citingFiles, definitions, idsIn, reasons, titlesOf } from "../support/statements.js";
+
+const all = definitions();
+const known = new Set(all);
+
+/** The statements that a title names. */
+function tested(): Set<string> {
+  const titles = filesBelow("test").flatMap((path) => titlesOf(path, text(path)));
+  return new Set(titles.flatMap((title) => idsIn(title, all)));
+}
+
+describe("the statements of docs/spec", () => {
+  it("are defined once each", () => {
+    expect(all.filter((id, i) => all.indexOf(id) !== i)).toEqual([]);
+    expect(all.length).toBeGreaterThan(400);
+  });
+
+  it("are all that code, tests and documents cite", () => {
+    const unknown = citingFiles().flatMap((path) =>
+      idsIn(text(path), all)
+        .filter((id) => !known.has(id))
+        .map((id) => `${path}: ${id}`),
+    );
+    expect(unknown).toEqual([]);
+  });
+
+  it("each have a test that names them in its title, or a reason in untested.md", () => {
+    const named = tested();
+    const excused = new Set(reasons(all).flatMap(({ ids }) => ids));
+    console.log(`${all.filter((id) => named.has(id)).length} of ${all.length} statements have a test`);
+    expect(all.filter((id) => !named.has(id) && !excused.has(id))).toEqual([]);
+  });
+
+  it("have no reason where there is a test, and each reason once", () => {
+    const named = tested();
+    const listed = reasons(all);
+    const ids = listed.flatMap((entry) => entry.ids);
+    expect(ids.filter((id) => !known.has(id) || named.has(id))).toEqual([]);
+    expect(ids.filter((id, i) => ids.indexOf(id) !== i)).toEqual([]);
+    expect(listed.filter(({ reason }) => reason.length < 20)).toEqual([]);
+  });
+});
+
+describe("a title", () => {
+  const titles = (source: string) => titlesOf("a.test.ts", source);
+
+  it.each([
+    ["of a test", 'it("maps [AA-1]", () => {});', ["maps [AA-1]"]],
+    ["of a group", "describe(`sizes [AA-2]`, () => {});", ["sizes [AA-2]"]],
+    [
+      "whose rows it prints",
+      'const rows = [["hole [AA-3]", 1]];\nit.each(rows)("%s", () => {});',
+      ["%s", "hole [AA-3]"],
+    ],
+    ["with a condition", 'it.skipIf(x)("runs", () => {});', ["runs"]],
+  ])("is found: that %s", (_, source, expected) => {
+    expect(titles(source)).toEqual(expected);
+  });
+
+  it.each([
+    ["a comment", '// [AA-1]\nit("maps", () => { /* [AA-2] */ });'],
+    ["a row that no title prints", 'it.each([["AA-1"]])("maps", () => {});'],
+    ["another string of a test", 'it("maps", () => { expect("AA-1").toBe(x); });'],
+  ])("is not %s", (_, source) => {
+    expect(titles(source)).toEqual(["maps"]);
+  });
+
+  it("names what a range stands for", () => {
+    const few = ["S2-20", "S2-21", "S2-23", "PROP-1"];
+    expect(idsIn("S2-20..23, PROP-1 and UTF-8", few)).toEqual(["S2-20", "S2-21", "S2-23", "PROP-1"]);
+    expect(idsIn("S2-20..24", few)).toEqual(["S2-20", "S2-24"]);
+  });
+});

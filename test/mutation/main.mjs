@@ -1,0 +1,178 @@
+// npm run mutate: changes the core in one place at a time, and counts how often a test notices.
+// --help says how to call it; rooms.mjs says which tests run; equivalent.json which mutants no test can notice, and why.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Compiler } from "./compiler.mjs";
+import { apply, mutantsOf } from "./mutants.mjs";
+import { report, scoreOf, tallied } from "./report.mjs";
+import { ROOMS } from "./rooms.mjs";
+import { Tests } from "./tests.mjs";
+import { ROOT, sharedConstants, Workplace } from "./workplace.mjs";
+
+const HELP = `npm run mutate -- [options]      (after npm run build)
+
+  --room NAME,..   rooms of assembly/: ${ROOMS.join(" ")} (default: all)
+  --file PATH[:LINE]  only mutants of this file, or of this line; one room
+  --n COUNT        mutants tested in each room, or "all" (default: 10)
+  --seed NUMBER    which of them (default: 1)
+  --floor PERCENT  exit status 1 if a room's score is lower
+  --list           print the mutants instead of testing them
+  --json           print the report as JSON
+
+A mutant counts as noticed when a test fails, or when the tests do not end. Set aside, and not part of the score:
+mutants that do not compile, mutants that compile to the same bytes, and those of test/mutation/equivalent.json.
+`;
+
+const OPTIONS = {
+  room: { type: "string", default: ROOMS.join(",") },
+  file: { type: "string" },
+  n: { type: "string", default: "10" },
+  seed: { type: "string", default: "1" },
+  floor: { type: "string", default: "0" },
+  list: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+};
+
+class Usage extends Error {}
+
+function number(name, text, least) {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= least)) throw new Usage(`--${name} ${text} is no number of at least ${least}`);
+  return value;
+}
+
+function options() {
+  const { values } = parseArgs({ options: OPTIONS });
+  const [path, line] = values.file?.split(":") ?? [];
+  const rooms = path ? [path.split("/")[1]] : values.room.split(",");
+  for (const room of rooms)
+    if (!ROOMS.includes(room)) throw new Usage(`there is no room ${room}; rooms: ${ROOMS.join(" ")}`);
+  return {
+    ...values,
+    rooms,
+    path,
+    line: line === undefined ? undefined : number("file", line, 1),
+    n: values.n === "all" ? Number.POSITIVE_INFINITY : number("n", values.n, 1),
+    seed: number("seed", values.seed, 0),
+    floor: number("floor", values.floor, 0),
+  };
+}
+
+/** mulberry32: numbers below 1 that depend on the seed alone. */
+function random(seed) {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+function shuffled(list, next) {
+  const result = [...list];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(next() * (i + 1));
+    [result[i], result[j]] = [result[j], result[i]];
+  }
+  return result;
+}
+
+function allMutants(room, shared) {
+  const files = readdirSync(join(ROOT, "assembly", room)).filter((name) => name.endsWith(".ts"));
+  return files.sort().flatMap((name) => {
+    const file = `assembly/${room}/${name}`;
+    return mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared);
+  });
+}
+
+const keyOf = ({ file, source, mutation }) => `${file}\n${source}\n${mutation}`;
+
+/** The mutants that no test can notice, by key; and the entries of the file that fit no mutant any more. */
+function equivalents(mutants, rooms) {
+  const entries = JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8"));
+  const keys = new Set(mutants.map(keyOf));
+  const mine = entries.filter(({ file }) => rooms.includes(file.split("/")[1]));
+  return { known: new Set(mine.map(keyOf)), stale: mine.filter((entry) => !keys.has(keyOf(entry))) };
+}
+
+/** Tests mutants of one room until `n` of them counted. */
+async function testRoom(room, mutants, n, { workplace, compiler, tests, known }) {
+  const results = [];
+  let counted = 0;
+  for (const mutant of mutants) {
+    if (counted === n) break;
+    const result = known.has(keyOf(mutant))
+      ? { outcome: "equivalent" }
+      : await testOne(room, mutant, workplace, compiler, tests);
+    results.push({ room, ...mutant, ...result });
+    if (tallied(result)) counted++;
+    const { outcome, by = "" } = result;
+    process.stderr.write(`${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by}\n`);
+  }
+  return results;
+}
+
+async function testOne(room, mutant, workplace, compiler, tests) {
+  const changed = apply(compiler.text(mutant.file), mutant);
+  const made = await workplace.make(compiler, mutant.file, changed);
+  if (typeof made === "string") return { outcome: made };
+  const put = () => workplace.put(made);
+  put();
+  return tests.judge(room, { put, restore: () => workplace.restore() });
+}
+
+async function main() {
+  const o = options();
+  if (o.help) return process.stdout.write(HELP);
+  const shared = sharedConstants();
+  const byRoom = o.rooms.map((room) => [room, allMutants(room, shared)]);
+  const { known, stale } = equivalents(
+    byRoom.flatMap(([, mutants]) => mutants),
+    o.rooms,
+  );
+  const wanted = (m) => (o.path === undefined || m.file === o.path) && (o.line === undefined || m.line === o.line);
+  const chosen = byRoom.map(([room, mutants]) => [room, shuffled(mutants, random(o.seed)).filter(wanted)]);
+  if (o.list) {
+    for (const [, mutants] of chosen) {
+      for (const m of mutants.slice(0, o.n))
+        process.stdout.write(`${m.file}:${m.line}  ${m.operator}: ${m.mutation}\n`);
+    }
+    return;
+  }
+  const workplace = new Workplace();
+  const tests = new Tests(workplace.folder);
+  const clean = () => {
+    tests.end();
+    workplace.remove();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.on(signal, () => {
+      clean();
+      process.exit(130);
+    });
+  }
+  try {
+    const compiler = new Compiler(workplace.folder);
+    await workplace.begin(compiler);
+    const results = [];
+    for (const [room, mutants] of chosen) {
+      results.push(...(await testRoom(room, mutants, o.n, { workplace, compiler, tests, known })));
+    }
+    process.stdout.write(report(results, { seed: o.seed, stale, json: o.json }));
+    if (o.rooms.some((room) => scoreOf(results.filter((r) => r.room === room)) < o.floor)) process.exitCode = 1;
+  } finally {
+    clean();
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof Usage) && error.code?.startsWith("ERR_PARSE_ARGS") !== true) throw error;
+  process.stderr.write(`${error.message}\n\n${HELP}`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,66 @@
+// Which tests can see a mutant of a room. Stages run one after the other until a test fails: the first takes a second or
+// two, the last only a mutant that all others let pass. A folder stands for its test files.
+
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+const TABLES = ["test/table", "test/arch", "test/report/explain.test.ts", "test/report/canonical.test.ts"];
+const PARALLEL = [
+  "test/parallel/races.test.ts",
+  "test/parallel/epoch.test.ts",
+  "test/parallel/locks.test.ts",
+  "test/parallel/waiting.test.ts",
+  "test/audit/burial.test.ts",
+];
+const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
+const POOL = ["test/workers", "test/parallel/stress.test.ts"];
+
+/** @type {Record<string, string[][]>} */
+export const STAGES = {
+  arch: [
+    TABLES,
+    ["test/mmu/registers.test.ts", "test/mmu/tlbi.test.ts"],
+    ["test/conform"],
+    ["test/mmu"],
+    ["test/audit"],
+  ],
+  memory: [TABLES, PARALLEL, HOSTILE, ["test/conform", "test/property"], POOL],
+  record: [
+    TABLES,
+    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
+    ["test/conform"],
+    HOSTILE,
+    POOL,
+  ],
+  table: [TABLES, ["test/conform"], ["test/property", ...HOSTILE], [...PARALLEL, "test/replay"], POOL],
+  mmu: [
+    ["test/mmu/registers.test.ts", "test/mmu/nested.test.ts", "test/mmu/journal.test.ts", "test/mmu/tlb.test.ts"],
+    ["test/mmu/tlb-stream.test.ts", "test/mmu/tlbi.test.ts", "test/mmu/vectors.test.ts"],
+    ["test/mmu", "test/hostile/mmu.test.ts"],
+  ],
+  audit: [
+    [
+      "test/audit/traces.test.ts",
+      "test/audit/walkers.test.ts",
+      "test/audit/burial.test.ts",
+      "test/audit/hostile.test.ts",
+    ],
+    ["test/audit"],
+  ],
+};
+
+export const ROOMS = Object.keys(STAGES);
+
+function filesOf(folder, path) {
+  if (statSync(join(folder, path), { throwIfNoEntry: false })?.isFile()) return [path];
+  const names = readdirSync(join(folder, path), { recursive: true, encoding: "utf8" });
+  return names.filter((name) => name.endsWith(".test.ts")).map((name) => `${path}/${name}`);
+}
+
+/** The stages of a room as lists of files; a file that an earlier stage has is not in a later one. */
+export function stagesOf(folder, room) {
+  const seen = new Set();
+  return STAGES[room].map((paths) =>
+    paths.flatMap((path) => filesOf(folder, path)).filter((file) => !seen.has(file) && seen.add(file)),
+  );
+}

@@ -1,0 +1,134 @@
+// A copy of the working tree in which the tests run against a mutant: nobody's files change, several runs can go on at
+// once, and whatever loads the core (sources, dist/, workers, the command line) finds the mutant where the core was.
+
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { MODULES } from "../../bindings/core/modules.mjs";
+
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+const COPIED = [
+  "assembly",
+  "bindings",
+  "dist",
+  "docs",
+  "test",
+  "asconfig.json",
+  "package.json",
+  "tsconfig.json",
+  "tsconfig.build.json",
+  "vitest.config.ts",
+  "README.md",
+];
+
+/** The builds of one module that tests load, and the names under which the bindings know their bytes. */
+const BUILDS = MODULES.flatMap(({ name, entry }) => [
+  { name, entry, target: "release", inlined: name },
+  { name, entry, target: "debug", inlined: `${name}.debug` },
+]).filter(({ inlined }) => existsSync(inlinedAt(ROOT, inlined)));
+
+function inlinedAt(folder, inlined) {
+  return join(folder, `bindings/core/bytes.${inlined}.generated.ts`);
+}
+
+export class Workplace {
+  #standard = new Map();
+  #present = new Map();
+
+  constructor() {
+    this.#mustBeBuilt();
+    mkdirSync(join(ROOT, "build"), { recursive: true });
+    this.folder = `${mkdtempSync(join(ROOT, "build/mutate-"))}/`;
+    for (const path of COPIED) {
+      if (existsSync(join(ROOT, path))) cpSync(join(ROOT, path), join(this.folder, path), { recursive: true });
+    }
+    symlinkSync(join(ROOT, "node_modules"), join(this.folder, "node_modules"));
+  }
+
+  #mustBeBuilt() {
+    if (BUILDS.length === 0 || !existsSync(join(ROOT, "dist/bindings/index.js"))) {
+      throw new Error("the package is not built: npm run build");
+    }
+  }
+
+  /** Compiles every build without a change; throws if one does not compile. */
+  async begin(compiler) {
+    for (const build of BUILDS) {
+      const { bytes, files, message } = await compiler.compile(build);
+      if (!bytes) throw new Error(`${build.entry} does not compile:\n${message}`);
+      this.#standard.set(build, { bytes, files });
+      this.#inline(build);
+      this.#put(build, bytes);
+    }
+  }
+
+  /**
+   * The builds that a changed file makes: "invalid" if one does not compile, "invisible" if all have the same bytes.
+   * @returns {Promise<Map<object, Buffer> | "invalid" | "invisible">}
+   */
+  async make(compiler, file, changed) {
+    const made = new Map();
+    for (const [build, standard] of this.#standard) {
+      if (!standard.files.has(file)) continue;
+      const { bytes } = await compiler.compile({ ...build, changed: new Map([[file, changed]]) });
+      if (!bytes || !WebAssembly.validate(bytes)) return "invalid";
+      if (!bytes.equals(standard.bytes)) made.set(build, bytes);
+    }
+    return made.size === 0 ? "invisible" : made;
+  }
+
+  /** Puts a mutant in the place of the core. */
+  put(made) {
+    for (const [build, standard] of this.#standard) this.#put(build, made.get(build) ?? standard.bytes);
+  }
+
+  /** Puts the core back. */
+  restore() {
+    this.put(new Map());
+  }
+
+  #put(build, bytes) {
+    if (this.#present.get(build)?.equals(bytes)) return;
+    this.#present.set(build, bytes);
+    writeFileSync(this.#bytesOf(build), bytes.toString("base64"));
+    const file = join(this.folder, `dist/${build.name}${build.target === "debug" ? ".debug" : ""}.wasm`);
+    if (existsSync(file)) writeFileSync(file, bytes);
+  }
+
+  #bytesOf({ inlined }) {
+    return join(this.folder, `${inlined}.base64`);
+  }
+
+  /** The modules that hold the bytes read them when they are loaded, so that nothing is transformed anew for a mutant. */
+  #inline(build) {
+    const text = `import { readFileSync } from "node:fs";
+export const BYTES = readFileSync(${JSON.stringify(this.#bytesOf(build))}, "latin1");
+`;
+    writeFileSync(inlinedAt(this.folder, build.inlined), text);
+    const built = join(this.folder, `dist/bindings/core/bytes.${build.inlined}.generated.js`);
+    if (existsSync(built)) writeFileSync(built, text);
+  }
+
+  remove() {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Names that the facade has a copy of: a mutant of one side alone would be found at once, and tell nothing. */
+export function sharedConstants() {
+  const folder = join(ROOT, "bindings/core");
+  const files = readdirSync(folder).filter((name) => name.endsWith(".generated.ts") && !name.startsWith("bytes."));
+  const texts = files.map((name) => readFileSync(join(folder, name), "utf8"));
+  return new Set(texts.flatMap((text) => [...text.matchAll(/^export const (\w+)/gm)].map(([, name]) => name)));
+}

@@ -1,0 +1,3 @@
+import { describeGranule } from "./stage2.js";
+
+describeGranule("16K");

@@ -1,3 +1,0 @@
-import { describeFile } from "./stage2.js";
-
-describeFile(0);
