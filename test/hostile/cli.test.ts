@@ -301,7 +301,7 @@ describe("what a command writes", () => {
     // A folder named by .. has a name of its own all the same.
     mkdirSync(join(here, "below"));
     const out = join(folder, "o", "out");
-    expect((await inside(["translate", join(here, "below") + "/..", "--out", out])).code).not.toBe(2);
+    expect((await inside(["translate", `${join(here, "below")}/..`, "--out", out])).code).not.toBe(2);
     expect(contents(join(folder, "o"))).toEqual(["out", "out/s", "out/s/changes.jsonl", "out/s/results.jsonl"]);
     rmSync(join(here, "below"), { recursive: true });
   });
