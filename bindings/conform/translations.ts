@@ -1,9 +1,9 @@
-// A set of recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
+// Recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
 
+import type { Mmu, MmuOptions } from "../mmu/mmu.js";
+import type { MmuRegisters } from "../mmu/registers.js";
+import type { AccessKind, Translation, TranslationFault } from "../mmu/result.js";
 import { hex } from "../model/address.js";
-import type { Mmu, MmuOptions } from "./mmu.js";
-import type { MmuRegisters } from "./registers.js";
-import type { AccessKind, Translation, TranslationFault } from "./result.js";
 
 /** manifest.json of a set. */
 export interface SetManifest {
