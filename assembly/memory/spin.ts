@@ -14,6 +14,23 @@ export function acquire(p: usize): i32 {
   return OK;
 }
 
+/** Looks of a thread that is no walker and may not sleep: some seconds. */
+const LOOKS: u32 = 1 << 27;
+
+/**
+ * Takes the spin lock at `p` as `holder`, not 0, for a thread that need not be a walker and may not be allowed to sleep:
+ * it looks until the lock is free. ETIMEDOUT when the holder makes no progress for seconds; the lock is not held then.
+ */
+export function acquireAs(p: usize, holder: u32): i32 {
+  for (let i: u32 = 0; atomic.cmpxchg<u32>(p, 0, holder) !== 0; i++) if (i >= LOOKS) return ETIMEDOUT;
+  return OK;
+}
+
+/** Takes the spin lock at `p` as `holder`, not 0, if it is free. */
+export function tryAcquire(p: usize, holder: u32): bool {
+  return atomic.cmpxchg<u32>(p, 0, holder) === 0;
+}
+
 /** The dead `holder` (id + 1) lets go; 1 if it had the lock. */
 export function wrest(p: usize, holder: u32): u32 {
   return atomic.cmpxchg<u32>(p, holder, 0) === holder ? 1 : 0;

@@ -2,12 +2,14 @@
 
 import { AF, DBM, XN } from "../arch/descriptor";
 import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
-import { bit, extract, insert, mask } from "../arch/field";
+import { bit, insert, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { VA_HALF } from "../arch/registers";
 import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
 import { read, write } from "../memory/cell";
-import { leafSize, regimeTag } from "./cached";
+import { observe } from "../memory/shared";
+import { leafSize, metaOfLeaf, regimeTag } from "./cached";
+import { isContested, markClashes } from "./clash";
 import * as C from "./context";
 import { dropOne, invalidateOne } from "./invalidate";
 import * as T from "./tlb";
@@ -93,25 +95,20 @@ function refuse(c: C.Context, kind: u32, level: i32, stage2: bool): bool {
   return false;
 }
 
-/** Rights and sizes of the translation that was just found, for Entry.meta. */
-function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64): u64 {
+/** Level of a stage that is off: no hint names it. */
+const FLAT: i32 = 6;
+
+/** Rights and sizes of the translation that was just found, for Entry.meta; `first` and `second`: log2 of what its leaves map as one. */
+function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, first: u32, second: u32): u64 {
   let meta: u64 = 0;
   if (c.flags & C.M_STAGE1) {
-    meta = T.leafMeta(0, s.level, s.ps, leafSize(t, s, addr)) | rights(c, s);
+    meta = metaOfLeaf(t, s, 0, first) | rights(c, s);
     if (!(s.leaf & XN)) meta |= T.META_USER_RUNS;
   } else {
-    meta = T.leafMeta(0, 6, 0, 0) | RIGHTS_ALL;
+    meta = T.leafMeta(0, FLAT, s.ps, 0, 0) | RIGHTS_ALL;
   }
-  const second = C.stage2(c);
-  if (c.flags & C.M_STAGE2) meta |= T.leafMeta(1, second.level, second.ps, leafSize(t, second, s.output));
+  if (c.flags & C.M_STAGE2) meta |= metaOfLeaf(t, C.stage2(c), 1, second);
   return meta;
-}
-
-function sizeOf(c: C.Context, meta: u64): u32 {
-  const first = T.reachOf(meta, 0),
-    second = T.reachOf(meta, 1);
-  if (!first) return second ? second : UNIT_SHIFT;
-  return second ? min(first, second) : first;
 }
 
 /** After a permission fault: is there a whole translation that may be kept [HWM-30]? Its leaves, as memory has them. */
@@ -124,30 +121,35 @@ function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
   return <bool>(last.raw & AF) && !dirtied;
 }
 
+/** Size of a stage that is off. */
+const WHOLE: u32 = 64;
+
 /** Keeps what `resolve` has just said about `addr`; the first level's entry, or 0. */
 function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found: bool): usize {
   if (!found && !isDenialWhole(c, s, access)) return 0;
   const info = (found ? c.info : infoOf(c, s, access)) & ~INFO_UPDATED,
     out = c.flags & C.M_STAGE2 ? C.stage2(c).output : s.output,
-    meta = metaOf(c, t, s, addr),
-    size = sizeOf(c, meta),
+    first = c.flags & C.M_STAGE1 ? leafSize(t, s, addr) : WHOLE,
+    second = c.flags & C.M_STAGE2 ? leafSize(t, C.stage2(c), s.output) : WHOLE,
+    meta = metaOf(c, t, s, first, second),
+    size = min(first, second) === WHOLE ? UNIT_SHIFT : min(first, second),
     ipa = c.flags & C.M_STAGE2 ? s.output : 0,
     shared = sharedTag(c, access),
     tag = bit(info, 34) ? ownTag(c, shared) : shared;
   const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
-  if (far) T.markClashes(t, far);
+  if (far) markClashes(t, far);
   const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
-  if (near) T.markClashes(t, near);
+  if (near) markClashes(t, near);
   return near;
 }
 
-/** Copies an entry of the second level into the first. */
+/** Copies an entry of the second level into the first, unless it has holes: those are counted from its own start. */
 function promote(t: T.Tlb, i: u32, addr: u64, p: usize): usize {
   const e = T.entry(p),
-    tag = read(p, true),
+    tag = observe(p),
     inside = addr & ~e.mask;
-  if (tag === 0) return 0;
-  return T.put(t, i, tag, addr, e.out | inside, <u32>popcnt(~e.mask), e.info, e.meta, e.ipa | inside);
+  if (tag === 0 || T.hasHoles(tag)) return 0;
+  return T.put(t, i, tag, addr, e.out | inside, T.sizeOf(e), e.info, e.meta, e.ipa | inside);
 }
 
 /** The entry for an address, from the first level or by way of it; 0 if there is none. */
@@ -209,9 +211,11 @@ function countMiss(t: T.Tlb, access: u32): void {
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
   countHits(t, access, 1);
-  if (read(p, true) & T.TAG_SUSPECT && T.isContested(t, p, addr)) {
+  if (observe(p) & T.TAG_SUSPECT && isContested(t, p, addr)) {
     t.conflicts++;
-    return refuse(c, FAULT_CONFLICT, 0, false);
+    follow(c, e, addr);
+    // Of stage 2 where that is the only stage, HCR_EL2.DC included (Arm ARM R_ZMVZT); of stage 1 where there are both.
+    return refuse(c, FAULT_CONFLICT, 0, !(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2));
   }
   const verdict = judge(c, e, access);
   if (verdict === CLEAN) {
@@ -225,7 +229,7 @@ function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: 
   }
   t.permissionFaults++;
   const at = verdict === DENIED1 ? 0 : 1;
-  return refuse(c, FAULT_PERMISSION, <i32>extract(e.meta, T.META_LEVEL_LOW + (at << 2), 4) - 1, <bool>at);
+  return refuse(c, FAULT_PERMISSION, T.levelOf(e.meta, at), <bool>at);
 }
 
 /** One access, whatever it takes; c.pa, c.info and c.ipa as `resolve` leaves them. */

@@ -1,18 +1,32 @@
 // What a walk asks of a TLB on its way and leaves there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
 
 import { AF, CONTIGUOUS } from "../arch/descriptor";
-import { extract, insert, ones } from "../arch/field";
+import { insert, ones } from "../arch/field";
 import { contiguousBits, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
-import { read } from "../memory/cell";
+import { observe } from "../memory/shared";
 import * as C from "./context";
 import * as T from "./tlb";
 
-/** log2 of what the leaf of the last walk maps as one: a group, where the TLB holds groups and the addresses are congruent. */
+/** Does the TLB keep what it may? Then a TLBI takes one leaf of a contiguous group, and the others stay [HWM-37]. */
+function keepsGroups(t: T.Tlb): bool {
+  return <bool>(t.flags & T.TLB_ADVERSARIAL);
+}
+
+/**
+ * log2 of what the leaf of the last walk maps as one: a contiguous group, where the TLB holds groups and the addresses are
+ * congruent. Of a group whose leaves go one by one, as many as there are holes for.
+ */
 export function leafSize(t: T.Tlb, s: C.Stage, addr: u64): u32 {
   const size = shift(s.ps, s.level);
   if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS)) return size;
-  const group = size + contiguousBits(s.ps, s.level);
+  const bits = contiguousBits(s.ps, s.level),
+    group = size + (keepsGroups(t) ? min(bits, T.RUN_BITS) : bits);
   return ((addr ^ s.output) & ones(group)) === 0 ? group : size;
+}
+
+/** Entry.meta's part for the leaf of the last walk of stage 1 (`at` 0) or 2 (1), which maps 2^size bytes as one. */
+export function metaOfLeaf(t: T.Tlb, s: C.Stage, at: u32, size: u32): u64 {
+  return T.leafMeta(at, s.level, s.ps, keepsGroups(t) ? shift(s.ps, s.level) : size, size);
 }
 
 /** Everything of a tag but kind and ASID: regime, VMID, which stages are on. */
@@ -45,7 +59,7 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
   T.touch(t, p);
   s.leaf = e.info;
   s.raw = e.info;
-  s.level = <i32>extract(e.meta, T.META_LEVEL_LOW + 4, 4) - 1;
+  s.level = T.levelOf(e.meta, 1);
   s.output = e.out | (addr & ~e.mask);
   return true;
 }
@@ -55,7 +69,7 @@ export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
   if (!(s.leaf & AF)) return;
   const t = T.tlbAt(c.tlb),
     size = leafSize(t, s, addr);
-  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, T.leafMeta(1, s.level, s.ps, size), 0);
+  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, metaOfLeaf(t, s, 1, size), 0);
 }
 
 function tableTag(c: C.Context, kind: u32, level: i32): u64 {
@@ -89,7 +103,7 @@ export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
     t.level = level;
     t.table = e.out;
     t.tables = e.info;
-    t.direct = T.kindOf(read(p, true)) === T.KIND_TABLE_BOTH ? e.ipa : 0;
+    t.direct = T.kindOf(observe(p)) === T.KIND_TABLE_BOTH ? e.ipa : 0;
     return true;
   }
   b.misses++;
@@ -121,6 +135,6 @@ export function keepTable(
     // A table may lie in several pages of stage 2.
     if (shift(second.ps, second.level) < shift(s.ps, LAST_LEVEL) || physical === 0) kind = T.KIND_TABLE1;
   }
-  const reach = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size);
-  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, reach, physical);
+  const meta = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size, size);
+  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, meta, physical);
 }

@@ -167,7 +167,12 @@ export class Mmu implements Disposable {
     return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
   }
 
-  /** VMID and ASID of its registers. */
+  /** @internal HCR_EL2 as it was set. */
+  get hcr(): bigint {
+    return this.#u64[K.R_HCR / 8] as bigint;
+  }
+
+  /** VMID of VTTBR_EL2, whether stage 2 is on or off, and ASID of the regime. */
   get tags(): { vmid: number; asid: number } {
     const { vmid, asid } = this.#context;
     return { vmid, asid };

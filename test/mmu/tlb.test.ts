@@ -381,7 +381,7 @@ describe("CPUs of a domain", () => {
     expect(cpus.map((cpu) => cpu.access(VA).ok)).toEqual([false, true]);
     domain.dsb(0, "ish");
     expect(cpus.map((cpu) => cpu.access(VA).ok)).toEqual([false, false]);
-    expect(() => domain.dsb(2)).toThrow("2 is none of the 2 CPUs");
+    expect(() => domain.dsb(2)).toThrow("2 is not one of the 2 CPUs");
   });
 
   it("lose no TLBI when more wait than the queue holds", () => {
