@@ -18,7 +18,7 @@ function keepsGroups(t: T.Tlb): bool {
  */
 export function leafSize(t: T.Tlb, s: C.Stage, addr: u64): u32 {
   const size = shift(s.ps, s.level);
-  if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS)) return size;
+  if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS) || s.flags & C.S_APART) return size;
   const bits = contiguousBits(s.ps, s.level),
     group = size + (keepsGroups(t) ? min(bits, T.RUN_BITS) : bits);
   return ((addr ^ s.output) & ones(group)) === 0 ? group : size;
@@ -49,6 +49,7 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
   const t = T.tlbAt(c.tlb),
     b = T.bank(t, T.B_STAGE2),
     tag = kindTag(c, T.KIND_STAGE2);
+  s.flags &= ~C.S_APART;
   const p = T.find(t, b, tag, tag, addr);
   if (!p) {
     b.misses++;
@@ -57,6 +58,7 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
   const e = T.entry(p);
   b.hits++;
   T.touch(t, p);
+  if (T.hasHoles(observe(p))) s.flags |= C.S_APART;
   s.leaf = e.info;
   s.raw = e.info;
   s.level = T.levelOf(e.meta, 1);

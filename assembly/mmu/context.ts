@@ -62,6 +62,8 @@ export const S_TBI_FETCH: u32 = 1 << 7;
 export const S_E0PD: u32 = 1 << 8;
 /** The straight ways of straight.ts are right for this stage. */
 export const S_STRAIGHT: u32 = 1 << 9;
+/** The last leaf came from an entry that no longer answers for all of its contiguous group: it stands for itself. */
+export const S_APART: u32 = 1 << 10;
 
 /** One table and its rules, as decoded; and the leaf that the last walk of it found. */
 @unmanaged
