@@ -3,6 +3,7 @@
 import { AF, CONTIGUOUS } from "../arch/descriptor";
 import { insert, ones } from "../arch/field";
 import { contiguousBits, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
+import { demand, RULE_THROUGH } from "../demand";
 import { observe } from "../memory/shared";
 import * as C from "./context";
 import * as T from "./tlb";
@@ -46,6 +47,7 @@ function kindTag(c: C.Context, kind: u32): u64 {
 
 /** Finds the leaf of stage 2 for `addr`; in `s`, as a walk would leave it. */
 export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
+  demand(c.tlb !== 0, RULE_THROUGH);
   const t = T.tlbAt(c.tlb),
     b = T.bank(t, T.B_STAGE2),
     tag = kindTag(c, T.KIND_STAGE2);
@@ -68,6 +70,7 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
 
 /** Keeps the leaf of stage 2 that a walk of `addr` has just used: its access flag is set. */
 export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
+  demand(c.tlb !== 0, RULE_THROUGH);
   if (!(s.leaf & AF)) return;
   const t = T.tlbAt(c.tlb),
     size = leafSize(t, s, addr);
@@ -87,6 +90,7 @@ function kindOfTable(c: C.Context, s: C.Stage): u32 {
 
 /** Finds the last table on the way to `addr`; its level and place in the TLB's scratch. */
 export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
+  demand(c.tlb !== 0, RULE_THROUGH);
   const t = T.tlbAt(c.tlb),
     b = T.bank(t, T.B_WALK);
   if (b.ways === 0) return false;
@@ -126,6 +130,7 @@ export function keepTable(
   inside: u64,
   known: u64,
 ): void {
+  demand(c.tlb !== 0, RULE_THROUGH);
   if (known) return;
   const t = T.tlbAt(c.tlb),
     size = shift(s.ps, level);

@@ -8,6 +8,7 @@
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
 // may belong to many. What the host scribbles into a context makes wrong answers, never a trap.
 
+import { demand, RULE_HALF } from "../demand";
 import { clearRun } from "../memory/cell";
 import { isInMemory } from "../memory/physical";
 
@@ -184,6 +185,7 @@ export function contextAt(p: usize): Context {
 
 /** Stage 1 of the half that `high` says, 0 or 1. */
 export function stage1(c: Context, high: u32): Stage {
+  demand(high <= 1, RULE_HALF);
   return changetype<Stage>(changetype<usize>(c) + STAGES + high * STAGE_BYTES);
 }
 

@@ -13,11 +13,12 @@
 
 import { bit, extract, insert, ones } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
+import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory } from "../memory/physical";
-import { observe, publish, replace, swap } from "../memory/shared";
-import { acquireAs, relinquish, tryAcquire } from "../memory/spin";
+import { observe, publish, swap } from "../memory/shared";
+import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
 
 export const TLB_MAGIC: u32 = 0x626c7467; // "gtlb"
 export const TLB_HEADER_BYTES: u32 = 6912;
@@ -82,7 +83,7 @@ const TAG_HOLES_LOW: u32 = 48;
 export const RUN_BITS: u32 = 4;
 const RUN_PAGES: u32 = 1 << RUN_BITS;
 /** What other threads, or later entries, change in a tag while the entry stands. */
-const TAG_STATE: u64 = TAG_SUSPECT | (<u64>0xffff << TAG_HOLES_LOW);
+const TAG_STATE: u64 = TAG_SUSPECT | ((<u64>0xffff) << TAG_HOLES_LOW);
 
 // Kinds of entries.
 /** A translation of the regime: both stages together, or the one that there is. */
@@ -216,6 +217,7 @@ export function tlbAt(p: usize): Tlb {
 }
 
 export function bank(t: Tlb, i: u32): Bank {
+  demand(i < BANKS, RULE_BANK);
   return changetype<Bank>(changetype<usize>(t) + TLB_BANKS_AT + i * TLB_BANK_BYTES);
 }
 
@@ -249,8 +251,9 @@ export function bankBytes(b: Bank): u64 {
   return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
 }
 
-/** Pointer of the last entry; banks have one at least where they are used this way. */
+/** Pointer of the last entry of a bank that is there. */
 export function lastEntry(b: Bank): usize {
+  demand(isThere(b), RULE_ENTRIES);
   return b.pointer + <u32>bankBytes(b) - TLB_ENTRY_BYTES;
 }
 
@@ -376,6 +379,7 @@ export function hasHoles(tag: u64): bool {
 
 /** The tag when page `i` of the run has gone too; 0 when that was the last of `pages`. */
 export function withHole(tag: u64, i: u32, pages: u32): u64 {
+  demand(i < pages && pages <= RUN_PAGES, RULE_HOLE);
   const all = tag | (((<u64>1) << TAG_HOLES_LOW) << i);
   return all >> TAG_HOLES_LOW === ones(pages) ? 0 : all;
 }
@@ -474,6 +478,7 @@ export function empty(p: usize): bool {
  * Of the entries' own thread.
  */
 export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, info: u64, meta: u64, ipa: u64): usize {
+  demand((tag & TAG_VALID) !== 0 && !hasHoles(tag), RULE_TAG);
   const b = bank(t, i),
     held = heldSize(b, size);
   if (held === 0) return 0;
@@ -503,6 +508,7 @@ export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, in
  * for one: more than its reach in a run.
  */
 export function leafMeta(at: u32, level: i32, ps: u32, reach: u32, size: u32): u64 {
+  demand(at <= 1, RULE_STAGE);
   const low = at << 3;
   return (
     insert(<u64>(level + 1), META_LEVEL_LOW + (at << 2), 4) |
@@ -521,14 +527,17 @@ export function runPages(e: Entry, at: u32): u32 {
 }
 
 export function levelOf(meta: u64, at: u32): i32 {
+  demand(at <= 1, RULE_STAGE);
   return <i32>extract(meta, META_LEVEL_LOW + (at << 2), 4) - 1;
 }
 
 export function granuleOf(meta: u64, at: u32): u32 {
+  demand(at <= 1, RULE_STAGE);
   return <u32>extract(meta, META_GRANULE_LOW + (at << 3), 6);
 }
 
 export function reachOf(meta: u64, at: u32): u32 {
+  demand(at <= 1, RULE_STAGE);
   return <u32>extract(meta, META_REACH_LOW + (at << 3), 6);
 }
 
@@ -569,12 +578,14 @@ export function begin(t: Tlb): void {
 
 /** An invalidation begins: `generation` is odd until `settle`. Under the lock. */
 export function unsettle(t: Tlb): void {
+  demand(isHeld(lockOf(t)), RULE_LOCKED);
   const p = generationAt(t);
   publish(p, (observe(p) + 1) | 1);
 }
 
 /** The invalidation is done. Under the lock. */
 export function settle(t: Tlb): void {
+  demand(isHeld(lockOf(t)), RULE_LOCKED);
   const p = generationAt(t);
   publish(p, observe(p) + 1);
 }

@@ -137,6 +137,18 @@ describe("a group of an adversary", () => {
     expect(tlb.access(VA + 5n * PAGE)).toMatchObject({ ok: false, kind: "conflict" });
   });
 
+  it("that has lost a page is not copied into a level that holds parts of it", () => {
+    const made = group();
+    using mmu = made.mmu();
+    const shape = { data: { entries: 1, sizes: [4 * 4096] }, second: { entries: 16 } };
+    using tlb = createTlb(mmu, { ...ADVERSARY, shape });
+    tlb.access(VA);
+    tlb.invalidate("VAAE1", (VA + 9n * PAGE) >> 12n);
+    tlb.dsb();
+    // The first level holds pages 0 to 3. Page 8 comes from the second; page 9 beside it must not.
+    expect(answered(made, mmu, tlb)).toEqual(except(9));
+  });
+
   it("of stage 2 loses the page that IPAS2E1 names", () => {
     const made = group();
     using mmu = made.mmu({ sctlr: 0 });

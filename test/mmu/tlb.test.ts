@@ -480,8 +480,7 @@ describe("hostile arguments", () => {
       for (let k = 0; k < 30; k++) {
         words[random.oneIn(3) ? random.below(180) : random.below(2000)] = random.oneIn(2) ? random.u32() : nasty();
         words[0] = K.TLB_MAGIC;
-        // The lock of a thread that died is waited for once.
-        words[4] = 0;
+        words[4] = 0; // the lock, which each call would wait for
         core.mmuAccess(context, tlb.pointer, random.u32(), random.below(256), random.below(32), mmu.out);
         core.mmuAccess(context, tlb.pointer, Number(VA & 0xffff_ffffn), Number(VA >> 32n), 0, mmu.out);
         core.mmuTlbi(tlb.pointer, 0, random.u32(), random.u32(), random.u32(), random.below(4));
