@@ -66,7 +66,8 @@ const EXTERNAL_ABORT = 0x10n;
 
 function value(manifest: SetManifest, name: "phys_base" | "vtcr" | "vttbr" | "tcr" | "ttbr0" | "mair"): bigint {
   const text = manifest[name];
-  if (typeof text !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(text)) throw new SetError(`${name} is no hex value`);
+  if (typeof text !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(text))
+    throw new SetError(`${name} is not a hexadecimal value`);
   return BigInt(text);
 }
 

@@ -33,6 +33,9 @@ const REGISTERS: Readonly<Record<keyof MmuRegisters, true>> = {
   vttbr: true,
 };
 
+/** Names of the registers. */
+export const REGISTER_NAMES: readonly string[] = Object.keys(REGISTERS);
+
 /** Is this the name of a register? */
 export function isRegister(name: string): name is keyof MmuRegisters {
   return Object.hasOwn(REGISTERS, name);

@@ -175,7 +175,7 @@ export class Tlb implements Disposable {
     this.mmu = mmu;
     const { sharing } = options;
     if (sharing && sharing.mmu.memory !== mmu.memory)
-      throw invalid("createTlb", "the TLB to share is in another memory");
+      throw invalid("createTlb", "`sharing` is a TLB in another memory");
     this.#owner = sharing === undefined;
     const banks = sharing ? [] : Tlb.#banks(options);
     const entries = banks.reduce((n, { sets, ways }) => n + sets * ways, 0);
@@ -304,7 +304,7 @@ export class Tlb implements Disposable {
   /** The DSB of CPU `issuer`: what it issued before, for this domain or a smaller one, is done afterwards [HWM-41]. ETIMEDOUT as `invalidate`. */
   dsb(domain: DsbDomain = "ish", issuer = 0): void {
     this.#assertOpen("dsb");
-    const word = DOMAINS[domain];
+    const word = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain] : undefined;
     if (word === undefined) throw invalid("dsb", `${String(domain)} is not a domain: nsh, ish or osh`);
     this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
   }

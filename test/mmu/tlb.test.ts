@@ -444,6 +444,7 @@ describe("hostile arguments", () => {
       { shape: { data: { entries: 1 << 17 } } },
       { shape: { data: { entries: 4, sizes: [4097] } } },
       { shape: { data: { entries: 4, replacement: "mru" as "lru" } } },
+      { shape: { data: { entries: 4, replacement: "toString" as "lru" } } },
       { seed: -1 },
       { whims: { early: 0.5, drop: 0, prefetch: 0 } },
       { sharing: createTlb(world().mmu()) },
@@ -452,7 +453,7 @@ describe("hostile arguments", () => {
       expect(() => createTlb(mmu, options), JSON.stringify(Object.keys(options))).toThrow("EINVAL");
     using tlb = createTlb(mmu);
     expect(() => tlb.invalidate("VAE3" as "VAE1")).toThrow("EINVAL");
-    expect(() => tlb.dsb("sy" as "ish")).toThrow("EINVAL");
+    for (const domain of ["sy", "toString"]) expect(() => tlb.dsb(domain as "ish")).toThrow("EINVAL");
     expect(() => tlb.access(0, "q" as "r")).toThrow("EINVAL");
     tlb.close();
     tlb.close();
