@@ -78,7 +78,7 @@ export const RULE_ENTRIES: u32 = 74;
 /** A tag that is published is valid and has no holes. */
 export const RULE_TAG: u32 = 75;
 /** A hole is a page of its run, and a run has no more pages than a tag has holes. */
-export const RULE_HOLE: u32 = 76;
+export const RULE_RUN_HOLE: u32 = 76;
 /** An entry says its part of stage 1 and of stage 2. */
 export const RULE_STAGE: u32 = 77;
 /** Whoever invalidates holds the TLB's lock. */

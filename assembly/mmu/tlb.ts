@@ -13,7 +13,7 @@
 
 import { bit, extract, insert, ones } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
-import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
+import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory } from "../memory/physical";
@@ -379,7 +379,7 @@ export function hasHoles(tag: u64): bool {
 
 /** The tag when page `i` of the run has gone too; 0 when that was the last of `pages`. */
 export function withHole(tag: u64, i: u32, pages: u32): u64 {
-  demand(i < pages && pages <= RUN_PAGES, RULE_HOLE);
+  demand(i < pages && pages <= RUN_PAGES, RULE_RUN_HOLE);
   const all = tag | (((<u64>1) << TAG_HOLES_LOW) << i);
   return all >> TAG_HOLES_LOW === ones(pages) ? 0 : all;
 }

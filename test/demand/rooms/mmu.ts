@@ -33,7 +33,7 @@ export function RULE_TAG(): void {
   put(tlbAt(TLB), 0, 0, 0, 0, 12, 0, 0, 0);
 }
 
-export function RULE_HOLE(): void {
+export function RULE_RUN_HOLE(): void {
   withHole(1, 16, 16);
 }
 
