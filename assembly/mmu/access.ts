@@ -1,4 +1,4 @@
-// Accesses through a TLB: a hit asks the entry alone, a miss walks and fills. accessMany is the quick way for hits.
+// Accesses through a TLB: an entry alone answers a hit, a miss walks and fills. accessMany is fast for hits.
 
 import { AF, DBM, XN } from "../arch/descriptor";
 import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
@@ -63,7 +63,7 @@ function firstBank(t: T.Tlb, access: u32): u32 {
   return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
 }
 
-/** PAN: not what EL0 can touch; with EPAN not what EL0 can run either. */
+/** Does PAN deny the access? It does where EL0 can read, and with EPAN where EL0 can execute. */
 function isBarred(c: C.Context, e: T.Entry, access: u32): bool {
   if (!(access & A_PAN) || access & A_EL0 || (access & A_KIND) === A_FETCH || !(c.flags & C.M_STAGE1)) return false;
   return <bool>(e.meta & RIGHT_UR) || (<bool>(c.flags & C.M_EPAN) && <bool>(e.meta & T.META_USER_RUNS));
@@ -78,7 +78,7 @@ function judge(c: C.Context, e: T.Entry, access: u32): u32 {
   return GRANTED;
 }
 
-/** Where the entry leads, as a walk would report it. */
+/** Reports the output of the entry as a walk would. */
 function follow(c: C.Context, e: T.Entry, addr: u64): void {
   c.pa = e.out | (addr & ~e.mask);
   c.ipa = c.flags & C.M_STAGE2 ? e.ipa | (addr & ~e.mask) : 0;
@@ -111,7 +111,7 @@ function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, first: u32, second: u32): u6
   return meta;
 }
 
-/** After a permission fault: is there a whole translation that may be kept [HWM-30]? Its leaves, as memory has them. */
+/** After a permission fault: did the walk find a whole translation, which may be cached [HWM-30]? */
 function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
   if (c.kind !== FAULT_PERMISSION || c.where & C.W_S1PTW) return false;
   const both = <bool>(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2);
@@ -188,7 +188,7 @@ function hintKind(access: u32): u32 {
   return (access & A_KIND) === A_FETCH ? 1 : 0;
 }
 
-/** May entries answer at all? Never for EL0 where it has no walks. */
+/** May an entry answer? Not for EL0 where E0PD forbids its walks. */
 function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
@@ -207,7 +207,7 @@ function countMiss(t: T.Tlb, access: u32): void {
   else t.readMisses++;
 }
 
-/** What the entry at `p` says; a fault of permissions without a walk [HWM-32]. */
+/** Answers by the entry at `p`. A permission fault needs no walk [HWM-32]. */
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
   countHits(t, access, 1);
@@ -250,7 +250,7 @@ export function through(c: C.Context, t: T.Tlb, raw: u64, access: u32): bool {
   return found;
 }
 
-/** A speculative read: fills what a walk finds, as hardware may at any time; faults go nowhere [HWM-20, HWM-23]. */
+/** A speculative read: caches what a walk finds, as hardware may at any time; a fault is not reported [HWM-20, HWM-23]. */
 export function speculate(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
   T.begin(t);
   const kind = accessOf(c, (access & (A_EL0 | A_PAN)) | A_READ),
@@ -287,8 +287,11 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
 }
 
 /**
- * Rows whose addresses are their own keys, and whose entries the hints find. How many were not. All that the loop needs
- * stays in registers, which is why it has no more conditions: a hint may be anything, if only an entry there is in memory.
+ * Accesses whose addresses are their own keys: those that a hint answers here, all others by `row`. Returns how many went to
+ * `row`. The loop has few conditions so that all it needs stays in registers. A hint may hold any value up to `top`, aligned or
+ * not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps at an
+ * address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
+ * hit before that thread's TLBI.
  */
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
   const shared = sharedTag(c, access),
@@ -323,14 +326,14 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   return t.slow;
 }
 
-/** Are all of these instruction addresses, with nothing to drop? */
+/** Is every address a multiple of 4, as an instruction's is? */
 function isAligned(addrs: usize, end: usize): bool {
   let all: u64 = 0;
   for (; addrs !== end; addrs += 8) all |= read(addrs, false);
   return (all & 3) === 0;
 }
 
-/** Can a hit be seen by the entry's rights alone, whichever half it is in? */
+/** Do the entry's rights alone decide a hit, in both halves? */
 function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
   const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
   if (t.flags & T.TLB_ADVERSARIAL || barred) return false;

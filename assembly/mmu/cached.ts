@@ -1,4 +1,4 @@
-// What a walk asks of a TLB on its way and leaves there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
+// What a walk looks up in a TLB and caches there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
 
 import { AF, CONTIGUOUS } from "../arch/descriptor";
 import { insert, ones } from "../arch/field";
@@ -68,7 +68,7 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
   return true;
 }
 
-/** Keeps the leaf of stage 2 that a walk of `addr` has just used: its access flag is set. */
+/** Caches the leaf of stage 2 that a walk of `addr` has just used, if its access flag is set. */
 export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
   demand(c.tlb !== 0, RULE_THROUGH);
   if (!(s.leaf & AF)) return;
@@ -117,8 +117,9 @@ export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
 }
 
 /**
- * Keeps the table descriptor of `level` on the way to `addr`, once the table was reached: its address, attributes above and
- * in it. `inside`: offset of the descriptor read there, whose physical address stage 2 has said. `known`: it came from here.
+ * Caches the table descriptor of `level` on the way to `addr`, once the walk has reached the table: its address, and the
+ * attributes of it and those above. `inside`: offset in the table of the descriptor that stage 2 was last asked about. `known`:
+ * the descriptor came from this cache, so there is nothing to do unless it is 0.
  */
 export function keepTable(
   c: C.Context,

@@ -1,4 +1,4 @@
-// From raw registers to a decoded context, once, so that no walk looks at a register [REG-1, REG-8, REG-9].
+// Decodes raw registers into a context once, so that no walk looks at a register [REG-1, REG-8, REG-9].
 
 import {
   isInputSize,
@@ -169,7 +169,7 @@ function setAsid(c: C.Context): void {
   c.asid = ttbrId(c.tcr & TCR_EL1_A1 ? c.ttbr1 : c.ttbr0, <bool>(c.tcr & TCR_EL1_AS));
 }
 
-/** Decodes the registers of the context at `p`; EINVAL for a window or a regime that cannot be. `p` holds CONTEXT_BYTES. */
+/** Decodes the registers of the context at `p`; EINVAL for a window outside memory or an unknown regime. `p` holds CONTEXT_BYTES. */
 export function configure(p: usize): i32 {
   const c = C.contextAt(p);
   c.magic = 0;

@@ -57,7 +57,7 @@ export const POLICY_FIFO: u32 = 2;
 export const POLICY_RANDOM: u32 = 3;
 
 // Tlb.flags, by the host.
-/** Keeps and drops whatever the architecture allows. */
+/** Keeps entries for as long as the architecture allows, and drops them when it may; see docs/mmu.md. */
 export const TLB_ADVERSARIAL: u32 = 1 << 0;
 /** Walk caches hold a stage-1 table's physical address too. */
 export const TLB_COMBINED_WALKS: u32 = 1 << 1;
@@ -557,7 +557,7 @@ export function lock(t: Tlb, issuer: u32): i32 {
   return acquireAs(lockOf(t), holderOf(issuer));
 }
 
-/** Takes the lock if nobody has it: for what may as well be left undone. */
+/** Takes the lock if nobody has it: for work that need not be done. */
 export function tryLock(t: Tlb): bool {
   return tryAcquire(lockOf(t), holderOf(0));
 }
