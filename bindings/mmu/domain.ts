@@ -31,7 +31,11 @@ function isLpa2(table: Table): boolean {
   return (table.format.flags & K.T_LPA2) !== 0;
 }
 
+/** Pages of one series of range operations [TLB-9]. A record of more stands for what lies beyond every input space: no entry is there. */
+const MOST_PAGES = 2n ** 21n;
+
 function rangeMessages(record: JournalRecord, table: Table): TlbMessage[] {
+  if (record.a > MOST_PAGES) return [];
   const lpa2 = isLpa2(table);
   const { engine, granule } = table;
   const range = { granule, address: record.address, pages: Number(record.a), lpa2 };

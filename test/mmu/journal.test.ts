@@ -1,7 +1,7 @@
 // The engine's journal as TLBIs: what each primitive of the kernel says to the CPUs' TLBs [TLB-1..4, TLB-11, TLB-29, TLB-33, HWM-38].
 
 import { describe, expect, it } from "vitest";
-import { createEngine, type Engine } from "../../bindings/index.js";
+import { createEngine, type Engine, JournalKind } from "../../bindings/index.js";
 import {
   createMmu,
   createTlb,
@@ -94,6 +94,18 @@ describe("the journal of an engine", () => {
     domain.invalidate(1, "IPAS2E1", IPA >> 12);
     domain.dsb(1, "nsh");
     expect(writes()).toEqual([true, true]);
+  });
+
+  it("says nothing of a range beyond every input space, which is one record however long [TLB-9]", () => {
+    using engine = createEngine({ journalRecords: 1000 });
+    const table = engine.createStage2();
+    table.map(IPA, 0x1000, 0x9000_0000, "rw");
+    engine.journal.start();
+    table.flushTlbRange(IPA, 0x1000);
+    const range = engine.journal.read().find(({ kind }) => kind === JournalKind.TLBI_RANGE);
+    if (range === undefined) throw new Error("no range in the journal");
+    expect(tlbMessages(range, table)).toHaveLength(1);
+    expect(tlbMessages({ ...range, address: 1n << 55n, a: 1n << 40n }, table)).toEqual([]);
   });
 
   it("flushes a range by range operations, or the VMID where there are none [TLB-3, TLB-4, TLB-11]", () => {
