@@ -7,7 +7,7 @@ import { Words } from "../core/view.js";
 import { type AddressLike, type Pa, toAddress } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
-import { isRegister, REGISTER_NAMES, type MmuRegisters } from "./registers.js";
+import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
   type AccessKind,
   type AccessOptions,
@@ -97,7 +97,8 @@ export class Mmu implements Disposable {
     this.#context = context;
     this.#result = new ResultView(words, this.out);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
-    if (regime !== "el1" && regime !== "el2") throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
+    if (regime !== "el1" && regime !== "el2")
+      throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
     context.physBase = physBase;
     context.pointer = pointer;
     context.bytes = bytes;
