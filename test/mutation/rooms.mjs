@@ -4,7 +4,13 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-const TABLES = ["test/table", "test/arch", "test/report/explain.test.ts", "test/report/canonical.test.ts"];
+const TABLES = [
+  "test/record",
+  "test/table",
+  "test/arch",
+  "test/report/explain.test.ts",
+  "test/report/canonical.test.ts",
+];
 const PARALLEL = [
   "test/parallel/races.test.ts",
   "test/parallel/epoch.test.ts",
@@ -57,10 +63,13 @@ function filesOf(folder, path) {
   return names.filter((name) => name.endsWith(".test.ts")).map((name) => `${path}/${name}`);
 }
 
+/** The test files that paths stand for. */
+export function filesIn(folder, paths) {
+  return paths.flatMap((path) => filesOf(folder, path));
+}
+
 /** The stages of a room as lists of files; a file that an earlier stage has is not in a later one. */
 export function stagesOf(folder, room) {
   const seen = new Set();
-  return STAGES[room].map((paths) =>
-    paths.flatMap((path) => filesOf(folder, path)).filter((file) => !seen.has(file) && seen.add(file)),
-  );
+  return STAGES[room].map((paths) => filesIn(folder, paths).filter((file) => !seen.has(file) && seen.add(file)));
 }
