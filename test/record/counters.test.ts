@@ -10,6 +10,7 @@ import {
   type Stage2Table,
 } from "../../bindings/index.js";
 import { CONFIGURATIONS } from "../support/configurations.js";
+import { Random, SEED } from "../support/random.js";
 import { codeOf, GB1, KB4, MB2, recorded, smallEngine } from "../support/tables.js";
 
 /** A bit of everything that leaves a trace. */
@@ -28,6 +29,25 @@ function operate(table: Stage2Table, page: number, block: number): void {
   table.unmap(page, 2 * block);
   table.unmap(0, 3 * block);
   table.setOwner(0, 3 * page, 1);
+}
+
+/** Instructions of a range flush, counted as TLB-8 says it in words. */
+function instructions(start: number, pages: number, granule: number, lpa2: boolean): number {
+  let [at, left, count] = [start, pages, 0];
+  for (let scale = 3; left > 0; ) {
+    const single = left === 1 || (lpa2 && at % 65536 !== 0) || scale < 0;
+    const unit = 2 ** (5 * scale + 1);
+    if (!single && left < unit) {
+      scale--;
+      continue;
+    }
+    const done = single ? 1 : Math.min(Math.floor(left / unit), 32) * unit;
+    if (!single) scale--;
+    at += done * granule;
+    left -= done;
+    count++;
+  }
+  return count;
 }
 
 /** How many records of a kind there are. */
@@ -93,17 +113,17 @@ describe("counters", () => {
     const engine = smallEngine();
     const hyp = engine.createHyp({ vaBits: 39 });
     const made = engine.counters();
-    hyp.map(GB1, MB2 + KB4, 0x4000_0000, "rw");
+    hyp.map(GB1, MB2 + 2 * KB4, 0x4000_0000, "rw");
     expect(engine.counters()).toMatchObject({ dsb: made.dsb + 1, isb: made.isb + 1, tlbiVa: 0, tlbiVaLast: 0 });
-    hyp.unmap(GB1, MB2 + KB4);
-    // Two leaves and the level-3 and level-2 tables that are empty then: 2 DSBs and an ISB each.
+    hyp.unmap(GB1, MB2 + 2 * KB4);
+    // Three leaves and the level-3 and level-2 tables that are empty then: 2 DSBs and an ISB each.
     expect(engine.counters()).toMatchObject({
       tlbiVa: 2,
-      tlbiVaLast: 2,
-      dsb: made.dsb + 1 + 8,
-      isb: made.isb + 1 + 4,
-      leavesMade: 2,
-      leavesCleared: 2,
+      tlbiVaLast: 3,
+      dsb: made.dsb + 1 + 10,
+      isb: made.isb + 1 + 5,
+      leavesMade: 3,
+      leavesCleared: 3,
     });
   });
 
@@ -139,6 +159,51 @@ describe("counters", () => {
         ranges,
         operations,
       ]);
+    }
+  });
+
+  it("of range instructions: as an independent count of TLB-8, from any page, with LPA2 and without", () => {
+    const random = new Random(SEED);
+    for (const [granule, lpa2] of [
+      [4096, false],
+      [4096, true],
+      [16384, true],
+      [65536, false],
+    ] as const) {
+      const engine = smallEngine();
+      const table = engine.createStage2({ granule, ipaBits: 42, lpa2 });
+      for (let i = 0; i < 60; i++) {
+        const first = random.below(200);
+        const pages = 1 + random.below(2 ** (1 + random.below(20)));
+        const before = engine.counters().tlbiRangeOps;
+        table.flushTlbRange(first * granule, pages * granule);
+        const counted = engine.counters().tlbiRangeOps - before;
+        expect(counted, `seed ${SEED}: ${pages} pages of ${granule} from ${first}, LPA2 ${lpa2}`).toBe(
+          instructions(first * granule, pages, granule, lpa2),
+        );
+      }
+    }
+  });
+
+  it("of a flush beyond any input space, which 6.12 takes: all pieces and instructions, and one record [TLB-9]", () => {
+    const engine = smallEngine({ journalRecords: 1 << 10 });
+    const table = engine.createStage2({ ipaBits: 39, quirks: "linux-6.12" });
+    const piece = 2 ** 21;
+    const known = 2 ** 19;
+    for (const [more, operations] of [
+      [0, 0],
+      [1, 1],
+      [3, 2],
+      [piece, 1],
+      [piece + 3, 3],
+      [5 * piece + 1, 6],
+    ] as const) {
+      const before = engine.counters();
+      const bytes = (BigInt(known) * BigInt(piece) + BigInt(more)) * 4096n;
+      table.flushTlbRange(0, bytes);
+      const after = engine.counters();
+      expect(after.tlbiRange - before.tlbiRange, `${more}`).toBe(known + Math.ceil(more / piece));
+      expect(after.tlbiRangeOps - before.tlbiRangeOps, `${more}`).toBe(known + operations);
     }
   });
 

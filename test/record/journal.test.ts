@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { type Engine, JournalKind, type JournalRecord, joinEngine, type Stage2Table } from "../../bindings/index.js";
-import { GB1, KB4, kindsOf, MB2, recorded, smallEngine } from "../support/tables.js";
+import { codeOf, GB1, KB4, kindsOf, MB2, recorded, slotOf, smallEngine } from "../support/tables.js";
 
 const DSB = ["ishst", "ish", "nshst", "nsh"];
 const NO_HINT = 0x7fffffff;
@@ -105,6 +105,15 @@ describe("a record says, in full", () => {
     expect(warnings).toEqual(["WARN 1 0 0 0"]);
   });
 
+  it("a write of a descriptor: the slot, what was there and what is there now", () => {
+    const { engine, table } = stage2();
+    table.map(0, 2 * KB4, 0x4000_0000, "rw");
+    const [old, slot] = [table.leaf(0).descriptor, slotOf(table, 0n)];
+    const pa = engine.physBase + BigInt(slot * 8 - engine.arenaPointer);
+    const writes = recorded(engine, () => table.wrprotect(0, KB4), [JournalKind.WRITE, JournalKind.WRITE_SHARED]);
+    expect(writes.map(({ address, a, b }) => [address, a, b])).toEqual([[pa, old, old & ~0x80n]]);
+  });
+
   it("the table, whichever it is", () => {
     const engine = smallEngine();
     const tables = [engine.createStage2({ ipaBits: 39 }), engine.createStage2({ ipaBits: 40 })];
@@ -161,6 +170,47 @@ describe("the ring of a walker", () => {
     const order = one.journal.read().map((r) => Number(r.sequence));
     expect(order).toEqual([...Array(8).keys()].map((i) => 15 + i).concat([...Array(8).keys()].map((i) => 35 + i)));
     expect([one.journal.total, one.journal.lost]).toEqual([43, 27]);
+    one.journal.start([JournalKind.DSB]);
+    fill(table, 2);
+    expect(one.journal.read().map((r) => r.sequence)).toEqual([0n, 1n]);
+  });
+
+  it("of one record holds the last", () => {
+    const engine = smallEngine({ journalRecords: 1 });
+    const table = engine.createStage2({ ipaBits: 39 });
+    engine.journal.start([JournalKind.DSB]);
+    fill(table, 3);
+    expect(engine.journal.read().map((r) => r.sequence)).toEqual([2n]);
+    expect(engine.journal.lost).toBe(2);
+  });
+
+  it("is begun and ended for all walkers, and touches nothing else", () => {
+    for (const journalRecords of [0, 8]) {
+      const engine = smallEngine({ journalRecords, walkers: 2 });
+      const memory = engine.u32;
+      for (const [kinds, words] of [
+        [6, journalRecords === 0 ? 2 : 4], // kinds and capacity of each walker
+        [0, journalRecords === 0 ? 2 : 4],
+        [0, 0],
+      ] as const) {
+        const before = memory.slice();
+        engine.core.setJournal(kinds);
+        let changed = 0;
+        for (let i = 0; i < before.length; i++) if (before[i] !== memory[i]) changed++;
+        expect(changed).toBe(words);
+      }
+      engine.core.journalInfo(0);
+      expect([engine.result(1), engine.result(2)]).toEqual([0n, 0n]);
+    }
+  });
+
+  it("that an engine was made without is refused, and nothing is recorded anywhere", () => {
+    const engine = smallEngine({ journalRecords: 0 });
+    const table = engine.createStage2({ ipaBits: 39 });
+    expect(codeOf(() => engine.journal.start())).toBe("EINVAL");
+    fill(table, 20);
+    expect([engine.journal.total, table.countLeaves()]).toEqual([0, 20]);
+    table.destroy();
   });
 
   it("holds nothing when it is stopped, and starts empty", () => {
