@@ -30,7 +30,13 @@ export const STAGES = {
     ["test/mmu"],
     ["test/audit"],
   ],
-  memory: [TABLES, PARALLEL, HOSTILE, ["test/conform", "test/property"], POOL],
+  memory: [
+    ["test/memory", "test/parallel/atomics.test.ts", ...TABLES],
+    PARALLEL,
+    HOSTILE,
+    ["test/conform", "test/property"],
+    POOL,
+  ],
   record: [
     TABLES,
     ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
