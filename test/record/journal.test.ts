@@ -101,7 +101,9 @@ describe("a record says, in full", () => {
   it("a warning: the level, and the address where the walk was", () => {
     const { engine, table } = stage2({ quirks: "linux-6.12" });
     table.poke(0, 0x400n);
-    const warnings = said(engine, () => table.walk(0, KB4, (visit) => visit.tryBreak())).filter((l) => /WARN/.test(l));
+    const warnings = said(engine, () => table.walk(0, KB4, (visit) => void visit.tryBreak())).filter((l) =>
+      /WARN/.test(l),
+    );
     expect(warnings).toEqual(["WARN 1 0 0 0"]);
   });
 
