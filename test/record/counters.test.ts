@@ -205,6 +205,24 @@ describe("counters", () => {
       expect(after.tlbiRange - before.tlbiRange, `${more}`).toBe(known + Math.ceil(more / piece));
       expect(after.tlbiRangeOps - before.tlbiRangeOps, `${more}`).toBe(known + operations);
     }
+    // What is beyond is one record, behind those of the pieces.
+    const beyond = 2 * piece + 1;
+    engine.journal.start([JournalKind.TLBI_RANGE]);
+    table.flushTlbRange(0, (BigInt(known) * BigInt(piece) + BigInt(beyond)) * 4096n);
+    const [last, rest] = engine.journal
+      .read()
+      .slice(-2)
+      .map(({ address, a }) => [address, a]);
+    expect(last).toEqual([BigInt(known - 1) * BigInt(piece) * 4096n, BigInt(piece)]);
+    expect(rest).toEqual([BigInt(known) * BigInt(piece) * 4096n, BigInt(beyond)]);
+    expect(engine.journal.total).toBe(known + 1);
+    // From a page that is not 64K aligned each piece takes singles first, under LPA2.
+    const lpa2 = engine.createStage2({ ipaBits: 39, lpa2: true, quirks: "linux-6.12" });
+    const start = engine.counters().tlbiRangeOps;
+    lpa2.flushTlbRange(KB4, BigInt(known + 3) * BigInt(piece) * 4096n);
+    const each = instructions(KB4, piece, KB4, true);
+    expect(each).toBeGreaterThan(15);
+    expect(engine.counters().tlbiRangeOps - start).toBe((known + 3) * each);
   });
 
   it("are each walker's own, and the sum of all", () => {

@@ -1,8 +1,10 @@
 // The journal: what each record says, field by field; the ring of a walker; what is asked for, and in which order it stands.
 
 import { describe, expect, it } from "vitest";
+import * as K from "../../bindings/core/constants.generated.js";
 import { type Engine, JournalKind, type JournalRecord, joinEngine, type Stage2Table } from "../../bindings/index.js";
 import { codeOf, GB1, KB4, kindsOf, MB2, recorded, slotOf, smallEngine } from "../support/tables.js";
+import { BASE, home, pair, pointsOf } from "../support/walkers.js";
 
 const DSB = ["ishst", "ish", "nshst", "nsh"];
 const NO_HINT = 0x7fffffff;
@@ -62,6 +64,16 @@ describe("a record says, in full", () => {
       "TLBI_RANGE - 40000000 5 0",
       ...STAGE1("ish", "TLBI_STAGE1"),
     ]);
+  });
+
+  it("each piece of a large range, one after the other [TLB-9]", () => {
+    const { engine, table } = stage2();
+    const piece = 2 ** 21;
+    const ranges = said(engine, () => table.flushTlbRange(0, BigInt(3 * piece + 2) * 4096n)).filter((l) =>
+      /RANGE/.test(l),
+    );
+    const pieces = [0, 1, 2].map((i) => `TLBI_RANGE - ${(i * piece * KB4).toString(16)} ${piece.toString(16)} 0`);
+    expect(ranges).toEqual([...pieces, `TLBI_RANGE - ${(3 * piece * KB4).toString(16)} 2 0`]);
   });
 
   it("an invalidation of a VMID [TLB-4, TLB-11]", () => {
@@ -227,6 +239,20 @@ describe("the ring of a walker", () => {
     engine.journal.stop();
     fill(table, 2);
     expect(engine.journal.total).toBe(0);
+  });
+});
+
+describe("a write that the journal puts in order", () => {
+  it("is announced at a schedule point, for several walkers only while a journal is on [WLK-4]", () => {
+    const { one, a } = pair({}, { journalRecords: 64 });
+    const order = () =>
+      pointsOf(one, () => a.map(BASE, KB4, home(BASE), "rw")).filter(({ kind }) => kind === K.POINT_ORDER);
+    expect(order()).toEqual([]);
+    one.journal.start();
+    a.unmap(BASE, KB4);
+    expect(order().length).toBeGreaterThan(0);
+    a.unmap(BASE, KB4);
+    expect(order().every(({ pointer }) => pointer === 0)).toBe(true);
   });
 });
 
