@@ -19,6 +19,12 @@ const PARALLEL = [
   "test/audit/burial.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
+const MMU = [
+  "test/mmu/registers.test.ts",
+  "test/mmu/tlbi.test.ts",
+  "test/mmu/vectors.test.ts",
+  "test/hostile/mmu.test.ts",
+];
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
 
 /** @type {Record<string, string[][]>} */
@@ -34,6 +40,7 @@ export const STAGES = {
     ["test/memory", "test/parallel/atomics.test.ts", ...TABLES],
     PARALLEL,
     HOSTILE,
+    MMU,
     ["test/conform", "test/property"],
     POOL,
   ],

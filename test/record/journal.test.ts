@@ -196,6 +196,9 @@ describe("the ring of a walker", () => {
     fill(table, 3);
     expect(engine.journal.read().map((r) => r.sequence)).toEqual([2n]);
     expect(engine.journal.lost).toBe(2);
+    engine.journal.start([JournalKind.TLBI_IPA_LOCAL]);
+    table.relaxPerms(0, "r");
+    expect(kindsOf(engine.journal.read())).toEqual(["TLBI_IPA_LOCAL"]);
   });
 
   it("is begun and ended for all walkers, and touches nothing else", () => {
