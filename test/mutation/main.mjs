@@ -17,6 +17,7 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
   --file PATH[:LINE]  only mutants of this file, or of this line; one room
   --n COUNT        mutants tested in each room, or "all" (default: 10)
   --seed NUMBER    which of them (default: 1)
+  --tests PATH,..  run these tests alone, files or folders, in place of the room's
   --floor PERCENT  exit status 1 if a room's score is lower
   --list           print the mutants instead of testing them
   --json           print the report as JSON
@@ -30,6 +31,7 @@ const OPTIONS = {
   file: { type: "string" },
   n: { type: "string", default: "10" },
   seed: { type: "string", default: "1" },
+  tests: { type: "string" },
   floor: { type: "string", default: "0" },
   list: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
@@ -144,7 +146,7 @@ async function main() {
     return;
   }
   const workplace = new Workplace();
-  const tests = new Tests(workplace.folder);
+  const tests = new Tests(workplace.folder, o.tests?.split(","));
   const clean = () => {
     tests.end();
     workplace.remove();

@@ -4,7 +4,13 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-const TABLES = ["test/table", "test/arch", "test/report/explain.test.ts", "test/report/canonical.test.ts"];
+const TABLES = [
+  "test/record",
+  "test/table",
+  "test/arch",
+  "test/report/explain.test.ts",
+  "test/report/canonical.test.ts",
+];
 const PARALLEL = [
   "test/parallel/races.test.ts",
   "test/parallel/epoch.test.ts",
@@ -13,6 +19,12 @@ const PARALLEL = [
   "test/audit/burial.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
+const MMU = [
+  "test/mmu/registers.test.ts",
+  "test/mmu/tlbi.test.ts",
+  "test/mmu/vectors.test.ts",
+  "test/hostile/mmu.test.ts",
+];
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
 
 /** @type {Record<string, string[][]>} */
@@ -24,7 +36,14 @@ export const STAGES = {
     ["test/mmu"],
     ["test/audit"],
   ],
-  memory: [TABLES, PARALLEL, HOSTILE, ["test/conform", "test/property"], POOL],
+  memory: [
+    ["test/memory", "test/parallel/atomics.test.ts", ...TABLES],
+    PARALLEL,
+    HOSTILE,
+    MMU,
+    ["test/conform", "test/property"],
+    POOL,
+  ],
   record: [
     TABLES,
     ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
@@ -57,10 +76,13 @@ function filesOf(folder, path) {
   return names.filter((name) => name.endsWith(".test.ts")).map((name) => `${path}/${name}`);
 }
 
+/** The test files that paths stand for. */
+export function filesIn(folder, paths) {
+  return paths.flatMap((path) => filesOf(folder, path));
+}
+
 /** The stages of a room as lists of files; a file that an earlier stage has is not in a later one. */
 export function stagesOf(folder, room) {
   const seen = new Set();
-  return STAGES[room].map((paths) =>
-    paths.flatMap((path) => filesOf(folder, path)).filter((file) => !seen.has(file) && seen.add(file)),
-  );
+  return STAGES[room].map((paths) => filesIn(folder, paths).filter((file) => !seen.has(file) && seen.add(file)));
 }

@@ -3,7 +3,7 @@
 import { fork } from "node:child_process";
 import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
-import { stagesOf } from "./rooms.mjs";
+import { filesIn, stagesOf } from "./rooms.mjs";
 
 /** A file may take this many times what it takes without a mutant, and the machine may be busy. */
 const PATIENCE = 8;
@@ -12,13 +12,16 @@ const FIRST_TIME_SECONDS = 300;
 
 export class Tests {
   #folder;
+  #only;
   #runner;
   #stages = new Map();
   #kills = new Map();
   #seconds = new Map();
 
-  constructor(folder) {
+  /** `only`: files and folders that run in place of the room's stages. */
+  constructor(folder, only) {
     this.#folder = folder;
+    this.#only = only;
   }
 
   async #start() {
@@ -94,7 +97,10 @@ export class Tests {
   #stagesOf(room) {
     const known = this.#stages.get(room);
     if (known) return known;
-    const stages = stagesOf(this.#folder, room).map((files) => ({ files, ready: false }));
+    const stages = (this.#only ? [filesIn(this.#folder, this.#only)] : stagesOf(this.#folder, room)).map((files) => ({
+      files,
+      ready: false,
+    }));
     this.#stages.set(room, stages);
     return stages;
   }

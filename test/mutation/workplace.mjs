@@ -45,6 +45,7 @@ function inlinedAt(folder, inlined) {
 export class Workplace {
   #standard = new Map();
   #present = new Map();
+  #original;
 
   constructor() {
     this.#mustBeBuilt();
@@ -75,27 +76,32 @@ export class Workplace {
 
   /**
    * The builds that a changed file makes: "invalid" if one does not compile, "invisible" if all have the same bytes.
-   * @returns {Promise<Map<object, Buffer> | "invalid" | "invisible">}
+   * @returns {Promise<{ file: string, source: string, builds: Map<object, Buffer> } | "invalid" | "invisible">}
    */
   async make(compiler, file, changed) {
-    const made = new Map();
+    const builds = new Map();
     for (const [build, standard] of this.#standard) {
       if (!standard.files.has(file)) continue;
       const { bytes } = await compiler.compile({ ...build, changed: new Map([[file, changed]]) });
       if (!bytes || !WebAssembly.validate(bytes)) return "invalid";
-      if (!bytes.equals(standard.bytes)) made.set(build, bytes);
+      if (!bytes.equals(standard.bytes)) builds.set(build, bytes);
     }
-    return made.size === 0 ? "invisible" : made;
+    return builds.size === 0 ? "invisible" : { file, source: changed, builds };
   }
 
-  /** Puts a mutant in the place of the core. */
-  put(made) {
-    for (const [build, standard] of this.#standard) this.#put(build, made.get(build) ?? standard.bytes);
+  /** Puts a mutant in the place of the core: the bytes, and the source for tests that compile it. */
+  put({ file, source, builds }) {
+    this.restore();
+    for (const [build, bytes] of builds) this.#put(build, bytes);
+    this.#original = { file, source: readFileSync(join(this.folder, file), "utf8") };
+    writeFileSync(join(this.folder, file), source);
   }
 
   /** Puts the core back. */
   restore() {
-    this.put(new Map());
+    for (const [build, { bytes }] of this.#standard) this.#put(build, bytes);
+    if (this.#original) writeFileSync(join(this.folder, this.#original.file), this.#original.source);
+    this.#original = undefined;
   }
 
   #put(build, bytes) {

@@ -278,9 +278,8 @@ describe("visitors that call the table, and that throw", () => {
       if (depth < 9) table.walk(0, KB4, () => nest(depth + 1));
     };
     nest(0);
-    expect(codes.filter((code) => code !== "" && code !== "EBUSY")).toEqual([]);
-    expect(codes).toContain("EBUSY");
-    expect(codes[0]).toBe("");
+    // Eight walks nest, and a map keeps room for one more, in which it would free a table that it replaces.
+    expect(codes).toEqual([...new Array(7).fill(""), "EBUSY", "EBUSY"]);
     expectReferences(other);
     other.close();
     expect(codeOf(() => table.map(0, KB4, 0, "r"))).toBe("");
@@ -288,7 +287,7 @@ describe("visitors that call the table, and that throw", () => {
     expect(engine.arena().taken).toBe(smallEngine().arena().taken);
   });
 
-  it("a merge at the last possible depth frees its table or is refused", () => {
+  it("a merge needs room for two walks, its own and the one that frees the table: with less it is refused", () => {
     for (let depth = 0; depth <= 8; depth++) {
       const { table, engine } = made();
       const other = engine.createStage2({ ipaBits: 39 });
@@ -300,9 +299,9 @@ describe("visitors that call the table, and that throw", () => {
         else table.walk(0, KB4, () => nest(left - 1));
       };
       nest(depth);
-      expect(["", "EBUSY"]).toContain(code);
+      expect([depth, code]).toEqual([depth, depth <= 6 ? "" : "EBUSY"]);
       expectReferences(other);
-      expect(other.leaf(0).level).toBe(code === "" && depth < 8 ? 2 : 3);
+      expect(other.leaf(0).level).toBe(depth <= 6 ? 2 : 3);
       other.unmap(0, MB2);
       expect(engine.arena().taken, `depth ${depth}`).toBe(fresh);
     }

@@ -1,0 +1,52 @@
+// The page caches that a walker has for itself: one for each granule, made when it is needed, given back when it leaves.
+
+import { describe, expect, it } from "vitest";
+import { joinEngine, type Stage2Table } from "../../bindings/index.js";
+import { smallEngine } from "../support/tables.js";
+
+const GRANULES = [4096, 16384, 65536] as const;
+const FAULT = { shared: true, handleFault: true, cache: "own" } as const;
+
+describe("a walker's own caches", () => {
+  it("are filled for the granules that it faults on, and all given back when it leaves [MC-1, MC-7]", () => {
+    const one = smallEngine({ walkers: 2, arenaBytes: 32 << 20 });
+    const tables = GRANULES.map((granule) => one.createStage2({ granule, ipaBits: 42 }));
+    const before = one.arena().taken;
+    const two = joinEngine(one.ticket(1));
+    const joined = one.arena().taken;
+    const taken = tables.map((table, i) => {
+      const start = one.arena().taken;
+      const mine = two.adopt(table.ticket()) as Stage2Table;
+      mine.map(0, GRANULES[i] as number, 0, "r", FAULT);
+      mine.map(1 << 30, GRANULES[i] as number, 0, "r", FAULT); // out of the cache that is there now
+      return one.arena().taken - start;
+    });
+    // Forty pages and the block that lists them, whatever the tables took out of them.
+    for (const [i, granule] of GRANULES.entries()) expect(taken[i]).toBe(40 * granule + 4096);
+    two.close();
+    const pages = tables.map((table) => table.info().pages - table.info().rootPages);
+    const kept = pages.reduce((sum, n, i) => sum + n * (GRANULES[i] as number), 0);
+    expect(one.arena().taken).toBe(before + kept);
+    for (const table of tables) table.close();
+    expect(one.arena().taken).toBeLessThan(before);
+    expect(joined).toBeGreaterThan(before);
+    one.close();
+  });
+
+  it("are each walker's: one leaves, and the other keeps its own", () => {
+    const one = smallEngine({ walkers: 3, arenaBytes: 16 << 20 });
+    const table = one.createStage2({ ipaBits: 39 });
+    const [two, three] = [1, 2].map((id) => joinEngine(one.ticket(id)));
+    if (!two || !three) throw new Error("no walkers");
+    const fault = (engine: typeof two, at: number) =>
+      (engine.adopt(table.ticket()) as Stage2Table).map(at, 4096, 0, "r", FAULT);
+    fault(two, 0);
+    fault(three, 2 ** 30);
+    two.close();
+    const left = one.arena().taken;
+    fault(three, 2 ** 31); // its cache has pages still: nothing new is taken
+    expect(one.arena().taken).toBe(left);
+    three.close();
+    expect(one.arena().taken).toBeLessThan(left);
+  });
+});
