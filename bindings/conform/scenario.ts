@@ -396,7 +396,9 @@ function ranged(operation: (t: Stage2Table, addr: bigint, size: bigint, s: Scena
 const OPERATIONS: Readonly<Record<string, Perform>> = {
   map: (s, line, n) => {
     const prot = protFromNames(names(line, "prot", n));
-    const options = { ...walkOptions(line, n), cache: s.cacheOption(line) };
+    // Which entries are visited is the walk's own matter in a map.
+    const { leaf: _leaf, tablePre: _pre, tablePost: _post, ...flags } = walkOptions(line, n);
+    const options = { ...flags, cache: s.cacheOption(line) };
     const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [
       bigint,
       bigint,

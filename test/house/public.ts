@@ -77,8 +77,10 @@ function documentationOf(symbol: ts.Symbol, checker: ts.TypeChecker): string {
 }
 
 function membersOf(symbol: ts.Symbol, checker: ts.TypeChecker): PublicMember[] {
-  if (!(symbol.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) return [];
   const type = checker.getDeclaredTypeOfSymbol(symbol);
+  // An alias of one class or interface has its members: `type Table = TableIn<Engine>`.
+  const { flags = 0 } = symbol.flags & ts.SymbolFlags.TypeAlias ? (type.getSymbol() ?? {}) : symbol;
+  if (!(flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) return [];
   const statics =
     symbol.flags & ts.SymbolFlags.Class ? checker.getPropertiesOfType(checker.getTypeOfSymbol(symbol)) : [];
   return [...checker.getPropertiesOfType(type), ...statics].flatMap((member) => {
