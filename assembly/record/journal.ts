@@ -60,7 +60,7 @@ export const DSB_NSHST: u32 = 2;
 export const DSB_NSH: u32 = 3;
 
 /** One thing that happened, JOURNAL_BYTES. What `address`, `a` and `b` are depends on the kind. */
-@view("writes")
+@view("writes", "halves")
 @unmanaged
 export class JournalRecord {
   /** J_* */

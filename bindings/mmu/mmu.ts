@@ -1,3 +1,4 @@
+import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
@@ -7,6 +8,7 @@ import { Words } from "../core/view.js";
 import { type AddressLike, type Pa, toAddress } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
+import { EngineMemory } from "../tables/memory.js";
 import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
   type AccessKind,
@@ -54,7 +56,28 @@ export interface MmuColumns extends Disposable {
 
 const MAX_ROWS = 1 << 15;
 
-function spaceOf({ engine, image, beside, physBase }: MmuOptions): Space {
+const OPTIONS: OptionKinds<MmuOptions> = {
+  engine: "any",
+  image: "any",
+  beside: "any",
+  physBase: "address",
+  regime: "any",
+  registers: "object",
+  paBits: "number",
+  xnx: "boolean",
+  fetchReads: "boolean",
+  updateCacheableOnly: "boolean",
+};
+
+function spaceOf(options: MmuOptions): Space {
+  const { engine, image, beside, physBase } = checkOptions("createMmu", options, OPTIONS);
+  if (image !== undefined && !(image instanceof Uint8Array)) {
+    throw invalid("createMmu", `the image is ${describe(image)}: give a Uint8Array`);
+  }
+  if (engine !== undefined && !(engine instanceof EngineMemory)) throw invalid("createMmu", "the engine is none");
+  if (beside !== undefined && !(beside instanceof Mmu)) throw invalid("createMmu", "what to stand beside is no MMU");
+  engine?.assertOpen("createMmu");
+  beside?.assertOpen("createMmu");
   if (beside !== undefined && engine === undefined && image === undefined) return beside.space;
   if (beside !== undefined) throw invalid("createMmu", "give an engine, an image, or an MMU to stand beside");
   if (engine !== undefined && image === undefined) return engineSpace(engine);

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import type { ResultView } from "../core/mmu-views.generated.js";
 import type { Ipa, Pa } from "../model/address.js";
@@ -19,11 +20,13 @@ export interface AccessOptions {
 
 const KINDS: Readonly<Record<AccessKind, number>> = { r: K.A_READ, w: K.A_WRITE, x: K.A_FETCH };
 
+const OPTIONS: OptionKinds<AccessOptions> = { el0: "boolean", pan: "boolean", at: "boolean", iss: "number" };
+
 /** The access word of the core. Unknown kinds are reads of nobody: undefined. */
 export function accessWord(kind: AccessKind, options: AccessOptions): number | undefined {
-  const word = KINDS[kind];
+  const word = Object.hasOwn(KINDS, kind) ? KINDS[kind] : undefined;
   if (word === undefined) return undefined;
-  const { el0, pan, at, iss = 0 } = options;
+  const { el0, pan, at, iss = 0 } = checkOptions("translate", options, OPTIONS);
   return word | (el0 ? K.A_EL0 : 0) | (pan ? K.A_PAN : 0) | (at ? K.A_AT : 0) | (iss & K.A_ISS);
 }
 

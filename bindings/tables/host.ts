@@ -19,11 +19,11 @@ export type RawVisit = (
   oldHi: number,
 ) => number;
 
-/** The function of the core that stands first in a stack, below `demand` itself: `assembly/arch/granule/shift`, or "the core". */
+/** The function of the core that stands first in a stack, below `demand` itself: `assembly/arch/granule/shift`. */
 function wasmFrame(stack = ""): string {
   const frames = stack.split("\n").filter((line) => line.includes("wasm"));
   const frame = frames.find((line) => !line.includes("/demand/demand")) ?? "";
-  return /(assembly\/[\w/.]+)/.exec(frame)?.[1] ?? "the core";
+  return /\bat ([\w/.]+)/.exec(frame)?.[1] ?? "the core";
 }
 
 /** A walk with a visitor from outside. */

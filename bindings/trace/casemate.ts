@@ -1,11 +1,12 @@
 import * as K from "../core/constants.generated.js";
+import { JournalRecordView } from "../core/record-views.generated.js";
+import { Words as MemoryWords } from "../core/view.js";
 import { TraceSyntaxError } from "./errors.js";
 
 // Logs of casemate 3.0.2, as its own binary reads them: one s-expression a record, fields in fixed order, each keyed or
 // bare, `id` and `tid` decimal and every other number hexadecimal, `src` last. Read as bytes: no string, no bigint and
 // no regular expression for a record.
 
-const WORDS = K.JOURNAL_BYTES / 4;
 const PAGE_BITS = 12;
 const PAGE_BYTES = 2 ** PAGE_BITS;
 /** Most pages that one record may name: 1 GiB. */
@@ -156,6 +157,7 @@ export type CasemateSink = (words: Uint32Array, records: number) => void;
 export class CasemateParser {
   readonly #sink: CasemateSink;
   readonly #words: Uint32Array;
+  readonly #view: JournalRecordView;
   readonly #capacity: number;
   #filled = 0;
   /** Records of the log so far. */
@@ -175,7 +177,9 @@ export class CasemateParser {
   constructor(sink: CasemateSink, capacity: number = K.INPUT_RECORDS) {
     this.#sink = sink;
     this.#capacity = capacity;
-    this.#words = new Uint32Array(capacity * WORDS);
+    const words = new MemoryWords(new ArrayBuffer(capacity * JournalRecordView.BYTES));
+    this.#words = words.u32;
+    this.#view = new JournalRecordView(words);
   }
 
   /** Records of the log read so far. */
@@ -450,18 +454,18 @@ export class CasemateParser {
   }
 
   #emit(kind: number, level: number): void {
-    const words = this.#words;
-    const at = this.#filled * WORDS;
-    words[at] = kind;
-    words[at + 1] = level;
-    words[at + 2] = 0;
-    words[at + 3] = this.#cpu;
-    words[at + 4] = this.#addressLow;
-    words[at + 5] = this.#addressHigh;
-    words[at + 6] = this.#low;
-    words[at + 7] = this.#high;
-    words[at + 10] = this.#records;
-    words[at + 11] = Math.floor(this.#records / 2 ** 32);
+    const record = this.#view;
+    record.at = this.#filled * JournalRecordView.BYTES;
+    record.kind = kind;
+    record.level = level;
+    record.table = 0;
+    record.walker = this.#cpu;
+    record.addressLow = this.#addressLow;
+    record.addressHigh = this.#addressHigh;
+    record.aLow = this.#low;
+    record.aHigh = this.#high;
+    record.sequenceLow = this.#records;
+    record.sequenceHigh = Math.floor(this.#records / 2 ** 32);
     if (++this.#filled === this.#capacity) this.#flush();
   }
 

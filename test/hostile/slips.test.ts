@@ -13,6 +13,7 @@ import {
   tlbiOperations,
   type Visit,
 } from "../../bindings/index.js";
+import { createMmu } from "../../bindings/mmu/index.js";
 import { contents, digest, KB4, MB2, smallEngine } from "../support/tables.js";
 
 /** Any value, where the types allow only the right ones. */
@@ -99,6 +100,39 @@ describe("options", () => {
   it("that are undefined are left to their defaults", () => {
     expect(createEngine({ walkers: undefined as never, arenaBytes: 1 << 20 }).walkerCount).toBe(1);
     expect(engine.createStage2({ ipaBits: undefined as never }).info().inputBits).toBe(40);
+  });
+});
+
+describe("an MMU", () => {
+  it("is made of an engine, an image or an MMU, and of options that there are", () => {
+    const image = new Uint8Array(8);
+    for (const options of [
+      null,
+      undefined,
+      {},
+      { image: 0 },
+      { image: null },
+      { image: [1, 2] },
+      { engine: {} },
+      { beside: {} },
+      { image, engine: smallEngine() },
+      { image, regime: "el3" },
+      { image, physbase: 0 },
+      { image, xnx: "yes" },
+      { image, registers: { htcr: 1n } },
+      { image, registers: { hcr: "1" } },
+      { image, paBits: 47 },
+    ]) {
+      expect(errorOf(() => createMmu(wrong(options))).code).toBe("EINVAL");
+    }
+    const engine = smallEngine();
+    engine.close();
+    expectError("EINVAL", /closed/, () => createMmu({ engine }));
+    using mmu = createMmu({ image });
+    expect(errorOf(() => mmu.translate(wrong("0"))).code).toBe("EINVAL");
+    expect(errorOf(() => mmu.translate(0, wrong("rw"))).code).toBe("EINVAL");
+    expect(errorOf(() => mmu.translate(0, "r", wrong(null))).code).toBe("EINVAL");
+    expect(errorOf(() => mmu.translate(0, "r", wrong({ iis: 1 }))).code).toBe("EINVAL");
   });
 });
 

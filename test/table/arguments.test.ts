@@ -24,7 +24,7 @@ describe("a scan", () => {
     expect([-2, 4, 5, 100, -100].map((level) => scan(child, level, 0))).toEqual(new Array(5).fill(K.EINVAL));
     expect([-1, 0, 1, 2, 3].map((level) => scan(child, level, 0))).toEqual(new Array(5).fill(0));
     expect(scan(child, 3, MB2)).toBe(0);
-    expect(Number(engine.result(0))).toBe(ROWS);
+    expect(engine.results.scanEnd.records).toBe(ROWS);
     expect(scan(child, 3, MB2 + 1)).toBe(K.ERANGE);
   });
 
