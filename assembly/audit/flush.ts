@@ -3,26 +3,25 @@
 import { isTable, isValid } from "../arch/descriptor";
 import { index, LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
 import { TTL_UNKNOWN } from "../arch/tlbi";
+import { DSB_ISH, DSB_ISHST, DSB_NSHST } from "../record/journal";
 import { join, now, order, tick } from "./clock";
-import { awaitDsb, coveredBy, cpu, isAwaited, P_FULL, P_FULL_LOCAL, P_STAGE1, P_STAGE1_LOCAL, pending } from "./cpu";
+import { awaitDsb, coveredBy, cpu, P_ALL, P_FULL, P_HYP, P_LOCAL, P_STAGE1, Pending, pending } from "./cpu";
 import * as O from "./obligation";
-import { addressIn, isCached } from "./predicate";
-import {
-  MISS_BELOW,
-  MISS_DSB_AFTER,
-  MISS_DSB_BEFORE,
-  MISS_DSB_LAST,
-  MISS_LAST_LEVEL,
-  MISS_LEVEL,
-  MISS_LOCAL,
-  MISS_NONE,
-  MISS_STAGE1,
-  MISS_TLBI,
-} from "./records";
+import { addressIn, isCached, isTagged } from "./predicate";
+import { MISS_ASID, MISS_DSB_BEFORE, MISS_LAST_LEVEL, MISS_LEVEL, MISS_LOCAL } from "./records";
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, orderedBy, state, UNIT_ENTRIES } from "./state";
-import { breakOf, parentOf } from "./tree";
-import { find, obligationAt, Unit, unitAt, valueAt } from "./unit";
+import { flushTag, Tag, tagAt, tagPointer } from "./tag";
+import { breakOf } from "./tree";
+import { find, inputOf, obligationAt, parentOf, Unit, unitAt, valueAt } from "./unit";
+
+// What a TLBI by address is, beside its level hint.
+/** Of last-level entries only. */
+export const F_LAST: u32 = 1;
+/** Of one CPU only. */
+export const F_LOCAL: u32 = 2;
+/** Of another ASID than the table's: global entries only. */
+export const F_GLOBAL: u32 = 4;
 
 /** How deep tables hang. */
 const DEPTH: u32 = 5;
@@ -61,9 +60,11 @@ function withdraw(o: O.Obligation): void {
 }
 
 /** A TLBI of CPU `c` covers the address of `o`: does it reach it? */
-function reach(o: O.Obligation, c: u32, level: i32, last: bool, local: bool): void {
-  const table = isTable(o.old, o.level);
-  if (table && last) return O.noteMiss(o, MISS_LAST_LEVEL);
+function reach(o: O.Obligation, c: u32, level: i32, how: u32): void {
+  const table = isTable(o.old, o.level),
+    local = <bool>(how & F_LOCAL);
+  if (how & F_GLOBAL && isTagged(rootAt(o.root), o.old, o.level)) return O.noteMiss(o, MISS_ASID);
+  if (table && how & F_LAST) return O.noteMiss(o, MISS_LAST_LEVEL);
   if (level !== TTL_UNKNOWN && (table || level !== o.level)) return O.noteMiss(o, MISS_LEVEL);
   if (local && state().cpus === MAX_CPUS) return O.noteMiss(o, MISS_LOCAL);
   if (!isOrdered(o, c, local) && !isCutOff(o, c, local)) return O.noteMiss(o, MISS_DSB_BEFORE);
@@ -111,8 +112,7 @@ function setPageApart(o: O.Obligation, r: Root, page: u64, level: i32): bool {
 }
 
 function addKid(o: O.Obligation, r: Root, u: Unit, word: u32, value: u64): bool {
-  const ipa = u.base + ((<u64>word) << shift(r.ps, u.level));
-  const kid = O.oblige(r, u, word, ipa, u.level, value, o.cpu, o.clock);
+  const kid = O.oblige(r, u, word, inputOf(r, u, word), u.level, value, o.cpu, o.clock);
   if (!kid) return false;
   kid.record = o.record;
   kid.time = o.time;
@@ -135,13 +135,13 @@ function goesOn(o: O.Obligation): bool {
 }
 
 /** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
-export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
+export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, how: u32): bool {
   if (r.opened === 0) return true;
   const near = unitNear(r, ipa);
   if (near) {
     const o = O.obligation(load<u32>(obligationAt(near, index(r.ps, LAST_LEVEL, ipa) & (UNIT_ENTRIES - 1))));
-    if (o) reach(o, c, level, last, local);
-    return reachOrphans(r, c, ipa, level, last, local);
+    if (o) reach(o, c, level, how);
+    return reachOrphans(r, c, ipa, level, how);
   }
   const start = shift(r.ps, r.startLevel);
   let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
@@ -155,7 +155,7 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
     const o = O.obligation(load<u32>(obligationAt(u, word)));
     if (o && !(o.child && isReached(o))) {
       if (o.child && !setApart(o)) return false;
-      reach(o, c, level, last, local);
+      reach(o, c, level, how);
     }
     if (at === LAST_LEVEL && plain) keepWay(r, u);
     if (o || !isTable(value, at)) plain = false;
@@ -163,11 +163,11 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, last: bool, 
     else if (goesOn(o)) page = addressIn(r, o.old);
     else break;
   }
-  return reachOrphans(r, c, ipa, level, last, local);
+  return reachOrphans(r, c, ipa, level, how);
 }
 
-function reachOrphans(r: Root, c: u32, ipa: u64, level: i32, last: bool, local: bool): bool {
-  if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, last, local, true);
+function reachOrphans(r: Root, c: u32, ipa: u64, level: i32, how: u32): bool {
+  if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, how, true);
   return true;
 }
 
@@ -188,7 +188,7 @@ function unitNear(r: Root, ipa: u64): Unit {
 }
 
 /** Every obligation that touches [from, to); with `orphans`, those without a slot only. */
-function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, local: bool, orphans: bool): bool {
+function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, how: u32, orphans: bool): bool {
   let o = O.obligation(r.open);
   while (o) {
     if (isPart(r, o, from, to) && !o.apart && !isReached(o) && !setApart(o)) return false;
@@ -197,7 +197,7 @@ function flushOpen(r: Root, c: u32, from: u64, to: u64, level: i32, last: bool, 
   o = O.obligation(r.open);
   while (o) {
     const touched = o.ipa < to && o.ipa + span(r.ps, o.level) > from && !(orphans && o.unit);
-    if (touched && !(isPart(r, o, from, to) && isReached(o))) reach(o, c, level, last, local);
+    if (touched && !(isPart(r, o, from, to) && isReached(o))) reach(o, c, level, how);
     o = O.obligation(o.next);
   }
   return true;
@@ -213,65 +213,118 @@ function isPart(r: Root, o: O.Obligation, from: u64, to: u64): bool {
 export function flushRange(r: Root, c: u32, from: u64, pages: u64, level: i32): bool {
   if (pages > <u64>r.opened >> 2 || pages > 1 << 16) {
     const to = from + (pages << r.ps);
-    return flushOpen(r, c, from, to < from ? u64.MAX_VALUE : to, level, false, false, false);
+    return flushOpen(r, c, from, to < from ? u64.MAX_VALUE : to, level, 0, false);
   }
   for (let i: u64 = 0; i < pages; i++) {
-    if (!flushAddress(r, c, from + (i << r.ps), level, false, false)) return false;
+    if (!flushAddress(r, c, from + (i << r.ps), level, 0)) return false;
   }
   return true;
 }
 
-/** Everything of a VMID, or with a null root of all. */
-export function flushAll(r: Root, c: u32, local: bool): void {
-  const root = rootPointer(r);
-  if (local) {
-    if (r) r.localTime = state().time;
-  } else if (r) r.fullTime = state().time;
-  else state().allTime = state().time;
-  if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, root, local ? P_FULL_LOCAL : P_FULL);
+function kindOf(kind: u32, local: bool): u32 {
+  return local ? kind | P_LOCAL : kind;
+}
+
+/** Everything of a VMID: of its tag in a log, and of the root that has it. */
+export function flushVmid(t: Tag, r: Root, c: u32, local: bool): void {
+  const time = state().time;
+  if (r && local) r.localTime = time;
+  else if (r) r.fullTime = time;
+  awaitDsb(c, rootPointer(r), r ? r.serial : 0, tagPointer(t), kindOf(P_FULL, local));
+}
+
+/** Everything of stage 2, of all VMIDs. */
+export function flushAll(c: u32, local: bool): void {
+  const s = state();
+  if (!local) s.allTime = s.time;
+  else for (let r = rootAt(s.roots); r; r = rootAt(r.next)) if (!(r.flags & R_STAGE1)) r.localTime = s.time;
+  awaitDsb(c, 0, 0, 0, kindOf(P_ALL, local));
+}
+
+/** Everything of EL2, whatever the ASID. */
+export function flushHyp(c: u32, local: bool): void {
+  for (let r = rootAt(state().roots); r; r = rootAt(r.next)) {
+    if (r.flags & R_STAGE1) flushVmid(tagAt(0), r, c, local);
+  }
+  awaitDsb(c, 0, 0, 0, kindOf(P_HYP, local));
 }
 
 /** Combined and stage-1 entries of a VMID. */
 export function flushStage1(r: Root, c: u32, local: bool): void {
-  if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, rootPointer(r), local ? P_STAGE1_LOCAL : P_STAGE1);
+  if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, rootPointer(r), r.serial, 0, kindOf(P_STAGE1, local));
 }
 
-/** A DSB of CPU `c`: completes its TLBIs (unless it waits for stores only), and orders what it knows of. */
-export function barrier(c: u32, inner: bool, stores: bool): void {
+/** A DSB of CPU `c`, of a domain DSB_*. */
+export function dsb(c: u32, domain: u64): void {
+  const inner = domain === DSB_ISH || domain === DSB_ISHST;
+  barrier(c, inner, domain === DSB_ISHST || domain === DSB_NSHST);
+}
+
+/** It completes the CPU's TLBIs (unless it waits for stores only), and orders what the CPU knows of. */
+function barrier(c: u32, inner: bool, stores: bool): void {
   if (!stores) complete(c, inner);
   cpu(c).ordered = now(c);
   if (inner) order(c);
   else tick(c);
 }
 
+/** The CPU's TLBIs are complete: of others only by a DSB of their domain. */
 function complete(c: u32, inner: bool): void {
-  const self = cpu(c);
-  let kept: u32 = 0;
-  for (let i: u32 = 0; i < self.pending; i++) {
-    const p = pending(c, i);
-    const local = p.kind === P_FULL_LOCAL || p.kind === P_STAGE1_LOCAL;
-    if (local || inner) completeFlush(c, i);
-    else {
-      if (kept !== i) memory.copy(changetype<usize>(pending(c, kept)), changetype<usize>(p), 32 + MAX_CPUS * 4);
-      kept++;
+  const self = cpu(c),
+    s = state();
+  let at = self.pending,
+    kept: u32 = 0;
+  while (at) {
+    const p = pending(at),
+      next = p.next;
+    if (inner || p.kind & P_LOCAL) {
+      completeFlush(c, p);
+      p.next = s.freePending;
+      s.freePending = at;
+    } else {
+      p.next = kept;
+      kept = at;
     }
+    at = next;
   }
   self.pending = kept;
   completeAddresses(c, inner);
 }
 
-function completeFlush(c: u32, i: u32): void {
-  const p = pending(c, i),
-    r = rootAt(p.root);
-  if (p.kind === P_FULL) join(r ? fullOf(r) : <usize>state().full, coveredBy(p));
-  else if (p.kind === P_STAGE1) {
-    if (r && p.time > r.stage1Time) r.stage1Time = p.time;
-  } else completeLocal(c, r, p.kind === P_FULL_LOCAL);
+function completeFlush(c: u32, p: Pending): void {
+  const found = rootAt(p.root),
+    r = found && found.serial === p.serial ? found : rootAt(0),
+    local = <bool>(p.kind & P_LOCAL),
+    kind = p.kind & ~P_LOCAL;
+  if (kind === P_ALL || kind === P_HYP) return completeAll(c, p, kind === P_HYP, local);
+  if (kind === P_FULL && p.tag) flushTag(tagAt(p.tag), c, p.time, local);
+  if (!r) return;
+  if (local) completeLocal(c, r, kind === P_FULL);
+  else if (kind === P_FULL) join(fullOf(r), coveredBy(p));
+  else if (p.time > r.stage1Time) r.stage1Time = p.time;
 }
 
+/** A flush of all VMIDs, or of EL2, whose tables have theirs beside it. */
+function completeAll(c: u32, p: Pending, hyp: bool, local: bool): void {
+  const self = cpu(c),
+    s = state();
+  if (hyp) self.ownHyp = max(self.ownHyp, p.time);
+  else self.ownAll = max(self.ownAll, p.time);
+  if (hyp) {
+    if (!local) s.hypFlushed = max(s.hypFlushed, p.time);
+  } else if (!local) {
+    s.allFlushed = max(s.allFlushed, p.time);
+    join(<usize>s.full, coveredBy(p));
+  } else {
+    for (let r = rootAt(s.roots); r; r = rootAt(r.next)) if (!(r.flags & R_STAGE1)) completeLocal(c, r, true);
+  }
+}
+
+/** Only where somebody said how many CPUs there are can each flush for itself. */
 function completeLocal(c: u32, r: Root, full: bool): void {
+  if (state().cpus === MAX_CPUS) return;
   const bit = (<u64>1) << c;
-  let o = O.obligation(r ? r.open : 0);
+  let o = O.obligation(r.open);
   while (o) {
     if (full && isOrdered(o, c, true)) {
       o.local |= bit;
@@ -305,16 +358,4 @@ function completeAddresses(c: u32, inner: bool): void {
     p = next;
   }
   self.awaiting = kept;
-}
-
-/** What an obligation that is not discharged lacks, MISS_*. */
-export function missing(o: O.Obligation): u32 {
-  const r = rootAt(o.root);
-  if (O.isFlushed(o, r)) return o.kids ? MISS_BELOW : MISS_NONE;
-  if (o.flushed !== 0) return isAwaited(o.root, P_STAGE1) ? MISS_DSB_LAST : MISS_STAGE1;
-  if (o.pending !== 0 && !o.pendingLocal) return MISS_DSB_AFTER;
-  const all = r.flags & R_STAGE1 ? 0 : state().allTime;
-  if (r.fullTime > o.time || all > o.time) return isAwaited(o.root, P_FULL) ? MISS_DSB_AFTER : MISS_DSB_BEFORE;
-  if (o.miss) return o.miss;
-  return r.localTime > o.time ? MISS_LOCAL : MISS_TLBI;
 }

@@ -2,7 +2,7 @@
 // discharged by DSB, matching TLBI, DSB (and, at stage 2, VMALLE1IS and DSB), or by a flush of its whole VMID.
 
 import { shift } from "../arch/granule";
-import { CAUSE_BREAK, MISS_NONE } from "./records";
+import { MISS_NONE } from "./records";
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, state, take } from "./state";
 import { obligationAt, Unit, unitAt } from "./unit";
@@ -33,7 +33,7 @@ export class Obligation {
   nextKid: u32;
   /** Obligations below stand apart. */
   apart: bool;
-  /** An earlier descriptor of the slot is not flushed either: the old one cannot just come back. */
+  /** Another descriptor of the slot is not flushed either, and granted what the old one did not: that cannot just come back. */
   mixed: bool;
   /** In the list of this CPU's TLBIs that await a DSB, CPU + 1. */
   pending: u32;
@@ -99,6 +99,7 @@ export function oblige(r: Root, u: Unit, word: u32, ipa: u64, level: i32, old: u
   if (r.open) obligation(r.open).previous = p;
   r.open = p;
   r.opened++;
+  r.changes++;
   store<u32>(obligationAt(u, word), p);
   return o;
 }
@@ -131,6 +132,11 @@ export function discharge(o: Obligation): void {
   }
   o.next = s.freeObligations;
   s.freeObligations = p;
+}
+
+/** Ends all of a root's: nobody walks under its VMID any more. */
+export function dischargeAll(r: Root): void {
+  while (r.open) discharge(obligation(r.open));
 }
 
 /** Its slot is no longer its own: the span is remembered instead. */
@@ -198,7 +204,7 @@ export function noteMiss(o: Obligation, why: u32): void {
   o.missRecord = state().sequence;
 }
 
-/** The newer write takes the place of the older one: it needs the later flush. */
+/** The newer write, of `old`, takes the place of the older one: it needs the later flush. */
 export function renew(o: Obligation, cpu: u32, clock: u32, cause: u32): void {
   o.cpu = cpu;
   o.clock = clock;
@@ -206,9 +212,8 @@ export function renew(o: Obligation, cpu: u32, clock: u32, cause: u32): void {
   o.time = state().time;
   o.flushed = 0;
   o.miss = MISS_NONE;
-  o.mixed = true;
   o.local = 0;
   o.localStage1 = 0;
-  if (o.cause !== CAUSE_BREAK) o.cause = cause;
+  if (cause < o.cause) o.cause = cause;
   o.id = ++state().obligations;
 }

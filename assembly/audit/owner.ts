@@ -1,15 +1,16 @@
-// Whose memory is it: with O_EXCLUSIVE a judge keeps, for every 4K of output address, the one stage-2 table that maps
-// it. Memory that changes hands before its old translations are flushed is found here, in one look-up a leaf.
+// Whose memory is it: with O_EXCLUSIVE a judge keeps, for every 4K of output address, the one VM that maps it at stage 2;
+// registers of devices are nobody's, and EL2 may map what a VM has. Memory that changes hands before its old translations are flushed is found here, in one look-up a leaf.
 
 import { UNIT_SHIFT } from "../arch/granule";
 import { S2_W } from "../arch/stage2";
 import { isClean, Obligation, obligation, obligationPointer } from "./obligation";
+import { isDevice } from "./predicate";
 import { CAUSE_BREAK, O_EXCLUSIVE, V_FRAME_REUSE, V_SHARED_FRAME } from "./records";
-
+import { R_STAGE1, Root, rootAt } from "./root";
 import { state, take } from "./state";
 
-// key + 1 u64 | root u32 | leaves u32 | obligation u32 | its id u32 | writable u32
-const ROOT: usize = 8;
+// key + 1 u64 | family u32 | leaves u32 | obligation u32 | its id u32 | writable u32
+const FAMILY: usize = 8;
 const LEAVES: usize = 12;
 const LAST: usize = 16;
 const LAST_ID: usize = 20;
@@ -66,51 +67,60 @@ function lastOf(at: usize): Obligation {
   return isClean(o) ? obligation(0) : o;
 }
 
-/** Root maps `bytes` of memory from `pa`: 0, or V_SHARED_FRAME, or V_FRAME_REUSE. */
-export function claim(root: u32, pa: u64, bytes: u64, value: u64): u32 {
+/** A table maps `bytes` of memory from `pa`: 0, or V_SHARED_FRAME, or V_FRAME_REUSE. */
+export function claim(r: Root, pa: u64, bytes: u64, value: u64): u32 {
   const pieces = bytes >> UNIT_SHIFT,
-    s = state();
-  if (!followed(pieces)) return 0;
+    s = state(),
+    owns = !(r.flags & R_STAGE1);
+  if (!followed(pieces) || (owns ? isDevice(value) : s.owners === 0)) return 0;
   let wrong: u32 = 0;
-  for (let i: u64 = 0; i < pieces && makeRoom(); i++) {
+  for (let i: u64 = 0; i < pieces && (!owns || makeRoom()); i++) {
     const at = slotOf((pa >> UNIT_SHIFT) + i);
+    if (!at || (load<u64>(at) === 0 && !owns)) continue;
     if (load<u64>(at) === 0) {
       store<u64>(at, (pa >> UNIT_SHIFT) + i + 1);
       s.ownersUsed++;
     }
-    const found = claimPiece(at, root, value);
+    const last = lastOf(at);
+    const found = last && rootAt(last.root).family !== r.family ? V_FRAME_REUSE : owns ? claimPiece(at, r, value) : 0;
     if (found) wrong = found;
   }
   return wrong;
 }
 
-function claimPiece(at: usize, root: u32, value: u64): u32 {
-  const other = load<u32>(at, ROOT) !== root,
+/** Stage 2 maps a piece: it is the VM's, whose nested tables may map it too. It stays the first one's if two do. */
+function claimPiece(at: usize, r: Root, value: u64): u32 {
+  const other = load<u32>(at, FAMILY) !== r.family,
     leaves = load<u32>(at, LEAVES),
     writable: u32 = value & S2_W ? 1 : 0;
-  let wrong: u32 = 0;
-  if (other && leaves !== 0) wrong = load<u32>(at, WRITABLE) | writable ? V_SHARED_FRAME : 0;
-  else if (other && lastOf(at)) wrong = V_FRAME_REUSE;
-  if (other && leaves !== 0) return wrong; // it stays the first one's
-  store<u32>(at, root, ROOT);
+  if (other && leaves !== 0) return load<u32>(at, WRITABLE) | writable ? V_SHARED_FRAME : 0;
+  store<u32>(at, r.family, FAMILY);
   store<u32>(at, leaves + 1, LEAVES);
   store<u32>(at, load<u32>(at, WRITABLE) | writable, WRITABLE);
-  return wrong;
+  return 0;
 }
 
-/** Root unmaps it; `o` says until when the old translation may be used. */
-export function disclaim(root: u32, pa: u64, bytes: u64, o: Obligation): void {
-  const pieces = bytes >> UNIT_SHIFT;
-  if (!followed(pieces)) return;
+/** A table unmaps it; `o` says until when the old translation may be used. */
+export function disclaim(r: Root, pa: u64, bytes: u64, value: u64, o: Obligation): void {
+  const pieces = bytes >> UNIT_SHIFT,
+    owns = !(r.flags & R_STAGE1);
+  if (!followed(pieces) || (owns && isDevice(value))) return;
   for (let i: u64 = 0; i < pieces; i++) {
     const at = slotOf((pa >> UNIT_SHIFT) + i);
-    if (!at || load<u64>(at) === 0 || load<u32>(at, ROOT) !== root || load<u32>(at, LEAVES) === 0) continue;
-    const leaves = load<u32>(at, LEAVES) - 1;
-    store<u32>(at, leaves, LEAVES);
-    if (leaves === 0) store<u32>(at, 0, WRITABLE);
+    if (!at || load<u64>(at) === 0) continue;
+    if (owns && !disclaimPiece(at, r)) continue;
     store<u32>(at, obligationPointer(o), LAST);
     store<u32>(at, o ? o.id : 0, LAST_ID);
   }
+}
+
+/** Stage 2 unmaps a piece; false if it was another's. */
+function disclaimPiece(at: usize, r: Root): bool {
+  const leaves = load<u32>(at, LEAVES);
+  if (load<u32>(at, FAMILY) !== r.family || leaves === 0) return false;
+  store<u32>(at, leaves - 1, LEAVES);
+  if (leaves === 1) store<u32>(at, 0, WRITABLE);
+  return true;
 }
 
 /** The obligation through which the 4K at `pa` may still be reached; null for none. */

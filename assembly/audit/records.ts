@@ -74,7 +74,7 @@ export const V_UNKNOWN_PAGE: u32 = 8;
 export const V_STALE_TABLE: u32 = 9;
 /** A valid descriptor that the architecture does not have. */
 export const V_ENCODING: u32 = 10;
-/** One VMID for two tables, or two for one. */
+/** One VMID for two tables that CPUs walk, or two for one. */
 export const V_VMID: u32 = 11;
 /** A VMID given anew without a flush. */
 export const V_VMID_REUSE: u32 = 12;
@@ -100,6 +100,12 @@ export const V_KNOWN_PAGE: u32 = 21;
 export const V_NO_TABLE: u32 = 22;
 /** A marker that nobody made anything of, to the end. */
 export const V_LEFT_LOCKED: u32 = 23;
+/** TTBR0_EL2 names another table, and what TLBs hold of the one before is not flushed. */
+export const V_STALE_ROOT: u32 = 24;
+/** A control register changed under translations that TLBs may hold, and they were not flushed. */
+export const V_LIVE_CONTROL: u32 = 25;
+/** Entries of a contiguous run that do not agree. */
+export const V_CONTIGUOUS: u32 = 26;
 
 // What an obligation lacked.
 export const MISS_NONE: u32 = 0;
@@ -123,11 +129,17 @@ export const MISS_DSB_LAST: u32 = 8;
 export const MISS_BELOW: u32 = 9;
 /** A walker that was in a read section when the table was unlinked has not left it, or nobody asked. */
 export const MISS_GRACE: u32 = 10;
+/** No ISB stood between the write of VTTBR_EL2 or HCR_EL2 and the TLBI: it may be of the VMID before. */
+export const MISS_ISB: u32 = 11;
+/** The TLBI was of another ASID. */
+export const MISS_ASID: u32 = 12;
 
 /** Why an obligation arose. */
 export const CAUSE_BREAK: u32 = 0;
 export const CAUSE_DOWNGRADE: u32 = 1;
 export const CAUSE_AGE: u32 = 2;
+/** A control register changed. */
+export const CAUSE_CONTROL: u32 = 3;
 
 // Options of a judge.
 /** Memory of one VM is no other's. */
@@ -136,3 +148,5 @@ export const O_EXCLUSIVE: u32 = 1 << 0;
 export const O_KNOWN_PAGES: u32 = 1 << 1;
 /** An access flag cleared and never flushed is an error at the end. */
 export const O_AGE: u32 = 1 << 2;
+/** Level of FEAT_BBM, two bits. */
+export const O_BBM_SHIFT: u32 = 8;

@@ -1,9 +1,9 @@
 // Roots: tables that a register names, or that an engine made, with their geometry, VMID and lock. And the
 // completed flushes of all a table's VMID: an obligation compares with these instead of being visited.
 
-import { vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
+import { tcrHalf, ttbrAddress, vtcrGranule, vtcrIpaBits, vtcrStartLevel } from "../arch/control";
 import { addressLayout } from "../arch/descriptor";
-import { get } from "../arch/field";
+import { get, maskOf } from "../arch/field";
 import {
   FIRST_LEVEL,
   isGranule,
@@ -15,7 +15,21 @@ import {
   startTables,
   UNIT_SHIFT,
 } from "../arch/granule";
-import { PARANGE_52, paRangeBits, TCR_PS, VTCR_DS, VTCR_HA, VTCR_HD, VTCR_RES1 } from "../arch/registers";
+import {
+  PARANGE_52,
+  paRangeBits,
+  TCR_EL2_HPD,
+  TCR_PS,
+  TCR_T0SZ,
+  TCR_TG0,
+  VTCR_DS,
+  VTCR_HA,
+  VTCR_HD,
+  VTCR_RES1,
+  VTCR_SL0,
+  VTCR_SL2,
+} from "../arch/registers";
+import { O_BBM_SHIFT } from "./records";
 import { handleSlot, MAX_CPUS, State, state, take } from "./state";
 
 @unmanaged
@@ -30,15 +44,26 @@ export class Root {
   fullTime: u64;
   /** The same of one CPU only. */
   localTime: u64;
+  /** Issue time of the last TLBI whose VMID no ISB had settled. */
+  unsynced: u64;
   lock: u64;
-  /** When the last CPU let go of it: CPU and its clock. */
-  leftCpu: u32;
-  leftClock: u32;
+  /** Control register that it was set up by, and whether FWB was on. */
+  control: u64;
+  /** When these changed under what TLBs may hold, and the record; 0: never. */
+  changed: u64;
+  changedBy: u64;
   next: u32;
   flags: u32;
   handle: u32;
-  /** VMID + 1; 0 for none. */
-  vmid: u32;
+  /** Differs for every root that was ever registered. */
+  serial: u32;
+  /** Tables of one VM have one: nested ones, which share its lock. */
+  family: u32;
+  /** Its VMID's tag, or its ASID's; 0 for none. */
+  tag: u32;
+  id: u32;
+  /** Translations taken away, counted. */
+  changes: u32;
   ps: u32;
   layout: u32;
   startLevel: i32;
@@ -53,7 +78,6 @@ export class Root {
   opened: u32;
   /** Obligations without a slot: the span that they lie in. */
   orphans: u32;
-  left: bool;
   /** A table is being linked where nothing was: leaves in it are looked at more closely. */
   fresh: bool;
   low: u64;
@@ -61,8 +85,8 @@ export class Root {
   // clocks u32 * MAX_CPUS: writes of each CPU that are flushed from the whole VMID
 }
 
-export const ROOT_BYTES: u32 = 192; // fields, then the clocks
-const FULL: usize = 192;
+export const ROOT_BYTES: u32 = 256; // fields, then the clocks
+const FULL: usize = 256;
 
 export const R_STAGE1: u32 = 1 << 0;
 export const R_LPA2: u32 = 1 << 1;
@@ -72,14 +96,29 @@ export const R_HD: u32 = 1 << 4;
 export const R_TYPED: u32 = 1 << 5;
 /** Gone: no CPU may walk it; what its VMID has in TLBs is of no use until the VMID is given anew. */
 export const R_RETIRED: u32 = 1 << 6;
-/** Its VMID may have entries in TLBs. */
-export const R_USED: u32 = 1 << 7;
+/** It had valid entries: TLBs may hold some. */
+export const R_FILLED: u32 = 1 << 7;
 /** Walkers share it, under locks and in read sections that the journal tells of. */
 export const R_PARALLEL: u32 = 1 << 10;
 /** Some are in it without the lock, whoever holds that. */
 export const R_LOCK_FREE: u32 = 1 << 11;
 /** FEAT_BBM level, two bits. */
 export const R_BBM_SHIFT: u32 = 8;
+/** EL2&0 (HCR_EL2.E2H): entries that are not global belong to its ASID. */
+export const R_ASID: u32 = 1 << 12;
+/** Hierarchical permissions of table descriptors are off (HPD). */
+export const R_HPD: u32 = 1 << 13;
+/** HCR_EL2.FWB was on, where R_RULED says that somebody said so. */
+export const R_FWB: u32 = 1 << 14;
+export const R_RULED: u32 = 1 << 15;
+
+/** Fields of VTCR_EL2 that say how large tables are. */
+export function sizesOf(control: u64): u64 {
+  return control & (maskOf(TCR_T0SZ) | maskOf(VTCR_SL0) | maskOf(TCR_TG0) | VTCR_DS | VTCR_SL2);
+}
+
+/** A model's TCR_EL2, as casemate's logs have it, has T0SZ and TG0 only. */
+const MODEL_BITS: u32 = 16;
 
 export function rootAt(p: u32): Root {
   return changetype<Root>(p);
@@ -107,6 +146,9 @@ export function addRoot(address: u64): Root {
   }
   const r = rootAt(p);
   r.address = address;
+  r.serial = ++s.serials;
+  r.family = r.serial;
+  r.flags = ((s.options >> O_BBM_SHIFT) & 3) << R_BBM_SHIFT;
   r.low = u64.MAX_VALUE;
   r.next = s.roots;
   s.roots = p;
@@ -123,6 +165,9 @@ export function dropRoot(r: Root): void {
     while (before && before.next !== p) before = rootAt(before.next);
     if (before) before.next = r.next;
   }
+  r.serial = 0;
+  r.handle = 0;
+  r.flags = R_RETIRED;
   r.next = s.freeRoots;
   s.freeRoots = p;
 }
@@ -156,27 +201,49 @@ export function isGeometry(r: Root): bool {
   return isStart(r.ps, bits, r.startLevel);
 }
 
+/** A real register has its RES1 bit; a model's, as casemate's logs have it, has not. */
+export function isReal(control: u64): bool {
+  return <bool>(control & VTCR_RES1);
+}
+
+/** First start table of a TTBR: under LPA2, and where 64K tables have 52-bit addresses, PA[51:48] lies in [5:2]. */
+export function baseOf(ttbr: u64, control: u64): u64 {
+  const wide = (control & VTCR_DS) !== 0 || (isReal(control) && get(control, TCR_PS) === PARANGE_52);
+  return ttbrAddress(ttbr, 1, wide);
+}
+
+/** The register's bits that matter for single descriptors. */
+export function setControl(r: Root, control: u64): void {
+  r.control = control;
+  r.flags &= ~(R_HA | R_HD | R_HPD);
+  if (control & VTCR_HA) r.flags |= R_HA;
+  if (r.flags & R_STAGE1) {
+    if (control & TCR_EL2_HPD) r.flags |= R_HPD;
+  } else if (control & VTCR_HD) r.flags |= R_HD;
+}
+
 /**
  * Geometry from VTCR_EL2 or TCR_EL2. A VTCR without its RES1 bit is a model's, as casemate's
  * logs have it: its start level follows from T0SZ alone, and its PS is no limit. False for what cannot be.
  */
-export function setGeometry(r: Root, control: u64, stage1: bool, known: bool): bool {
-  const s = state();
-  const granule = vtcrGranule(control);
+export function setGeometry(r: Root, register: u64, stage1: bool, known: bool, e2h: bool): bool {
+  const s = state(),
+    control = e2h && register >> MODEL_BITS !== 0 ? tcrHalf(register, false) : register,
+    granule = vtcrGranule(control);
+  if (stage1) r.flags |= R_STAGE1;
+  if (e2h) r.flags |= R_ASID;
+  setControl(r, control);
   r.ps = granule ? granule : PS_4K; // the reserved code, as the hardware's walker here reads it
   r.inputBits = vtcrIpaBits(control);
   if (control & VTCR_DS) r.flags |= R_LPA2;
   r.layout = addressLayout(r.ps, <bool>(control & VTCR_DS));
   const code = <u32>get(control, TCR_PS),
-    real = known && (control & VTCR_RES1) !== 0;
+    real = known && isReal(control);
   r.outputBits = real ? paRangeBits(code) : 52;
   r.likelyBits = known ? physicalBits(code, s) : 52;
   if (r.likelyBits === 52 && r.ps === PS_64K) r.flags |= R_WIDE;
   const minimal = 4 - <i32>stage1Levels(r.ps, r.inputBits);
-  if (stage1) r.flags |= R_STAGE1;
-  if (control & (stage1 ? 0 : VTCR_HA)) r.flags |= R_HA;
-  if (control & (stage1 ? 0 : VTCR_HD)) r.flags |= R_HD;
-  const nominal = !stage1 && (control & VTCR_RES1) !== 0 && granule !== 0;
+  const nominal = !stage1 && isReal(control) && granule !== 0;
   r.startLevel = nominal ? vtcrStartLevel(r.ps, control) : minimal;
   if (r.inputBits < 21 || !isGeometry(r)) return false;
   r.pages = r.startLevel === FIRST_LEVEL ? 1 : startTables(r.ps, r.inputBits, r.startLevel);

@@ -2,6 +2,7 @@
 
 import { isLocked, isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, UNIT_SHIFT } from "../arch/granule";
+import { Case, caseOf, caseOfRoot, rootOf } from "./case";
 import { acquire, acquireShared, unlock, unlockAll, unlockShared } from "./clock";
 import { cpu } from "./cpu";
 import { addressIn, isDowngrade } from "./predicate";
@@ -19,10 +20,10 @@ export function lockName(handle: u32): u64 {
 /** Walker `c` holds the table for writing, or for reading and is in a section. */
 export function lockTable(r: Root, c: u32, writing: bool): void {
   if (writing) {
-    if (!acquire(c, r.lock, true) || isRead(r, c)) violate(V_LOCK, c, r.handle, 0, r.address, 0, 1);
+    if (!acquire(c, r.lock, true) || isRead(r, c)) violate(V_LOCK, caseOfRoot(c, r));
     return;
   }
-  if (!acquireShared(c, r.lock)) violate(V_LOCK, c, r.handle, 0, r.address, 0, 0);
+  if (!acquireShared(c, r.lock)) violate(V_LOCK, caseOfRoot(c, r));
   enter(c);
   cpu(c).reads++;
   cpu(c).reading = r.handle;
@@ -31,7 +32,7 @@ export function lockTable(r: Root, c: u32, writing: bool): void {
 export function unlockTable(r: Root, c: u32, writing: bool): void {
   const self = cpu(c);
   if (writing ? !unlock(c, r.lock) : self.reads === 0 || self.reading !== r.handle) {
-    violate(V_LOCK, c, r.handle, 0, r.address, 0, 0);
+    violate(V_LOCK, caseOfRoot(c, r));
     return;
   }
   if (writing) return;
@@ -58,7 +59,7 @@ export function enterSection(c: u32): void {
 
 export function leaveSection(c: u32): void {
   const self = cpu(c);
-  if (self.sections === 0) violate(V_LOCK, c, 0, 0, 0, 0, 0);
+  if (self.sections === 0) violate(V_LOCK, caseOf(c, 0));
   else self.sections--;
 }
 
@@ -75,15 +76,16 @@ export function bury(c: u32): void {
 }
 
 /**
- * May walker `c`, which does not hold the lock for writing, change the entry so? In a section it locks, publishes what it
+ * May the walker, which does not hold the lock for writing, change the entry so? In a section it locks, publishes what it
  * has locked, fills holes, and changes leaves in place; without the lock for reading it only adds rights [LCK-4].
  */
-export function isShared(r: Root, c: u32, old: u64, next: u64, level: i32, ordered: bool, mine: bool): bool {
-  const self = cpu(c),
+export function isShared(k: Case, mine: bool): bool {
+  const self = cpu(k.cpu),
+    r = rootOf(k),
     reads = self.reads !== 0 && self.reading === r.handle;
-  if (!ordered || !(reads || self.sections !== 0)) return false;
-  if (!reads) return isValid(old) && isValid(next) && !isTable(old, level) && !isDowngrade(r, old, next);
-  return mine || isValid(next) || isLocked(next, <bool>(r.flags & R_TYPED));
+  if (!k.ordered || !(reads || self.sections !== 0)) return false;
+  if (!reads) return isValid(k.old) && isValid(k.next) && !isTable(k.old, k.level) && !isDowngrade(r, k.old, k.next);
+  return mine || isValid(k.next) || isLocked(k.next, <bool>(r.flags & R_TYPED));
 }
 
 /** A marker of walker `by` that `c` may take away: `by` is in no section any more, it died. */
@@ -117,11 +119,9 @@ export function stampBelow(r: Root, u: U.Unit, next: u64): void {
 }
 
 /** The page is given back: has everybody left who may have met it? */
-export function checkGrace(u: U.Unit, c: u32, address: u64): void {
-  if (u.retired === 0) return;
-  const r = rootAt(u.root);
-  if (u.retired !== U.UNRETIRED && !isMet(u.retired)) return;
-  wants(violate(V_EARLY_FREE, c, r ? r.handle : 0, u.level, address, 0, 0), MISS_GRACE, u.retiredBy);
+export function checkGrace(k: Case, u: U.Unit): void {
+  if (u.retired === 0 || (u.retired !== U.UNRETIRED && !isMet(u.retired))) return;
+  wants(V_EARLY_FREE, k, MISS_GRACE, u.retiredBy);
 }
 
 /** Is a walker in the section that it was in at `time`? */

@@ -2,7 +2,7 @@
 //
 //   0        1024     fixed arrays, input records, violations      grows to the memory's end
 //   +--------+--------+-----------------------------------------+------------------------------+
-//   | null   | State  | clocks, flushes under way, VMIDs, tables | units, obligations, hash, .. |
+//   | null   | State  | clocks, CPUs, VMIDs, ASIDs, locks         | units, obligations, hash, .. |
 //   +--------+--------+-----------------------------------------+------------------------------+
 
 import { ENTRY_SHIFT, UNIT_SHIFT } from "../arch/granule";
@@ -14,9 +14,8 @@ export const INPUT_RECORDS: u32 = 1 << 13;
 /** Violations that are kept; more are counted. */
 export const MAX_VIOLATIONS: u32 = 256;
 export const VIOLATION_BYTES: u32 = 96;
-/** Flushes of one CPU that wait for its DSB. */
-export const MAX_PENDING: u32 = 8;
-const VMIDS: u32 = 1 << 16;
+/** VMIDs, and ASIDs, that 16 bits can tell apart. */
+const TAGS: u32 = 1 << 16;
 const HANDLES: u32 = 1 << 13;
 export const LOCK_BUCKETS: u32 = 1 << 8;
 
@@ -24,18 +23,19 @@ export const LOCK_BUCKETS: u32 = 1 << 8;
 export const UNIT_ENTRIES: u32 = 1 << (UNIT_SHIFT - ENTRY_SHIFT);
 /** A CPU's vector: one clock of each CPU. */
 export const CLOCK_BYTES: u32 = MAX_CPUS * 4;
-export const PENDING_BYTES: u32 = 32 + CLOCK_BYTES;
 
 const AT: usize = 1024;
-/** Room for the state and what follows it line by line. */
+/** Room for the state and the cases. */
 const STATE_BYTES: usize = 3072;
+/** The case in hand, and one for an entry that is met on the way. */
+const CASES: usize = AT + 1024;
+const CASE_ROOM: usize = 128;
 const CLOCKS: usize = AT + STATE_BYTES;
 const ORDERED: usize = CLOCKS + MAX_CPUS * CLOCK_BYTES;
 const CPUS: usize = ORDERED + MAX_CPUS * CLOCK_BYTES;
-export const CPU_BYTES: u32 = 128;
-const PENDING: usize = CPUS + MAX_CPUS * CPU_BYTES;
-const VMID_TABLE: usize = PENDING + MAX_CPUS * MAX_PENDING * PENDING_BYTES;
-const HANDLE_TABLE: usize = VMID_TABLE + VMIDS * 4;
+export const CPU_BYTES: u32 = 256;
+const TAG_TABLE: usize = CPUS + MAX_CPUS * CPU_BYTES;
+const HANDLE_TABLE: usize = TAG_TABLE + 2 * TAGS * 4;
 const LOCKS: usize = HANDLE_TABLE + HANDLES * 4;
 const VIOLATIONS: usize = LOCKS + LOCK_BUCKETS * 4;
 const INPUT: usize = VIOLATIONS + MAX_VIOLATIONS * VIOLATION_BYTES;
@@ -62,6 +62,7 @@ export class State {
   freeUnits: u32;
   freeObligations: u32;
   freeRoots: u32;
+  freePending: u32;
   roots: u32;
   /** Changes whenever a table is linked or unlinked: cached standings are of one generation. */
   generation: u32;
@@ -83,6 +84,11 @@ export class State {
   full: u32;
   /** Issue time of the last ALLE1IS. */
   allTime: u64;
+  /** The same of the last one that is complete, and of ALLE2IS. */
+  allFlushed: u64;
+  hypFlushed: u64;
+  /** Roots and tables of the same VM, counted. */
+  serials: u32;
   /** First record that the judge refused for want of memory; 0 for none. */
   starved: u32;
   obligations: u32;
@@ -110,12 +116,14 @@ export function cpuAt(cpu: u32): usize {
   return CPUS + cpu * CPU_BYTES;
 }
 
-export function pendingAt(cpu: u32, i: u32): usize {
-  return PENDING + (cpu * MAX_PENDING + i) * PENDING_BYTES;
+/** Where the tag of a VMID is kept, or with `stage1` that of an ASID of EL2. */
+export function tagSlot(id: u32, stage1: bool): usize {
+  return TAG_TABLE + ((id & (TAGS - 1)) + (stage1 ? TAGS : 0)) * 4;
 }
 
-export function vmidSlot(vmid: u32): usize {
-  return VMID_TABLE + vmid * 4;
+/** The case in hand (0), or that of an entry met on the way (1). */
+export function caseAt(i: u32): usize {
+  return CASES + i * CASE_ROOM;
 }
 
 /** Slot of an engine's table handle; handles of one engine that fall together differ in what they name. */

@@ -1,13 +1,14 @@
 // The tables as they hang together: who names whom, who is reachable, who is unlinked and not yet flushed.
 
 import { isTable, isValid } from "../arch/descriptor";
-import { LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
+import { LAST_LEVEL, span, UNIT_SHIFT } from "../arch/granule";
+import { Case, caseOfEntry } from "./case";
 import { isClean, isFlushedWhole, Obligation, obligation, orphan, settle } from "./obligation";
 import { claim, disclaim } from "./owner";
 import { addressIn, isEncoded, outputOf } from "./predicate";
-import { V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
-import { because, violate } from "./report";
-import { R_RETIRED, R_STAGE1, Root, rootAt, rootPointer, unitsOf } from "./root";
+import { CAUSE_BREAK, V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
+import { violate } from "./report";
+import { R_FILLED, R_RETIRED, Root, rootAt, rootPointer, unitsOf } from "./root";
 import { state, UNIT_ENTRIES } from "./state";
 import * as U from "./unit";
 
@@ -28,7 +29,7 @@ export function standing(u: U.Unit): u32 {
 
 function standingOf(u: U.Unit, depth: u32): u32 {
   if (u.rootOf) return rootAt(u.rootOf).flags & R_RETIRED ? U.PRIVATE : U.LIVE;
-  const parent = parentOf(u);
+  const parent = U.parentOf(u);
   if (!parent || depth === 0) return U.PRIVATE;
   if (names(parent, u)) return standingOf(parent, depth - 1);
   const o = breakOf(parent, u);
@@ -37,16 +38,10 @@ function standingOf(u: U.Unit, depth: u32): u32 {
   return U.PRIVATE;
 }
 
-/** The unit whose word once named this page, if that page still lives. */
-export function parentOf(u: U.Unit): U.Unit {
-  const parent = U.unitAt(u.parent);
-  return parent && parent.serial === u.parentSerial ? parent : U.unitAt(0);
-}
-
 /** Does the word of the parent name this page now? */
 function names(parent: U.Unit, u: U.Unit): bool {
   const value = load<u64>(U.valueAt(parent, u.parentWord));
-  const r = rootAt(u.root);
+  const r = U.rootOf(u);
   if (!isValid(value) || !r) return false;
   return addressIn(r, value) >> r.ps === u.key >> (r.ps - UNIT_SHIFT);
 }
@@ -54,72 +49,79 @@ function names(parent: U.Unit, u: U.Unit): bool {
 /** The broken link to this page; null once the slot has gone on. */
 export function breakOf(parent: U.Unit, u: U.Unit): Obligation {
   const o = obligation(load<u32>(U.obligationAt(parent, u.parentWord)));
-  const r = rootAt(u.root);
-  if (!o || !r || !isTable(o.old, o.level)) return obligation(0);
+  const r = U.rootOf(u);
+  if (!o || !r || o.cause !== CAUSE_BREAK || !isTable(o.old, o.level)) return obligation(0);
   return addressIn(r, o.old) >> r.ps === u.key >> (r.ps - UNIT_SHIFT) ? o : obligation(0);
 }
 
-/** Hangs the page at `page` below the word of `parent`; checks what is in it. False: it is not to be linked. */
-export function link(r: Root, parent: U.Unit, word: u32, page: u64, level: i32, base: u64, c: u32): bool {
-  const n = unitsOf(r),
-    at = U.addressOf(parent, word),
-    value = load<u64>(U.valueAt(parent, word)),
-    each = (<u64>UNIT_ENTRIES) << shift(r.ps, level);
+/** Hangs the table that the word of `parent` names below it; checks what is in it. False: it is not to be linked. */
+export function link(k: Case, parent: U.Unit, word: u32): bool {
+  const r = U.rootOf(parent),
+    n = unitsOf(r),
+    place = U.addressOf(parent, word),
+    page = addressIn(r, load<u64>(U.valueAt(parent, word)));
+  let again = true;
   state().generation++;
   for (let i: u32 = 0; i < n; i++) {
     const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     const wrong = !u ? V_UNKNOWN_PAGE : isTaken(u, parent, word) ? V_LINKED_TWICE : 0;
     if (wrong) {
-      violate(wrong, c, r.handle, level - 1, at, 0, value);
+      violate(wrong, caseOfEntry(k, parent, word));
       return false;
     }
-    if (u.root) renewPage(u);
-    hang(u, r, parent, word, level, base + each * i);
+    if (u.place !== place || u.parentSerial !== parent.serial) {
+      again = false;
+      if (u.hung) renewPage(u);
+    }
+    hang(u, r, parent, word, i);
   }
   state().generation++;
-  for (let i: u32 = 0; i < n; i++) adopt(r, U.find(page + ((<u64>i) << UNIT_SHIFT)), c);
+  for (let i: u32 = 0; i < n; i++) adopt(k, r, U.find(page + ((<u64>i) << UNIT_SHIFT)), again);
   return true;
 }
 
 /** Is the page somebody's already: a root, linked elsewhere, or unlinked and not flushed? */
 function isTaken(u: U.Unit, parent: U.Unit, word: u32): bool {
   if (u.rootOf) return true;
-  const before = parentOf(u);
+  const before = U.parentOf(u);
   if (!before || (u.parent === U.pointer(parent) && u.parentWord === word)) return false;
-  return names(before, u) || standingOf(u, MAX_DEPTH) === U.FROZEN;
+  return standingOf(u, MAX_DEPTH) !== U.PRIVATE;
 }
 
-function hang(u: U.Unit, r: Root, parent: U.Unit, word: u32, level: i32, base: u64): void {
-  u.root = rootPointer(r);
+/** Page `i` of a table hangs below the word of `parent`. */
+function hang(u: U.Unit, r: Root, parent: U.Unit, word: u32, i: u32): void {
+  U.setRoot(u, r);
   u.parent = U.pointer(parent);
   u.parentWord = word;
   u.parentSerial = parent.serial;
-  u.level = level;
-  u.base = base;
+  u.level = parent.level + 1;
+  u.base = U.inputOf(r, parent, word) + i * (U.spanOf(r, u) * UNIT_ENTRIES);
+  u.place = U.addressOf(parent, word);
+  u.hung = true;
 }
 
-/** A page that becomes reachable: its entries are of this life, of the format, and its tables hang below it. */
-export function adopt(r: Root, u: U.Unit, c: u32): void {
-  if (u.valid === 0 && u.life === 0) return;
+/** A page that becomes reachable: its entries are of this life, or of its last one if it comes `again`, and of the format. */
+export function adopt(k: Case, r: Root, u: U.Unit, again: bool): void {
+  if (u.valid !== 0) r.flags |= R_FILLED;
+  else if (u.life === 0) return;
   for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
     const value = load<u64>(U.valueAt(u, word));
     if (value === 0) continue;
-    if (((load<u32>(U.markAt(u, word)) >> 16) & 255) !== u.life) {
-      violate(V_STALE_TABLE, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+    if (!again && ((load<u32>(U.markAt(u, word)) >> 16) & 255) !== u.life) {
+      violate(V_STALE_TABLE, caseOfEntry(k, u, word));
       return;
     }
-    if (isValid(value)) adoptWord(r, u, word, value, c);
+    if (isValid(value)) adoptWord(k, r, u, word, value);
   }
 }
 
-function adoptWord(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
-  const sh = shift(r.ps, u.level);
+function adoptWord(k: Case, r: Root, u: U.Unit, word: u32, value: u64): void {
   if (!isRight(r, value, u.level) || (r.fresh && !isLikely(r, value, u.level))) {
-    violate(V_ENCODING, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+    violate(V_ENCODING, caseOfEntry(k, u, word));
     return;
   }
-  if (isTable(value, u.level)) link(r, u, word, addressIn(r, value), u.level + 1, u.base + ((<u64>word) << sh), c);
-  else own(r, u, word, value, c);
+  if (isTable(value, u.level)) link(k, u, word);
+  else own(k, u, word);
 }
 
 /** A descriptor of the format, whose leaf memory can exist. */
@@ -134,16 +136,16 @@ function isLikely(r: Root, value: u64, level: i32): bool {
 }
 
 /** A leaf is there: its memory is this table's. */
-export function own(r: Root, u: U.Unit, word: u32, value: u64, c: u32): void {
-  if (r.flags & R_STAGE1) return;
-  const wrong = claim(rootPointer(r), outputOf(r, value, u.level), span(r.ps, u.level), value);
-  if (wrong) violate(wrong, c, r.handle, u.level, U.addressOf(u, word), 0, value);
+export function own(k: Case, u: U.Unit, word: u32): void {
+  const r = U.rootOf(u),
+    value = load<u64>(U.valueAt(u, word));
+  const wrong = claim(r, outputOf(r, value, u.level), span(r.ps, u.level), value);
+  if (wrong) violate(wrong, caseOfEntry(k, u, word));
 }
 
 /** The memory of a leaf, or of all leaves below a table, is nobody's; `o` says until when it can be reached. */
 export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u32): void {
-  if (r.flags & R_STAGE1) return;
-  if (!isTable(value, level)) return disclaim(rootPointer(r), outputOf(r, value, level), span(r.ps, level), o);
+  if (!isTable(value, level)) return disclaim(r, outputOf(r, value, level), span(r.ps, level), value, o);
   if (level >= LAST_LEVEL || depth === 0) return;
   const page = addressIn(r, value);
   for (let i: u32 = 0; i < unitsOf(r); i++) {
@@ -193,9 +195,9 @@ function letGo(u: U.Unit): void {
 
 /** A page is forgotten. */
 export function forget(u: U.Unit): void {
-  const parent = parentOf(u),
+  const parent = U.parentOf(u),
     o = parent ? breakOf(parent, u) : obligation(0);
-  if (o && isClean(o)) dropBelow(rootAt(u.root), o);
+  if (o && isClean(o)) dropBelow(U.rootOf(u), o);
   letGo(u);
   U.remove(u);
 }
@@ -205,6 +207,7 @@ export function renewPage(u: U.Unit): void {
   letGo(u);
   u.root = 0;
   u.parent = 0;
+  u.hung = false;
   u.life = (u.life + 1) & 255;
 }
 
@@ -221,9 +224,4 @@ export function orphanIn(r: Root, from: u64, to: u64): Obligation {
     o = next;
   }
   return o;
-}
-
-/** A violation about obligation `o`. */
-export function blame(kind: u32, c: u32, r: Root, level: i32, at: u64, old: u64, next: u64, o: Obligation): void {
-  because(violate(kind, c, r.handle, level, at, old, next), o);
 }

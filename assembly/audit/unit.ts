@@ -3,10 +3,12 @@
 // A unit's words        values u64 | obligations u32 | marks u32
 // mark                  locked by CPU + 1 [7:0] | lent to CPU + 1 [15:8] | life [23:16]
 
-import { UNIT_SHIFT } from "../arch/granule";
+import { CONTIGUOUS, VALID } from "../arch/descriptor";
+import { shift, UNIT_SHIFT } from "../arch/granule";
+import { Root, rootAt } from "./root";
 import { State, state, take, UNIT_ENTRIES } from "./state";
 
-const HEADER: u32 = 96;
+const HEADER: u32 = 128;
 export const UNIT_BYTES: u32 = HEADER + UNIT_ENTRIES * 16;
 const OBLIGATIONS: u32 = UNIT_ENTRIES * 8;
 const MARKS: u32 = UNIT_ENTRIES * 12;
@@ -17,8 +19,9 @@ export class Unit {
   key: u64;
   /** Input address of its first word, once linked. */
   base: u64;
-  /** The root that it hangs below, or last hung below. */
+  /** The root that it hangs below, or last hung below, and that root's serial. */
   root: u32;
+  rootSerial: u32;
   level: i32;
   /** Unit and word whose descriptor names this table; 0 for none. */
   parent: u32;
@@ -33,6 +36,12 @@ export class Unit {
   life: u32;
   /** Start table of this root; 0 for none. */
   rootOf: u32;
+  /** Valid words that say they are of a contiguous run. */
+  contiguous: u32;
+  /** It hangs in a table, or did, and nobody wrote to it since. */
+  hung: bool;
+  /** Physical address of the word that named it last: what comes back there has the same life. */
+  place: u64;
   /** Cached standing, and the generation that it is of. */
   standing: u32;
   generation: u32;
@@ -77,11 +86,46 @@ export function wordOf(address: u64): u32 {
   return (<u32>address >> 3) & (UNIT_ENTRIES - 1);
 }
 
+/** Is it a valid word that says it is of a contiguous run? */
+function isRun(value: u64): u32 {
+  return (value & (VALID | CONTIGUOUS)) === (VALID | CONTIGUOUS) ? 1 : 0;
+}
+
 /** The word holds another value than was known. */
 export function amend(u: Unit, word: u32, value: u64): void {
-  const at = valueAt(u, word);
-  u.valid += (<u32>value & 1) - (<u32>load<u64>(at) & 1);
+  const at = valueAt(u, word),
+    old = load<u64>(at);
+  u.valid += (<u32>value & 1) - (<u32>old & 1);
+  u.contiguous += isRun(value) - isRun(old);
   store<u64>(at, value);
+}
+
+/** The root that a page hangs below; null if that is gone. */
+export function rootOf(u: Unit): Root {
+  const r = rootAt(u.root);
+  return r && r.serial === u.rootSerial ? r : rootAt(0);
+}
+
+/** The page hangs below `r`. */
+export function setRoot(u: Unit, r: Root): void {
+  u.root = <u32>changetype<usize>(r);
+  u.rootSerial = r.serial;
+}
+
+/** The unit whose word once named this page, if that page still lives. */
+export function parentOf(u: Unit): Unit {
+  const parent = unitAt(u.parent);
+  return parent && parent.serial === u.parentSerial ? parent : unitAt(0);
+}
+
+/** What one word of a table page covers. */
+export function spanOf(r: Root, u: Unit): u64 {
+  return (<u64>1) << shift(r.ps, u.level);
+}
+
+/** Input address of a word of a table page. */
+export function inputOf(r: Root, u: Unit, word: u32): u64 {
+  return u.base + ((<u64>word) << shift(r.ps, u.level));
 }
 
 /** Physical address of a word. */

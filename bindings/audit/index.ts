@@ -39,7 +39,7 @@ export function createJudge(options: JudgeOptions = {}, source?: CoreSource): Ju
 
 /**
  * Options for logs of a hypervisor as casemate knows them: pages are set up by a record, one VM's memory is no
- * other's, and everything is flushed at the end.
+ * other's. An access flag that is cleared need not be flushed: ageing does not.
  *
  * @example
  * ```ts
@@ -51,4 +51,4 @@ export function createJudge(options: JudgeOptions = {}, source?: CoreSource): Ju
  * console.log(judge.finish().violations[0]?.kind); // lock
  * ```
  */
-export const CASEMATE_OPTIONS: JudgeOptions = { exclusive: true, knownPages: true, age: true };
+export const CASEMATE_OPTIONS: JudgeOptions = { exclusive: true, knownPages: true };

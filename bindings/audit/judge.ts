@@ -22,6 +22,8 @@ export interface JudgeOptions {
   knownPages?: boolean;
   /** An access flag that is cleared and never flushed is a violation at the end. Default false: the kernel does not flush. */
   age?: boolean;
+  /** Level of FEAT_BBM that the CPUs have: 1 lets a block with nT change its size without a break, 2 any block. Default 0. */
+  bbm?: 0 | 1 | 2;
   /** Most bytes that the judge may use. Default 1 GiB. */
   maxBytes?: number;
 }
@@ -46,7 +48,8 @@ const RECORD_WORDS = JournalRecordView.BYTES / 4;
 const DEFAULT_BYTES = 1 << 30;
 
 function optionBits(o: JudgeOptions): number {
-  return (o.exclusive ? K.O_EXCLUSIVE : 0) | (o.knownPages ? K.O_KNOWN_PAGES : 0) | (o.age ? K.O_AGE : 0);
+  const flags = (o.exclusive ? K.O_EXCLUSIVE : 0) | (o.knownPages ? K.O_KNOWN_PAGES : 0) | (o.age ? K.O_AGE : 0);
+  return flags | ((o.bbm ?? 0) << K.O_BBM_SHIFT);
 }
 
 /**
@@ -77,6 +80,7 @@ export class Judge {
     const cpus = options.cpus ?? K.MAX_CPUS;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS)
       throw invalid("createJudge", `cpus is 1..${K.MAX_CPUS}`);
+    if (![0, 1, 2, undefined].includes(options.bbm)) throw invalid("createJudge", "bbm is 0, 1 or 2");
     this.#options = options;
     this.#maxPages = Math.min(
       MAX_PAGES,

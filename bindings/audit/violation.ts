@@ -27,6 +27,9 @@ export type ViolationKind =
   | "known-page"
   | "no-table"
   | "left-locked"
+  | "stale-root"
+  | "live-control"
+  | "contiguous"
   | "unknown";
 
 const KINDS: Readonly<Record<number, ViolationKind>> = {
@@ -53,6 +56,9 @@ const KINDS: Readonly<Record<number, ViolationKind>> = {
   [K.V_KNOWN_PAGE]: "known-page",
   [K.V_NO_TABLE]: "no-table",
   [K.V_LEFT_LOCKED]: "left-locked",
+  [K.V_STALE_ROOT]: "stale-root",
+  [K.V_LIVE_CONTROL]: "live-control",
+  [K.V_CONTIGUOUS]: "contiguous",
 };
 
 const WRONG: Readonly<Record<ViolationKind, string>> = {
@@ -68,9 +74,9 @@ const WRONG: Readonly<Record<ViolationKind, string>> = {
   "stale-table": "the table holds a descriptor of an earlier life; zero it, or write every entry, before it is linked",
   encoding:
     "the architecture has no such descriptor at this level, or its output address is beyond the physical memory",
-  vmid: "one VMID stands for two tables, or one table has two; release the old one, and flush, first",
+  vmid: "one VMID stands for two tables, or CPUs walk one table under two; let every CPU leave the old one, and flush, first",
   "vmid-reuse":
-    "a VMID was given anew with no flush since its last user ran; VMALLS12E1IS or ALLE1IS, and DSB ISH, first",
+    "a VMID was given to a table with no flush since another used it, or since this one changed under another VMID; VMALLS12E1IS or ALLE1IS, and DSB ISH, first",
   loaded: "the table was released while a CPU has it in its register; load another first",
   lock: "a lock was taken that is held, or given back by a CPU that does not hold it",
   "shared-frame": "two VMs map the same memory, and one of them may write it",
@@ -82,6 +88,12 @@ const WRONG: Readonly<Record<ViolationKind, string>> = {
   "known-page": "the page is set up already and in use; give it back first",
   "no-table": "no table is registered at this address",
   "left-locked": "a locked marker was left: nobody made anything of the slot that a walker took",
+  "stale-root":
+    "TTBR0_EL2 names another table while the TLB may hold translations of the one before; turn the MMU off, then ALLE2IS and DSB, before it is used",
+  "live-control":
+    "VTCR_EL2, TCR_EL2, MAIR_EL2 or HCR_EL2.FWB changed under translations that a TLB may hold; flush them, or unload the table first",
+  contiguous:
+    "entries of a contiguous run do not agree: hardware may use any of them for the whole run; break all of it first",
   unknown: "a rule was broken that this version has no name for",
 };
 
@@ -96,7 +108,9 @@ export type MissingStep =
   | "tlbi-stage1"
   | "dsb-last"
   | "tlbi-below"
-  | "grace-period";
+  | "grace-period"
+  | "isb"
+  | "tlbi-asid";
 
 const STEPS: Readonly<Record<number, MissingStep>> = {
   [K.MISS_TLBI]: "tlbi",
@@ -109,6 +123,8 @@ const STEPS: Readonly<Record<number, MissingStep>> = {
   [K.MISS_DSB_LAST]: "dsb-last",
   [K.MISS_BELOW]: "tlbi-below",
   [K.MISS_GRACE]: "grace-period",
+  [K.MISS_ISB]: "isb",
+  [K.MISS_ASID]: "tlbi-asid",
 };
 
 const LACKS: Readonly<Record<MissingStep, string>> = {
@@ -121,10 +137,12 @@ const LACKS: Readonly<Record<MissingStep, string>> = {
   "tlbi-stage1": "combined stage-1 and stage-2 entries are left: VMALLE1IS after the DSB ISH, and another DSB ISH",
   "dsb-last": "no DSB ISH completed the VMALLE1IS",
   "tlbi-below": "entries below the table are left: flush its whole range, or the VMID",
+  isb: "no ISB stood between the write of VTTBR_EL2 or HCR_EL2 and the TLBI, which may be of the VMID before",
+  "tlbi-asid": "the TLBI was of another ASID",
   "grace-period": "no grace period: a walker is still in the read section that it was in when the table was unlinked",
 };
 
-const CAUSES = ["break", "downgrade", "age"] as const;
+const CAUSES = ["break", "downgrade", "age", "control"] as const;
 
 /** A rule that was broken: a value, not an exception. */
 export interface Violation {

@@ -19,6 +19,8 @@ interface Known {
   hyp: boolean;
   page: bigint;
   ps: number;
+  /** VTCR_EL2, or TCR_EL2. */
+  control: bigint;
   lock: bigint;
   /** Walker whose lock the log shows, and how often it took it; -1 for none. */
   holder: number;
@@ -29,15 +31,28 @@ interface Known {
   gone: boolean;
 }
 
+/** A CPU's: the tables that it has loaded, stage 2 and EL2, and the control register that it wrote last. */
+interface Registers {
+  guest: number | undefined;
+  hyp: number | undefined;
+  vtcr: bigint | undefined;
+  tcr: bigint | undefined;
+  /** EL2's MMU has been on. */
+  began: boolean;
+}
+
 const OPERAND_BITS = BigInt(K.UNIT_SHIFT);
 /** TG0 of TCR_EL2, and TG of a level hint, by granule as log2. */
 const TG0: Readonly<Record<number, number>> = { 12: K.TG0_4K, 14: K.TG0_16K, 16: K.TG0_64K };
 const TG: Readonly<Record<number, number>> = { 12: K.TG_4K, 14: K.TG_16K, 16: K.TG_64K };
 /** A range of more pages is written as a flush of the whole VMID, which is more. */
 const MAX_SINGLE = 64n;
-/** Where the CPU goes when its table is gone: a table of its own. */
-const DUMMY = 0x1000n;
-const DUMMY_VMID = 0xffffn;
+/** VMIDs are given in turn from 1: 0 is the host's. */
+const LAST_VMID = 0xffn;
+const LAST_VMID_16 = 0xffffn;
+/** A TTBR holds PA[47:6] in place, and PA[51:48] in [5:2]. */
+const BASE = 0xffff_ffff_ffc0n;
+const HIGH = 48n;
 /** Beside a root's address: the name of its lock. */
 const LOCK_AT = 1n << 52n;
 /** What the dialect cannot say; it has no comments, so every `src` of a prologue carries this. */
@@ -45,6 +60,17 @@ const HEADER =
   "granule: locks for reading are locks around each record; local TLBIs, NSH barriers, cache maintenance left out; long ranges are vmalls12e1is:0";
 
 const hex = (n: bigint): string => `0x${n.toString(16)}`;
+
+/** Address of a start table as VTTBR_EL2 and TTBR0_EL2 hold it. */
+function ttbr(root: bigint): bigint {
+  return (root & BASE) | put(root >> HIGH, K.TTBR_ADDRESS_HIGH);
+}
+
+/** TCR_EL2 of an EL2 table with `bits` of input. */
+function tcrOf(ps: number, bits: number, lpa2: boolean): bigint {
+  const sizes = put(64 - bits, K.TCR_T0SZ) | put(TG0[ps] ?? 0, K.TCR_TG0) | put(K.PARANGE_52, K.TCR_PS);
+  return K.TCR_EL2_RES1 | sizes | (lpa2 ? K.TCR_EL2_DS : 0n);
+}
 
 /**
  * Writes an engine's journal in casemate's dialect: all writes of descriptors as release, pages as they are taken and
@@ -64,11 +90,12 @@ const hex = (n: bigint): string => `0x${n.toString(16)}`;
  */
 export class CasemateWriter {
   readonly #tables: Map<number, Known> = new Map();
-  /** Table that each CPU has loaded, by stage. */
-  readonly #loaded: Map<string, number> = new Map();
+  /** What each CPU has in its registers. */
+  readonly #cpus: Map<number, Registers> = new Map();
+  /** VMIDs of tables that are not gone. */
+  readonly #vmids: Set<bigint> = new Set();
   #id = 0;
   #vmid = 0n;
-  #dummy = false;
   #lines: string[] = [];
 
   /** The lines for these records, which follow those of the last call. */
@@ -133,10 +160,12 @@ export class CasemateWriter {
     const flags = get(r.a, K.GEOMETRY_FLAGS);
     const ps = get(r.a, K.GEOMETRY_GRANULE);
     const shared = ((r.a >> BigInt(K.MADE_PARALLEL)) & 1n) === 1n;
+    const hyp = (flags & K.T_HYP) !== 0;
     const t: Known = {
       root: r.address,
-      vmid: ++this.#vmid,
-      hyp: (flags & K.T_HYP) !== 0,
+      vmid: hyp ? 0n : this.#newVmid(r.walker, r.b),
+      hyp,
+      control: hyp ? tcrOf(ps, get(r.a, K.GEOMETRY_INPUT), (flags & K.T_LPA2) !== 0) : r.b,
       page: 1n << BigInt(ps),
       ps,
       lock: LOCK_AT | r.address,
@@ -148,36 +177,96 @@ export class CasemateWriter {
     };
     this.#tables.set(r.table, t);
     this.#page("mem-init", r.walker, r.address, BigInt(get(r.a, K.GEOMETRY_TABLES)) * t.page);
-    const tcr =
-      put(64 - get(r.a, K.GEOMETRY_INPUT), K.TCR_T0SZ) | put(TG0[ps] ?? 0, K.TCR_TG0) | put(K.PARANGE_52, K.TCR_PS);
-    this.#sysreg(r.walker, t.hyp ? "tcr_el2" : "vtcr_el2", t.hyp ? tcr : r.b);
     this.#put("hint", r.walker, `(kind set_root_lock) (location ${hex(t.root)}) (value ${hex(t.lock)})`);
     this.#load(r.walker, r.table, t);
     if (!shared) this.#turn("lock", r.walker, t);
   }
 
-  /** The CPU has the table in its register. */
-  #load(tid: number, handle: number, t: Known): void {
-    const place = `${tid} ${t.hyp}`;
-    if (this.#loaded.get(place) === handle) return;
-    this.#loaded.set(place, handle);
-    this.#sysreg(tid, t.hyp ? "ttbr0_el2" : "vttbr_el2", t.hyp ? t.root : put(t.vmid, K.TTBR_ID) | t.root);
+  /** A VMID that no table has; once all were used, what TLBs hold of those that are gone is flushed first. */
+  #newVmid(walker: number, vtcr: bigint): bigint {
+    const last = vtcr & K.VTCR_VS ? LAST_VMID_16 : LAST_VMID;
+    do {
+      this.#vmid++;
+      if (this.#vmid <= last) continue;
+      this.#vmid = 1n;
+      this.#flushAll(walker, "alle1is");
+    } while (this.#vmids.has(this.#vmid));
+    this.#vmids.add(this.#vmid);
+    return this.#vmid;
   }
 
+  #flushAll(tid: number, op: string): void {
+    this.#put("barrier", tid, "dsb (kind ish)");
+    this.#put("tlbi", tid, op);
+    this.#put("barrier", tid, "dsb (kind ish)");
+    this.#put("barrier", tid, "isb");
+  }
+
+  #registers(tid: number): Registers {
+    let found = this.#cpus.get(tid);
+    if (found === undefined) {
+      found = { guest: undefined, hyp: undefined, vtcr: undefined, tcr: undefined, began: false };
+      this.#cpus.set(tid, found);
+    }
+    return found;
+  }
+
+  /** The CPU has the table in its register. */
+  #load(tid: number, handle: number, t: Known): void {
+    const registers = this.#registers(tid);
+    if (t.hyp) this.#loadHyp(tid, handle, t, registers);
+    else this.#loadGuest(tid, handle, t, registers);
+  }
+
+  #loadGuest(tid: number, handle: number, t: Known, registers: Registers): void {
+    if (registers.guest === handle) return;
+    if (registers.vtcr !== t.control) {
+      if (registers.guest !== undefined) this.#sysreg(tid, "hcr_el2", 0n);
+      this.#sysreg(tid, "vtcr_el2", t.control);
+    }
+    this.#sysreg(tid, "vttbr_el2", put(t.vmid, K.TTBR_ID) | ttbr(t.root));
+    this.#sysreg(tid, "hcr_el2", 1n);
+    this.#put("barrier", tid, "isb");
+    registers.guest = handle;
+    registers.vtcr = t.control;
+  }
+
+  /** EL2 has one address space: another table is loaded with the MMU off, and what the CPU holds of the old one dropped. */
+  #loadHyp(tid: number, handle: number, t: Known, registers: Registers): void {
+    if (registers.hyp === handle) return;
+    if (registers.hyp !== undefined) this.#leaveHyp(tid, registers);
+    if (registers.tcr !== t.control) this.#sysreg(tid, "tcr_el2", t.control);
+    this.#sysreg(tid, "ttbr0_el2", ttbr(t.root));
+    this.#put("barrier", tid, "isb");
+    if (registers.began) {
+      this.#put("tlbi", tid, "alle2");
+      this.#put("barrier", tid, "dsb (kind nsh)");
+      this.#put("barrier", tid, "isb");
+    }
+    this.#sysreg(tid, "sctlr_el2", 1n);
+    this.#put("barrier", tid, "isb");
+    Object.assign(registers, { hyp: handle, tcr: t.control, began: true });
+  }
+
+  #leaveHyp(tid: number, registers: Registers): void {
+    this.#sysreg(tid, "sctlr_el2", 0n);
+    this.#put("barrier", tid, "isb");
+    registers.hyp = undefined;
+  }
+
+  /** No CPU walks the table any more: stage 2, or EL2's MMU, is off where it was loaded. */
   #gone(r: CasemateEvent, t: Known): void {
     if (t.gone) return;
-    if (!this.#dummy) this.#page("mem-init", r.walker, DUMMY, 2n ** 16n);
-    this.#dummy = true;
-    for (const [place, handle] of this.#loaded) {
-      if (handle !== r.table) continue;
-      const tid = Number.parseInt(place, 10);
-      // Another stage's dummy is another page: one page is one table.
-      if (t.hyp) this.#sysreg(tid, "ttbr0_el2", DUMMY + 0x8000n);
-      else this.#sysreg(tid, "vttbr_el2", put(DUMMY_VMID, K.TTBR_ID) | DUMMY);
-      this.#loaded.delete(place);
+    for (const [tid, registers] of this.#cpus) {
+      if (registers.hyp === r.table) this.#leaveHyp(tid, registers);
+      if (registers.guest !== r.table) continue;
+      this.#sysreg(tid, "hcr_el2", 0n);
+      this.#put("barrier", tid, "isb");
+      registers.guest = undefined;
     }
     if (!t.shared && t.holder !== -1) this.#turn("unlock", t.holder, t);
     t.gone = true;
+    this.#vmids.delete(t.vmid);
     this.#put("hint", r.walker, `(kind release_table) (location ${hex(t.root)}) (value 0x0)`);
   }
 

@@ -20,6 +20,9 @@ const QUOTE = 0x22;
 const COLON = 0x3a;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
+/** TAB to RETURN are the other white space: tab, line ends, form feed. */
+const TAB = 0x09;
+const RETURN = 0x0d;
 
 /** Value of a hexadecimal digit by its code; 16 for any other byte. */
 const DIGIT = Uint8Array.from({ length: 256 }, (_, code) => {
@@ -242,7 +245,11 @@ export class CasemateParser {
   #skipSpace(): void {
     const bytes = this.#bytes;
     let at = this.#at;
-    while (at < bytes.length && (bytes[at] as number) <= SPACE) if (bytes[at++] === NEWLINE) this.#line++;
+    for (; at < bytes.length; at++) {
+      const code = bytes[at] as number;
+      if (code === NEWLINE) this.#line++;
+      else if (code !== SPACE && (code < TAB || code > RETURN)) break;
+    }
     this.#at = at;
   }
 

@@ -48,7 +48,13 @@ export function logOf(lines: readonly string[]): string {
     .join("\n");
 }
 
-const ROOT = 0x1_0000_0000;
+/** The first violation of a log: its kind, and what was missing; ok for none. */
+export function firstOf(lines: readonly string[], options: JudgeOptions = CASEMATE_OPTIONS): string {
+  const [first] = judgeLog(logOf(lines), options).violations;
+  return first === undefined ? "ok" : [first.kind, first.missing].filter((part) => part !== undefined).join(" ");
+}
+
+export const ROOT = 0x1_0000_0000;
 export const LOCK = "(address 0x100064000)";
 
 /** A stage-2 table with tables down to level 3 at ROOT + 0x1000 * level, loaded by `tids` CPUs, its lock held by CPU 0. */
@@ -61,6 +67,47 @@ export function prologue(tids = 1, vtcr = 0x10): string[] {
     "hint (kind set_root_lock) (location 0x100000000) (value 0x100064000)",
     ...each("sysreg-write (sysreg vttbr_el2) (value 0x1000100000000)"),
     ...each("sysreg-write (sysreg hcr_el2) (value 0x1)"),
+    `lock ${LOCK}`,
+    ...[1, 2, 3].flatMap((level) => [
+      `mem-init ${at(level * 0x1000)} (size 0x1000)`,
+      put((level - 1) * 0x1000, ROOT + level * 0x1000 + 3),
+    ]),
+  ];
+}
+
+/** An empty root at an offset, with a lock of its own. */
+export function root(offset: number): string[] {
+  const lock = `(location 0x${(ROOT + offset).toString(16)}) (value 0x${(0x99_0000_0000 + offset).toString(16)})`;
+  return [`mem-init ${at(offset)} (size 0x1000)`, `hint (kind set_root_lock) ${lock}`];
+}
+
+/** CPU `tid` loads the root at an offset under a VMID. */
+export function vttbr(offset: number, vmid: number, tid = 0): string[] {
+  const value = (BigInt(vmid) << 48n) | BigInt(ROOT + offset);
+  return [`t${tid} sysreg-write (sysreg vttbr_el2) (value 0x${value.toString(16)})`, `t${tid} barrier isb`];
+}
+
+/** CPU `tid` writes a register. */
+export function sysreg(name: string, value: number | bigint, tid = 0): string {
+  return `t${tid} sysreg-write (sysreg ${name}) (value 0x${value.toString(16)})`;
+}
+
+/** A flush of everything, by one CPU: `op` between its barriers. */
+export function flush(op: string, tid = 0): string[] {
+  return [`t${tid} barrier dsb (kind ish)`, `t${tid} tlbi ${op}`, `t${tid} barrier dsb (kind ish)`];
+}
+
+/** EL2's table at ROOT with tables down to level 3, its lock held by CPU 0; `hcr` and `ttbr` as told. */
+export function hypPrologue(hcr = 0, ttbr: number | bigint = ROOT, tcr = 0x10): string[] {
+  return [
+    sysreg("tcr_el2", tcr),
+    sysreg("mair_el2", 0xff),
+    sysreg("sctlr_el2", 0),
+    sysreg("hcr_el2", hcr),
+    `mem-init ${at(0)} (size 0x1000)`,
+    "hint (kind set_root_lock) (location 0x100000000) (value 0x100064000)",
+    sysreg("ttbr0_el2", ttbr),
+    sysreg("sctlr_el2", 1),
     `lock ${LOCK}`,
     ...[1, 2, 3].flatMap((level) => [
       `mem-init ${at(level * 0x1000)} (size 0x1000)`,

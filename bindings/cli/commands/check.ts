@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { CASEMATE_OPTIONS, createJudge, type Violation } from "../../audit/index.js";
+import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Violation } from "../../audit/index.js";
 import { GranuleError } from "../../core/errors.js";
 import { readBytes, TraceError } from "../../trace/node.js";
 import {
@@ -16,25 +16,26 @@ import { findFiles, inputName, unreadable } from "../input.js";
 const LOGS = /\.(log|casemate)(\.gz)?$/;
 const CHUNK_BYTES = 1 << 18;
 
-/** The verdict on one log; of a good one the last three are null. */
+/** What is said of one log; of a good one the last three are null, of one that cannot be judged `kind` and `record`. */
 interface FileVerdict {
   file: string;
-  verdict: "ok" | "violation";
+  verdict: "ok" | "violation" | "unreadable";
   kind: string | null;
   /** Number of the record in the log, from 0. */
   record: number | null;
   message: string | null;
 }
 
-/** Judges a log as it is read; gzip is told by its first bytes. */
-async function judgeLog(path: string, io: CommandIo): Promise<FileVerdict> {
+/** Judges a log as it is read; gzip is told by its first bytes. InputError for what is no log. */
+async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<FileVerdict> {
   const file = inputName(path);
-  const judge = createJudge(CASEMATE_OPTIONS);
+  const judge = createJudge(options);
   const parser = judge.casemate();
   try {
     const source = path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES });
     for await (const block of readBytes(source)) parser.push(block);
     parser.end();
+    if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
     return verdictOf(file, judge.finish().violations[0]);
   } catch (error) {
     if (error instanceof TraceError || error instanceof GranuleError) {
@@ -50,26 +51,70 @@ function verdictOf(file: string, first: Violation | undefined): FileVerdict {
   return { file, verdict: "violation", kind: first.kind, record: first.record, message: first.message };
 }
 
+/** What `work` says, or that `file` cannot be judged: that stops no other file. */
+async function attempt<T>(file: string, work: () => Promise<T>): Promise<T | FileVerdict> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { file: inputName(file), verdict: "unreadable", kind: null, record: null, message: error.message };
+  }
+}
+
 function line({ file, verdict, record, message }: FileVerdict, io: CommandIo): string {
   if (verdict === "ok") return `${file}: ${io.style("green", "ok")}\n`;
   return `${file}: ${io.style("red", "violation")}: record ${record}: ${message}\n`;
 }
 
+/** Says what came of one log: a verdict on standard output, an error on standard error. */
+async function tell(verdict: FileVerdict, args: CommandArgs, io: CommandIo): Promise<void> {
+  if (verdict.verdict === "unreadable") io.note(`granule: ${verdict.message}`);
+  else if (!args.json) await io.out(line(verdict, io));
+}
+
+function count(files: readonly FileVerdict[], verdict: FileVerdict["verdict"]): number {
+  return files.filter((file) => file.verdict === verdict).length;
+}
+
+/** One line for several logs. */
+function summary(files: readonly FileVerdict[]): string {
+  const parts = [`${count(files, "ok")} ok`, `${count(files, "violation")} with a violation`];
+  const unread = count(files, "unreadable");
+  if (unread > 0) parts.push(`${unread} could not be judged`);
+  return `${files.length} logs: ${parts.join(", ")}\n`;
+}
+
+function exitCode(files: readonly FileVerdict[]): number {
+  if (count(files, "unreadable") > 0) return Exit.UNREADABLE;
+  return count(files, "violation") > 0 ? Exit.FINDING : Exit.OK;
+}
+
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (args.operands.length === 0) throw new UsageError("LOG is missing: casemate logs, or folders of them");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
-  const paths = await findFiles(args.operands, LOGS);
+  const bbm = integerOption(args, "bbm", 0, 2) as JudgeOptions["bbm"];
+  const options: JudgeOptions = bbm === undefined ? CASEMATE_OPTIONS : { ...CASEMATE_OPTIONS, bbm };
   const files: FileVerdict[] = [];
-  for (const path of paths) {
-    if (io.signal.aborted) return Exit.INTERRUPTED;
-    io.progress(`${files.length}/${paths.length} ${path}`);
-    const verdict = await judgeLog(path, io);
+  const add = async (verdict: FileVerdict): Promise<void> => {
     files.push(verdict);
-    if (!args.json) await io.out(line(verdict, io));
+    await tell(verdict, args, io);
+  };
+  for (const operand of args.operands) {
+    const paths = await attempt(operand, () => findFiles([operand], LOGS));
+    if (!Array.isArray(paths)) {
+      await add(paths);
+      continue;
+    }
+    for (const path of paths) {
+      if (io.signal.aborted) return Exit.INTERRUPTED;
+      io.progress(`${files.length} judged, now ${path}`);
+      await add(await attempt(path, () => judgeLog(path, options, io)));
+    }
   }
   io.progress(undefined);
   if (args.json) await io.out(`${JSON.stringify({ schemaVersion: 1, files }, undefined, 2)}\n`);
-  return files.some(({ verdict }) => verdict === "violation") ? Exit.FINDING : Exit.OK;
+  else if (files.length > 1) await io.out(summary(files));
+  return exitCode(files);
 }
 
 /** `granule check LOG...`. */
@@ -80,8 +125,12 @@ export const check: Command = {
   help: `Judges logs in the dialect of casemate 3.0.2 (one s-expression a record), one verdict a file: every descriptor
 write against break-before-make, every TLBI against what it must reach, tables, locks and VMIDs against their lives.
 LOG is a file, gzipped or not, a folder of .log and .log.gz files, or - for standard input.
-The first violation of a file is told, with the number of its record from 0 and what would have been right.
-Exit code 1 if a log breaks a rule, 3 if one is not of the dialect.`,
-  options: { seed: { type: "string", value: "N", help: "accepted for scripts; nothing is drawn at random" } },
+For each file the first violation is printed: the number of its record, from 0, and what would have been right.
+A file that cannot be read, or is not of the dialect, stops no other. Exit code 3 if there is one, else 1 if a log
+breaks a rule.`,
+  options: {
+    bbm: { type: "string", value: "N", help: "level of FEAT_BBM that the CPUs have: 0 (default), 1 or 2" },
+    seed: { type: "string", value: "N", help: "accepted for scripts; nothing is drawn at random" },
+  },
   run,
 };
