@@ -60,6 +60,9 @@ export const STAGES = {
   audit: [
     [
       "test/audit/traces.test.ts",
+      "test/audit/entries.test.ts",
+      "test/audit/vmids.test.ts",
+      "test/audit/el2.test.ts",
       "test/audit/walkers.test.ts",
       "test/audit/burial.test.ts",
       "test/audit/hostile.test.ts",
