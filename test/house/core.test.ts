@@ -10,7 +10,7 @@ const MAX_BYTES = 50_000;
 const MAX_GZIP_BYTES = 18 * 1024;
 /** The same of the judge's module. */
 const MAX_JUDGE_BYTES = 30_000;
-const MAX_JUDGE_GZIP_BYTES = 10 * 1024;
+const MAX_JUDGE_GZIP_BYTES = 13 * 1024;
 const SHARED_WITH_MAXIMUM = 3;
 
 const releasePath = join(ROOT, "build/granule.wasm");

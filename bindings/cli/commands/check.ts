@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Violation } from "../../audit/index.js";
 import { GranuleError } from "../../core/errors.js";
+import { printable } from "../../report/printable.js";
 import { readBytes, TraceError } from "../../trace/node.js";
 import {
   type Command,
@@ -8,8 +9,10 @@ import {
   type CommandIo,
   Exit,
   InputError,
+  Interrupted,
   integerOption,
   UsageError,
+  writeJson,
 } from "../command.js";
 import { findFiles, inputName, unreadable } from "../input.js";
 
@@ -32,12 +35,14 @@ async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Pro
   const judge = createJudge(options);
   const parser = judge.casemate();
   try {
-    const source = path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+    const source =
+      path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES, signal: io.signal });
     for await (const block of readBytes(source)) parser.push(block);
     parser.end();
     if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
     return verdictOf(file, judge.finish().violations[0]);
   } catch (error) {
+    if (io.signal.aborted) throw new Interrupted();
     if (error instanceof TraceError || error instanceof GranuleError) {
       throw new InputError(`${file}: ${error.message.replace(/\s*\n\s*/g, " ")}`);
     }
@@ -62,8 +67,8 @@ async function attempt<T>(file: string, work: () => Promise<T>): Promise<T | Fil
 }
 
 function line({ file, verdict, record, message }: FileVerdict, io: CommandIo): string {
-  if (verdict === "ok") return `${file}: ${io.style("green", "ok")}\n`;
-  return `${file}: ${io.style("red", "violation")}: record ${record}: ${message}\n`;
+  if (verdict === "ok") return `${printable(file)}: ${io.style("green", "ok")}\n`;
+  return `${printable(file)}: ${io.style("red", "violation")}: record ${record}: ${printable(message ?? "")}\n`;
 }
 
 /** Says what came of one log: a verdict on standard output, an error on standard error. */
@@ -106,13 +111,13 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
       continue;
     }
     for (const path of paths) {
-      if (io.signal.aborted) return Exit.INTERRUPTED;
+      if (io.signal.aborted) throw new Interrupted();
       io.progress(`${files.length} judged, now ${path}`);
       await add(await attempt(path, () => judgeLog(path, options, io)));
     }
   }
   io.progress(undefined);
-  if (args.json) await io.out(`${JSON.stringify({ schemaVersion: 1, files }, undefined, 2)}\n`);
+  if (args.json) await writeJson(io, { schemaVersion: 1, files });
   else if (files.length > 1) await io.out(summary(files));
   return exitCode(files);
 }
