@@ -87,3 +87,17 @@ export const RULE_LOCKED: u32 = 78;
 export const RULE_HOLDER: u32 = 79;
 
 // audit: 90 to 119
+/** The CPU is one of those that the judge keeps. */
+export const RULE_JUDGED_CPU: u32 = 90;
+/** The word lies in the unit. */
+export const RULE_JUDGED_WORD: u32 = 91;
+/** The root is registered. */
+export const RULE_JUDGED_ROOT: u32 = 92;
+/** The obligation is open: in its root's list. */
+export const RULE_OWED: u32 = 93;
+/** The obligation has a slot. */
+export const RULE_PLACED: u32 = 94;
+/** The slot holds a valid descriptor. */
+export const RULE_JUDGED_LINK: u32 = 95;
+/** The tag is not another root's. */
+export const RULE_JUDGED_TAG: u32 = 96;

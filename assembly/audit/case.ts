@@ -1,6 +1,7 @@
 // A case: what the judge looks at, and what it says when it objects. One is in hand for each record; one more serves
 // for what is met on the way, as the entries of a table that is being linked.
 
+import { demand, RULE_JUDGED_ROOT } from "../demand";
 import { R_RETIRED, Root, rootAt, rootPointer } from "./root";
 import { caseAt } from "./state";
 import * as U from "./unit";
@@ -38,6 +39,7 @@ export function caseOf(c: u32, address: u64): Case {
 
 /** The case of a table: its root, from its first start table. */
 export function caseOfRoot(c: u32, r: Root): Case {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   const k = caseOf(c, r.address);
   k.root = rootPointer(r);
   k.level = r.startLevel;

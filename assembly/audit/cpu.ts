@@ -1,6 +1,7 @@
 // What a CPU has in its registers, and the flushes that it has issued and not completed.
 
-import { CLOCK_BYTES, cpuAt, orderedBy, state, take } from "./state";
+import { demand, RULE_JUDGED_CPU } from "../demand";
+import { CLOCK_BYTES, cpuAt, MAX_CPUS, orderedBy, state, take } from "./state";
 
 @unmanaged
 export class Cpu {
@@ -56,6 +57,7 @@ export const W_UNSYNCED: u32 = 256;
 export const W_VTCR_LIVE: u32 = 512;
 
 export function cpu(i: u32): Cpu {
+  demand(i < MAX_CPUS, RULE_JUDGED_CPU);
   return changetype<Cpu>(cpuAt(i));
 }
 

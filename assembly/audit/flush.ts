@@ -3,6 +3,7 @@
 import { isTable, isValid } from "../arch/descriptor";
 import { index, LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
 import { TTL_UNKNOWN } from "../arch/tlbi";
+import { demand, RULE_JUDGED_ROOT } from "../demand";
 import { DSB_ISH, DSB_ISHST, DSB_NSHST } from "../record/journal";
 import { join, now, order, tick } from "./clock";
 import { awaitDsb, coveredBy, cpu, P_ALL, P_FULL, P_HYP, P_LOCAL, P_STAGE1, Pending, pending } from "./cpu";
@@ -136,6 +137,7 @@ function goesOn(o: O.Obligation): bool {
 
 /** By address: the entries on the way to `ipa`, and what is left of tables that are gone. */
 export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, how: u32): bool {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   if (r.opened === 0) return true;
   const near = unitNear(r, ipa);
   if (near) {
@@ -251,6 +253,7 @@ export function flushHyp(c: u32, local: bool): void {
 
 /** Combined and stage-1 entries of a VMID. */
 export function flushStage1(r: Root, c: u32, local: bool): void {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   if (!local || state().cpus !== MAX_CPUS) awaitDsb(c, rootPointer(r), r.serial, 0, kindOf(P_STAGE1, local));
 }
 

@@ -2,6 +2,7 @@
 
 import { vtcrIpaBits } from "../arch/control";
 import { UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_JUDGED_ROOT } from "../demand";
 import { Case, caseOf, caseOfRoot } from "./case";
 import { dischargeAll, isClean, Obligation, obligation } from "./obligation";
 import {
@@ -31,6 +32,7 @@ function unitSpan(r: R.Root, u: U.Unit): u64 {
 
 /** Registers the start tables; false if one cannot be. */
 export function adoptRoot(k: Case, r: R.Root): bool {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   const n = R.unitsOf(r) * r.pages;
   let ok = true;
   for (let i: u32 = 0; i < n; i++) {
@@ -89,6 +91,7 @@ function disownPage(r: R.Root, u: U.Unit): void {
 
 /** A break that is not flushed is a violation of who ends the table. */
 export function checkFlushed(k: Case, r: R.Root): void {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   let o = obligation(r.open);
   while (o) {
     const next = obligation(o.next);

@@ -2,6 +2,7 @@
 // discharged by DSB, matching TLBI, DSB (and, at stage 2, VMALLE1IS and DSB), or by a flush of its whole VMID.
 
 import { shift } from "../arch/granule";
+import { demand, RULE_JUDGED_ROOT, RULE_OWED, RULE_PLACED } from "../demand";
 import { MISS_NONE } from "./records";
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, state, take } from "./state";
@@ -106,6 +107,7 @@ export function oblige(r: Root, u: Unit, word: u32, ipa: u64, level: i32, old: u
 
 /** Ends an obligation; those below it go too. */
 export function discharge(o: Obligation): void {
+  demand(o.id !== 0 && o.root !== 0, RULE_OWED);
   const s = state(),
     p = obligationPointer(o),
     r = rootAt(o.root);
@@ -136,11 +138,13 @@ export function discharge(o: Obligation): void {
 
 /** Ends all of a root's: nobody walks under its VMID any more. */
 export function dischargeAll(r: Root): void {
+  demand(r.serial !== 0, RULE_JUDGED_ROOT);
   while (r.open) discharge(obligation(r.open));
 }
 
 /** Its slot is no longer its own: the span is remembered instead. */
 export function orphan(o: Obligation): void {
+  demand(o.unit !== 0, RULE_PLACED);
   const r = rootAt(o.root);
   store<u32>(obligationAt(unitAt(o.unit), o.word), 0);
   o.unit = 0;
@@ -206,6 +210,7 @@ export function noteMiss(o: Obligation, why: u32): void {
 
 /** The newer write, of `old`, takes the place of the older one: it needs the later flush. */
 export function renew(o: Obligation, cpu: u32, clock: u32, cause: u32): void {
+  demand(o.id !== 0 && o.root !== 0, RULE_OWED);
   o.cpu = cpu;
   o.clock = clock;
   o.record = state().sequence;

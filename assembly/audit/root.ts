@@ -29,6 +29,7 @@ import {
   VTCR_SL0,
   VTCR_SL2,
 } from "../arch/registers";
+import { demand, RULE_JUDGED_ROOT } from "../demand";
 import { O_BBM_SHIFT } from "./records";
 import { handleSlot, MAX_CPUS, State, state, take } from "./state";
 
@@ -157,6 +158,7 @@ export function addRoot(address: u64): Root {
 
 /** Forgets a root that has no obligations. */
 export function dropRoot(r: Root): void {
+  demand(r.serial !== 0 && r.open === 0, RULE_JUDGED_ROOT);
   const s = state(),
     p = rootPointer(r);
   if (s.roots === p) s.roots = r.next;

@@ -1,6 +1,7 @@
 // What TLB entries are tagged with: a VMID, or an ASID of EL2. A tag remembers whose translations each CPU may hold
 // under it, since when, and what was flushed; whoever takes the tag next must not meet them [VMID-1..10, HWM-43].
 
+import { demand, RULE_JUDGED_TAG } from "../demand";
 import { cpu } from "./cpu";
 import { R_FILLED, Root, rootPointer } from "./root";
 import { MAX_CPUS, state, tagSlot, take } from "./state";
@@ -102,6 +103,7 @@ export function isHeldBy(t: Tag, r: Root, c: u32): bool {
 
 /** Its root lets go of the tag. */
 export function giveUp(t: Tag, r: Root): void {
+  demand(t.root === rootPointer(r) || t.root === 0 || t.stage1, RULE_JUDGED_TAG);
   if (t.root === rootPointer(r)) t.root = 0;
   t.last = r.serial;
   t.changes = r.changes;

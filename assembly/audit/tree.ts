@@ -2,6 +2,7 @@
 
 import { isTable, isValid } from "../arch/descriptor";
 import { LAST_LEVEL, span, UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_JUDGED_LINK } from "../demand";
 import { Case, caseOfEntry } from "./case";
 import { isClean, isFlushedWhole, Obligation, obligation, orphan, settle } from "./obligation";
 import { claim, disclaim } from "./owner";
@@ -56,6 +57,7 @@ export function breakOf(parent: U.Unit, u: U.Unit): Obligation {
 
 /** Hangs the table that the word of `parent` names below it; checks what is in it. False: it is not to be linked. */
 export function link(k: Case, parent: U.Unit, word: u32): bool {
+  demand(isValid(load<u64>(U.valueAt(parent, word))), RULE_JUDGED_LINK);
   const r = U.rootOf(parent),
     n = unitsOf(r),
     place = U.addressOf(parent, word),
@@ -137,6 +139,7 @@ function isLikely(r: Root, value: u64, level: i32): bool {
 
 /** A leaf is there: its memory is this table's. */
 export function own(k: Case, u: U.Unit, word: u32): void {
+  demand(isValid(load<u64>(U.valueAt(u, word))), RULE_JUDGED_LINK);
   const r = U.rootOf(u),
     value = load<u64>(U.valueAt(u, word));
   const wrong = claim(r, outputOf(r, value, u.level), span(r.ps, u.level), value);

@@ -5,6 +5,7 @@
 
 import { CONTIGUOUS, VALID } from "../arch/descriptor";
 import { shift, UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_JUDGED_WORD } from "../demand";
 import { Root, rootAt } from "./root";
 import { State, state, take, UNIT_ENTRIES } from "./state";
 
@@ -71,14 +72,17 @@ export function pointer(u: Unit): u32 {
 }
 
 export function valueAt(u: Unit, word: u32): usize {
+  demand(word < UNIT_ENTRIES, RULE_JUDGED_WORD);
   return changetype<usize>(u) + HEADER + word * 8;
 }
 
 export function obligationAt(u: Unit, word: u32): usize {
+  demand(word < UNIT_ENTRIES, RULE_JUDGED_WORD);
   return changetype<usize>(u) + HEADER + OBLIGATIONS + word * 4;
 }
 
 export function markAt(u: Unit, word: u32): usize {
+  demand(word < UNIT_ENTRIES, RULE_JUDGED_WORD);
   return changetype<usize>(u) + HEADER + MARKS + word * 4;
 }
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CASEMATE_OPTIONS, createJudge } from "../../bindings/audit/index.js";
 import { TraceSyntaxError } from "../../bindings/trace/index.js";
-import { judgeLog, logOf, prologue } from "./support.js";
+import { DEBUG, judgeLog, logOf, prologue } from "./support.js";
 
 const KINDS = [
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 28, 29, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74,
@@ -31,10 +31,14 @@ const record = fc.tuple(
 );
 
 describe("the judge", () => {
-  it("takes any record", () => {
+  it.each([
+    ["release", undefined],
+    ["debug", DEBUG],
+  ])("takes any record: %s", (_name, source) => {
+    let violations = 0;
     fc.assert(
       fc.property(fc.array(record, { minLength: 1, maxLength: 200 }), fc.boolean(), (records, strict) => {
-        const judge = createJudge({ ...(strict ? CASEMATE_OPTIONS : {}), maxBytes: 16 << 20 });
+        const judge = createJudge({ ...(strict ? CASEMATE_OPTIONS : {}), maxBytes: 16 << 20 }, source);
         const words = new Uint32Array(records.length * 12);
         const wide = new BigUint64Array(words.buffer);
         for (const [i, [kind, level, table, walker, a, b, c]] of records.entries()) {
@@ -42,10 +46,16 @@ describe("the judge", () => {
           wide.set([a, b, c, BigInt(i)], i * 6 + 2);
         }
         judge.feed(words);
-        if (!judge.spent) for (const { message } of judge.finish().violations) expect(message).not.toBe("");
+        expect(judge.spent || judge.records === records.length).toBe(true);
+        if (judge.spent) return;
+        const verdict = judge.finish();
+        expect(verdict.verdict === "violation").toBe(verdict.count > 0);
+        for (const { kind } of verdict.violations) expect(kind).not.toBe("unknown");
+        violations += verdict.count;
       }),
       { numRuns: 400 },
     );
+    expect(violations).toBeGreaterThan(0);
   });
 });
 
@@ -63,16 +73,21 @@ describe("the reader of logs", () => {
   });
 
   it("says what is wrong with text, and never anything else", () => {
+    let errors = 0;
     fc.assert(
       fc.property(fc.nat(good.length), fc.string({ maxLength: 12 }), (at, text) => {
         try {
-          judgeLog(good.slice(0, at) + text + good.slice(at + text.length));
+          expect(["ok", "violation"]).toContain(
+            judgeLog(good.slice(0, at) + text + good.slice(at + text.length)).verdict,
+          );
         } catch (error) {
           expect(error).toBeInstanceOf(TraceSyntaxError);
+          errors++;
         }
       }),
       { numRuns: 300 },
     );
+    expect(errors).toBeGreaterThan(100);
   });
 
   it.each([

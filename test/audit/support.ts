@@ -1,9 +1,13 @@
 // What tests of the judge share: streams of an engine's journal, and logs put together by hand.
 
+import { readFileSync } from "node:fs";
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
 import { createEngine, type Engine, type JournalRecord } from "../../bindings/index.js";
 
 const WORDS = 12;
+
+/** The judge's module with its preconditions checked. */
+export const DEBUG: Uint8Array = readFileSync(new URL("../../build/audit.debug.wasm", import.meta.url));
 
 /** Journal records as the judge's words. */
 export function wordsOf(records: readonly JournalRecord[]): Uint32Array {
@@ -30,8 +34,12 @@ export function judgeRecords(records: readonly JournalRecord[], options: JudgeOp
   return judge.finish();
 }
 
-export function judgeLog(text: string | Uint8Array, options: JudgeOptions = CASEMATE_OPTIONS): Verdict {
-  const judge = createJudge(options);
+export function judgeLog(
+  text: string | Uint8Array,
+  options: JudgeOptions = CASEMATE_OPTIONS,
+  source?: Uint8Array,
+): Verdict {
+  const judge = createJudge(options, source);
   const log = judge.casemate();
   log.push(typeof text === "string" ? new TextEncoder().encode(text) : text);
   log.end();
