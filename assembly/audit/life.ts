@@ -19,7 +19,7 @@ import { blame, violate } from "./report";
 import * as R from "./root";
 import { state, UNIT_ENTRIES } from "./state";
 import { giveUp, tagAt } from "./tag";
-import { adopt, disown, standing } from "./tree";
+import { adopt, disown, renewPage, standing } from "./tree";
 import * as U from "./unit";
 
 /** How deep tables hang. */
@@ -56,10 +56,9 @@ export function adoptRoot(k: Case, r: R.Root): bool {
 
 /** Unit `i` of the start tables. */
 function becomeStart(r: R.Root, u: U.Unit, i: u32): void {
+  if (u.hung) renewPage(u);
   u.rootOf = R.rootPointer(r);
   U.setRoot(u, r);
-  u.parent = 0;
-  u.hung = false;
   u.level = r.startLevel;
   u.base = unitSpan(r, u) * i;
 }
