@@ -421,3 +421,68 @@ describe("local flushes where the number of CPUs is told", () => {
     expect(firstOf([...broken, ...lines], options)).toBe(expected);
   });
 });
+
+describe("what an unlinked table leaves behind", () => {
+  const broken = [...prologue(), put(L3, LEAF), put(L3 + 8, LEAF + 0x1000n), DSB];
+  const both = [DSB, "tlbi ipas2e1is (value 0x0)", "tlbi ipas2e1is (value 0x1)", DSB, "tlbi vmalle1is", DSB];
+  const one = [DSB, "tlbi ipas2e1is (value 0x0)", DSB, "tlbi vmalle1is", DSB];
+  const two = [DSB, "tlbi ipas2e1is (value 0x1)", DSB, "tlbi vmalle1is", DSB];
+  const free = `mem-free ${at(L3)} (size 0x1000)`;
+  const block = put(L2, 0x9_0000_07fd);
+  it.each([
+    ["a leaf broken before, and flushed with it", [put(L3, 0), put(L2, 0), ...both, free], "ok"],
+    ["leaves that one address does not reach", [put(L2, 0), ...one, free], "early-free tlbi-below"],
+    ["a page of it reached by its own address later", [put(L2, 0), ...one, ...two, free], "ok"],
+    ["nothing where it was empty", [put(L3, 0), put(L3 + 8, 0), ...both, put(L2, 0), ...one, free], "ok"],
+    ["a block in its place before the second page is flushed", [put(L2, 0), ...one, block], "early-make tlbi-below"],
+    ["a block in its place after it", [put(L2, 0), ...one, ...two, block], "ok"],
+    ["two levels, by the address of one page", [put(0x1000, 0), ...one, free], "early-free tlbi-below"],
+    ["two levels, by the addresses of both", [put(0x1000, 0), ...both, free], "ok"],
+    ["two levels, by VMALLS12E1IS", [put(0x1000, 0), ...flush("vmalls12e1is"), free], "ok"],
+    [
+      "a table freed under a table that is freed later",
+      [put(0x1000, 0), ...flush("vmalls12e1is"), free, `mem-free ${at(L2)} (size 0x1000)`],
+      "ok",
+    ],
+    [
+      "a leaf broken and not flushed, its table gone and flushed by address of another",
+      [put(L3 + 8, 0), put(L2, 0), ...one, free],
+      "unflushed tlbi",
+    ],
+  ])("%s", (_name, lines, expected) => {
+    expect(firstOf([...broken, ...lines])).toBe(expected);
+  });
+});
+
+describe("input sizes", () => {
+  it.each([
+    [0x8002_3590, "ok"], // 4K, 48 bits from level 0
+    [0x8002_3558, "ok"], // 4K, 40 bits from level 1, two start tables
+    [0x8002_3550, "geometry"], // 4K, 48 bits from level 1: 512 start tables
+    [0x8002_3500, "geometry"], // 4K, 64 bits
+    [0x8002_35ae, "geometry"], // 4K, 18 bits
+  ])("VTCR_EL2 %i", (vtcr, expected) => {
+    const lines = [sysreg("vtcr_el2", vtcr), `mem-init ${at(0)} (size 0x10000)`, ...vttbr(0, 1)];
+    expect(firstOf(lines)).toBe(expected);
+  });
+
+  it("16 start tables stand side by side, and each covers its own input", () => {
+    const start = [
+      sysreg("vtcr_el2", 0x8005_b558),
+      `mem-init ${at(0)} (size 0x80000)`,
+      "hint (kind set_root_lock) (location 0x100000000) (value 0x100064000)",
+      ...vttbr(0, 1),
+      lock,
+    ];
+    // Root page 3 of a 16K table: input from 3 * 2^36; its first entry names a table of pages.
+    const mapped = [put(0xc000, ROOT + 0x40003), put(0x40000, 0x8000_07ff), DSB, put(0x40000, 0), DSB];
+    const tlbi = (ipa: number): string[] => [
+      `tlbi ipas2e1is (value 0x${((0xbn << 44n) | (BigInt(ipa) >> 12n)).toString(16)})`,
+      DSB,
+      "tlbi vmalle1is",
+      DSB,
+    ];
+    expect(firstOf([...start, ...mapped, ...tlbi(3 * 2 ** 36), put(0x40000, 0x9000_07ff)])).toBe("ok");
+    expect(firstOf([...start, ...mapped, ...tlbi(2 * 2 ** 36), put(0x40000, 0x9000_07ff)])).toBe("early-make tlbi");
+  });
+});

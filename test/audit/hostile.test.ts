@@ -98,6 +98,9 @@ describe("the reader of logs", () => {
     ['(tlbi (id 0) (tid 0) ripas2e1is (value 0) (src "a:1"))', "vmalls12e1is"],
     ['(barrier (id 0) (tid 0) dsb (kind sy) (src "a:1"))', "ish"],
     ["(lock (id 0)", "rest of the record"],
+    // Words that only look alike to a sum over their bytes.
+    ['(\0lock (id 0) (tid 0) (address 0x1000) (src "a:1"))', "mem-init"],
+    ['(mPck (id 0) (tid 0) (address 0x1000) (src "a:1"))', "mem-init"],
     ["; a comment", "\\("],
   ])("%s", (text, expected) => {
     expect(() => judgeLog(text)).toThrow(new RegExp(`line 1: expected .*(${expected})`));

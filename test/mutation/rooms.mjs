@@ -63,6 +63,7 @@ export const STAGES = {
       "test/audit/entries.test.ts",
       "test/audit/vmids.test.ts",
       "test/audit/el2.test.ts",
+      "test/audit/details.test.ts",
       "test/audit/walkers.test.ts",
       "test/audit/burial.test.ts",
       "test/audit/hostile.test.ts",
