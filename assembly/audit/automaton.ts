@@ -2,9 +2,8 @@
 
 import { isLocked } from "../arch/descriptor";
 import { JOURNAL_BYTES } from "../memory/layout";
-import { J_DSB, J_TABLE_MADE, J_TLBI_STAGE1, J_WRITE, J_WRITE_SHARED } from "../record/journal";
+import { J_DSB, J_TABLE_MADE, J_TLBI_STAGE1, J_WRITE, J_WRITE_SHARED, JournalRecord } from "../record/journal";
 import { caseOf, caseOfEntry } from "./case";
-import { SEQUENCE, WALKER } from "./input";
 import { judgeJournal, ROOT_UNITS } from "./journal";
 import { judgeLog } from "./log";
 import { isClean, OBLIGATION_BYTES, obligation } from "./obligation";
@@ -26,15 +25,15 @@ export function judge(n: u32): u32 {
   refreshLimit();
   s.starved = 0;
   for (let i: u32 = 0; i < n; i++) {
-    const p: usize = inputAt() + i * JOURNAL_BYTES;
-    const kind = load<u32>(p);
+    const x = changetype<JournalRecord>(inputAt() + i * JOURNAL_BYTES);
+    const kind = x.kind;
     if (takesMemory(kind) && !hasRoom(needed(kind))) return i;
     s.time++;
-    s.sequence = load<u64>(p, SEQUENCE);
-    const c = load<u32>(p, WALKER) & (MAX_CPUS - 1);
+    s.sequence = x.sequence;
+    const c = x.walker & (MAX_CPUS - 1);
     if (c >= s.seen) s.seen = c + 1;
-    if (kind < K.R_INIT) judgeJournal(p, kind, c);
-    else judgeLog(p, kind, c);
+    if (kind < K.R_INIT) judgeJournal(x, kind, c);
+    else judgeLog(x, kind, c);
     if (s.starved) return i; // a TLBI that reached part of a table: once more with room
   }
   return n;

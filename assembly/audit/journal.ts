@@ -13,9 +13,9 @@ import {
 import { ipaOperand, operandLevel } from "../arch/tlbi";
 import { T_BARRIER, T_HD, T_HYP, T_LOCK_FREE, T_LPA2, T_TYPED, T_WIDE } from "../memory/layout";
 import * as J from "../record/journal";
+import { JournalRecord } from "../record/journal";
 import { caseOf, caseOfRoot, caseOfWrite } from "./case";
 import * as F from "./flush";
-import { A, ADDRESS, B, LEVEL, TABLE } from "./input";
 import { adoptRoot, checkFlushed, retire } from "./life";
 import { freePage, initPage } from "./page";
 import * as K from "./records";
@@ -31,66 +31,65 @@ import { write } from "./write";
 /** Units of the largest root: 16 pages of 64K. */
 export const ROOT_UNITS: u32 = 256;
 
-export function judgeJournal(p: usize, kind: u32, c: u32): void {
-  if (kind === J.J_WRITE || kind === J.J_WRITE_SHARED) return journalStore(p, kind, c);
-  if (kind === J.J_DSB) return F.dsb(c, load<u64>(p, A));
-  const handle = load<u32>(p, TABLE),
-    address = load<u64>(p, ADDRESS);
-  if (kind === J.J_TABLE_MADE) return made(p, handle, address, c);
+export function judgeJournal(x: JournalRecord, kind: u32, c: u32): void {
+  if (kind === J.J_WRITE || kind === J.J_WRITE_SHARED) return journalStore(x, kind, c);
+  if (kind === J.J_DSB) return F.dsb(c, x.a);
+  const handle = x.table,
+    address = x.address;
+  if (kind === J.J_TABLE_MADE) return made(x, handle, address, c);
   if (kind === J.J_SECTION) return S.enterSection(c);
   if (kind === J.J_SECTION_END) return S.leaveSection(c);
-  if (kind === J.J_BURIED) return S.bury(<u32>load<u64>(p, A) & (MAX_CPUS - 1));
+  if (kind === J.J_BURIED) return S.bury(<u32>x.a & (MAX_CPUS - 1));
   const r = R.rootOfHandle(handle);
   if (!r) return;
-  if (kind >= J.J_TABLE_RETIRED && kind <= J.J_UNLOCK) return shareOf(p, r, kind, address, c);
-  if (kind === J.J_TABLE_TAKEN || kind === J.J_TABLE_FREED) return pages(r, kind, address, load<u64>(p, A), c);
+  if (kind >= J.J_TABLE_RETIRED && kind <= J.J_UNLOCK) return shareOf(x, r, kind, address, c);
+  if (kind === J.J_TABLE_TAKEN || kind === J.J_TABLE_FREED) return pages(r, kind, address, x.a, c);
   if (kind === J.J_TABLE_GONE) return gone(r, c);
-  flushOf(p, r, kind, address, c);
+  flushOf(x, r, kind, address, c);
 }
 
-function journalStore(p: usize, kind: u32, c: u32): void {
-  const address = load<u64>(p, ADDRESS);
+function journalStore(x: JournalRecord, kind: u32, c: u32): void {
+  const address = x.address;
   let u = U.find(address);
   if (!u) u = U.add(address);
   if (!u) return;
   const word = U.wordOf(address),
     known = load<u64>(U.valueAt(u, word));
   // Hardware may have set flags since; but what was valid and is now said to have been invalid was never broken.
-  const said = load<u64>(p, A);
+  const said = x.a;
   const old = isValid(known) && !isValid(said) ? known : said;
-  if (known !== said) checkMarker(p, u, word, known, said, c);
+  if (known !== said) checkMarker(x, u, word, known, said, c);
   if (old !== known) U.amend(u, word, old);
-  const k = caseOfWrite(c, u, word, old, load<u64>(p, B));
+  const k = caseOfWrite(c, u, word, old, x.b);
   k.ordered = kind === J.J_WRITE_SHARED;
   write(k);
 }
 
 /** A walker makes what it says it has locked: then its marker is there. */
-function checkMarker(p: usize, u: U.Unit, word: u32, known: u64, said: u64, c: u32): void {
-  const r = R.rootOfHandle(load<u32>(p, TABLE));
+function checkMarker(x: JournalRecord, u: U.Unit, word: u32, known: u64, said: u64, c: u32): void {
+  const r = R.rootOfHandle(x.table);
   if (!r || !(r.flags & R.R_PARALLEL) || standing(u) !== U.LIVE) return;
   const typed = <bool>(r.flags & R.R_TYPED);
-  if (isLocked(said, typed) !== isLocked(known, typed))
-    violate(K.V_STOLEN, caseOfWrite(c, u, word, known, load<u64>(p, B)));
+  if (isLocked(said, typed) !== isLocked(known, typed)) violate(K.V_STOLEN, caseOfWrite(c, u, word, known, x.b));
 }
 
 /** Locks, sections and what waits for them. */
-function shareOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
+function shareOf(x: JournalRecord, r: R.Root, kind: u32, address: u64, c: u32): void {
   if (!(r.flags & R.R_PARALLEL) || r.flags & R.R_RETIRED) return;
-  const writing = load<u64>(p, A) === 1;
+  const writing = x.a === 1;
   if (kind === J.J_LOCK) S.lockTable(r, c, writing);
   else if (kind === J.J_UNLOCK) S.unlockTable(r, c, writing);
-  else S.stampTable(r, address, load<i32>(p, LEVEL) + 1, state().time);
+  else S.stampTable(r, address, x.level + 1, state().time);
 }
 
-function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
-  const level = load<i32>(p, LEVEL);
+function flushOf(x: JournalRecord, r: R.Root, kind: u32, address: u64, c: u32): void {
+  const level = x.level;
   if (kind === J.J_TLBI_STAGE1) return F.flushStage1(r, c, false);
   const hint = operandLevel(ipaOperand(r.ps, 0, level), <bool>(r.flags & R.R_LPA2));
   const va = address << UNIT_SHIFT;
   if (kind === J.J_TLBI_IPA) F.flushAddress(r, c, address, hint, 0);
   else if (kind === J.J_TLBI_IPA_LOCAL) F.flushAddress(r, c, address, hint, F.F_LOCAL);
-  else if (kind === J.J_TLBI_RANGE) F.flushRange(r, c, address, load<u64>(p, A), hint);
+  else if (kind === J.J_TLBI_RANGE) F.flushRange(r, c, address, x.a, hint);
   else if (kind === J.J_TLBI_VMID) F.flushVmid(tagAt(0), r, c, false);
   else if (kind === J.J_TLBI_VA) F.flushAddress(r, c, va, hint, 0);
   else if (kind === J.J_TLBI_VA_LAST) F.flushAddress(r, c, va, hint, F.F_LAST);
@@ -98,8 +97,8 @@ function flushOf(p: usize, r: R.Root, kind: u32, address: u64, c: u32): void {
 }
 
 /** An engine's table: address = start table, a = geometry (see J_TABLE_MADE), b = VTCR. */
-function made(p: usize, handle: u32, address: u64, c: u32): void {
-  const a = load<u64>(p, A),
+function made(x: JournalRecord, handle: u32, address: u64, c: u32): void {
+  const a = x.a,
     flags = <u32>get(a, GEOMETRY_FLAGS),
     before = R.rootOfHandle(handle);
   if (before) gone(before, c);
@@ -125,7 +124,7 @@ function made(p: usize, handle: u32, address: u64, c: u32): void {
   if (flags & T_WIDE) r.flags |= R.R_WIDE;
   if (flags & T_TYPED) r.flags |= R.R_TYPED;
   if (flags & T_HD) r.flags |= R.R_HD;
-  if (R.hasHardwareAf(load<u64>(p, B)) && !(flags & T_HYP)) r.flags |= R.R_HA;
+  if (R.hasHardwareAf(x.b) && !(flags & T_HYP)) r.flags |= R.R_HA;
   if ((a >> J.MADE_PARALLEL) & 1) {
     r.flags |= flags & (T_LOCK_FREE | T_BARRIER) ? R.R_PARALLEL | R.R_LOCK_FREE : R.R_PARALLEL;
     r.lock = S.lockName(handle);

@@ -4,11 +4,11 @@ import { ttbrId } from "../arch/control";
 import { mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { operandAddress, operandGranule, operandLevel, TTL_UNKNOWN } from "../arch/tlbi";
+import { JournalRecord } from "../record/journal";
 import { caseOf, caseOfWrite } from "./case";
 import { acquire, unlock } from "./clock";
 import { Cpu, cpu, W_UNSYNCED, W_VTCR_LIVE } from "./cpu";
 import * as F from "./flush";
-import { A, ADDRESS, LEVEL } from "./input";
 import { releaseRoot, setLock, setOwner } from "./life";
 import { freePage, initPage } from "./page";
 import * as K from "./records";
@@ -27,13 +27,13 @@ function isWork(kind: u32): bool {
   return kind <= K.R_READ || kind === K.R_LOCK;
 }
 
-export function judgeLog(p: usize, kind: u32, c: u32): void {
+export function judgeLog(x: JournalRecord, kind: u32, c: u32): void {
   const self = cpu(c);
   if (kind !== K.R_SYSREG && self.written & W_VTCR_LIVE) settleLive(c);
   if (isWork(kind)) self.busy = state().time;
-  const address = load<u64>(p, ADDRESS),
-    level = load<i32>(p, LEVEL),
-    a = load<u64>(p, A);
+  const address = x.address,
+    level = x.level,
+    a = x.a;
   switch (kind) {
     case K.R_STORE:
       return plainStore(address, a, c, level === 1);

@@ -21,7 +21,7 @@ import * as C from "./cpu";
 import { register, retire } from "./life";
 import { dischargeAll } from "./obligation";
 import * as K from "./records";
-import { violate, wantsFor } from "./report";
+import { violate, wants } from "./report";
 import * as R from "./root";
 import { state } from "./state";
 import { giveUp, isForgotten, isFree, isHeldBy, leaveTag, Tag, tagAt, tagOf, tagPointer } from "./tag";
@@ -339,11 +339,11 @@ export function checkControl(): void {
   for (let r = R.rootAt(s.roots); r; r = R.rootAt(r.next)) {
     const t = tagAt(r.tag);
     if (r.changed === 0 || max(t ? t.flushed : 0, s.allFlushed) > r.changed) continue;
-    wantsFor(K.V_LIVE_CONTROL, caseOfRoot(0, r), K.MISS_TLBI, r.changedBy, K.CAUSE_CONTROL);
+    wants(K.V_LIVE_CONTROL, caseOfRoot(0, r), K.MISS_TLBI, r.changedBy, K.CAUSE_CONTROL);
   }
   for (let c: u32 = 0; c < n; c++) {
     const self = C.cpu(c);
     if (self.hypChanged === 0 || max(s.hypFlushed, self.ownHyp) > self.hypChanged) continue;
-    wantsFor(K.V_LIVE_CONTROL, caseOf(c, self.ttbr0), K.MISS_TLBI, self.hypChangedBy, K.CAUSE_CONTROL);
+    wants(K.V_LIVE_CONTROL, caseOf(c, self.ttbr0), K.MISS_TLBI, self.hypChangedBy, K.CAUSE_CONTROL);
   }
 }

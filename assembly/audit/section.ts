@@ -6,7 +6,7 @@ import { Case, caseOf, caseOfRoot, rootOf } from "./case";
 import { acquire, acquireShared, unlock, unlockAll, unlockShared } from "./clock";
 import { cpu } from "./cpu";
 import { addressIn, isDowngrade } from "./predicate";
-import { MISS_GRACE, V_EARLY_FREE, V_LOCK } from "./records";
+import { CAUSE_BREAK, MISS_GRACE, V_EARLY_FREE, V_LOCK } from "./records";
 import { violate, wants } from "./report";
 import { R_LOCK_FREE, R_PARALLEL, R_TYPED, Root, rootAt, unitsOf } from "./root";
 import { state, UNIT_ENTRIES } from "./state";
@@ -121,7 +121,7 @@ export function stampBelow(r: Root, u: U.Unit, next: u64): void {
 /** The page is given back: has everybody left who may have met it? */
 export function checkGrace(k: Case, u: U.Unit): void {
   if (u.retired === 0 || (u.retired !== U.UNRETIRED && !isMet(u.retired))) return;
-  wants(V_EARLY_FREE, k, MISS_GRACE, u.retiredBy);
+  wants(V_EARLY_FREE, k, MISS_GRACE, u.retiredBy, CAUSE_BREAK);
 }
 
 /** Is a walker in the section that it was in at `time`? */

@@ -87,7 +87,11 @@ export class Judge {
       Math.max(INITIAL_PAGES, Math.ceil((options.maxBytes ?? DEFAULT_BYTES) / WASM_PAGE)),
     );
     this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: this.#maxPages, shared: true });
-    this.#core = instantiateModule<AuditCore>(compile(source), this.#memory);
+    // Debug builds, which the tests use, check the preconditions of the core's functions.
+    const demand = (rule: number): never => {
+      throw new Error(`the judge broke its rule ${rule}`);
+    };
+    this.#core = instantiateModule<AuditCore>(compile(source), this.#memory, { demand });
     this.#words = new Words(this.#memory.buffer);
     this.reset();
   }
