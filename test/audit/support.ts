@@ -1,13 +1,9 @@
 // What tests of the judge share: streams of an engine's journal, and logs put together by hand.
 
-import { readFileSync } from "node:fs";
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
 import { createEngine, type Engine, type JournalRecord } from "../../bindings/index.js";
 
 const WORDS = 12;
-
-/** The judge's module with its preconditions checked. */
-export const DEBUG: Uint8Array = readFileSync(new URL("../../build/audit.debug.wasm", import.meta.url));
 
 /** Journal records as the judge's words. */
 export function wordsOf(records: readonly JournalRecord[]): Uint32Array {

@@ -68,7 +68,8 @@ export const STAGES = {
       "test/audit/burial.test.ts",
       "test/audit/hostile.test.ts",
     ],
-    ["test/audit"],
+    ["test/audit/parallel.test.ts"],
+    ["test/audit/conform.test.ts", "test/audit/logs.test.ts"],
   ],
 };
 
