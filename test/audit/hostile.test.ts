@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CASEMATE_OPTIONS, createJudge } from "../../bindings/audit/index.js";
 import { TraceSyntaxError } from "../../bindings/trace/index.js";
+import { takeAnyRecord } from "./records.js";
 import { judgeLog, logOf, prologue } from "./support.js";
 
 describe("the judge", () => {
