@@ -65,5 +65,25 @@ export const RULE_UNWATCHED: u32 = 59;
 export const RULE_TABLE_DESCRIPTOR: u32 = 60;
 
 // mmu: 70 to 89
+/** The MMU's context is configured, and its window lies in memory. */
+export const RULE_CONTEXT: u32 = 70;
+/** An address belongs to the low half or to the high half. */
+export const RULE_HALF: u32 = 71;
+/** A walk asks and fills a TLB only during an access through one. */
+export const RULE_THROUGH: u32 = 72;
+/** A TLB has so many banks. */
+export const RULE_BANK: u32 = 73;
+/** The bank has entries, and they lie in memory. */
+export const RULE_ENTRIES: u32 = 74;
+/** A tag that is published is valid and has no holes. */
+export const RULE_TAG: u32 = 75;
+/** A hole is a page of its run, and a run has no more pages than a tag has holes. */
+export const RULE_RUN_HOLE: u32 = 76;
+/** An entry says its part of stage 1 and of stage 2. */
+export const RULE_STAGE: u32 = 77;
+/** Whoever invalidates holds the TLB's lock. */
+export const RULE_LOCKED: u32 = 78;
+/** Whoever holds a TLB's lock has a name that is not 0. */
+export const RULE_HOLDER: u32 = 79;
 
 // audit: 90 to 119

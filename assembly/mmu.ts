@@ -73,14 +73,12 @@ export function mmuSpeculate(context: u32, tlb: u32, lo: u32, hi: u32): i32 {
   return OK;
 }
 
-/** A TLBI of CPU `issuer` arrives at a TLB; `form` as mmu/invalidate.ts draws it. */
+/** A TLBI of CPU `issuer` arrives at a TLB; `form` as mmu/invalidate.ts draws it. ETIMEDOUT when another thread holds its queue for seconds. */
 export function mmuTlbi(tlb: u32, issuer: u32, form: u32, lo: u32, hi: u32, vmid: u32): i32 {
-  return isUsableTlb(tlb) && post(tlbAt(tlb), issuer, form, ((<u64>hi) << 32) | lo, vmid) ? OK : EINVAL;
+  return isUsableTlb(tlb) ? post(tlbAt(tlb), issuer, form, ((<u64>hi) << 32) | lo, vmid) : EINVAL;
 }
 
-/** The DSB of CPU `issuer` waits for a TLB: 0 this CPU's own TLBIs, 1 inner shareable, 2 outer. */
+/** The DSB of CPU `issuer` waits for a TLB: 0 this CPU's own TLBIs, 1 inner shareable, 2 outer. ETIMEDOUT as mmuTlbi. */
 export function mmuDsb(tlb: u32, issuer: u32, domain: u32): i32 {
-  if (!isUsableTlb(tlb)) return EINVAL;
-  complete(tlbAt(tlb), issuer, domain);
-  return OK;
+  return isUsableTlb(tlb) ? complete(tlbAt(tlb), issuer, domain) : EINVAL;
 }

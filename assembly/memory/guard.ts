@@ -45,6 +45,11 @@ export function point(kind: u32, p: usize): void {
   }
 }
 
+/** A shared access at `p` of a thread that need not be a walker: whether anybody else is there is for the host to know. */
+export function visit(kind: u32, p: usize): void {
+  if (isDefined(DEBUG)) hostPoint(kind, <u32>p);
+}
+
 /** This may sleep: not in a read section, not under a lock [LCK-15, MC-6]. */
 export function maySleep(): void {
   if (isDefined(DEBUG)) {

@@ -1,13 +1,15 @@
-// Accesses through a TLB: a hit asks the entry alone, a miss walks and fills. accessMany is the quick way for hits.
+// Accesses through a TLB: an entry alone answers a hit, a miss walks and fills. accessMany is fast for hits.
 
 import { AF, DBM, XN } from "../arch/descriptor";
 import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
-import { bit, extract, insert, mask } from "../arch/field";
+import { bit, insert, mask } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { VA_HALF } from "../arch/registers";
 import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
 import { read, write } from "../memory/cell";
-import { leafSize, regimeTag } from "./cached";
+import { observe } from "../memory/shared";
+import { leafSize, metaOfLeaf, regimeTag } from "./cached";
+import { isContested, markClashes } from "./clash";
 import * as C from "./context";
 import { dropOne, invalidateOne } from "./invalidate";
 import * as T from "./tlb";
@@ -61,7 +63,7 @@ function firstBank(t: T.Tlb, access: u32): u32 {
   return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
 }
 
-/** PAN: not what EL0 can touch; with EPAN not what EL0 can run either. */
+/** Does PAN deny the access? It does where EL0 can read, and with EPAN where EL0 can execute. */
 function isBarred(c: C.Context, e: T.Entry, access: u32): bool {
   if (!(access & A_PAN) || access & A_EL0 || (access & A_KIND) === A_FETCH || !(c.flags & C.M_STAGE1)) return false;
   return <bool>(e.meta & RIGHT_UR) || (<bool>(c.flags & C.M_EPAN) && <bool>(e.meta & T.META_USER_RUNS));
@@ -76,7 +78,7 @@ function judge(c: C.Context, e: T.Entry, access: u32): u32 {
   return GRANTED;
 }
 
-/** Where the entry leads, as a walk would report it. */
+/** Reports the output of the entry as a walk would. */
 function follow(c: C.Context, e: T.Entry, addr: u64): void {
   c.pa = e.out | (addr & ~e.mask);
   c.ipa = c.flags & C.M_STAGE2 ? e.ipa | (addr & ~e.mask) : 0;
@@ -93,28 +95,23 @@ function refuse(c: C.Context, kind: u32, level: i32, stage2: bool): bool {
   return false;
 }
 
-/** Rights and sizes of the translation that was just found, for Entry.meta. */
-function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64): u64 {
+/** Level of a stage that is off: no hint names it. */
+const FLAT: i32 = 6;
+
+/** Rights and sizes of the translation that was just found, for Entry.meta; `first` and `second`: log2 of what its leaves map as one. */
+function metaOf(c: C.Context, t: T.Tlb, s: C.Stage, first: u32, second: u32): u64 {
   let meta: u64 = 0;
   if (c.flags & C.M_STAGE1) {
-    meta = T.leafMeta(0, s.level, s.ps, leafSize(t, s, addr)) | rights(c, s);
+    meta = metaOfLeaf(t, s, 0, first) | rights(c, s);
     if (!(s.leaf & XN)) meta |= T.META_USER_RUNS;
   } else {
-    meta = T.leafMeta(0, 6, 0, 0) | RIGHTS_ALL;
+    meta = T.leafMeta(0, FLAT, s.ps, 0, 0) | RIGHTS_ALL;
   }
-  const second = C.stage2(c);
-  if (c.flags & C.M_STAGE2) meta |= T.leafMeta(1, second.level, second.ps, leafSize(t, second, s.output));
+  if (c.flags & C.M_STAGE2) meta |= metaOfLeaf(t, C.stage2(c), 1, second);
   return meta;
 }
 
-function sizeOf(c: C.Context, meta: u64): u32 {
-  const first = T.reachOf(meta, 0),
-    second = T.reachOf(meta, 1);
-  if (!first) return second ? second : UNIT_SHIFT;
-  return second ? min(first, second) : first;
-}
-
-/** After a permission fault: is there a whole translation that may be kept [HWM-30]? Its leaves, as memory has them. */
+/** After a permission fault: did the walk find a whole translation, which may be cached [HWM-30]? */
 function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
   if (c.kind !== FAULT_PERMISSION || c.where & C.W_S1PTW) return false;
   const both = <bool>(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2);
@@ -124,30 +121,35 @@ function isDenialWhole(c: C.Context, s: C.Stage, access: u32): bool {
   return <bool>(last.raw & AF) && !dirtied;
 }
 
+/** Size of a stage that is off. */
+const WHOLE: u32 = 64;
+
 /** Keeps what `resolve` has just said about `addr`; the first level's entry, or 0. */
 function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found: bool): usize {
   if (!found && !isDenialWhole(c, s, access)) return 0;
   const info = (found ? c.info : infoOf(c, s, access)) & ~INFO_UPDATED,
     out = c.flags & C.M_STAGE2 ? C.stage2(c).output : s.output,
-    meta = metaOf(c, t, s, addr),
-    size = sizeOf(c, meta),
+    first = c.flags & C.M_STAGE1 ? leafSize(t, s, addr) : WHOLE,
+    second = c.flags & C.M_STAGE2 ? leafSize(t, C.stage2(c), s.output) : WHOLE,
+    meta = metaOf(c, t, s, first, second),
+    size = min(first, second) === WHOLE ? UNIT_SHIFT : min(first, second),
     ipa = c.flags & C.M_STAGE2 ? s.output : 0,
     shared = sharedTag(c, access),
     tag = bit(info, 34) ? ownTag(c, shared) : shared;
   const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
-  if (far) T.markClashes(t, far);
+  if (far) markClashes(t, far);
   const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
-  if (near) T.markClashes(t, near);
+  if (near) markClashes(t, near);
   return near;
 }
 
-/** Copies an entry of the second level into the first. */
+/** Copies an entry of the second level into the first, unless it has holes: those are counted from its own start. */
 function promote(t: T.Tlb, i: u32, addr: u64, p: usize): usize {
   const e = T.entry(p),
-    tag = read(p, true),
+    tag = observe(p),
     inside = addr & ~e.mask;
-  if (tag === 0) return 0;
-  return T.put(t, i, tag, addr, e.out | inside, <u32>popcnt(~e.mask), e.info, e.meta, e.ipa | inside);
+  if (tag === 0 || T.hasHoles(tag)) return 0;
+  return T.put(t, i, tag, addr, e.out | inside, T.sizeOf(e), e.info, e.meta, e.ipa | inside);
 }
 
 /** The entry for an address, from the first level or by way of it; 0 if there is none. */
@@ -186,7 +188,7 @@ function hintKind(access: u32): u32 {
   return (access & A_KIND) === A_FETCH ? 1 : 0;
 }
 
-/** May entries answer at all? Never for EL0 where it has no walks. */
+/** May an entry answer? Not for EL0 where E0PD forbids its walks. */
 function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
@@ -205,13 +207,15 @@ function countMiss(t: T.Tlb, access: u32): void {
   else t.readMisses++;
 }
 
-/** What the entry at `p` says; a fault of permissions without a walk [HWM-32]. */
+/** Answers by the entry at `p`. A permission fault needs no walk [HWM-32]. */
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
   countHits(t, access, 1);
-  if (read(p, true) & T.TAG_SUSPECT && T.isContested(t, p, addr)) {
+  if (observe(p) & T.TAG_SUSPECT && isContested(t, p, addr)) {
     t.conflicts++;
-    return refuse(c, FAULT_CONFLICT, 0, false);
+    follow(c, e, addr);
+    // Of stage 2 where that is the only stage, HCR_EL2.DC included (Arm ARM R_ZMVZT); of stage 1 where there are both.
+    return refuse(c, FAULT_CONFLICT, 0, !(c.flags & C.M_STAGE1) && <bool>(c.flags & C.M_STAGE2));
   }
   const verdict = judge(c, e, access);
   if (verdict === CLEAN) {
@@ -225,7 +229,7 @@ function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: 
   }
   t.permissionFaults++;
   const at = verdict === DENIED1 ? 0 : 1;
-  return refuse(c, FAULT_PERMISSION, <i32>extract(e.meta, T.META_LEVEL_LOW + (at << 2), 4) - 1, <bool>at);
+  return refuse(c, FAULT_PERMISSION, T.levelOf(e.meta, at), <bool>at);
 }
 
 /** One access, whatever it takes; c.pa, c.info and c.ipa as `resolve` leaves them. */
@@ -246,7 +250,7 @@ export function through(c: C.Context, t: T.Tlb, raw: u64, access: u32): bool {
   return found;
 }
 
-/** A speculative read: fills what a walk finds, as hardware may at any time; faults go nowhere [HWM-20, HWM-23]. */
+/** A speculative read: caches what a walk finds, as hardware may at any time; a fault is not reported [HWM-20, HWM-23]. */
 export function speculate(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
   T.begin(t);
   const kind = accessOf(c, (access & (A_EL0 | A_PAN)) | A_READ),
@@ -283,8 +287,11 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
 }
 
 /**
- * Rows whose addresses are their own keys, and whose entries the hints find. How many were not. All that the loop needs
- * stays in registers, which is why it has no more conditions: a hint may be anything, if only an entry there is in memory.
+ * Accesses whose addresses are their own keys: those that a hint answers here, all others by `row`. Returns how many went to
+ * `row`. The loop has few conditions so that all it needs stays in registers. A hint may hold any value up to `top`, aligned or
+ * not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps at an
+ * address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
+ * hit before that thread's TLBI.
  */
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
   const shared = sharedTag(c, access),
@@ -319,14 +326,14 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   return t.slow;
 }
 
-/** Are all of these instruction addresses, with nothing to drop? */
+/** Is every address a multiple of 4, as an instruction's is? */
 function isAligned(addrs: usize, end: usize): bool {
   let all: u64 = 0;
   for (; addrs !== end; addrs += 8) all |= read(addrs, false);
   return (all & 3) === 0;
 }
 
-/** Can a hit be seen by the entry's rights alone, whichever half it is in? */
+/** Do the entry's rights alone decide a hit, in both halves? */
 function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
   const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
   if (t.flags & T.TLB_ADVERSARIAL || barred) return false;

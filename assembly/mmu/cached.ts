@@ -1,18 +1,33 @@
-// What a walk asks of a TLB on its way and leaves there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
+// What a walk looks up in a TLB and caches there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
 
 import { AF, CONTIGUOUS } from "../arch/descriptor";
-import { extract, insert, ones } from "../arch/field";
+import { insert, ones } from "../arch/field";
 import { contiguousBits, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
-import { read } from "../memory/cell";
+import { demand, RULE_THROUGH } from "../demand";
+import { observe } from "../memory/shared";
 import * as C from "./context";
 import * as T from "./tlb";
 
-/** log2 of what the leaf of the last walk maps as one: a group, where the TLB holds groups and the addresses are congruent. */
+/** Does the TLB keep what it may? Then a TLBI takes one leaf of a contiguous group, and the others stay [HWM-37]. */
+function keepsGroups(t: T.Tlb): bool {
+  return <bool>(t.flags & T.TLB_ADVERSARIAL);
+}
+
+/**
+ * log2 of what the leaf of the last walk maps as one: a contiguous group, where the TLB holds groups and the addresses are
+ * congruent. Of a group whose leaves go one by one, as many as there are holes for.
+ */
 export function leafSize(t: T.Tlb, s: C.Stage, addr: u64): u32 {
   const size = shift(s.ps, s.level);
-  if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS)) return size;
-  const group = size + contiguousBits(s.ps, s.level);
+  if (!(s.leaf & CONTIGUOUS) || !(t.flags & T.TLB_CONTIGUOUS) || s.flags & C.S_APART) return size;
+  const bits = contiguousBits(s.ps, s.level),
+    group = size + (keepsGroups(t) ? min(bits, T.RUN_BITS) : bits);
   return ((addr ^ s.output) & ones(group)) === 0 ? group : size;
+}
+
+/** Entry.meta's part for the leaf of the last walk of stage 1 (`at` 0) or 2 (1), which maps 2^size bytes as one. */
+export function metaOfLeaf(t: T.Tlb, s: C.Stage, at: u32, size: u32): u64 {
+  return T.leafMeta(at, s.level, s.ps, keepsGroups(t) ? shift(s.ps, s.level) : size, size);
 }
 
 /** Everything of a tag but kind and ASID: regime, VMID, which stages are on. */
@@ -32,9 +47,11 @@ function kindTag(c: C.Context, kind: u32): u64 {
 
 /** Finds the leaf of stage 2 for `addr`; in `s`, as a walk would leave it. */
 export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
+  demand(c.tlb !== 0, RULE_THROUGH);
   const t = T.tlbAt(c.tlb),
     b = T.bank(t, T.B_STAGE2),
     tag = kindTag(c, T.KIND_STAGE2);
+  s.flags &= ~C.S_APART;
   const p = T.find(t, b, tag, tag, addr);
   if (!p) {
     b.misses++;
@@ -43,19 +60,21 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
   const e = T.entry(p);
   b.hits++;
   T.touch(t, p);
+  if (T.hasHoles(observe(p))) s.flags |= C.S_APART;
   s.leaf = e.info;
   s.raw = e.info;
-  s.level = <i32>extract(e.meta, T.META_LEVEL_LOW + 4, 4) - 1;
+  s.level = T.levelOf(e.meta, 1);
   s.output = e.out | (addr & ~e.mask);
   return true;
 }
 
-/** Keeps the leaf of stage 2 that a walk of `addr` has just used: its access flag is set. */
+/** Caches the leaf of stage 2 that a walk of `addr` has just used, if its access flag is set. */
 export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
+  demand(c.tlb !== 0, RULE_THROUGH);
   if (!(s.leaf & AF)) return;
   const t = T.tlbAt(c.tlb),
     size = leafSize(t, s, addr);
-  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, T.leafMeta(1, s.level, s.ps, size), 0);
+  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, metaOfLeaf(t, s, 1, size), 0);
 }
 
 function tableTag(c: C.Context, kind: u32, level: i32): u64 {
@@ -71,6 +90,7 @@ function kindOfTable(c: C.Context, s: C.Stage): u32 {
 
 /** Finds the last table on the way to `addr`; its level and place in the TLB's scratch. */
 export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
+  demand(c.tlb !== 0, RULE_THROUGH);
   const t = T.tlbAt(c.tlb),
     b = T.bank(t, T.B_WALK);
   if (b.ways === 0) return false;
@@ -89,7 +109,7 @@ export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
     t.level = level;
     t.table = e.out;
     t.tables = e.info;
-    t.direct = T.kindOf(read(p, true)) === T.KIND_TABLE_BOTH ? e.ipa : 0;
+    t.direct = T.kindOf(observe(p)) === T.KIND_TABLE_BOTH ? e.ipa : 0;
     return true;
   }
   b.misses++;
@@ -97,8 +117,9 @@ export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
 }
 
 /**
- * Keeps the table descriptor of `level` on the way to `addr`, once the table was reached: its address, attributes above and
- * in it. `inside`: offset of the descriptor read there, whose physical address stage 2 has said. `known`: it came from here.
+ * Caches the table descriptor of `level` on the way to `addr`, once the walk has reached the table: its address, and the
+ * attributes of it and those above. `inside`: offset in the table of the descriptor that stage 2 was last asked about. `known`:
+ * the descriptor came from this cache, so there is nothing to do unless it is 0.
  */
 export function keepTable(
   c: C.Context,
@@ -110,6 +131,7 @@ export function keepTable(
   inside: u64,
   known: u64,
 ): void {
+  demand(c.tlb !== 0, RULE_THROUGH);
   if (known) return;
   const t = T.tlbAt(c.tlb),
     size = shift(s.ps, level);
@@ -121,6 +143,6 @@ export function keepTable(
     // A table may lie in several pages of stage 2.
     if (shift(second.ps, second.level) < shift(s.ps, LAST_LEVEL) || physical === 0) kind = T.KIND_TABLE1;
   }
-  const reach = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size);
-  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, reach, physical);
+  const meta = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size, size);
+  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, meta, physical);
 }

@@ -1,4 +1,4 @@
-// From raw registers to a decoded context, once, so that no walk looks at a register [REG-1, REG-8, REG-9].
+// Decodes raw registers into a context once, so that no walk looks at a register [REG-1, REG-8, REG-9].
 
 import {
   isInputSize,
@@ -110,7 +110,6 @@ function setStage2(c: C.Context): void {
   s.start = stage2Start(s.ps, vtcr, c.paMax);
   if (s.start === NO_LEVEL || !isStart(s.ps, s.inputBits, s.start)) s.flags &= ~C.S_WALKS; // [HWM-15]
   if (s.flags & C.S_WALKS) setRoot(s, c.vttbr);
-  c.vmid = ttbrId(c.vttbr, <bool>(vtcr & VTCR_VS));
 }
 
 /** What straight.ts needs of a stage; `physical`: its tables are not behind stage 2. */
@@ -160,12 +159,17 @@ function setFlags(c: C.Context): void {
   c.flags = flags;
 }
 
+/** VTTBR_EL2.VMID, 8 bits of it unless VTCR_EL2.VS: in force whether stage 2 is on or off (Arm ARM R_TLJCY). */
+function setVmid(c: C.Context): void {
+  c.vmid = ttbrId(c.vttbr, <bool>(c.vtcr & VTCR_VS));
+}
+
 function setAsid(c: C.Context): void {
   if (!(c.flags & C.M_TWO_RANGES)) return;
   c.asid = ttbrId(c.tcr & TCR_EL1_A1 ? c.ttbr1 : c.ttbr0, <bool>(c.tcr & TCR_EL1_AS));
 }
 
-/** Decodes the registers of the context at `p`; EINVAL for a window or a regime that cannot be. `p` holds CONTEXT_BYTES. */
+/** Decodes the registers of the context at `p`; EINVAL for a window outside memory or an unknown regime. `p` holds CONTEXT_BYTES. */
 export function configure(p: usize): i32 {
   const c = C.contextAt(p);
   c.magic = 0;
@@ -174,6 +178,7 @@ export function configure(p: usize): i32 {
   C.clearDecoded(p);
   c.paMax = paRangeBits(c.features & C.F_PARANGE);
   setFlags(c);
+  setVmid(c);
   setAsid(c);
   const stage2 = <bool>(c.flags & C.M_STAGE2),
     low = C.stage1(c, 0),

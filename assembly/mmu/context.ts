@@ -6,8 +6,9 @@
 //       864  spare, up to 1024
 //
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
-// may belong to many. What the host scribbles into a context makes wrong answers, never a trap.
+// may belong to many. Whatever the host writes into a context, answers may be wrong, but nothing traps.
 
+import { demand, RULE_HALF } from "../demand";
 import { clearRun } from "../memory/cell";
 import { isInMemory } from "../memory/physical";
 
@@ -62,6 +63,8 @@ export const S_TBI_FETCH: u32 = 1 << 7;
 export const S_E0PD: u32 = 1 << 8;
 /** The straight ways of straight.ts are right for this stage. */
 export const S_STRAIGHT: u32 = 1 << 9;
+/** The last leaf came from an entry that no longer answers for all of its contiguous group: it stands for itself. */
+export const S_APART: u32 = 1 << 10;
 
 /** One table and its rules, as decoded; and the leaf that the last walk of it found. */
 @unmanaged
@@ -182,6 +185,7 @@ export function contextAt(p: usize): Context {
 
 /** Stage 1 of the half that `high` says, 0 or 1. */
 export function stage1(c: Context, high: u32): Stage {
+  demand(high <= 1, RULE_HALF);
   return changetype<Stage>(changetype<usize>(c) + STAGES + high * STAGE_BYTES);
 }
 
@@ -189,7 +193,7 @@ export function stage2(c: Context): Stage {
   return changetype<Stage>(changetype<usize>(c) + STAGES + 2 * STAGE_BYTES);
 }
 
-/** Is `s` stage 2? Asked of its place: what is written there cannot send a walk in circles. */
+/** Is `s` stage 2? Decided by its address, so that no value in it can make a walk call itself for ever. */
 export function isSecond(c: Context, s: Stage): bool {
   return changetype<usize>(s) === changetype<usize>(stage2(c));
 }
@@ -198,7 +202,7 @@ export function memo(c: Context, i: u32): Memo {
   return changetype<Memo>(changetype<usize>(c) + MEMO_AT + ((i & (MEMOS - 1)) << MEMO_SHIFT));
 }
 
-/** Forgets everything but what the host wrote. */
+/** Zeroes everything but what the host wrote. */
 export function clearDecoded(p: usize): void {
   const from = p + offsetof<Context>("magic");
   clearRun(from, p + CONTEXT_BYTES);

@@ -1,7 +1,7 @@
-// Many translations in one call. The straight way is for what nearly all accesses are: tables in the window, a leaf that
-// allows the access and needs no update. It has plain loads, everything that stays the same in locals, and asks nobody:
-// what a leaf means was worked out once and is kept by the bits that decide it (its key). Whatever is not plain, a fault,
-// an access flag to set, an address with packed bits, goes through `resolve`, which knows all and says the same.
+// Many translations in one call. The fast path serves nearly all accesses: tables in the window, and a leaf that allows the
+// access and needs no update. It uses plain loads and keeps in locals what does not change. What a leaf means is computed once
+// and memoized under the bits that decide it (its key). Everything else, such as a fault, an access flag to set or an address
+// with packed bits, goes through `resolve`, which is complete and gives the same answers.
 //
 // A key:  63:59 tables' attributes   54:50 leaf   32 half   27:24 access   21:16 level, as a shift   11:0 leaf
 
@@ -56,7 +56,7 @@ function accessKey(access: u32, half: u64): u64 {
   return ((<u64>(access & ACCESS)) << KEY_ACCESS) | (half << KEY_HALF);
 }
 
-/** Keeps the answer of the last `resolve`, by what it really read. */
+/** Memoizes the answer of the last `resolve` under what it really read. */
 function keep(c: C.Context, s: C.Stage, access: u64): void {
   const first = <bool>(c.flags & C.M_STAGE1),
     second = <bool>(c.flags & C.M_STAGE2);
@@ -69,7 +69,7 @@ function keep(c: C.Context, s: C.Stage, access: u64): void {
   m.info = c.info;
 }
 
-/** One row, whatever it takes. */
+/** One row by the complete walk. */
 function row(c: C.Context, addr: u64, access: u32, rows: usize): void {
   if ((access & A_KIND) === A_FETCH) addr &= ~(<u64>3);
   if (resolve(c, addr, access))
@@ -83,7 +83,7 @@ function halfOf(c: C.Context, addr: u64): u64 {
   return c.flags & C.M_TWO_RANGES ? bit(addr, VA_HALF) : 0;
 }
 
-/** What was kept for two keys, or 0. */
+/** The memoized answer for two keys, or 0. */
 function recall(c: C.Context, key1: u64, key2: u64): u64 {
   const m = C.memo(c, Key.slot(key1, key2));
   return m.key1 === key1 && m.key2 === key2 ? m.info : 0;
@@ -161,8 +161,8 @@ function readsTable(c: C.Context, s: C.Stage, d: u64, at: u32): bool {
 }
 
 /**
- * The plain way through both stages: physical address in c.pa, INFO, or 0 if it is not plain. `at` goes through stage 2
- * again and again: as the address of each descriptor of stage 1, and at last as what stage 1 makes of `addr`.
+ * The fast path through both stages: returns INFO, with the physical address in c.pa, or 0 if the access needs `resolve`. `at`
+ * goes through stage 2 once for each descriptor of stage 1, and finally for the output of stage 1.
  */
 function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, attributes: u64): u64 {
   const origin = c.physBase,
@@ -235,13 +235,13 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
   return addrs;
 }
 
-/** Rows as they come, without a straight way. */
+/** Rows by the complete walk alone. */
 function runAny(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32): usize {
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) row(c, read(addrs, false), access, rows);
   return addrs;
 }
 
-/** Is what was worked out for the straight way still such that no step leaves the window? It lies where the host can write. */
+/** Are the decoded fields still such that no step of the fast path leaves the window? The host can write to them. */
 function isSound(c: C.Context, s: C.Stage, physical: bool): bool {
   if (!(s.flags & C.S_STRAIGHT) || !isGranule(s.ps)) return false;
   // The way down ends: its steps are levels, and lead to the last one.
@@ -255,7 +255,7 @@ function isSound(c: C.Context, s: C.Stage, physical: bool): bool {
   return s.rootPointer >= c.pointer && root + s.rootMask + 8 <= bytes;
 }
 
-/** Rows in the way that is open, as far as it goes; where it stopped, at least one row on. */
+/** Rows by the fastest path that applies, as far as it goes; returns where it stopped, at least one row further. */
 function run(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32): usize {
   const first = <bool>(c.flags & C.M_STAGE1),
     second = <bool>(c.flags & C.M_STAGE2),

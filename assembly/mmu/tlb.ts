@@ -6,14 +6,19 @@
 //        2752  hints: where the last entry for an address is, so that a hit is found without a search
 //        6912  entries, set after set, bank after bank
 //
-// An entry belongs to its vCPU's thread, which alone writes one; any thread may take one away, by its tag. Whoever fills
-// checks behind itself that no invalidation ran since its access began (`generation`): neither what memory held before it,
-// nor an entry that it has not come to yet, makes a new one behind it.
+// An entry belongs to its vCPU's thread, which alone writes one; any thread may take one away, or a page of a run out of it,
+// by its tag. A fill that races with an invalidation is discarded: the filling thread publishes its tag and then reads
+// `generation`, the invalidating one changes `generation` and then reads the tags, so one of the two sees the other. That
+// needs sequential consistency. Tags are published behind the entry (release) and read before it (acquire).
 
-import { extract, insert, mask, ones } from "../arch/field";
-import { clearRun, compareExchange, exchange, read, release } from "../memory/cell";
+import { bit, extract, insert, ones } from "../arch/field";
+import { FIRST_LEVEL } from "../arch/granule";
+import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
+import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory } from "../memory/physical";
+import { observe, publish, swap } from "../memory/shared";
+import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
 
 export const TLB_MAGIC: u32 = 0x626c7467; // "gtlb"
 export const TLB_HEADER_BYTES: u32 = 6912;
@@ -52,15 +57,16 @@ export const POLICY_FIFO: u32 = 2;
 export const POLICY_RANDOM: u32 = 3;
 
 // Tlb.flags, by the host.
-/** Keeps and drops whatever the architecture allows. */
+/** Keeps entries for as long as the architecture allows, and drops them when it may; see docs/mmu.md. */
 export const TLB_ADVERSARIAL: u32 = 1 << 0;
 /** Walk caches hold a stage-1 table's physical address too. */
 export const TLB_COMBINED_WALKS: u32 = 1 << 1;
 /** A contiguous group is held as one entry [HWM-37]. */
 export const TLB_CONTIGUOUS: u32 = 1 << 2;
 
-// Entry.tag:  47:32 VMID   31:16 ASID   15:13 level + 1 of a table   11 fetches only   10 stage 2 on   9 stage 1 off
-//             8 global   6:5 regime   4:2 kind   1 another entry may say otherwise   0 valid
+// Entry.tag:  63:48 holes: pages of a run that were invalidated one by one   47:32 VMID   31:16 ASID
+//             15:13 level + 1 of a table   11 fetches only   10 stage 2 on   9 stage 1 off   8 global   6:5 regime
+//             4:2 kind   1 another entry may say otherwise   0 valid
 export const TAG_VALID: u64 = 1;
 export const TAG_SUSPECT: u64 = 2;
 export const TAG_KIND_LOW: u32 = 2;
@@ -72,6 +78,12 @@ export const TAG_FETCH: u64 = 1 << 11;
 export const TAG_LEVEL_LOW: u32 = 13;
 export const TAG_ASID_LOW: u32 = 16;
 export const TAG_VMID_LOW: u32 = 32;
+const TAG_HOLES_LOW: u32 = 48;
+/** log2 of the pages that a run can have: one hole for each. */
+export const RUN_BITS: u32 = 4;
+const RUN_PAGES: u32 = 1 << RUN_BITS;
+/** What other threads, or later entries, change in a tag while the entry stands. */
+const TAG_STATE: u64 = TAG_SUSPECT | ((<u64>0xffff) << TAG_HOLES_LOW);
 
 // Kinds of entries.
 /** A translation of the regime: both stages together, or the one that there is. */
@@ -88,13 +100,15 @@ export const REGIME_TAG_EL2: u32 = 1;
 export const REGIME_TAG_EL20: u32 = 2;
 
 // Entry.meta:  47:44 level + 1 of the leaf of stage 2   43:40 of stage 1, 7: none   37:32 log2 granule, stage 2   29:24 stage 1
+//              22 a run of leaves of stage 2   14 of stage 1: contiguous leaves in one entry, invalidated one by one [HWM-37]
 //              21:16 log2 of what one address of stage 2 invalidates [HWM-42]   13:8 stage 1   6 EL0 may run it   5:0 rights of stage 1
 export const META_USER_RUNS: u64 = 1 << 6;
-export const META_REACH_LOW: u32 = 8;
-export const META_GRANULE_LOW: u32 = 24;
-export const META_LEVEL_LOW: u32 = 40;
-/** Reaches of both stages. */
-const META_LEAF: u64 = 0x3f3f00;
+const META_REACH_LOW: u32 = 8;
+const META_RUN_BIT: u32 = 14;
+const META_GRANULE_LOW: u32 = 24;
+const META_LEVEL_LOW: u32 = 40;
+/** Reaches of both stages, and whether they are runs. */
+export const META_LEAF: u64 = 0x7f7f00;
 
 @unmanaged
 export class Entry {
@@ -152,7 +166,9 @@ export class Tlb {
   flags: u32;
   seed: u32;
   clock: u32;
-  lock: u64;
+  /** A spin lock, of whoever invalidates. */
+  lock: u32;
+  spare: u32;
   /** Twice the invalidations; odd while one runs. */
   generation: u64;
   /** `generation` when the access at hand began. */
@@ -201,6 +217,7 @@ export function tlbAt(p: usize): Tlb {
 }
 
 export function bank(t: Tlb, i: u32): Bank {
+  demand(i < BANKS, RULE_BANK);
   return changetype<Bank>(changetype<usize>(t) + TLB_BANKS_AT + i * TLB_BANK_BYTES);
 }
 
@@ -234,8 +251,9 @@ export function bankBytes(b: Bank): u64 {
   return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
 }
 
-/** Pointer of the last entry; banks have one at least where they are used this way. */
+/** Pointer of the last entry of a bank that is there. */
 export function lastEntry(b: Bank): usize {
+  demand(isThere(b), RULE_ENTRIES);
   return b.pointer + <u32>bankBytes(b) - TLB_ENTRY_BYTES;
 }
 
@@ -247,7 +265,7 @@ function isShape(b: Bank): bool {
   return b.ways <= MOST_ENTRIES && b.policy <= POLICY_RANDOM && <u64>b.sets * b.ways <= MOST_ENTRIES;
 }
 
-/** Is there a bank, and in memory? Asked at each use: hardware may be made to set a flag in the very record. */
+/** Is there a bank, and does it lie in memory? Asked at each use: a hardware update may change this very record. */
 export function isThere(b: Bank): bool {
   return b.ways !== 0 && b.sets !== 0 && isInMemory(b.pointer, bankBytes(b));
 }
@@ -312,7 +330,7 @@ export function oneIn(t: Tlb, n: u32): bool {
 }
 
 /** The set for an address in entries of 2^size bytes. */
-function setOf(b: Bank, addr: u64, size: u32): usize {
+export function setOf(b: Bank, addr: u64, size: u32): usize {
   const set = <u32>(addr >> size) & (b.sets - 1);
   return b.pointer + ((set * b.ways) << ENTRY_BYTES_SHIFT);
 }
@@ -321,9 +339,49 @@ export function kindOf(tag: u64): u32 {
   return <u32>extract(tag, TAG_KIND_LOW, 3);
 }
 
+/** Level of a table's descriptor. */
+export function tableLevel(tag: u64): i32 {
+  return <i32>extract(tag, TAG_LEVEL_LOW, 3) + FIRST_LEVEL;
+}
+
+/** log2 of the bytes that an entry maps. */
+export function sizeOf(e: Entry): u32 {
+  return <u32>popcnt(~e.mask);
+}
+
+/** A tag as it was published. */
+export function plainTag(tag: u64): u64 {
+  return tag & ~TAG_STATE;
+}
+
 function isTagged(tag: u64, tagged: u64, shared: u64): bool {
-  const plain = tag & ~TAG_SUSPECT;
+  const plain = plainTag(tag);
   return plain === tagged || plain === shared;
+}
+
+export function isStage2Kind(kind: u32): bool {
+  return kind === KIND_STAGE2 || kind === KIND_TABLE2;
+}
+
+/** log2 of a page of a run. */
+function pageOfRun(e: Entry, tag: u64): u32 {
+  return reachOf(e.meta, isStage2Kind(kindOf(tag)) ? 1 : 0);
+}
+
+/** Was the page of `addr`, which lies in the entry, invalidated alone? */
+export function isHole(e: Entry, tag: u64, addr: u64): bool {
+  return tag >> TAG_HOLES_LOW !== 0 && <bool>bit(tag, TAG_HOLES_LOW + <u32>((addr & ~e.mask) >> pageOfRun(e, tag)));
+}
+
+export function hasHoles(tag: u64): bool {
+  return tag >> TAG_HOLES_LOW !== 0;
+}
+
+/** The tag when page `i` of the run has gone too; 0 when that was the last of `pages`. */
+export function withHole(tag: u64, i: u32, pages: u32): u64 {
+  demand(i < pages && pages <= RUN_PAGES, RULE_RUN_HOLE);
+  const all = tag | (((<u64>1) << TAG_HOLES_LOW) << i);
+  return all >> TAG_HOLES_LOW === ones(pages) ? 0 : all;
 }
 
 /** The entry for an address under one of two tags, or 0; how many there are in t.matches. */
@@ -337,7 +395,9 @@ export function find(t: Tlb, b: Bank, tagged: u64, shared: u64, addr: u64): usiz
     let p = setOf(b, addr, size);
     for (let i: u32 = 0; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
       const e = entry(p);
-      if (e.base !== base || !isTagged(read(p, true), tagged, shared) || e.mask !== ~ones(size)) continue;
+      if (e.base !== base) continue;
+      const tag = observe(p);
+      if (!isTagged(tag, tagged, shared) || e.mask !== ~ones(size) || isHole(e, tag, addr)) continue;
       t.matches++;
       if (!found) found = p;
     }
@@ -391,11 +451,11 @@ function victim(t: Tlb, b: Bank, p: usize): usize {
 function wayFor(t: Tlb, b: Bank, set: usize, tag: u64, base: u64, held: u64): usize {
   let empty: usize = 0;
   for (let i: u32 = 0, p = set; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
-    const old = read(p, true),
+    const old = observe(p),
       e = entry(p);
     if (old === 0) {
       if (!empty) empty = p;
-    } else if ((old & ~TAG_SUSPECT) === tag && e.base === base && e.mask === held) {
+    } else if (plainTag(old) === plainTag(tag) && e.base === base && e.mask === held) {
       return p;
     }
   }
@@ -408,20 +468,24 @@ function heldSize(b: Bank, size: u32): u32 {
   return fitting && isThere(b) ? 63 - <u32>clz(fitting) : 0;
 }
 
-/** Takes an entry away, if it is still what it was. */
-export function take(p: usize, tag: u64): bool {
-  return tag !== 0 && compareExchange(p, tag, 0);
+/** Takes away whatever entry is at `p`; whether there was one. Of the entries' own thread: no other makes new ones. */
+export function empty(p: usize): bool {
+  return swap(p, 0) !== 0;
 }
 
-/** A new entry for `addr` -> `out`, exact addresses inside of a leaf of 2^size bytes; its pointer, or 0. */
+/**
+ * A new entry for `addr` -> `out`, exact addresses inside of a leaf of 2^size bytes; its pointer, or 0. `tag` has no holes.
+ * Of the entries' own thread.
+ */
 export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, info: u64, meta: u64, ipa: u64): usize {
+  demand((tag & TAG_VALID) !== 0 && !hasHoles(tag), RULE_TAG);
   const b = bank(t, i),
     held = heldSize(b, size);
   if (held === 0) return 0;
   const inside = ones(held),
     p = wayFor(t, b, setOf(b, addr, held), tag, addr & ~inside, ~inside),
     e = entry(p);
-  if (exchange(p, 0) !== 0) b.evicted++;
+  if (empty(p)) b.evicted++;
   const offset = kindOf(tag) >= KIND_TABLE1 ? 0 : inside; // where a table lies has nothing to do with what it maps
   e.base = addr & ~inside;
   e.mask = ~inside;
@@ -432,97 +496,74 @@ export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, in
   e.used = ++t.clock;
   e.born = t.clock;
   b.present |= (<u64>1) << held;
-  release(p, tag);
-  const stands = read(generationAt(t), true) === t.began;
-  if (!stands && take(p, tag)) return 0; // never was there
+  publish(p, tag);
+  const stands = observe(generationAt(t)) === t.began;
+  if (!stands && empty(p)) return 0; // discarded: as if it had never been there
   b.inserts++;
   return stands ? p : 0;
 }
 
-/** Level, granule and reach of a leaf, for Entry.meta; `at` 0 for stage 1, 1 for stage 2. */
-export function leafMeta(at: u32, level: i32, ps: u32, reach: u32): u64 {
+/**
+ * Level, granule and reach of a leaf, for Entry.meta; `at` 0 for stage 1, 1 for stage 2. `size`: log2 of what the entry takes
+ * for one: more than its reach in a run.
+ */
+export function leafMeta(at: u32, level: i32, ps: u32, reach: u32, size: u32): u64 {
+  demand(at <= 1, RULE_STAGE);
   const low = at << 3;
   return (
     insert(<u64>(level + 1), META_LEVEL_LOW + (at << 2), 4) |
     insert(ps, META_GRANULE_LOW + low, 6) |
-    insert(reach, META_REACH_LOW + low, 6)
+    insert(reach, META_REACH_LOW + low, 6) |
+    insert(size > reach ? 1 : 0, META_RUN_BIT + low, 1)
   );
 }
 
+/** Pages of a run in an entry that can be invalidated one by one; 1 for an entry that goes whole. */
+export function runPages(e: Entry, at: u32): u32 {
+  const size = sizeOf(e),
+    reach = reachOf(e.meta, at);
+  if (!bit(e.meta, META_RUN_BIT + (at << 3)) || size <= reach) return 1;
+  return min<u32>(1 << min<u32>(size - reach, RUN_BITS), RUN_PAGES);
+}
+
+export function levelOf(meta: u64, at: u32): i32 {
+  demand(at <= 1, RULE_STAGE);
+  return <i32>extract(meta, META_LEVEL_LOW + (at << 2), 4) - 1;
+}
+
+export function granuleOf(meta: u64, at: u32): u32 {
+  demand(at <= 1, RULE_STAGE);
+  return <u32>extract(meta, META_GRANULE_LOW + (at << 3), 6);
+}
+
 export function reachOf(meta: u64, at: u32): u32 {
+  demand(at <= 1, RULE_STAGE);
   return <u32>extract(meta, META_REACH_LOW + (at << 3), 6);
 }
 
-/** Can both tags be asked for at once? ASIDs agree, or one is global. */
-function meet(a: u64, b: u64): bool {
-  const differ = (a ^ b) & ~TAG_SUSPECT & ~TAG_GLOBAL;
-  return differ === 0 || (((a | b) & TAG_GLOBAL) !== 0 && (differ & ~mask(31, TAG_ASID_LOW)) === 0);
+// The lock of whoever invalidates: the queue and the statistics of TLBIs belong to its holder.
+
+function lockOf(t: Tlb): usize {
+  return changetype<usize>(t) + offsetof<Tlb>("lock");
 }
 
-/** Are these two entries of different leaves for the same address? */
-export function clash(p: usize, q: usize): bool {
-  const a = entry(p),
-    b = entry(q);
-  if (p === q || ((a.base ^ b.base) & a.mask & b.mask) !== 0 || !(a.tag & b.tag & TAG_VALID) || !meet(a.tag, b.tag))
-    return false;
-  return ((a.meta ^ b.meta) & META_LEAF) !== 0 || ((a.tag ^ b.tag) & TAG_GLOBAL) !== 0;
+/** The word of a holder, by the CPU that issues: never 0. */
+function holderOf(issuer: u32): u32 {
+  return issuer | (1 << 31);
 }
 
-function suspect(p: usize): void {
-  const tag = read(p, true);
-  if (tag !== 0) compareExchange(p, tag, tag | TAG_SUSPECT);
+/** Takes the lock for what CPU `issuer` has issued; ETIMEDOUT when its holder makes no progress. */
+export function lock(t: Tlb, issuer: u32): i32 {
+  return acquireAs(lockOf(t), holderOf(issuer));
 }
 
-/** Marks what clashes with the entry at `p` in a run of entries, and it. */
-function markRun(p: usize, from: usize, n: u32): void {
-  for (let i: u32 = 0; i < n; i++, from += TLB_ENTRY_BYTES) {
-    if (!clash(p, from)) continue;
-    suspect(p);
-    suspect(from);
-  }
-}
-
-/** Finds the entries of other sizes for what the new entry at `p` maps [HWM-35]; hits on them look twice from now on. */
-export function markClashes(t: Tlb, p: usize): void {
-  const e = entry(p),
-    smaller = ones(<u32>popcnt(~e.mask));
-  for (let i: u32 = 0; i <= B_SECOND; i++) {
-    const b = bank(t, i);
-    if (!isThere(b)) continue;
-    // Sizes below its own lie in many sets.
-    if ((b.present & smaller) !== 0) markRun(p, b.pointer, b.sets * b.ways);
-    else
-      for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1)
-        markRun(p, setOf(b, e.base, <u32>ctz(sizes)), b.ways);
-  }
-}
-
-/** Is there an entry of another leaf for the address that the one at `p` was found for? */
-export function isContested(t: Tlb, p: usize, addr: u64): bool {
-  for (let i: u32 = 0; i <= B_SECOND; i++) {
-    const b = bank(t, i);
-    if (!isThere(b)) continue;
-    for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
-      let q = setOf(b, addr, <u32>ctz(sizes));
-      for (let w: u32 = 0; w < b.ways; w++, q += TLB_ENTRY_BYTES) {
-        if (((entry(q).base ^ addr) & entry(q).mask) === 0 && clash(p, q)) return true;
-      }
-    }
-  }
-  return false;
-}
-
-// The lock of those who invalidate. A thread that died with it is not waited for.
-
-const SPINS: u32 = 1 << 22;
-
-export function lock(t: Tlb): void {
-  const p = changetype<usize>(t) + offsetof<Tlb>("lock");
-  for (let i: u32 = 0; i < SPINS; i++) if (compareExchange(p, 0, 1)) return;
+/** Takes the lock if nobody has it: for work that need not be done. */
+export function tryLock(t: Tlb): bool {
+  return tryAcquire(lockOf(t), holderOf(0));
 }
 
 export function unlock(t: Tlb): void {
-  release(changetype<usize>(t) + offsetof<Tlb>("lock"), 0);
+  relinquish(lockOf(t));
 }
 
 function generationAt(t: Tlb): usize {
@@ -531,17 +572,20 @@ function generationAt(t: Tlb): usize {
 
 /** An access begins. What it fills stands only if no invalidation is under way now or begins before it is done. */
 export function begin(t: Tlb): void {
-  const now = read(generationAt(t), true);
+  const now = observe(generationAt(t));
   t.began = now & 1 ? u64.MAX_VALUE : now;
 }
 
 /** An invalidation begins: `generation` is odd until `settle`. Under the lock. */
 export function unsettle(t: Tlb): void {
+  demand(isHeld(lockOf(t)), RULE_LOCKED);
   const p = generationAt(t);
-  release(p, (read(p, true) + 1) | 1);
+  publish(p, (observe(p) + 1) | 1);
 }
 
+/** The invalidation is done. Under the lock. */
 export function settle(t: Tlb): void {
+  demand(isHeld(lockOf(t)), RULE_LOCKED);
   const p = generationAt(t);
-  release(p, read(p, true) + 1);
+  publish(p, observe(p) + 1);
 }

@@ -44,6 +44,7 @@ import { VA_HALF } from "../arch/registers";
 import { isDirtyable, RIGHTS_ALL } from "../arch/rights";
 import { NOT_GLOBAL, S1_ATTR } from "../arch/stage1";
 import { memAttr } from "../arch/stage2";
+import { demand, RULE_CONTEXT } from "../demand";
 import * as C from "./context";
 import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, rights, walk } from "./walk";
 
@@ -182,6 +183,7 @@ export function faultInfo(c: C.Context): u64 {
 
 /** Translates one access; c.pa and c.info are the answer, c.ipa what stage 2 was asked. Precondition: `isUsable`. */
 export function resolve(c: C.Context, addr: u64, access: u32): bool {
+  demand(C.isUsable(c), RULE_CONTEXT);
   const s = stageOf(c, addr);
   access = accessOf(c, access);
   c.updates = 0;

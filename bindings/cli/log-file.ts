@@ -18,6 +18,8 @@ class PackedFile {
   readonly path: string;
   readonly #part: string;
   #file: number | undefined;
+  /** Is there a part that has not taken its place? */
+  #begun = false;
   #text = "";
 
   constructor(path: string) {
@@ -34,6 +36,7 @@ class PackedFile {
     try {
       mkdirSync(dirname(this.path), { recursive: true });
       this.#file ??= openSync(this.#part, "w");
+      this.#begun = true;
       const packed = gzipSync(this.#text);
       for (let at = 0; at < packed.length; ) at += writeSync(this.#file, packed, at);
     } catch (error) {
@@ -42,13 +45,18 @@ class PackedFile {
     this.#text = "";
   }
 
+  #close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
   /** Puts the complete file in its place. */
   finish(): void {
     this.#flush();
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
+    this.#close();
     try {
       renameSync(this.#part, this.path);
+      this.#begun = false;
     } catch (error) {
       throw unreadable(this.path, error);
     }
@@ -56,10 +64,9 @@ class PackedFile {
 
   /** Leaves nothing behind of a file that was not finished. */
   abandon(): void {
-    if (this.#file === undefined) return;
-    closeSync(this.#file);
-    this.#file = undefined;
-    rmSync(this.#part, { force: true });
+    this.#close();
+    if (this.#begun) rmSync(this.#part, { force: true });
+    this.#begun = false;
   }
 }
 

@@ -1,28 +1,42 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
+import { granuleShift } from "../model/granule.js";
 import { JournalKind as J, type JournalRecord } from "../tables/journal.js";
 import type { Table } from "../tables/table.js";
 import { tlbiOperations } from "../tables/tlbi.js";
 import { isBroadcast, type TlbiForm } from "./forms.js";
-import type { DsbDomain, Tlb } from "./tlb.js";
+import { HCR_E2H } from "./registers.js";
+import type { DsbDomain, Tlb, TlbiOptions } from "./tlb.js";
 
 /** A TLBI or a DSB, as an engine's journal means it. */
 export type TlbMessage =
-  | { readonly form: TlbiForm; readonly operand: bigint; readonly lpa2: boolean }
+  | {
+      readonly form: TlbiForm;
+      readonly operand: bigint;
+      /** DS of the table is 1. */
+      readonly lpa2: boolean;
+      /** HCR_EL2 of the CPU, where the table says it: E2H for an hVHE hypervisor's own. */
+      readonly hcr?: bigint;
+    }
   | { readonly dsb: DsbDomain };
 
-/** TG of TTL and range operands. */
-const GRANULE_CODES: Readonly<Record<number, bigint>> = { 4096: 1n, 16384: 2n, 65536: 3n };
-
-/** The TTL field for a level; 0 where none is known [TLB-5]. */
-function hint(table: Table, level: number): bigint {
-  if (level < 0 || level > 3) return 0n;
-  return (((GRANULE_CODES[table.granule] ?? 0n) << 2n) | BigInt(level)) << 44n;
+/** Operand by address, with the level as a hint where one is known [TLB-5]. */
+function operandOf(table: Table, address: bigint, level: number): bigint {
+  const { engine, granule } = table;
+  return BigInt.asUintN(64, engine.core.tlbiIpaOperand(granuleShift(granule), address, level));
 }
 
+function isLpa2(table: Table): boolean {
+  return (table.format.flags & K.T_LPA2) !== 0;
+}
+
+/** Pages of one series of range operations [TLB-9]. A record of more stands for what lies beyond every input space: no entry is there. */
+const MOST_PAGES = 2n ** 21n;
+
 function rangeMessages(record: JournalRecord, table: Table): TlbMessage[] {
-  const lpa2 = (table.format.flags & K.T_LPA2) !== 0;
+  if (record.a > MOST_PAGES) return [];
+  const lpa2 = isLpa2(table);
   const { engine, granule } = table;
   const range = { granule, address: record.address, pages: Number(record.a), lpa2 };
   return tlbiOperations(engine, range).map(({ kind, operand }) => ({
@@ -53,16 +67,21 @@ const DSBS: readonly (DsbDomain | undefined)[] = [undefined, "ish", undefined, "
  */
 export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {
   const { kind, address, level } = record;
-  const one = (form: TlbiForm, operand = 0n): TlbMessage[] => [{ form, operand, lpa2: false }];
-  const ipa = () => (address >> 12n) | hint(table, level);
+  const one = (form: TlbiForm, operand = 0n): TlbMessage[] => [{ form, operand, lpa2: isLpa2(table) }];
+  const ipa = () => operandOf(table, address, level);
+  // The record holds the operand's address already.
+  const va = (form: TlbiForm): TlbMessage[] => {
+    const hcr = table.format.flags & K.T_HVHE ? HCR_E2H : 0n;
+    return [{ form, operand: address | operandOf(table, 0n, level), lpa2: isLpa2(table), hcr }];
+  };
   if (kind === J.TLBI_IPA) return one("IPAS2E1IS", ipa());
   if (kind === J.TLBI_IPA_LOCAL) return one("IPAS2E1", ipa());
   if (kind === J.TLBI_RANGE) return rangeMessages(record, table);
   if (kind === J.TLBI_VMID) return one("VMALLS12E1IS");
   if (kind === J.TLBI_STAGE1) return one("VMALLE1IS");
   if (kind === J.TLBI_STAGE1_LOCAL) return one("VMALLE1");
-  if (kind === J.TLBI_VA) return one("VAE2IS", address | hint(table, level));
-  if (kind === J.TLBI_VA_LAST) return one("VALE2IS", address | hint(table, level));
+  if (kind === J.TLBI_VA) return va("VAE2IS");
+  if (kind === J.TLBI_VA_LAST) return va("VALE2IS");
   const dsb = kind === J.DSB ? DSBS[Number(record.a)] : undefined;
   return dsb === undefined ? [] : [{ dsb }];
 }
@@ -97,21 +116,16 @@ export class TlbDomain {
 
   #cpu(from: number): Tlb {
     const tlb = this.tlbs[from];
-    if (tlb === undefined) throw invalid("TlbDomain", `${from} is none of the ${this.tlbs.length} CPUs`);
+    if (tlb === undefined) throw invalid("TlbDomain", `${from} is not one of the ${this.tlbs.length} CPUs`);
     return tlb;
   }
 
-  /** CPU `from` issues a TLBI: to all, or to itself where the form is local. */
-  invalidate(
-    from: number,
-    form: TlbiForm,
-    operand: AddressLike = 0,
-    options: { vmid?: number; lpa2?: boolean } = {},
-  ): void {
+  /** CPU `from` issues a TLBI: to all, or to itself where the form is local. VMID and HCR_EL2 are its MMU's unless given. */
+  invalidate(from: number, form: TlbiForm, operand: AddressLike = 0, options: Omit<TlbiOptions, "issuer"> = {}): void {
     const own = this.#cpu(from);
-    const { vmid = own.mmu.tags.vmid } = options;
+    const { vmid = own.mmu.tags.vmid, hcr = own.mmu.hcr } = options;
     for (const tlb of isBroadcast(form) ? this.tlbs : [own]) {
-      tlb.invalidate(form, operand, { ...options, vmid, issuer: from });
+      tlb.invalidate(form, operand, { ...options, vmid, hcr, issuer: from });
     }
   }
 
@@ -124,11 +138,14 @@ export class TlbDomain {
   /** CPU `cpu` (default 0) executes one message. */
   send(message: TlbMessage, { cpu = 0, vmid }: { cpu?: number; vmid?: number } = {}): void {
     if ("dsb" in message) this.dsb(cpu, message.dsb);
-    else
-      this.invalidate(cpu, message.form, message.operand, {
-        lpa2: message.lpa2,
+    else {
+      const { form, operand, lpa2, hcr } = message;
+      this.invalidate(cpu, form, operand, {
+        lpa2,
         ...(vmid === undefined ? {} : { vmid }),
+        ...(hcr === undefined ? {} : { hcr }),
       });
+    }
   }
 
   /** CPU `cpu` executes what a record of the journal of `table` stands for, under the table's VMID. */

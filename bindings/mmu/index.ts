@@ -14,6 +14,7 @@ export { TlbDomain, type TlbMessage, tlbMessages } from "./domain.js";
 export {
   ENTRY_KINDS,
   type EntryKind,
+  type HostBits,
   TLBI_FORMS,
   type TlbiEffect,
   type TlbiForm,
@@ -40,6 +41,7 @@ export {
   Tlb,
   type TlbBankStats,
   type TlbEntry,
+  type TlbiOptions,
   type TlbOptions,
   type TlbStats,
   type TlbWhims,

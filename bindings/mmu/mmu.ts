@@ -9,7 +9,7 @@ import { type AddressLike, type Pa, toAddress } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
 import { EngineMemory } from "../tables/memory.js";
-import { isRegister, type MmuRegisters } from "./registers.js";
+import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
   type AccessKind,
   type AccessOptions,
@@ -120,7 +120,8 @@ export class Mmu implements Disposable {
     this.#context = context;
     this.#result = new ResultView(words, this.out);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
-    if (regime !== "el1" && regime !== "el2") throw invalid("createMmu", `${String(regime)} is no regime: el1 or el2`);
+    if (regime !== "el1" && regime !== "el2")
+      throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
     context.physBase = physBase;
     context.pointer = pointer;
     context.bytes = bytes;
@@ -142,7 +143,7 @@ export class Mmu implements Disposable {
   setRegisters(registers: MmuRegisters): void {
     this.assertOpen("setRegisters");
     for (const [name, value] of Object.entries(registers)) {
-      if (!isRegister(name)) throw invalid("setRegisters", `no register ${name}`);
+      if (!isRegister(name)) throw invalid("setRegisters", `${name} is not a register: ${REGISTER_NAMES.join(", ")}`);
       if (value !== undefined) this.#context[name] = toAddress(value, "setRegisters");
     }
     const status = this.core.mmuConfigure(this.context);
@@ -152,7 +153,7 @@ export class Mmu implements Disposable {
   /** @internal The access word of the core. */
   accessWord(kind: AccessKind, options: AccessOptions): number {
     const word = accessWord(kind, options);
-    if (word === undefined) throw invalid("translate", `${String(kind)} is no access: r, w or x`);
+    if (word === undefined) throw invalid("translate", `${String(kind)} is not an access: r, w or x`);
     return word;
   }
 
@@ -190,7 +191,12 @@ export class Mmu implements Disposable {
     return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
   }
 
-  /** VMID and ASID of its registers. */
+  /** @internal HCR_EL2 as it was set. */
+  get hcr(): bigint {
+    return this.#context.hcr;
+  }
+
+  /** VMID of VTTBR_EL2, whether stage 2 is on or off, and ASID of the regime. */
   get tags(): { vmid: number; asid: number } {
     const { vmid, asid } = this.#context;
     return { vmid, asid };
@@ -200,7 +206,7 @@ export class Mmu implements Disposable {
   createColumns(capacity: number): MmuColumns {
     this.assertOpen("createColumns");
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
-      throw invalid("createColumns", `capacity is 1..${MAX_ROWS}`);
+      throw invalid("createColumns", `capacity must be 1 to ${MAX_ROWS}`);
     }
     const space = this.space;
     const pointer = space.take(capacity * (8 + K.ROW_BYTES));

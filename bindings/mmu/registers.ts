@@ -33,6 +33,9 @@ const REGISTERS: Readonly<Record<keyof MmuRegisters, true>> = {
   vttbr: true,
 };
 
+/** Names of the registers. */
+export const REGISTER_NAMES: readonly string[] = Object.keys(REGISTERS);
+
 /** Is this the name of a register? */
 export function isRegister(name: string): name is keyof MmuRegisters {
   return Object.hasOwn(REGISTERS, name);
@@ -40,7 +43,10 @@ export function isRegister(name: string): name is keyof MmuRegisters {
 
 const HCR_VM = 1n;
 const HCR_DC = 1n << 12n;
-const HCR_E2H = 1n << 34n;
+/** @internal */
+export const HCR_TGE: bigint = 1n << 27n;
+/** @internal */
+export const HCR_E2H: bigint = 1n << 34n;
 const HCR_FWB = 1n << 46n;
 const SCTLR_M = 1n;
 /** MAIR of Linux: Normal, tagged, non-cacheable, Device-nGnRnE, Device-nGnRE [FMT-10]. */

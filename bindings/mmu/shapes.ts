@@ -119,7 +119,8 @@ function sizesOf(sizes: readonly number[] | undefined): bigint {
   if (sizes === undefined) return ANY_SIZE;
   return sizes.reduce((mask, size) => {
     const word = Number.isSafeInteger(size) && size > 0 ? BigInt(size) : 0n;
-    if (word < 4096n || (word & (word - 1n)) !== 0n) throw invalid("createTlb", `${size} is no size of an entry`);
+    if (word < 4096n || (word & (word - 1n)) !== 0n)
+      throw invalid("createTlb", `${size} is not a size of an entry: a power of two from 4096`);
     return mask | (1n << BigInt(word.toString(2).length - 1));
   }, 0n);
 }
@@ -130,8 +131,13 @@ export function bankWords(shape: TlbBankShape | undefined, walk: boolean): BankW
   const { entries, ways = entries, sizes, replacement = "plru" } = shape;
   const sets = entries / ways;
   const sound = [entries, ways, sets].every((n) => Number.isInteger(n) && n >= 1 && n <= 65536);
-  if (!sound || (sets & (sets - 1)) !== 0) throw invalid("createTlb", `${entries} entries in ${ways} ways are no bank`);
-  const policy = POLICIES[replacement];
-  if (policy === undefined) throw invalid("createTlb", `${String(replacement)} is no replacement`);
+  if (!sound || (sets & (sets - 1)) !== 0)
+    throw invalid(
+      "createTlb",
+      `${entries} entries in ${ways} ways are not a bank: entries / ways must be a power of two, up to 65536 entries`,
+    );
+  const policy = Object.hasOwn(POLICIES, replacement) ? POLICIES[replacement] : undefined;
+  if (policy === undefined)
+    throw invalid("createTlb", `${String(replacement)} is not a replacement: ${Object.keys(POLICIES).join(", ")}`);
   return { sets, ways, policy, sizes: walk ? ANY_SIZE : sizesOf(sizes) };
 }

@@ -33,10 +33,10 @@ const MAX_PAGES = 65536;
 /** A memory of its own that begins with a copy of `image`; what the walker keeps lies behind it. */
 export function imageSpace(image: Uint8Array, base: AddressLike): Space {
   const physBase = toAddress(base, "createMmu");
-  if (physBase % 8n !== 0n) throw invalid("createMmu", "physBase is not 8-byte aligned");
+  if (physBase % 8n !== 0n) throw invalid("createMmu", "physBase must be 8-byte aligned");
   // The first page stays empty: pointer 0 is none.
   const pages = 1 + Math.ceil(image.length / WASM_PAGE);
-  if (pages >= MAX_PAGES) throw invalid("createMmu", "an image has less than 4 GiB");
+  if (pages >= MAX_PAGES) throw invalid("createMmu", "an image must be smaller than 4 GiB");
   const memory = new WebAssembly.Memory({ initial: pages, maximum: MAX_PAGES, shared: true });
   new Uint8Array(memory.buffer, WASM_PAGE, image.length).set(image);
   return {

@@ -3,6 +3,7 @@ import { GranuleError, invalid } from "../core/errors.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import type { Mmu, MmuColumns } from "./mmu.js";
+import { HCR_E2H, HCR_TGE } from "./registers.js";
 import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
 import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
@@ -93,6 +94,23 @@ export interface TlbEntry {
   output: bigint;
   /** Rights of both stages in INFO's bits for a translation, the descriptor for a leaf of stage 2. */
   info: bigint;
+  /**
+   * Bit n: leaf n of a contiguous run was invalidated alone, and the entry answers for the others only [HWM-37]. Of adversarial
+   * TLBs; 0 otherwise.
+   */
+  holes: number;
+}
+
+/** What comes with a TLBI beside its operand. */
+export interface TlbiOptions {
+  /** VMID of the CPU that issues it, below 2^16. Default: VTTBR_EL2's of the MMU. */
+  vmid?: number;
+  /** The CPU that issues it: a DSB completes those of its CPU. Default 0. */
+  issuer?: number;
+  /** That CPU has FEAT_LPA2, and DS of its regime is 1: ranges count 64K, TTL can name level 0 (4K) and 1 (16K). Default false. */
+  lpa2?: boolean;
+  /** HCR_EL2 of that CPU: E2H and TGE choose the regime that the form acts on. Default: the MMU's. */
+  hcr?: AddressLike;
 }
 
 const KINDS = ["leaf", "stage2", "table1", "table2", "tableOfBoth"] as const;
@@ -114,6 +132,7 @@ const STATISTICS = [
   "prefetches",
   "rewalks",
 ] as const;
+const VMIDS = 2 ** 16;
 const DOMAINS: Readonly<Record<DsbDomain, number>> = { nsh: 0, ish: 1, osh: 2 };
 const CHOICES = [
   [0, 0, 4, 16],
@@ -156,7 +175,7 @@ export class Tlb implements Disposable {
     this.mmu = mmu;
     const { sharing } = options;
     if (sharing && sharing.mmu.memory !== mmu.memory)
-      throw invalid("createTlb", "the TLB to share is in another memory");
+      throw invalid("createTlb", "`sharing` is a TLB in another memory");
     this.#owner = sharing === undefined;
     const banks = sharing ? [] : Tlb.#banks(options);
     const entries = banks.reduce((n, { sets, ways }) => n + sets * ways, 0);
@@ -168,8 +187,9 @@ export class Tlb implements Disposable {
   }
 
   static #banks({ preset = "neoverse-n1", shape = TLB_PRESETS[preset] }: TlbOptions): BankWords[] {
-    if (shape === undefined) throw invalid("createTlb", `${String(preset)} is no preset`);
-    if (shape.data === undefined) throw invalid("createTlb", "a shape has a data bank");
+    if (shape === undefined)
+      throw invalid("createTlb", `${String(preset)} is not a preset: ${Object.keys(TLB_PRESETS).join(", ")}`);
+    if (shape.data === undefined) throw invalid("createTlb", "a shape needs a data bank");
     return BANK_NAMES.map((name) => bankWords(shape[name], name === "walk"));
   }
 
@@ -177,7 +197,7 @@ export class Tlb implements Disposable {
     const { preset = "neoverse-n1", shape = TLB_PRESETS[preset], seed = 1, adversarial = false } = options;
     const whims = options.whims ?? whimsOf(seed);
     if (![seed, whims.early, whims.drop, whims.prefetch].every(isCount)) {
-      throw invalid("createTlb", "seed and whims are whole numbers below 2^32");
+      throw invalid("createTlb", "seed and whims must be whole numbers below 2^32");
     }
     banks.forEach(({ sets, ways, policy, sizes }, i) => {
       const at = K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES;
@@ -256,25 +276,36 @@ export class Tlb implements Disposable {
 
   /**
    * A TLBI arrives, with the 64-bit operand of its register. Forms without IS and OS are the CPU's own; which CPUs hear a
-   * broadcast is for a `TlbDomain` to say. With an adversary it takes effect at `dsb`, or before.
+   * broadcast is for a `TlbDomain` to say. With an adversary it takes effect at `dsb`, or before. EINVAL for a form or a VMID
+   * that there is not; ETIMEDOUT when another thread has died while it changed this TLB's queue.
+   *
+   * @example
+   * ```ts
+   * import { createMmu, createTlb } from "granule/mmu";
+   * using tlb = createTlb(createMmu({ image: new Uint8Array(8) })); // both stages off
+   * tlb.access(0x1000);
+   * tlb.invalidate("VAAE1", 0x1000 >> 12);
+   * console.log(tlb.entries().length); // 0
+   * ```
    */
-  invalidate(
-    form: TlbiForm,
-    operand: AddressLike = 0,
-    options: { vmid?: number; issuer?: number; lpa2?: boolean } = {},
-  ): void {
+  invalidate(form: TlbiForm, operand: AddressLike = 0, options: TlbiOptions = {}): void {
     this.#assertOpen("invalidate");
-    const { vmid = this.mmu.tags.vmid, issuer = 0, lpa2 = false } = options;
-    const word = formWord(form) | (lpa2 ? K.TLBI_LPA2 : 0);
+    const { vmid = this.mmu.tags.vmid, issuer = 0, lpa2 = false, hcr = this.mmu.hcr } = options;
+    if (!Number.isInteger(vmid) || vmid < 0 || vmid >= VMIDS) {
+      throw invalid("invalidate", `${String(vmid)} is not a VMID: these are 0 to ${VMIDS - 1}`);
+    }
+    const host = toAddress(hcr, "invalidate");
+    const word =
+      formWord(form) | (lpa2 ? K.TLBI_LPA2 : 0) | (host & HCR_E2H ? K.TLBI_E2H : 0) | (host & HCR_TGE ? K.TLBI_TGE : 0);
     const [lo, hi] = halves(toAddress(operand, "invalidate"));
     this.#check(this.mmu.core.mmuTlbi(this.pointer, issuer, word, lo, hi, vmid), "invalidate");
   }
 
-  /** The DSB of CPU `issuer`: what it issued before, for this domain or a smaller one, is done afterwards [HWM-41]. */
+  /** The DSB of CPU `issuer`: what it issued before, for this domain or a smaller one, is done afterwards [HWM-41]. ETIMEDOUT as `invalidate`. */
   dsb(domain: DsbDomain = "ish", issuer = 0): void {
     this.#assertOpen("dsb");
-    const word = DOMAINS[domain];
-    if (word === undefined) throw invalid("dsb", `${String(domain)} is no domain: nsh, ish or osh`);
+    const word = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain] : undefined;
+    if (word === undefined) throw invalid("dsb", `${String(domain)} is not a domain: nsh, ish or osh`);
     this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
   }
 
@@ -313,6 +344,7 @@ export class Tlb implements Disposable {
       size: BigInt.asUintN(64, ~mask) + 1n,
       output,
       info,
+      holes: field(48n, 16n),
     };
   }
 

@@ -261,7 +261,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** @internal One operation through the engine's submission record. */
-  protected perform(o: Operation): number {
+  perform(o: Operation): number {
     const { engine } = this;
     this.assertUsable(o.name, o.level ?? 0);
     const { io } = engine;

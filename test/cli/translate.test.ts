@@ -89,7 +89,7 @@ describe("granule translate", () => {
     [
       "registers that are none",
       { "manifest.json": JSON.stringify({ stage: "hyp", phys_base: "0x0" }) },
-      /tcr is no hex value/,
+      /tcr is not a hexadecimal value/,
     ],
     ["no image", { "image.bin.gz": undefined }, /image\.bin is missing/],
     ["a damaged image", { "image.bin.gz": "not gzip" }, /image\.bin\.gz/],

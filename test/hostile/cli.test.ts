@@ -147,6 +147,22 @@ describe(`operations files, seed ${SEED}`, () => {
     expect(outcome.err).toMatch(words);
   });
 
+  it("a field that every object has is a field like others", async () => {
+    const lines = '{"op":"unmap","addr":"0x0","size":"0x1000","toString":1,"constructor":2}\n';
+    const outcome = await inside(["conform", "-", "--json"], { stdin: script([]) + lines });
+    const { failures } = JSON.parse(outcome.out) as { failures: { field: string }[] };
+    const found = failures.filter(({ field }) => ["toString", "constructor"].includes(field));
+    expect(found).toEqual(
+      [
+        ["toString", 1],
+        ["constructor", 2],
+      ].map(([field, expected]) => ({ file: "(stdin)", line: 2, op: "unmap", field, expected })),
+    );
+    expect((await inside(["conform", "-"], { stdin: script([]) + lines })).out).toMatch(
+      /toString\n.*\n {2}actual {3}nothing/,
+    );
+  });
+
   it("a table that lies under itself is no table to dump", async () => {
     const entries = Array.from({ length: 400 }, (_, i) => `0x${(i * 2 ** 30).toString(16)}`);
     // The root's two pages are aligned to their size, so each of these entries leads back to it.
@@ -285,7 +301,7 @@ describe("what a command writes", () => {
     // A folder named by .. has a name of its own all the same.
     mkdirSync(join(here, "below"));
     const out = join(folder, "o", "out");
-    expect((await inside(["translate", join(here, "below") + "/..", "--out", out])).code).not.toBe(2);
+    expect((await inside(["translate", `${join(here, "below")}/..`, "--out", out])).code).not.toBe(2);
     expect(contents(join(folder, "o"))).toEqual(["out", "out/s", "out/s/changes.jsonl", "out/s/results.jsonl"]);
     rmSync(join(here, "below"), { recursive: true });
   });
@@ -312,6 +328,12 @@ describe("what a command writes", () => {
     expect((await inside(["conform", path, "--casemate", logs])).code).toBe(3);
     mkdirSync(logs, { recursive: true });
     expect(contents(logs)).toEqual([]);
+    // Nor a part of one whose place is taken.
+    writeFileSync(path, operations);
+    mkdirSync(join(logs, "late.log.gz", "taken"), { recursive: true });
+    const outcome = await inside(["conform", path, "--casemate", logs]);
+    expect(outcome).toMatchObject({ code: 3, out: "" });
+    expect(contents(logs)).toEqual(["late.log.gz", "late.log.gz/taken"]);
   });
 
   it("conform --casemate says what the walkers did, however much of it there is", { timeout: 120_000 }, async () => {

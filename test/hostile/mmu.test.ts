@@ -6,6 +6,7 @@ import * as K from "../../bindings/core/constants.generated.js";
 import { instantiateMmu } from "../../bindings/core/mmu-core.js";
 import { ContextView } from "../../bindings/core/mmu-views.generated.js";
 import { Words } from "../../bindings/core/view.js";
+import { createMmu, createTlb } from "../../bindings/mmu/index.js";
 import { Random, runs, SEED } from "../support/random.js";
 
 const PAGES = 4;
@@ -148,6 +149,24 @@ describe("the walker's exports", () => {
     expect(core.mmuConfigure(0)).toBe(0);
     context.pointer = 8;
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);
+  });
+
+  it("refuse a TLBI while a thread that died holds the queue, and change nothing", () => {
+    using mmu = createMmu({ image: new Uint8Array(8) });
+    using tlb = createTlb(mmu, { adversarial: true, whims: { early: 1, drop: 0, prefetch: 0 } });
+    tlb.access(0x1000);
+    tlb.invalidate("VMALLE1IS");
+    const lock = new Uint32Array(mmu.memory.buffer, tlb.pointer + 16, 1);
+    lock[0] = 1;
+    const before = tlb.stats();
+    expect(() => tlb.invalidate("VMALLE1IS")).toThrow("ETIMEDOUT");
+    expect(tlb.stats()).toEqual(before);
+    // Accesses go on: what an adversary does early it may as well leave undone.
+    expect(tlb.access(0x2000).ok).toBe(true);
+    expect(tlb.stats().pending).toBe(1);
+    lock[0] = 0;
+    tlb.dsb();
+    expect(tlb.stats().pending).toBe(0);
   });
 
   it("survive any one word of the context, with tables that lead far away", () => {

@@ -31,7 +31,7 @@ const FACADE: House = {
   workers: ["core", "model", "tables"],
   entry: ["core", "model", "tables", "workers"],
   report: ["core", "model", "tables", "entry"],
-  conform: ["core", "model", "tables", "entry", "report"],
+  conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "entry", "trace"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   cli: ["core", "model", "tables", "entry", "trace", "audit", "vm", "report", "conform", "replay", "mmu", "bench"],

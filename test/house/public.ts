@@ -78,9 +78,9 @@ function documentationOf(symbol: ts.Symbol, checker: ts.TypeChecker): string {
 
 function membersOf(symbol: ts.Symbol, checker: ts.TypeChecker): PublicMember[] {
   const type = checker.getDeclaredTypeOfSymbol(symbol);
-  // An alias of one class or interface has its members: `type Table = TableIn<Engine>`.
-  const { flags = 0 } = symbol.flags & ts.SymbolFlags.TypeAlias ? (type.getSymbol() ?? {}) : symbol;
-  if (!(flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) return [];
+  // An alias of a class, such as Table<Engine>, has the members of the class.
+  const named = symbol.flags & ts.SymbolFlags.TypeAlias ? type.getSymbol() : symbol;
+  if (!named || !(named.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) return [];
   const statics =
     symbol.flags & ts.SymbolFlags.Class ? checker.getPropertiesOfType(checker.getTypeOfSymbol(symbol)) : [];
   return [...checker.getPropertiesOfType(type), ...statics].flatMap((member) => {

@@ -1,6 +1,7 @@
 // Two answers to one question: many translations in a call and each for itself; software's walk and hardware's.
 
 import { describe, expect, it } from "vitest";
+import { optionsOf } from "../../bindings/conform/translations.js";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine, GRANULES, type Granule, Prot, type Table } from "../../bindings/index.js";
 import {
@@ -12,7 +13,6 @@ import {
   stage2Registers,
 } from "../../bindings/mmu/index.js";
 import type { AccessKind, AccessOptions } from "../../bindings/mmu/result.js";
-import { optionsOf } from "../../bindings/mmu/set.js";
 import { Random, runs, SEED } from "../support/random.js";
 import { FAMILIES, recordedSets } from "./sets.js";
 import * as W from "./world.js";

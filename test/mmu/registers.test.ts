@@ -103,6 +103,25 @@ describe("start tables", () => {
     expect(t).toMatchObject({ kind: "translation", level: taken ? base - Number(sl0) : 0 });
   });
 
+  it.each([
+    // granule, SL0, the least PA that the start level is for
+    [0n, 2n, 44],
+    [1n, 2n, 44],
+    [2n, 2n, 42],
+  ])("TG0 %i, SL0 %i needs %i bits of PA [HWM-15]", (tg0, sl0, least) => {
+    for (const paBits of [36, 40, 42, 44, 48, 52]) {
+      const t0sz = tg0 === 0n ? 22n : tg0 === 1n ? 21n : 22n;
+      const vtcr = t0sz | (sl0 << 6n) | (tg0 << 14n) | (5n << 16n);
+      const registers = { hcr: W.HCR.VM | W.HCR.DC, vtcr, vttbr: 0 };
+      using mmu = createMmu({ image: new Uint8Array(1 << 20), paBits, registers });
+      const level = tg0 === 0n ? 0 : 1;
+      // A level 0 of its own tells nothing: what is refused is not looked up, so a table there is not read.
+      new DataView(mmu.image().buffer, mmu.image().byteOffset).setBigUint64(0, (1n << 16n) | 3n, true);
+      const t = mmu.translate(0);
+      expect(t, `${paBits} bits`).toMatchObject({ kind: "translation", level: paBits >= least ? level + 1 : 0 });
+    }
+  });
+
   it("of 64K pages hold bits 51:48 in 15:12 where the CPU has them, whatever PS says", () => {
     const image = new Uint8Array(1 << 17);
     new DataView(image.buffer).setBigUint64(0, 0x1_0000n | 3n | (1n << 12n), true);
@@ -235,8 +254,10 @@ describe("misuse", () => {
     expect(() => createMmu({ image: new Uint8Array(8), physBase: 4 })).toThrow(/aligned/);
     using mmu = createMmu({ engine, registers: stage2Registers(engine.createStage2()) });
     expect(() => mmu.translate(-1)).toThrow(/no address/);
-    expect(() => mmu.translate(0, "q" as "r")).toThrow(/no access/);
-    expect(() => mmu.setRegisters({ ttbr2: 0 } as object)).toThrow(/ttbr2/);
+    expect(() => mmu.translate(0, "q" as "r")).toThrow(/not an access/);
+    for (const name of ["ttbr2", "toString"]) {
+      expect(() => mmu.setRegisters({ [name]: 0 } as object)).toThrow(`${name} is not a register: hcr, sctlr`);
+    }
     expect(() => mmu.createColumns(0)).toThrow(/capacity/);
     using columns = mmu.createColumns(3);
     expect(() => mmu.translateMany(columns, 4)).toThrow(/3 rows/);

@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { brotliDecompressSync } from "node:zlib";
-import type { ChangedWord, SetAnswer, SetManifest } from "../../bindings/mmu/set.js";
+import type { ChangedWord, SetAnswer, SetManifest } from "../../bindings/conform/translations.js";
 
 export const FAMILIES = ["hyp", "s2-4K", "s2-16K", "s2-64K"] as const;
 

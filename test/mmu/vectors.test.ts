@@ -1,8 +1,8 @@
 // What an independent MMU answered: 165 sets, 56,318 answers, and every word that it changed.
 
 import { describe, expect, it } from "vitest";
+import { compareSet, optionsOf, type SetAnswer } from "../../bindings/conform/translations.js";
 import { createMmu } from "../../bindings/mmu/index.js";
-import { compareSet, optionsOf, type SetAnswer } from "../../bindings/mmu/set.js";
 import { FAMILIES, recordedSets } from "./sets.js";
 
 const EXPECTED: Readonly<Record<(typeof FAMILIES)[number], readonly [sets: number, answers: number, words: number]>> = {

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Writable } from "node:stream";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -20,6 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 async function granule(
   argv: readonly string[],
   stdin: string | AsyncIterable<Uint8Array> = "",
+  onInterrupt: (stop: () => void) => void = () => undefined,
 ): Promise<{ code: number; out: string; err: string }> {
   const text = { out: "", err: "" };
   const stream = (name: "out" | "err") =>
@@ -37,7 +38,7 @@ async function granule(
     stdout: stream("out"),
     stderr: stream("err"),
     env: { NO_COLOR: "1" },
-    onInterrupt: () => undefined,
+    onInterrupt,
   });
   return { code, ...text };
 }
@@ -322,6 +323,29 @@ describe("what cannot be read", () => {
   }
 
   it.each([
+    ["--dump", () => file("over.trace", good)],
+    ["--casemate", () => file("over.trace", good)],
+    ["--dump", () => file("over.json", readFileSync(tracePath(UNMAP).replace(".trace.gz", ".manifest.json")))],
+  ])("%s does not write over an input", async (option, make) => {
+    const [trace, target] = [file("over.trace", good), make()];
+    const before = readFileSync(target, "utf8");
+    const manifest = target.endsWith(".json") ? ["--manifest", target] : [];
+    const same = join(dirname(target), ".", basename(target));
+    const { code, err } = await granule([trace, "--from", "ops", option, same, ...manifest]);
+    expect(err).toContain("is the input");
+    expect(code).toBe(2);
+    expect(readFileSync(target, "utf8")).toBe(before);
+  });
+
+  it("leaves no dump behind when it is interrupted", async () => {
+    const target = join(folder, "interrupted.txt");
+    const text = `${good}${"# a comment to fill a block\n".repeat(6000)}`.repeat(4);
+    const outcome = await granule([file("long.trace", text), "--from", "ops", "--dump", target], "", (stop) => stop());
+    expect(outcome).toMatchObject({ code: 130, out: "" });
+    expect(existsSync(target)).toBe(false);
+  });
+
+  it.each([
     [[]],
     [["a", "b"]],
     [["a", "--from", "elsewhere"]],
@@ -335,6 +359,7 @@ describe("what cannot be read", () => {
     [["a", "--seed", "x"]],
     [["a", "--frobnicate"]],
     [["a", "--json", "--dump", "-"]],
+    [["a", "--dump", "both", "--casemate", "both"]],
   ])("%j ends with 2", async (argv) => {
     const { code, err } = await granule(argv);
     expect(code).toBe(2);

@@ -4,7 +4,7 @@ import type { ReplayOptions } from "../../bindings/replay/replay.js";
 import { decodeSyndrome } from "../../bindings/replay/syndrome.js";
 import { hadNoSlots, passed } from "../../bindings/report/replay.js";
 import type { Entry } from "../../bindings/tables/entry.js";
-import { parseManifest } from "../../bindings/trace/index.js";
+import { type Manifest, parseManifest } from "../../bindings/trace/index.js";
 import { esr, fault, line, marker, op, replayText, setRegion, tracePath } from "./support.js";
 
 const HVA = 0xffff_8000_0000;
@@ -32,6 +32,14 @@ async function serviced(text: string, options: ReplayOptions = {}) {
   const faults = report.service?.faults ?? {};
   return { report, faults, leaves: leaves.map((l) => ({ at: Number(l.address), level: l.level, prot: l.prot })) };
 }
+
+/** The manifest of a host with huge pages behind the guest's memory. */
+const described: Manifest = {
+  ...parseManifest(readFileSync(tracePath("A-6.12-4k-vhe-max/ipa52").replace(".trace.gz", ".manifest.json"), "utf8")),
+  backing: [{ kind: "anonymous", hva: HVA, size: 64 << 20, hugePages: "advised" }],
+  slotCalls: [],
+  ipaBits: 40,
+};
 
 const thp: ReplayOptions = { backing: { hugetlb: 0, thp: true } };
 
@@ -189,6 +197,56 @@ describe("the host", () => {
     expect(leaves).toEqual([{ at: RAM, level: 3, prot: 6 }]);
   });
 
+  it("that invalidates another page within a fault does not make it retry [FLT-24]", async () => {
+    const at = RAM + 0x5000;
+    const own = (page: number) =>
+      ram + fault(at, esr.write(TRANSLATION), 7) + unmapHost(HVA + page, HVA + page + 0x1000, 7);
+    expect((await serviced(own(0x5000))).faults).toEqual({ retried: 1 });
+    expect((await serviced(own(0x6000))).faults).toEqual({ map: 1 });
+  });
+
+  it("that replaces a page maps the new one read-only, where there is a table for it [NOT-11]", async () => {
+    const spte = line("kvm_set_spte_hva", `mmu notifier set pte hva: ${hex(HVA + 0x3000)}`, 9);
+    const addresses: bigint[] = [];
+    const onTable: ReplayOptions["onTable"] = (table) => addresses.push(...[...table.leaves()].map((l) => l.pa));
+    await replayText(ram + fault(RAM, esr.write(TRANSLATION)) + spte, { onTable });
+    expect(addresses).toEqual([2n ** 40n + BigInt(RAM), 2n ** 40n + BigInt(RAM) + 0x3000n]);
+    const { leaves } = await serviced(ram + fault(RAM, esr.write(TRANSLATION)) + spte);
+    expect(leaves.map((l) => l.prot)).toEqual([6, 4]);
+  });
+
+  it("discards what an madvise gives back, and nothing else", async () => {
+    const use = ram + fault(RAM, esr.write(TRANSLATION)) + unmapHost(HVA, HVA + MIB2);
+    const again = fault(RAM + 0x3000, esr.read(TRANSLATION));
+    const prot = async (how: string) => {
+      const text = `${use}${marker(`madvise ${how} hva=${hex(HVA)} len=${hex(MIB2)}`)}${again}`;
+      return (await serviced(text, thp)).leaves[0]?.prot;
+    };
+    // What was given back is the zero page when it is read; what was kept has been written.
+    expect([await prot("MADV_DONTNEED"), await prot("DONTNEED"), await prot("WILLNEED")]).toEqual([4, 4, 6]);
+  });
+
+  it.each([
+    [6, 12, 3],
+    [6, 13, 2],
+    [7, 0, 2],
+  ])("of Linux %d.%d maps at level %d what is written to the huge zero page", async (major, minor, level) => {
+    const manifest = { ...described, version: [major, minor] as const };
+    const zero = ram + fault(RAM, esr.read(TRANSLATION)) + fault(RAM, esr.write(PERMISSION_BLOCK));
+    const text = zero + unmapHost(HVA, HVA + MIB2) + fault(RAM, esr.write(TRANSLATION));
+    expect((await serviced(text, { manifest })).leaves.map((l) => l.level)).toEqual([level]);
+  });
+
+  it("has no huge pages in the upper half that the VMM excepts", async () => {
+    const upper = RAM + (32 << 20);
+    const except = marker("madvise NOHUGEPAGE upper half");
+    const text = ram + except + fault(RAM, esr.write(TRANSLATION)) + fault(upper, esr.write(TRANSLATION));
+    expect((await serviced(text, { manifest: described })).leaves).toEqual([
+      { at: RAM, level: 2, prot: 6 },
+      { at: upper, level: 3, prot: 6 },
+    ]);
+  });
+
   it("makes pages old, and an access fault makes one young again [NOT-8, FLT-10]", async () => {
     const age = line("kvm_age_hva", `mmu notifier age hva: ${hex(HVA)} -- ${hex(HVA + 0x2000)}`, 9);
     const young = fault(RAM, esr.read(ACCESS)) + line("kvm_access_fault", `IPA: ${RAM.toString(16)}`);
@@ -235,13 +293,8 @@ describe("a notifier smaller than the huge page behind it", () => {
   });
 
   it("splits nothing where nobody had touched the memory", async () => {
-    const backing = { kind: "anonymous", hva: HVA, size: 64 << 20, hugePages: "advised" } as const;
-    const json = JSON.parse(
-      readFileSync(tracePath("A-6.12-4k-vhe-max/ipa52").replace(".trace.gz", ".manifest.json"), "utf8"),
-    );
-    const manifest = { ...parseManifest(JSON.stringify({ ...json, memslots: [] })), backing: [backing], ipaBits: 40 };
     const text = ram + unmapHost(HVA, HVA + 0x1000) + fault(RAM, esr.write(TRANSLATION));
-    expect((await serviced(text, { manifest })).leaves).toMatchObject([{ at: RAM, level: 2 }]);
+    expect((await serviced(text, { manifest: described })).leaves).toMatchObject([{ at: RAM, level: 2 }]);
   });
 });
 
@@ -272,6 +325,13 @@ describe("the kernel's own operations", () => {
     const text = ram + write(RAM) + mapped(RAM) + write(RAM) + mapped(RAM);
     const differing = { "retried here, serviced there": 1 };
     expect(await agreement(text)).toMatchObject({ compared: 2, agreed: 1, differing, passed: false });
+  });
+
+  it("may name any address in the leaf, and no other", async () => {
+    const at = (ipa: number) => ram + write(RAM + MIB2) + mapped(ipa, MIB2);
+    expect(await agreement(at(RAM + MIB2 + 0x5000), thp)).toMatchObject({ compared: 1, agreed: 1 });
+    const differing = { "another address there": 1 };
+    expect(await agreement(at(RAM), thp)).toMatchObject({ compared: 1, agreed: 0, differing });
   });
 
   it("that are all others than ours are no pass", async () => {

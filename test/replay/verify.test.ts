@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createEngine, type Engine, type Stage2Table } from "../../bindings/index.js";
 import { chooseGeometry, fwbOf } from "../../bindings/replay/config.js";
-import { checkLeaves, checkText } from "../../bindings/replay/verify.js";
+import { checkLeaves, checkText, skippedCheck } from "../../bindings/replay/verify.js";
 import { ptdump } from "../../bindings/report/ptdump.js";
 import { differs } from "../../bindings/report/replay.js";
 import { parseS2Raw, type S2RawDump } from "../../bindings/trace/index.js";
@@ -97,6 +97,16 @@ describe("a comparison with raw tables", () => {
     expect(checkLeaves([t], dump(), "f", { addresses: false })).toMatchObject({ matched: 3, differing: 0 });
   });
 
+  it("that could not be made has nothing but a reason", () => {
+    expect(skippedCheck(dump(), "f", "why")).toEqual({
+      ...checkLeaves([], dump(), "f"),
+      leaves: 0,
+      missing: 0,
+      examples: [],
+      skipped: "why",
+    });
+  });
+
   it("takes the nearest of several tables, and none for an empty one", () => {
     expect(checkLeaves([table(), equal(), table()], dump(), "f").matched).toBe(3);
     expect(checkLeaves([], dump(), "f")).toMatchObject({ leaves: 3, missing: 3 });
@@ -113,6 +123,8 @@ describe("a comparison of texts", () => {
     expect(checkText([t], text.replace("R W", "R  "), "p", "f").differing).toBe(1);
     expect(checkText([t], `${text}more\n`, "p", "f").differing).toBe(1);
     expect(checkText([], text, "p", "f").differing).toBeGreaterThan(0);
+    expect(checkText([t], `${text}more\n`, "p", "f").examples[0]).toMatch(/^line \d+: more \/ here \(none\)$/);
+    expect(checkText([t], text.replace("R W", "R  "), "p", "f").examples[0]).toMatch(/^line 2: /);
   });
 
   // Four pages and a last run, which the kernel does not print; the hardware has set two of the flags meanwhile.

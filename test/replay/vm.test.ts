@@ -64,6 +64,16 @@ describe("memory slots", () => {
     expect([s.all.length, s.most]).toEqual([1, 2]);
   });
 
+  it("keep their dirty log when they move, and begin a new one when logging is switched on again", () => {
+    const s = slots();
+    s.set({ ...first, flags: LOG_DIRTY }).after?.dirty?.mark(3);
+    expect(s.set({ ...first, flags: LOG_DIRTY, gpa: 0x8000_0000 }).after?.dirty?.count()).toBe(1);
+    s.set({ ...first, gpa: 0x8000_0000 });
+    expect(s.set({ ...first, flags: LOG_DIRTY, gpa: 0x8000_0000 }).after?.dirty?.count()).toBe(0);
+    s.set({ ...first, gpa: 0x8000_0000 });
+    expect(s.set({ ...first, flags: LOG_DIRTY, gpa: 0x8000_0000 }, true).after?.dirty?.count()).toBe(512);
+  });
+
   it("never log what is read-only [DLG-2]", () => {
     expect(slots().set({ ...first, flags: LOG_DIRTY | READ_ONLY }).after?.dirty).toBeUndefined();
   });
@@ -154,6 +164,30 @@ describe("the host's memory", () => {
     expect(m.touch(at, true)).toMatchObject({ size: 4096, writable: true });
     m.forkGone();
     expect(m.touch(at + MIB2, true)).toMatchObject({ size: MIB2, writable: true });
+  });
+
+  it("of hugetlb is writable once it was written: by the guest, or by the VMM before", () => {
+    const m = new HostMemory({ granule: 4096, otherwise: { hugetlb: 0, thp: false }, splitsHugeZero: true });
+    const area = { size: 8 * MIB2, hugetlb: MIB2, thp: false };
+    m.define({ ...area, hva: at, fresh: true });
+    m.define({ ...area, hva: at + 8 * MIB2, fresh: false });
+    expect(m.touch(at, false)).toEqual({ size: MIB2, hugetlb: true, writable: false });
+    expect(m.touch(at + MIB2, false, true)?.writable).toBe(true);
+    expect(m.touch(at, true)?.writable).toBe(true);
+    expect(m.touch(at + 0x5000, false)?.writable).toBe(true);
+    expect(m.touch(at + 8 * MIB2, false)?.writable).toBe(true);
+    m.discard(at, at + MIB2);
+    expect(m.touch(at, false)?.writable).toBe(false);
+  });
+
+  it("that nobody described is of the default kind, beside what is known", () => {
+    const m = new HostMemory({ granule: 4096, otherwise: { hugetlb: 0, thp: false }, splitsHugeZero: true });
+    m.define({ hva: at, size: MIB2, hugetlb: 0, thp: true, fresh: true });
+    m.assume(at + MIB2, MIB2);
+    m.assume(at - MIB2, MIB2);
+    m.assume(at, 2 * MIB2);
+    expect([at - MIB2, at, at + MIB2].map((hva) => m.touch(hva, true)?.size)).toEqual([4096, MIB2, 4096]);
+    expect(m.touch(at + 2 * MIB2, true)).toBeUndefined();
   });
 
   it("is split by a change of a part, and not by one of the whole", () => {

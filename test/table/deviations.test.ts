@@ -2,9 +2,16 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { POINT_EXCHANGE } from "../../bindings/core/constants.generated.js";
+import { OP_MAP, POINT_EXCHANGE, TABLE_POST } from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebugEngine } from "../../bindings/debug.js";
-import { createEngine, type HypConfig, JournalKind, Prot, type Stage2Config } from "../../bindings/index.js";
+import {
+  createEngine,
+  type HypConfig,
+  JournalKind,
+  Prot,
+  type Stage2Config,
+  type Stage2Table,
+} from "../../bindings/index.js";
 import { HostMemory } from "../support/host-memory.js";
 import {
   codeOf,
@@ -47,6 +54,19 @@ function breakWhileHardwareWrites(quirks: Quirks): { outcome: string; kind: stri
     outcome = table.map(0, KB4, GB1, "r");
   }, [JournalKind.WRITE]);
   return { outcome, kind: table.leaf(KB4).kind, removed: writes.find((r) => r.level === 2)?.a ?? 0n };
+}
+
+/** Maps two pages, one in each of two tables, with a flag that the facade's own map does not give. */
+function mapAndVisitAfter(table: Stage2Table): void {
+  table.perform({
+    op: OP_MAP,
+    name: "map",
+    addr: MB2 - KB4,
+    size: 2 * KB4,
+    prot: "r",
+    flags: TABLE_POST,
+    cache: "arena",
+  });
 }
 
 const BEYOND = 1n << 39n;
@@ -405,6 +425,23 @@ const ROWS: Record<string, Record<Quirks, readonly [string, () => void]>> = {
       () => expect(protectBesideRival("linux-6.12")).toEqual(["r", "rw", "r"]),
     ],
     none: ["every page is protected", () => expect(protectBesideRival("none")).toEqual(["r", "r", "r"])],
+  },
+  "D-18": {
+    "linux-6.12": [
+      "fails where the walk leaves its first table",
+      () => {
+        const { table } = stage2("linux-6.12");
+        expect(codeOf(() => mapAndVisitAfter(table))).toBe("EINVAL");
+        expect([table.leaf(MB2 - KB4).kind, table.leaf(MB2).kind]).toEqual(["page", "hole"]);
+      },
+    ],
+    none: [
+      "refuses",
+      () => {
+        const { table } = stage2("none");
+        expectRefused(table, "EINVAL", () => mapAndVisitAfter(table));
+      },
+    ],
   },
 };
 

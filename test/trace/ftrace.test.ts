@@ -28,6 +28,11 @@ describe("event text (TRC-1..13, TRC-20)", () => {
   it("gives equal strings to equal names, and no bigint where a number is exact", () => {
     const event = parseTraceLine(`${HEAD}s2_map: pgt=0x1 ipa=0x1fffffffffffff size=0 phys=0 prot=6`);
     expect(event).toMatchObject({ ipa: Number.MAX_SAFE_INTEGER, prot: 6 });
+    const fault = parseTraceLine(`${HEAD}kvm_access_fault: IPA: 1fffffffffffff`);
+    expect(fault).toMatchObject({ ipa: Number.MAX_SAFE_INTEGER });
+    const range = parseTraceLine(`${HEAD}kvm_age_hva: mmu notifier age hva: 0x1000 -- 0x1fffffffffffff`);
+    expect(range).toMatchObject({ end: Number.MAX_SAFE_INTEGER });
+    expect(range).not.toHaveProperty("exactEnd");
   });
 });
 

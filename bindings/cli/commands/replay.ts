@@ -20,12 +20,13 @@ import {
   choiceOption,
   Exit,
   InputError,
+  Interrupted,
   integerOption,
   oneOperand,
   stringOption,
   UsageError,
 } from "../command.js";
-import { inputName, unreadable } from "../input.js";
+import { inputName, refuseOverwrite, unreadable } from "../input.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
@@ -142,6 +143,17 @@ function lossNotes(io: CommandIo): NonNullable<ReplayOptions["onLost"]> {
   };
 }
 
+/** Refuses to write over the trace or its manifest, and to write two things to one file. */
+async function refuseMixing(args: CommandArgs, path: string): Promise<void> {
+  const [dump, log, manifest] = ["dump", "casemate", "manifest"].map((name) => stringOption(args, name));
+  if (args.json && dump === "-") throw new UsageError("--json and --dump - both write to standard output");
+  if (dump !== undefined && dump === log) throw new UsageError(`--dump and --casemate both write to ${dump}`);
+  const inputs = manifest === undefined ? [path] : [path, manifest];
+  for (const target of [dump, log]) {
+    if (target !== undefined && target !== "-") await refuseOverwrite(target, inputs);
+  }
+}
+
 /** A trace without a single event was not replayed. */
 function refuseEmpty(path: string, report: ReplayReport): void {
   if (report.events > 0) return;
@@ -165,8 +177,8 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
   const from = choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults";
   const folder = stringOption(args, "verify");
   const dumpFile = stringOption(args, "dump");
-  if (args.json && dumpFile === "-") throw new UsageError("--json and --dump - both write to standard output");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
+  await refuseMixing(args, path);
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
@@ -189,7 +201,8 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
       throw inputError(path, error);
     })
     .finally(log.close);
-  if (!io.signal.aborted) refuseEmpty(path, report);
+  if (io.signal.aborted) throw new Interrupted();
+  refuseEmpty(path, report);
   await writeDump(io, dumpFile, dump.text());
   return report;
 }
@@ -216,7 +229,6 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));
   }
   warn(args, io, report);
-  if (io.signal.aborted) return Exit.INTERRUPTED;
   return passed(report) && !provesNothing(args, report) ? Exit.OK : Exit.FINDING;
 }
 

@@ -1,9 +1,6 @@
 import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parseObject, VectorSyntaxError } from "../../conform/format.js";
-import { GranuleError } from "../../core/errors.js";
-import { createMmu } from "../../mmu/index.js";
-import type { Mmu } from "../../mmu/mmu.js";
 import {
   ask,
   type ChangedWord,
@@ -16,7 +13,10 @@ import {
   type SetAnswer,
   SetError,
   type SetManifest,
-} from "../../mmu/set.js";
+} from "../../conform/translations.js";
+import { GranuleError } from "../../core/errors.js";
+import { createMmu } from "../../mmu/index.js";
+import type { Mmu } from "../../mmu/mmu.js";
 import { printable, printableValue } from "../../report/printable.js";
 import { count, plural } from "../../report/text.js";
 import {

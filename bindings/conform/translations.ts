@@ -1,9 +1,9 @@
-// A set of recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
+// Recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
 
+import type { Mmu, MmuOptions } from "../mmu/mmu.js";
+import type { MmuRegisters } from "../mmu/registers.js";
+import type { AccessKind, Translation, TranslationFault } from "../mmu/result.js";
 import { hex } from "../model/address.js";
-import type { Mmu, MmuOptions } from "./mmu.js";
-import type { MmuRegisters } from "./registers.js";
-import type { AccessKind, Translation, TranslationFault } from "./result.js";
 
 /** manifest.json of a set. */
 export interface SetManifest {
@@ -66,7 +66,8 @@ const EXTERNAL_ABORT = 0x10n;
 
 function value(manifest: SetManifest, name: "phys_base" | "vtcr" | "vttbr" | "tcr" | "ttbr0" | "mair"): bigint {
   const text = manifest[name];
-  if (typeof text !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(text)) throw new SetError(`${name} is no hex value`);
+  if (typeof text !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(text))
+    throw new SetError(`${name} is not a hexadecimal value`);
   return BigInt(text);
 }
 
