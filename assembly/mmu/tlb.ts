@@ -110,6 +110,7 @@ const META_LEVEL_LOW: u32 = 40;
 /** Reaches of both stages, and whether they are runs. */
 export const META_LEAF: u64 = 0x7f7f00;
 
+@view()
 @unmanaged
 export class Entry {
   tag: u64;
@@ -127,6 +128,7 @@ export class Entry {
   born: u32;
 }
 
+@view("writes")
 @unmanaged
 export class Bank {
   pointer: u32;
@@ -160,6 +162,7 @@ class Hint {
   at: u32;
 }
 
+@view("writes")
 @unmanaged
 export class Tlb {
   magic: u32;
@@ -206,11 +209,6 @@ export class Tlb {
   prefetches: u64;
   rewalks: u64;
 }
-
-/** Byte offsets for the host. */
-export const TLB_PENDING_AT: u32 = 40;
-export const TLB_WHIMS_AT: u32 = 48;
-export const TLB_STATISTICS_AT: u32 = 96;
 
 export function tlbAt(p: usize): Tlb {
   return changetype<Tlb>(p);

@@ -1,5 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
+import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import type { Mmu, MmuColumns } from "./mmu.js";
@@ -115,23 +117,24 @@ export interface TlbiOptions {
 
 const KINDS = ["leaf", "stage2", "table1", "table2", "tableOfBoth"] as const;
 const REGIMES = ["EL1&0", "EL2", "EL2&0"] as const;
-const STATISTICS = [
-  "rdHits",
-  "rdMisses",
-  "wrHits",
-  "wrMisses",
-  "instHits",
-  "instMisses",
-  "flushTlb",
-  "flushTlbMva",
-  "flushTlbMvaAsid",
-  "flushTlbAsid",
-  "flushTlbIpa",
-  "permsFaults",
-  "conflicts",
-  "prefetches",
-  "rewalks",
-] as const;
+/** Statistics by their public names: the fields of the core. */
+const STATISTICS = {
+  rdHits: "readHits",
+  rdMisses: "readMisses",
+  wrHits: "writeHits",
+  wrMisses: "writeMisses",
+  instHits: "fetchHits",
+  instMisses: "fetchMisses",
+  flushTlb: "flushAll",
+  flushTlbMva: "flushMva",
+  flushTlbMvaAsid: "flushMvaAsid",
+  flushTlbAsid: "flushAsid",
+  flushTlbIpa: "flushIpa",
+  permsFaults: "permissionFaults",
+  conflicts: "conflicts",
+  prefetches: "prefetches",
+  rewalks: "rewalks",
+} as const;
 const VMIDS = 2 ** 16;
 const DOMAINS: Readonly<Record<DsbDomain, number>> = { nsh: 0, ish: 1, osh: 2 };
 const CHOICES = [
@@ -165,8 +168,9 @@ export class Tlb implements Disposable {
   /** Pointer of its block in `mmu.memory`; assembly/mmu/tlb.ts draws it. */
   readonly pointer: number;
   readonly #owner: boolean;
-  readonly #words: BigUint64Array;
-  readonly #halves: Uint32Array;
+  readonly #bytes: number;
+  readonly #words: Words;
+  readonly #head: TlbView;
   #closed = false;
 
   /** @internal Use `createTlb`. */
@@ -179,10 +183,11 @@ export class Tlb implements Disposable {
     this.#owner = sharing === undefined;
     const banks = sharing ? [] : Tlb.#banks(options);
     const entries = banks.reduce((n, { sets, ways }) => n + sets * ways, 0);
-    const bytes = sharing ? sharing.#words.byteLength : K.TLB_HEADER_BYTES + entries * K.TLB_ENTRY_BYTES;
+    const bytes = sharing ? sharing.#bytes : K.TLB_HEADER_BYTES + entries * K.TLB_ENTRY_BYTES;
     this.pointer = sharing ? sharing.pointer : mmu.space.take(bytes);
-    this.#words = new BigUint64Array(mmu.memory.buffer, this.pointer, bytes / 8);
-    this.#halves = new Uint32Array(mmu.memory.buffer, this.pointer, bytes / 4);
+    this.#bytes = bytes;
+    this.#words = new Words(mmu.memory.buffer);
+    this.#head = new TlbView(this.#words, this.pointer);
     if (!sharing) this.#initialise(options, banks, bytes);
   }
 
@@ -200,17 +205,23 @@ export class Tlb implements Disposable {
       throw invalid("createTlb", "seed and whims must be whole numbers below 2^32");
     }
     banks.forEach(({ sets, ways, policy, sizes }, i) => {
-      const at = K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES;
-      this.#halves.set([0, sets, ways, policy], at / 4);
-      this.#words[at / 8 + 2] = sizes;
+      const bank = this.#bank(i);
+      bank.pointer = 0;
+      bank.sets = sets;
+      bank.ways = ways;
+      bank.policy = policy;
+      bank.sizes = sizes;
     });
     const { combinedWalks = true, contiguous = true } = shape;
-    this.#halves[1] =
+    const head = this.#head;
+    head.flags =
       (adversarial ? K.TLB_ADVERSARIAL : 0) |
       (combinedWalks ? K.TLB_COMBINED_WALKS : 0) |
       (contiguous ? K.TLB_CONTIGUOUS : 0);
-    this.#halves[2] = seed;
-    this.#halves.set([whims.early, whims.drop, whims.prefetch], K.TLB_WHIMS_AT / 4);
+    head.seed = seed;
+    head.early = whims.early;
+    head.drop = whims.drop;
+    head.prefetch = whims.prefetch;
     this.#check(this.mmu.core.mmuTlb(this.pointer, bytes), "createTlb");
   }
 
@@ -309,29 +320,30 @@ export class Tlb implements Disposable {
     this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
   }
 
-  /** Bank `i`: its name, its words, and the index of its first entry's first word. */
-  #bank(i: number): { name: (typeof BANK_NAMES)[number]; entries: number; first: number; at: number } {
-    const at = K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES;
-    const [pointer = 0, sets = 0, ways = 0] = this.#halves.subarray(at / 4, at / 4 + 3);
-    return { name: BANK_NAMES[i] ?? "data", entries: sets * ways, first: (pointer - this.pointer) / 8, at: at / 8 };
+  #bank(i: number): BankView {
+    return new BankView(this.#words, this.pointer + K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES);
+  }
+
+  /** The entries of a bank that are there, one view for all: each is valid until the next. */
+  *#entriesOf({ pointer, sets, ways }: BankView): Generator<EntryView> {
+    const entry = new EntryView(this.#words);
+    for (let e = 0; e < sets * ways; e++) {
+      entry.at = pointer + e * EntryView.BYTES;
+      if (entry.tag !== 0n) yield entry;
+    }
   }
 
   /** Everything in it. */
   entries(): TlbEntry[] {
     this.#assertOpen("entries");
-    const found: TlbEntry[] = [];
-    for (let i = 0; i < BANK_NAMES.length; i++) {
-      const { name, entries, first } = this.#bank(i);
-      for (let e = 0; e < entries; e++) {
-        const at = first + (e * K.TLB_ENTRY_BYTES) / 8;
-        if (this.#words[at] !== 0n) found.push(this.#entry(name, at));
-      }
-    }
-    return found;
+    return BANK_NAMES.flatMap((name, i) => [...this.#decoded(name, this.#bank(i))]);
   }
 
-  #entry(bank: TlbEntry["bank"], at: number): TlbEntry {
-    const [tag = 0n, address = 0n, mask = 0n, output = 0n, info = 0n] = this.#words.subarray(at, at + 5);
+  *#decoded(name: TlbEntry["bank"], bank: BankView): Generator<TlbEntry> {
+    for (const entry of this.#entriesOf(bank)) yield this.#entry(name, entry);
+  }
+
+  #entry(bank: TlbEntry["bank"], { tag, base: address, mask, out: output, info }: EntryView): TlbEntry {
     const field = (low: bigint, bits: bigint) => Number((tag >> low) & ((1n << bits) - 1n));
     return {
       bank,
@@ -349,13 +361,13 @@ export class Tlb implements Disposable {
   }
 
   #bankStats(i: number): [TlbEntry["bank"], TlbBankStats] | undefined {
-    const { name, entries, first, at } = this.#bank(i);
-    if (entries === 0) return undefined;
-    const [inserts = 0, evicted = 0, flushed = 0, dropped = 0, hits = 0, misses = 0] = [
-      ...this.#words.subarray(at + 4, at + 10),
-    ].map(Number);
-    let valid = 0;
-    for (let e = 0; e < entries; e++) if (this.#words[first + (e * K.TLB_ENTRY_BYTES) / 8] !== 0n) valid++;
+    const bank = this.#bank(i);
+    if (bank.sets * bank.ways === 0) return undefined;
+    const name = BANK_NAMES[i] ?? "data";
+    const [inserts, evicted, flushed, dropped] = [bank.inserts, bank.evicted, bank.flushed, bank.dropped].map(
+      Number,
+    ) as [number, number, number, number];
+    const [hits, misses, valid] = [Number(bank.hits), Number(bank.misses), [...this.#entriesOf(bank)].length];
     return [name, { hits, misses, inserts, evicted, flushed, dropped, valid }];
   }
 
@@ -373,17 +385,17 @@ export class Tlb implements Disposable {
    */
   stats(): TlbStats {
     this.#assertOpen("stats");
-    const names = STATISTICS.map((name, i) => [name, Number(this.#words[K.TLB_STATISTICS_AT / 8 + i])]);
+    const names = Object.entries(STATISTICS).map(([name, field]) => [name, Number(this.#head[field])]);
     const banks = BANK_NAMES.flatMap((_, i) => [this.#bankStats(i) ?? []].filter((b) => b.length > 0));
     const all = Object.fromEntries(banks) as Record<string, TlbBankStats>;
     const sum = (pick: (b: TlbBankStats) => number) => Object.values(all).reduce((n, b) => n + pick(b), 0);
     return {
-      ...(Object.fromEntries(names) as Record<(typeof STATISTICS)[number], number>),
+      ...(Object.fromEntries(names) as Record<keyof typeof STATISTICS, number>),
       inserts: sum((b) => b.inserts),
       evicted: sum((b) => b.evicted),
       flushedEntries: sum((b) => b.flushed),
       dropped: sum((b) => b.dropped),
-      pending: this.#halves[K.TLB_PENDING_AT / 4] as number,
+      pending: this.#head.pending,
       banks: all,
     };
   }
@@ -391,7 +403,7 @@ export class Tlb implements Disposable {
   /** Gives its memory back, unless it is another's. Twice is harmless. */
   close(): void {
     if (!this.#closed && this.#owner) {
-      this.#halves[0] = 0;
+      this.#head.magic = 0;
       this.mmu.space.give(this.pointer);
     }
     this.#closed = true;
