@@ -103,7 +103,8 @@ class Generator {
   #size(most = Infinity): number {
     const bytes = this.#pages(most) * this.#page;
     if (this.#random.oneIn(12)) return Math.max(0, bytes - this.#random.below(this.#page));
-    return this.#random.oneIn(40) ? 2 ** this.#config.inputBits : bytes;
+    // 6.12 flushes what was asked for: 2^52 bytes are more range TLBIs than the journals of these tests hold.
+    return this.#random.oneIn(40) ? 2 ** Math.min(this.#config.inputBits, 48) : bytes;
   }
 
   #output(addr: number): number {
