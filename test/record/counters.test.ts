@@ -228,6 +228,25 @@ describe("counters", () => {
     expect(plain - start).toBe((known + 3) * each);
   });
 
+  it("of a column: what as many single maps count", () => {
+    const counted = [false, true].map((inColumns) => {
+      const engine = smallEngine();
+      const table = engine.createStage2({ ipaBits: 39 });
+      table.map(0, KB4, 0x4000_0000, "rw");
+      using columns = engine.createColumns(20);
+      for (let i = 0; i < 20; i++) {
+        columns.addresses[i] = BigInt((i + 1) * KB4);
+        columns.values[i] = BigInt(0x4000_0000 + (i + 1) * KB4);
+      }
+      if (inColumns) table.mapColumns(columns, 20, "rw");
+      else for (let i = 1; i <= 20; i++) table.map(i * KB4, KB4, 0x4000_0000 + i * KB4, "rw");
+      const { dsb, dcache, dcacheBytes, leavesMade, tablesTaken } = engine.counters();
+      return { dsb, dcache, dcacheBytes, leavesMade, tablesTaken };
+    });
+    expect(counted[1]).toEqual(counted[0]);
+    expect(counted[0]).toMatchObject({ leavesMade: 21, dcache: 21 });
+  });
+
   it("are each walker's own, and the sum of all", () => {
     const one = smallEngine({ walkers: 2 });
     const two = joinEngine(one.ticket(1));
