@@ -4,7 +4,9 @@ import { describe, expect, it } from "vitest";
 import { BYTES } from "../../bindings/core/bytes.granule.generated.js";
 import * as K from "../../bindings/core/constants.generated.js";
 import { type Core, compile, fromBase64, instantiate } from "../../bindings/core/core.js";
+import { Words } from "../../bindings/core/view.js";
 import { Hosts } from "../../bindings/tables/host.js";
+import { Results } from "../../bindings/tables/results.js";
 
 const MODULE = compile(fromBase64(BYTES));
 const ARENA = 1 << 20;
@@ -76,16 +78,15 @@ describe("a memory", () => {
     expect(lay(made, { walkers, ring, tables: 7 })).toBe(0);
     const parts: [from: number, bytes: number][] = [];
     made.setJournal(-1);
-    const result = made.resultPointer() >>> 0;
-    const u64 = new BigUint64Array(memory.buffer);
+    const results = new Results(new Words(memory.buffer), made.resultPointer() >>> 0);
     for (let id = 0; id < walkers; id++) {
       expect(made.journalInfo(id)).toBe(0);
-      expect(u64[result / 8 + 1]).toBe(BigInt(ring));
-      parts.push([Number(u64[result / 8]), ring * K.JOURNAL_BYTES]);
+      expect(results.journal.capacity).toBe(ring);
+      parts.push([results.journal.pointer, ring * K.JOURNAL_BYTES]);
       parts.push([made.counterPointer(id) >>> 0, K.WALKER_BYTES]);
     }
     made.engineInfo();
-    const arena = Number(u64[result / 8]);
+    const { arena } = results.engine;
     parts.push([arena, ARENA]);
     parts.sort(([a], [b]) => a - b);
     for (const [i, [from, bytes]] of parts.slice(0, -1).entries()) {

@@ -2,10 +2,26 @@
 
 import { describe, expect, it } from "vitest";
 import { joinEngine, type Stage2Table } from "../../bindings/index.js";
-import { smallEngine } from "../support/tables.js";
+import { codeOf, smallEngine } from "../support/tables.js";
 
 const GRANULES = [4096, 16384, 65536] as const;
 const FAULT = { shared: true, handleFault: true, cache: "own" } as const;
+
+describe("an empty cache", () => {
+  it("gives nothing, and stays empty [MC-4]", () => {
+    const engine = smallEngine();
+    const table = engine.createStage2({ ipaBits: 39 });
+    const cache = engine.createCache(4096, 4);
+    for (let i = 0; i < 3; i++) {
+      expect(codeOf(() => table.map(0, 4096, 0, "r", { cache }))).toBe("ENOMEM");
+      expect(cache.count).toBe(0);
+    }
+    cache.fill(1);
+    expect(codeOf(() => table.map(0, 4096, 0, "r", { cache }))).toBe("ENOMEM"); // two tables are needed
+    cache.topUp(2);
+    expect([codeOf(() => table.map(0, 4096, 0, "r", { cache })), table.countLeaves()]).toEqual(["", 1]);
+  });
+});
 
 describe("a walker's own caches", () => {
   it("are filled for the granules that it faults on, and all given back when it leaves [MC-1, MC-7]", () => {

@@ -44,6 +44,9 @@ const ASSIGNMENTS = {
   ">>=": ["<<="],
 };
 
+/** A name for a constant that a result may have. */
+const SUCCESS = { 0: "OK" };
+
 /** Calls that are not code of the release build, or that the compiler answers. */
 const NOT_CODE = new Set(["demand", "assert", "isDefined", "offsetof", "sizeof", "unreachable"]);
 /** Parts of a tree that hold no code. */
@@ -211,7 +214,7 @@ class Collector {
     if (!node.value) return this.add("statement", node, "");
     const constants = result === "bool" ? ["false", "true"] : ["0", "1"];
     for (const constant of constants) {
-      if (this.of(node.value) !== constant) this.add("result", node, `return ${constant}`);
+      if (![constant, SUCCESS[constant]].includes(this.of(node.value))) this.add("result", node, `return ${constant}`);
     }
   }
 }

@@ -45,6 +45,21 @@ describe("a table whose leaves are changed without its lock", () => {
     return slots.filter((slot) => stored.includes(slot)).length;
   }
 
+  /** Slots that an exclusive map of 16 pages stores to, one shared access each. */
+  function slotsMapped(lockFree: boolean): number {
+    const { one, a } = pair({ lockFree });
+    a.map(BASE, KB4, home(BASE), "rw");
+    const points = pointsOf(one, () => a.map(BASE + PAGE, 16 * KB4, home(BASE + PAGE), "rw"));
+    const stored = points.filter(({ kind }) => SHARED_STORES.includes(kind)).map(({ pointer }) => pointer);
+    const slots = Array.from({ length: 16 }, (_, i) => slotAt(a, BASE + BigInt(i + 1) * PAGE));
+    return slots.filter((slot) => stored.includes(slot)).length;
+  }
+
+  it("is mapped one atomic access at a time too: who reads meanwhile may see half of a vector store", () => {
+    expect(slotsMapped(true)).toBe(16);
+    expect(slotsMapped(false)).toBe(0);
+  });
+
   it("is stored to one atomic access at a time, even by an exclusive walk [IDE-1, WLK-4]", () => {
     expect(slotsStored(true)).toBe(16);
     expect(slotsStored(false)).toBe(0);

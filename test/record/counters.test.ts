@@ -220,9 +220,31 @@ describe("counters", () => {
     const lpa2 = engine.createStage2({ ipaBits: 39, lpa2: true, quirks: "linux-6.12" });
     const start = engine.counters().tlbiRangeOps;
     lpa2.flushTlbRange(KB4, BigInt(known + 3) * BigInt(piece) * 4096n);
+    const plain = engine.counters().tlbiRangeOps;
+    table.flushTlbRange(KB4, BigInt(known + 3) * BigInt(piece) * 4096n);
+    expect(engine.counters().tlbiRangeOps - plain).toBe(known + 3);
     const each = instructions(KB4, piece, KB4, true);
     expect(each).toBeGreaterThan(15);
-    expect(engine.counters().tlbiRangeOps - start).toBe((known + 3) * each);
+    expect(plain - start).toBe((known + 3) * each);
+  });
+
+  it("of a column: what as many single maps count", () => {
+    const counted = [false, true].map((inColumns) => {
+      const engine = smallEngine();
+      const table = engine.createStage2({ ipaBits: 39 });
+      table.map(0, KB4, 0x4000_0000, "rw");
+      using columns = engine.createColumns(20);
+      for (let i = 0; i < 20; i++) {
+        columns.addresses[i] = BigInt((i + 1) * KB4);
+        columns.values[i] = BigInt(0x4000_0000 + (i + 1) * KB4);
+      }
+      if (inColumns) table.mapColumns(columns, 20, "rw");
+      else for (let i = 1; i <= 20; i++) table.map(i * KB4, KB4, 0x4000_0000 + i * KB4, "rw");
+      const { dsb, dcache, dcacheBytes, leavesMade, tablesTaken } = engine.counters();
+      return { dsb, dcache, dcacheBytes, leavesMade, tablesTaken };
+    });
+    expect(counted[1]).toEqual(counted[0]);
+    expect(counted[0]).toMatchObject({ leavesMade: 21, dcache: 21 });
   });
 
   it("are each walker's own, and the sum of all", () => {

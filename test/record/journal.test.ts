@@ -260,6 +260,19 @@ describe("a write that the journal puts in order", () => {
   });
 });
 
+describe("a lock", () => {
+  it("is recorded with what it is for: 1 writing, 0 reading [LCK-1]", () => {
+    const { one, a } = pair({}, { journalRecords: 256 });
+    const locks = (operation: () => unknown) =>
+      recorded(one, operation, [JournalKind.LOCK, JournalKind.UNLOCK]).map(({ kind, a: writes, table }) => {
+        expect(table).toBe(a.handle);
+        return `${kindsOf([{ kind } as JournalRecord])[0]} ${writes}`;
+      });
+    expect(locks(() => a.map(BASE, KB4, home(BASE), "rw"))).toEqual(["LOCK 1", "UNLOCK 1"]);
+    expect(locks(() => a.map(BASE, KB4, home(BASE), "rw", { shared: true }))).toEqual(["LOCK 0", "UNLOCK 0"]);
+  });
+});
+
 describe("what is asked for", () => {
   const operate = (table: Stage2Table) => {
     table.map(0, 2 * KB4, 0, "rx");

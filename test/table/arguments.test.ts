@@ -74,7 +74,7 @@ describe("creating a table", () => {
     for (const ps of [0, 11, 13, 15, 17, 64]) expect(made(() => hyp(ps, 39))).toBe(false);
     expect(made(() => hyp(12, 39, K.T_LOCK_FREE))).toBe(false);
     expect(made(() => hyp(12, 39, 1 << 31))).toBe(false);
-    expect(made(() => hyp(12, 39, 0, -1))).toBe(false);
+    for (const hooks of [-1, 1 << 31]) expect(made(() => hyp(12, 39, 0, hooks))).toBe(false);
     expect(made(() => hyp(12, 39, K.T_LPA2))).toBe(true);
   });
 
@@ -86,7 +86,7 @@ describe("creating a table", () => {
     }
     expect(made(() => stage2(12, vtcr(12), K.T_BARRIER))).toBe(false);
     expect(made(() => stage2(12, vtcr(12), 1 << 31))).toBe(false);
-    expect(made(() => stage2(12, vtcr(12), 0, -1))).toBe(false);
+    for (const hooks of [-1, 1 << 31]) expect(made(() => stage2(12, vtcr(12), 0, hooks))).toBe(false);
   });
 });
 
