@@ -486,3 +486,63 @@ describe("input sizes", () => {
     expect(firstOf([...start, ...mapped, ...tlbi(2 * 2 ** 36), put(0x40000, 0x9000_07ff)])).toBe("early-make tlbi");
   });
 });
+
+describe("steps that only some logs need", () => {
+  const leaf = [...prologue(), put(L3, LEAF), DSB];
+  const twoCpus = { ...CASEMATE_OPTIONS, cpus: 2 };
+  const made = put(L3, OTHER);
+  it("a CPU's own DSB NSH orders its own break before its own local TLBI", () => {
+    const nsh = "barrier dsb (kind nsh)";
+    const lines = [...prologue(2), put(L3, LEAF), DSB, put(L3, 0), nsh, "tlbi vmalls12e1", nsh];
+    const other = [
+      unlock,
+      `t1 ${lock}`,
+      "t1 barrier dsb (kind ish)",
+      "t1 tlbi vmalls12e1",
+      "t1 barrier dsb (kind nsh)",
+    ];
+    expect(firstOf([...lines, ...other, put(L3, OTHER, 1)], twoCpus)).toBe("ok");
+    const unordered = lines.filter((line, n) => line !== nsh || n === lines.length - 1);
+    expect(firstOf([...unordered, ...other, put(L3, OTHER, 1)], twoCpus)).toBe("early-make tlbi-broadcast");
+  });
+
+  it("a TLBI that missed a table is followed by one that reaches it", () => {
+    const lines = [
+      ...leaf,
+      put(L2, 0),
+      DSB,
+      "tlbi ipas2e1is (value 0x700000000000)",
+      "tlbi ipas2e1is (value 0x0)",
+      DSB,
+    ];
+    expect(firstOf([...lines, "tlbi vmalle1is", DSB, `mem-free ${at(L3)} (size 0x1000)`])).toBe("ok");
+  });
+
+  it("flushes of several VMIDs outlast a DSB NSH and end with a DSB ISH", () => {
+    const lines = [...leaf, ...root(0x8000), ...root(0x9000), put(L3, 0), DSB, "tlbi vmalls12e1is"];
+    const others = [...vttbr(0x8000, 2), "tlbi vmalls12e1is", ...vttbr(0x9000, 3), "tlbi vmalls12e1is"];
+    const nsh = "barrier dsb (kind nsh)";
+    expect(firstOf([...lines, ...others, nsh, DSB, made])).toBe("ok");
+    expect(firstOf([...lines, ...others, nsh, made])).toBe("early-make dsb-after-tlbi");
+  });
+
+  it("a VM may map its memory twice", () => {
+    expect(firstOf([...leaf, put(L3 + 8, LEAF), put(L3 + 16, LEAF)])).toBe("ok");
+  });
+
+  it("of two rights that were taken one is given back", () => {
+    const XN = 1n << 54n;
+    const lines = [...leaf, put(L3, LEAF - 0x80n), put(L3, (LEAF - 0x80n) | XN), put(L3, LEAF - 0x80n)];
+    expect(firstOf(lines)).toBe("unflushed tlbi");
+  });
+
+  it("an empty page that is set up twice keeps the lock that it got between", () => {
+    const page = `mem-init ${at(0x20000)} (size 0x1000)`;
+    const lines = [page, "hint (kind set_root_lock) (location 0x100020000) (value 0x5000)", page, ...vttbr(0x20000, 4)];
+    expect(firstOf([...leaf, ...lines, put(0x20000, 4)])).toBe("unlocked");
+  });
+
+  it("a root that nobody set up is one violation", () => {
+    expect(judgeLog(logOf([...leaf, ...vttbr(0x40000, 5)])).count).toBe(1);
+  });
+});

@@ -213,6 +213,26 @@ describe("a log of what a walker did", () => {
   });
 });
 
+describe("a log of many tables", () => {
+  it("gives each a VMID of its own, and EL2's tables the MMU off between them", () => {
+    const records = streamOf((e) => {
+      const kept = e.createStage2();
+      kept.map(0, KB4, 0, "rw");
+      for (let i = 0; i < 300; i++) {
+        const t = i % 3 === 0 ? e.createHyp({ vaBits: 48 }) : e.createStage2();
+        t.map(KB4, KB4, i * KB4 + MB2, "rw");
+        t.close();
+      }
+      kept.unmap(0, KB4);
+    });
+    const log = new CasemateWriter().write(records).join("\n");
+    expect(judgeLog(log).violations.map(({ message }) => message)).toEqual([]);
+    const vmids = [...log.matchAll(/vttbr_el2\) \(value 0x([0-9a-f]+)[0-9a-f]{12}\)/g)].map(([, id]) => id);
+    expect(new Set(vmids).size).toBe(201);
+    expect(log).toMatch(/sctlr_el2\) \(value 0x0\)/);
+  });
+});
+
 describe("on-line", () => {
   it("violations come as values, with what led to them", () => {
     using engine = createEngine({ journalRecords: 4096 });
