@@ -44,7 +44,7 @@ describe("regressions of the walker", () => {
     table.walk(0x1800, 0x1000, (visit) => {
       visited.push(visit.address);
     });
-    expect(visited).toEqual([0x1000n]); // rounded down, then size up: one page (KERNEL-NOTES 1)
+    expect(visited).toEqual([0x1000n]); // rounded down, then size up: one page [WLK-1]
     visited.length = 0;
     table.walk(0x1800, 0x1001, (visit) => {
       visited.push(visit.address);
