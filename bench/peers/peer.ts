@@ -14,9 +14,9 @@ export const PROT_W = 2;
 /** Read permission. */
 export const PROT_R = 4;
 
-/** Entry locked or not there: try again. */
+/** The entry is locked or missing: try again. */
 export const EAGAIN = 11;
-/** The arena of table pages is spent. */
+/** The arena has no table page left. */
 export const ENOMEM = 12;
 /** Misaligned physical address or unknown protection bit. */
 export const EINVAL = 22;
@@ -57,9 +57,9 @@ export interface Peer {
   map(ipa: number, size: number, pa: number, prot: number, forcePages: boolean): number;
   /** Removes every leaf that the range touches, whole; empty tables go too. One deferred range flush. */
   unmap(ipa: number, size: number): number;
-  /** Takes write permission away; the flush is the caller's. */
+  /** Removes write permission; the caller flushes. */
   wrprotect(ipa: number, size: number): number;
-  /** 1 if a leaf of the range had its access flag, else 0. `clear` takes the flags away. */
+  /** 1 if a leaf of the range had its access flag, else 0. With `clear` the flags are cleared. */
   testClearYoung(ipa: number, size: number, clear: boolean): number;
   /** Adds permissions to the leaf at an address and flushes it locally. */
   relax(ipa: number, prot: number): number;
@@ -73,7 +73,7 @@ export interface Peer {
   readonly foundLevel: number;
   /** Counts the valid leaves of a range. */
   countLeaves(ipa: number, size: number): number;
-  /** Calls the visitor for each leaf entry of a range and returns how often. */
+  /** Calls the visitor for each leaf entry of a range; returns the number of calls. */
   walkLeaves(ipa: number, size: number, visit: LeafVisitor): number;
   /** A digest of all valid leaves: address, level, descriptor. */
   digest(): string;

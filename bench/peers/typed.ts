@@ -82,7 +82,7 @@ export class TypedPeer implements Peer {
   private tlbiLocal = 0;
   private tlbiRange = 0;
 
-  // The map request under way: fields, so that its levels do not hand five parameters down.
+  // The current map request: fields, so that its levels need not pass five parameters.
   private frameOffset = 0;
   private attributesLow = 0;
   private attributesHigh = 0;
@@ -90,7 +90,7 @@ export class TypedPeer implements Peer {
 
   constructor(arenaPages: number = ARENA_PAGES) {
     this.memory = new Uint32Array(arenaPages * WORDS);
-    // The host hands memory out at the first write; that must not happen inside a measured part.
+    // The host allocates memory at the first write; that must not happen inside a measured part.
     this.memory.fill(0);
     this.counts = new Int32Array(arenaPages);
     this.free = new Int32Array(arenaPages);
@@ -167,7 +167,7 @@ export class TypedPeer implements Peer {
     if ((prot & ~(PROT_R | PROT_W | PROT_X)) !== 0) return -EINVAL;
     const memory = this.memory;
     const slot = this.find((ipa * (1 / PAGE_SIZE)) | 0);
-    // A stale denial may sit in this CPU's TLB whether or not the entry changes (SPEC S2-17).
+    // This CPU's TLB may hold an older entry that denies access, whether or not the entry changes (SPEC S2-17).
     this.tlbiLocal += 1;
     const low = memory[slot]!;
     if ((low & VALID) === 0) return -EAGAIN;
@@ -317,7 +317,7 @@ export class TypedPeer implements Peer {
     return 0;
   }
 
-  /** What a fault does: one page, where neither block nor run is in question. */
+  /** Maps one page, as a fault does, with no block or run to consider. */
   private mapPage(page: number, pa: number): number {
     const memory = this.memory;
     const table = this.tableAt((page >>> 18) << 1);
@@ -361,7 +361,7 @@ export class TypedPeer implements Peer {
     const low = (frame * PAGE_SIZE) | this.attributesLow | (level === 3 ? TYPE : BLOCK);
     const high = Math.floor(frame / 2 ** 20);
     const room = (2 ** 20 - (frame & (2 ** 20 - 1))) / (span / PAGE_SIZE);
-    // The loops below shall see integers, which a quotient is not to the compiler.
+    // The compiler does not know that a quotient is an integer; the loops below need integers.
     const before = Math.min(count, room) | 0;
     this.writeRun(slot, before, low, high | this.attributesHigh, level);
     if (before === count) return;
@@ -445,7 +445,7 @@ export class TypedPeer implements Peer {
     }
     const table = tableOf(low);
     if (end - first === ENTRIES) {
-      // All of it goes: what the leaves were no longer matters, since FWB needs no cache maintenance.
+      // Everything is removed: with FWB the old leaves need no cache maintenance.
       this.memory.fill(0, table, table + WORDS);
       this.counts[table >>> 10] = 1;
     } else {
@@ -490,7 +490,7 @@ export class TypedPeer implements Peer {
     return 0;
   }
 
-  /** A table, not yet installed, that maps what the block at a slot maps; -1 when there is no page for it. */
+  /** A new table, not installed yet, that maps the same as the block at a slot; -1 when there is no page for it. */
   private tableOfParts(slot: number, level: number): number {
     const table = this.allocateDirty();
     if (table < 0) return table;
