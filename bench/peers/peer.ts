@@ -27,10 +27,10 @@ export const ERANGE = 34;
 export const PAGE_SIZE = 4096;
 /** Pages in the whole 40-bit input space. */
 export const IPA_PAGES = 2 ** 28;
-/** Most pages that one range invalidation covers (SPEC TLB-9). */
+/** Most pages that one range invalidation covers [TLB-9]. */
 export const TLBI_RANGE_PAGES = 2 ** 21;
 
-/** Called for each leaf entry, the invalid ones too (SPEC WLK-5), in order of address. */
+/** Called for each leaf entry, the invalid ones too [WLK-5], in order of address. */
 export type LeafVisitor = (ipa: number, level: number, low: number, high: number) => void;
 
 /** What a peer has counted since its last reset. */
@@ -78,7 +78,7 @@ export interface Peer {
   /** A digest of all valid leaves: address, level, descriptor. */
   digest(): string;
   counters(): PeerCounters;
-  /** Whether each table's reference count is one more than its non-zero entries (SPEC WLK-17). */
+  /** Whether each table's reference count is one more than its non-zero entries [WLK-17]. */
   countsHold(): boolean;
 }
 
@@ -87,7 +87,7 @@ export function firstPage(ipa: number): number {
   return Math.floor(ipa / PAGE_SIZE);
 }
 
-/** Index of the first page after a range, rounded as SPEC WLK-1 says; -1 if the range leaves the input space. */
+/** Index of the first page after a range, rounded as [WLK-1] says; -1 if the range leaves the input space. */
 export function endPage(ipa: number, size: number): number {
   const end = firstPage(ipa) + Math.ceil(size / PAGE_SIZE);
   return ipa >= 0 && size >= 0 && end <= IPA_PAGES ? end : -1;

@@ -167,7 +167,7 @@ export class TypedPeer implements Peer {
     if ((prot & ~(PROT_R | PROT_W | PROT_X)) !== 0) return -EINVAL;
     const memory = this.memory;
     const slot = this.find((ipa * (1 / PAGE_SIZE)) | 0);
-    // This CPU's TLB may hold an older entry that denies access, whether or not the entry changes (SPEC S2-17).
+    // This CPU's TLB may hold an older entry that denies access, whether or not the entry changes [S2-17].
     this.tlbiLocal += 1;
     const low = memory[slot]!;
     if ((low & VALID) === 0) return -EAGAIN;
@@ -341,7 +341,7 @@ export class TypedPeer implements Peer {
     return ((page | (page + this.frameOffset)) & (pages - 1)) === 0;
   }
 
-  /** The table at a slot, made when there is none; a block there is broken first, and its rest refaults (SPEC S2-7). */
+  /** The table at a slot, made when there is none; a block there is broken first, and its rest refaults [S2-7]. */
   private tableAt(slot: number): number {
     const old = this.memory[slot]!;
     if ((old & TYPE) === TABLE) return tableOf(old);
@@ -394,7 +394,7 @@ export class TypedPeer implements Peer {
     this.counts[owner]! += added;
   }
 
-  /** Puts a leaf over a valid entry by break and make, unless only permissions differ (SPEC S2-3). */
+  /** Puts a leaf over a valid entry by break and make, unless only permissions differ [S2-3]. */
   private replace(slot: number, low: number, high: number, level: number): void {
     const oldLow = this.memory[slot]!;
     if (level < 3 && (oldLow & TYPE) === TABLE) {
@@ -470,7 +470,7 @@ export class TypedPeer implements Peer {
       const tree = this.freeCount > ENTRIES;
       const table = this.tableOfParts(slot, 1);
       if (table < 0) return -ENOMEM;
-      // With pages enough the whole tree is built before it is installed, so that one invalidation does (SPEC S2-26).
+      // With pages enough the whole tree is built before it is installed, so that one invalidation does [S2-26].
       if (tree) for (let at = table; at < table + WORDS; at += 2) this.install(at, this.tableOfParts(at, 2));
       this.tlbiIpa += 1;
       this.install(slot, table);

@@ -1,5 +1,5 @@
-// The way in for who knows the kernel: each function of KVM/arm64's page-table library, by its name there, and ours.
-// SPEC K.1 lists the library's own functions; the walkers inside it follow, then TLBs and page caches.
+// An index for readers who know the kernel: each function of KVM/arm64's page-table library, and its counterpart here.
+// docs/spec K.1 lists the functions that the library exports; its walkers follow, then TLBs and page caches.
 
 /** One function of the kernel and its counterpart. */
 export interface KernelFunction {

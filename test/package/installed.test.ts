@@ -49,7 +49,7 @@ describe("the installed package", () => {
     expect(node("debug.mjs", `import { createEngine } from "granule/debug";${MAP}`)).toBe("page hole\n");
   });
 
-  it("takes a core of one's own, from the wasm file that it exports", () => {
+  it("takes a core from the caller, from the wasm file that it exports", () => {
     const load = `
       import { readFileSync } from "node:fs";
       import { createEngine as create } from "granule/slim";
