@@ -1,5 +1,5 @@
 /**
- * What the judge costs: batches of maps and unmaps with it and without, and logs judged a second.
+ * What the judge costs: batches of maps and unmaps with it and without, and log records judged per second.
  *
  * @module
  */
@@ -20,7 +20,7 @@ function row(id: string, unit: string, samples: number[]): ResultRow {
   return { id, peer: "wasm", unit, median: at(0.5), min: at(0), p99: at(0.99), samples: sorted.length };
 }
 
-/** Nanoseconds a page of batches of single-page maps, then unmaps, each way of watching. */
+/** Nanoseconds per page for batches of single-page maps, then unmaps, for each way of watching. */
 export function onlineRows(rounds: number): ResultRow[] {
   return MODES.flatMap((mode) => {
     using engine = createEngine({ journalRecords: mode === "off" ? 0 : 1 << 16, pretouch: true });
@@ -46,7 +46,7 @@ export function onlineRows(rounds: number): ResultRow[] {
   });
 }
 
-/** A log of pages broken, flushed and made again. */
+/** A log in which pages are broken, flushed and made again. */
 function churn(): Uint8Array {
   let n = 0;
   const lines: string[] = [];
@@ -72,7 +72,7 @@ function churn(): Uint8Array {
   return new TextEncoder().encode(lines.join("\n"));
 }
 
-/** Records a second of a log in memory, parsing included. */
+/** Records per second for a log in memory, parsing included. */
 export function checkRows(rounds: number): ResultRow[] {
   const log = churn();
   const samples = Array.from({ length: rounds + 2 }, () => {

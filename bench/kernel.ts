@@ -1,6 +1,6 @@
 /**
  * The kernel's own C as a peer: runs the `bench` binary of a folder that `native/setup.sh` has built and reads its lines.
- * The binary takes CPU time of its thread, not wall clock.
+ * The binary measures the CPU time of its thread, not wall clock time.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const IDS: Readonly<Record<string, string>> = {
 };
 const PARALLEL_IDS = ["fault-parallel-disjoint", "fault-parallel-interleaved"];
 const TABLE_BYTES_ID = "table-bytes";
-/** More the binary cannot hold. */
+/** The binary has room for no more. */
 const MOST_RUNS = 32;
 
 const TIMED = /^(W\w+)\s.*?([\d.]+) ns\s+\(min ([\d.]+) max ([\d.]+)\)/;
@@ -39,7 +39,7 @@ const MEMORY = /^W12\s.*= ([\d.]+) bytes\/GiB/;
 
 function row(id: string, unit: string, values: readonly string[], samples: number): ResultRow {
   const [median = Number.NaN, min = Number.NaN, max = Number.NaN] = values.map(Number);
-  // With so few samples as the binary takes the 99th percentile is the greatest one, which is what it prints.
+  // The binary takes so few samples that their 99th percentile is the greatest one, which is what it prints.
   return { id, peer: KERNEL_PEER, unit, median, min, p99: max, samples };
 }
 
@@ -58,7 +58,7 @@ function rowsOfLine(line: string, runs: number): ResultRow[] {
   return timed === null || id === undefined ? [] : [row(id, "ns", timed.slice(2), runs)];
 }
 
-/** The rows in what the binary printed for `runs` runs. Lines that are no workload of ours are left out. */
+/** The rows in the binary's output for `runs` runs. Lines of workloads that we do not have are left out. */
 export function parseKernelBench(text: string, runs: number): ResultRow[] {
   return text.split("\n").flatMap((line) => rowsOfLine(line, runs));
 }

@@ -1,9 +1,9 @@
 /**
- * Measuring: rounds in which every engine takes its turn, so that a noisy neighbour hits all of them alike.
+ * Measuring in rounds: every engine has a turn in each round, so that other load on the machine slows all of them alike.
  *
  * Each sample is one tinybench iteration with its set-up in a hook outside of the timed part; tinybench's statistics are
- * then taken over the samples of all rounds together. Times are wall clock: Node 20 has no CPU time of one thread, and the
- * time of the process holds the compiler's and the collector's threads too.
+ * then taken over the samples of all rounds together. Times are wall clock: Node 20 cannot tell the CPU time of one thread, and the
+ * time of the process includes the compiler's and the collector's threads.
  *
  * @module
  */
@@ -24,9 +24,9 @@ export interface MeasureOptions {
 const ROUNDS = 15;
 const WARMUP_ROUNDS = 5;
 const WARMUP_MS = 500;
-/** Samples taken in a row where a workload leaves the table as it was. */
+/** Samples taken in one turn, for workloads that do not change the table. */
 const REPEATS = 4;
-/** Shorter samples than this measure the clock (in ns). */
+/** Shortest sample in ns; shorter ones would measure the clock. */
 const SHORTEST = 1000;
 
 interface Contender {
@@ -35,7 +35,7 @@ interface Contender {
   readonly samples: number[];
 }
 
-/** Frees what the set-up left behind, if node runs with --expose-gc, so that nobody's sample pays for it. */
+/** With node --expose-gc: frees what the set-up left behind, so that no sample includes its collection. */
 function collectGarbage(): void {
   (globalThis as { gc?: () => void }).gc?.();
 }
@@ -74,7 +74,7 @@ function statisticsOf(bench: Bench): Statistics {
   return result.latency;
 }
 
-/** One round: every engine once, another one first each time. */
+/** One round: every engine once; the engine that begins changes from round to round. */
 function runRound(workload: Workload, contenders: readonly Contender[], round: number, record: boolean): void {
   let expected = workload.expected;
   for (let i = 0; i < contenders.length; i++) {

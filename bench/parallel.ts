@@ -2,7 +2,7 @@
  * Faults serviced by several workers on one table: the same faults, the same order in each half, as the kernel's benchmark.
  *
  * A sample is the time from the first worker's start to the last one's end, for 1 GiB of pages in all; rounds with one worker
- * and with several take turns, so that a noisy neighbour hits both. One worker does both halves, one after the other.
+ * and with several alternate, so that other load on the machine slows both. One worker does both halves, one after the other.
  *
  * @module
  */
@@ -48,7 +48,7 @@ function stage(engine: Engine, pages: readonly number[]): Columns[] {
   return pieces;
 }
 
-/** Nanoseconds a fault with `n` workers, from the first start to the last end. They start together. */
+/** Nanoseconds per fault with `n` workers, from the first start to the last end. They start together. */
 async function sample(pool: Pool, table: Stage2Table, parts: readonly Columns[][], n: number): Promise<number> {
   const { engine } = table;
   const shares = n === 1 ? [parts.flat()] : parts;
@@ -62,7 +62,7 @@ async function sample(pool: Pool, table: Stage2Table, parts: readonly Columns[][
   return ((end - start) * NS_PER_MS) / PAGES;
 }
 
-/** A fault that lost the race for a new table is taken again, as a vCPU's would be: a few in a quarter of a million, not timed. */
+/** A fault that lost the race for a new table is retried, as a vCPU would fault again. There are a few in 262,144; they are not timed. */
 function refault(table: Stage2Table, parts: readonly Columns[][]): void {
   for (const { statuses, addresses, values } of parts.flat()) {
     for (let row = statuses.indexOf(EAGAIN); row >= 0; row = statuses.indexOf(EAGAIN, row + 1)) {
@@ -71,7 +71,7 @@ function refault(table: Stage2Table, parts: readonly Columns[][]): void {
   }
 }
 
-/** `one`: what one worker took in the same rounds; the speedup is the median of the rounds' ratios, which share their noise. */
+/** `one`: the times of one worker in the same rounds. The speedup is the median of the ratios of each round. */
 function row(id: string, workers: number, samples: readonly number[], one: readonly number[]): ResultRow {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (share: number): number =>

@@ -37,7 +37,7 @@ export class Xorshift {
     this.next();
     const high = this.high >>> 0;
     const low = this.low >>> 0;
-    // For a power of two from 2^32 on the low half survives whole; else all terms stay far below 2^53.
+    // For a power of two from 2^32 on, the low half stays as it is; else all terms are far below 2^53.
     if (bound >= 2 ** 32) return (high % (bound / 2 ** 32)) * 2 ** 32 + low;
     return ((((high % bound) * (2 ** 32 % bound)) % bound) + low) % bound;
   }

@@ -28,14 +28,14 @@ function peersOf(rows: readonly ResultRow[]): string[] {
   return [...new Set(rows.map((row) => row.peer))].sort((a, b) => placed(a) - placed(b));
 }
 
-/** A workload with so many workers is a line of its own. */
+/** A workload has one line for each number of workers. */
 function labelOf({ id, workers }: ResultRow): string {
   return workers === undefined ? id : `${id} x${workers}`;
 }
 
 /**
- * One line a workload: every peer's median, then how many times our own median (that of the first peer: wasm, when it
- * is there) each other peer's is. Above 1 ours is faster, or smaller.
+ * One line per workload: the median of every peer, then the ratio of each other peer's median to ours. Ours is the first
+ * peer's, wasm if it was measured. A ratio above 1 means that ours is faster, or smaller.
  */
 export function formatTable(rows: readonly ResultRow[]): string {
   const peers = peersOf(rows);
@@ -56,7 +56,7 @@ export function formatTable(rows: readonly ResultRow[]): string {
   return align([header, ...lines], 2);
 }
 
-/** One line a row, with the spread. */
+/** One line per row, with the spread. */
 export function formatSpread(rows: readonly ResultRow[]): string {
   const header = ["id", "peer", "unit", "median", "min", "p99", "samples", "workers", "speedup"];
   const lines = rows.map((row) => [

@@ -1,5 +1,5 @@
 /**
- * What is not a loop over items: the size and the start of the core, and a recorded trace replayed.
+ * Benchmarks that are no loops over items: size and start of the core, and the replay of a recorded trace.
  *
  * @module
  */
@@ -23,7 +23,7 @@ function row(id: string, unit: string, samples: number[]): ResultRow {
   return { id, peer: "wasm", unit, median: at(0.5), min: at(0), p99: at(0.99), samples: sorted.length };
 }
 
-/** Compiling the core, making an engine and mapping a first page, in microseconds; module code is warm, the core is not. */
+/** Microseconds to compile the core, make an engine and map a first page. The module's JavaScript is warm, the core is not. */
 function coldStart(bytes: Uint8Array<ArrayBuffer>): number {
   const start = performance.now();
   using engine = createFrom(bytes, { arenaBytes: 1 << 20 });
@@ -42,7 +42,7 @@ export function coreRows(): ResultRow[] {
   ];
 }
 
-/** The checkout that this runs in: the sources, or what is built of them. */
+/** Root of the checkout, from its sources or from its build. */
 function captureFile(): string {
   const here = dirname(fileURLToPath(import.meta.url));
   const root = [join(here, ".."), join(here, "../..")].find((folder) =>

@@ -42,7 +42,7 @@ export interface Workload {
   readonly shared: boolean;
   /** Whether it needs an engine with a hardware walker. */
   readonly translates: boolean;
-  /** What {@link Workload.run} returns when all went well; undefined: whatever the other engines return. */
+  /** What {@link Workload.run} must return; if undefined, the engines must agree on it. */
   readonly expected: number | undefined;
   setup(engine: EngineAdapter): void;
   run(engine: EngineAdapter): number;
@@ -99,7 +99,7 @@ function lookups(id: string, size: number): Workload {
   });
 }
 
-/** Accesses at random in a few pages: a batch that stays in the caches with its tables. */
+/** Random accesses in a few pages: the batch and its tables stay in the caches. */
 function accesses(pages: number): AddressBatch {
   const { words, bytes } = inputs().lookup1g;
   const inside = bytes.slice(0, TRANSLATIONS).map((at) => IPA + (at % (pages * PAGE_SIZE)));

@@ -1,4 +1,4 @@
-// What the registers of a translation say: VTCR_EL2, TCR_ELx and TTBRn_ELx made, and read [REG-1..10].
+// The registers of a translation, VTCR_EL2, TCR_ELx and TTBRn_ELx: how their values are made and read [REG-1..10].
 // registers.ts draws them. Arm DDI 0487 D8.2, "Translation process".
 
 import { get, mask, maskOf, ones, put } from "./field";
@@ -57,7 +57,7 @@ const TSZ_MIN_52: u32 = 12;
 const WIDE_ROOT_BITS: u32 = 6;
 /** First address bit that a TTBR keeps in [5:2]. */
 const HIGH: u32 = 48;
-/** No start level. */
+/** There is no such start level. */
 export const NO_LEVEL: i32 = i8.MIN_VALUE;
 
 // --- made -------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
   return lpa2 ? v | TCR_EL2_DS : v;
 }
 
-/** VTTBR_EL2: VMID, the start table's address, and CnP [REG-8]. PA[51:48] lies in [5:2]. */
+/** VTTBR_EL2: VMID, the start table's address, and CnP [REG-8]. PA[51:48] is in [5:2]. */
 export function vttbr(pa: u64, vmid: u32, cnp: bool): u64 {
   const address = (pa & mask(HIGH - 1, WIDE_ROOT_BITS)) | put(pa >> HIGH, TTBR_ADDRESS_HIGH);
   return put(vmid, TTBR_ID) | address | (cnp ? TTBR_CNP : 0);
@@ -127,7 +127,7 @@ export function vtcrGranule(v: u64): u32 {
   return tg0Granule(<u32>get(v, TCR_TG0));
 }
 
-/** Does this granule have this TnSZ? D8.2.3; `lpa2`: DS is 1. */
+/** Is this TnSZ valid for the granule? D8.2.3. `lpa2`: DS is 1. */
 export function isInputSize(ps: u32, tsz: u32, lpa2: bool): bool {
   if (ps === PS_64K) return tsz >= TSZ_MIN_52 && tsz <= TSZ_MAX_64K;
   return tsz >= (lpa2 ? TSZ_MIN_52 : TSZ_MIN) && tsz <= TSZ_MAX;
@@ -147,7 +147,7 @@ export function stage2Start(ps: u32, v: u64, paBits: u32): i32 {
   return sl0Base(ps) - sl0;
 }
 
-/** Where the start tables of a TTBR or VTTBR lie. `bits`: log2 of their size; `wide`: addresses have 52 bits [REG-8]. */
+/** Physical address of the start tables of a TTBR or VTTBR. `bits`: log2 of their size; `wide`: addresses have 52 bits [REG-8]. */
 export function ttbrAddress(ttbr: u64, bits: u32, wide: bool): u64 {
   const low = get(ttbr, TTBR_ADDRESS);
   if (!wide) return low & ~ones(bits);
@@ -161,14 +161,14 @@ export function ttbrId(ttbr: u64, wide: bool): u32 {
 
 // --- one range and two ------------------------------------------------------------------------------
 
-/** `to` where `word` has `from`. */
+/** `to` if `word` has the bit `from`, else 0. */
 function move(word: u64, from: u64, to: u64): u64 {
   return word & from ? to : 0;
 }
 
 /**
- * One half of a TCR_EL1, or of the TCR_EL2 of EL2&0, in the layout of a TCR_EL2 with one range. What that has no place
- * for is left out: EPDn, E0PDn, A1, AS.
+ * One half of a TCR_EL1, or of the TCR_EL2 of EL2&0, in the layout of a TCR_EL2 with one range. Fields that this layout
+ * does not have are left out: EPDn, E0PDn, A1, AS.
  */
 export function tcrHalf(tcr: u64, high: bool): u64 {
   const fields = high ? tcr >> TCR_EL1_HALF : tcr,

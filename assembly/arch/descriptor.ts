@@ -1,8 +1,8 @@
-// Translation table descriptors: what stages and regimes share [FMT-1..9, FMT-40..44].
-// Arm DDI 0487 D8.3, "Translation table descriptor formats"; where each attribute means the same in both stages, D8.4..D8.7.
-// stage1.ts and stage2.ts draw the leaves of their stage bit by bit.
+// Translation table descriptors: what all stages and regimes have in common [FMT-1..9, FMT-40..44].
+// Arm DDI 0487 D8.3, "Translation table descriptor formats"; attributes that both stages have, D8.4..D8.7.
+// stage1.ts and stage2.ts show the bits of the leaves of each stage.
 //
-// Hardware looks at bit 0 first. What software keeps in an invalid descriptor is its own affair:
+// Hardware ignores everything else when bit 0 is 0, so software may keep its own state in an invalid descriptor:
 //
 //  63                                                                        11 10  9              2  1   0
 // +----------------------------------------------------------------------------+---+----------------+---+---+
@@ -16,8 +16,8 @@
 // | type = 1|                                          0                                               | 0 |  locked marker, 7.1
 // +---------+------------------------------------------------------------------------------------------+---+
 //
-//   owner, type and payload: set by the annotating map; gone when something is mapped there or the owner 0 is annotated.
-//   locked marker: set by a walker that breaks the entry (table/bbm.ts), replaced by what that walker makes of it.
+//   owner, type and payload: set by set_owner and annotate; cleared when something is mapped there, or by owner 0.
+//   locked marker: set by a walker that breaks the entry (table/bbm.ts); the same walker then makes the new entry.
 //
 // A table, above level 3. At stage 2, [63:59] are RES0; the library leaves them 0 at stage 1 too [FMT-7]:
 //
@@ -35,13 +35,13 @@
 // +------+--------+----------------+-------------------------+--+---+-----+---------------+----+---+
 //
 //   type 0 at level 3 is reserved: hardware faults on it, software still calls it a leaf [FMT-5].
-//   SW3..SW0: the caller's, from the software bits of a protection; each change of attributes and each split keeps
-//     them, and they go with the leaf [FMT-9]. Hardware ignores them.
-//   AF: every leaf is made with it; aging clears it, and a walker (mkyoung) or the hardware (HA) sets it again.
-//   DBM [51], contiguous [52], and nT [16] of a block: the library never sets them; the hardware's walker and the
-//     judge read them [FMT-26, FMT-27].
+//   SW3..SW0: set by the caller, as software bits of a protection. Changes of attributes and splits keep them; they are
+//     cleared when the leaf is removed [FMT-9]. Hardware ignores them.
+//   AF: set in every new leaf. Aging clears it; mkyoung, or the hardware (HA), sets it again.
+//   DBM [51], contiguous [52], and nT [16] of a block: never set here; the hardware's walker and the judge read
+//     them [FMT-26, FMT-27].
 //
-// How an output or table address lies in it [FMT-1]:
+// Where the bits of an output or table address are [FMT-1]:
 //   48 bits        PA[47:PS] in place
 //   64K, 52 bits   PA[47:16] in place, PA[51:48] in [15:12]
 //   LPA2           PA[49:PS] in place, PA[51:50] in [9:8], where SH would be
@@ -57,7 +57,7 @@ export const AF: u64 = 1 << 10;
 export const AF_BIT: u32 = 10;
 /** Shareability; absent with LPA2. */
 export const SH: u32 = 8 | (2 << WIDTH);
-/** nT: this block may stand beside old entries; FEAT_BBM. */
+/** nT: TLBs may hold entries of other sizes for this block's addresses at the same time; FEAT_BBM. */
 export const NT: u64 = 1 << 16;
 export const GP: u64 = 1 << 50;
 export const DBM: u64 = 1 << 51;
@@ -67,7 +67,7 @@ export const PXN: u64 = 1 << 53;
 /** XN or UXN of stage 1, the upper bit of XN at stage 2. */
 export const XN: u64 = 1 << 54;
 export const SW: u32 = 55 | (4 << WIDTH);
-/** Bits of a leaf that the hardware ignores: software's, and those for implementations. */
+/** Bits of a leaf that the hardware ignores: software bits, and implementation defined ones. */
 export const IGNORED: u64 = 0xff80000000000000;
 /** Software bits SW3..SW0 [FMT-9]. */
 export const SW_MASK: u64 = 0xf << 55;
@@ -94,7 +94,7 @@ export const ADDRESS_LPA2: u32 = 2;
 export const PACKED_64K: u32 = 12 | (4 << WIDTH);
 export const PACKED_LPA2: u32 = 8 | (2 << WIDTH);
 
-/** The layout that granule and LPA2 choose. 64K always packs the upper bits, 52-bit PA or not (KERNEL-NOTES 10). */
+/** The layout that granule and LPA2 choose. 64K always packs the upper bits, also without 52-bit PAs [FMT-1]. */
 export function addressLayout(ps: u32, lpa2: bool): u32 {
   if (lpa2) return ADDRESS_LPA2;
   return ps === PS_64K ? ADDRESS_64K_52 : ADDRESS_48;
@@ -121,7 +121,7 @@ export function addressMask(layout: u32, ps: u32): u64 {
   return plainMask(layout, ps) | packedMask(layout);
 }
 
-/** Output address -> descriptor bits; address bits that have no place are dropped [FMT-2]. */
+/** Output address -> descriptor bits; address bits that the layout cannot hold are dropped [FMT-2]. */
 export function encodeAddress(layout: u32, ps: u32, pa: u64): u64 {
   if (layout === ADDRESS_LPA2) return (pa & mask(49, ps)) | put(pa >> 50, PACKED_LPA2);
   const low = pa & mask(47, ps);
@@ -174,12 +174,12 @@ const KIND_LOCKED: u32 = 1;
 const KIND_LAST: u32 = 15;
 const PAYLOAD: u32 = 1 | (59 << WIDTH);
 
-/** The marker that a walker stores while it owns a slot. */
+/** The marker that a slot holds between break and make, while one walker owns it. */
 export function lockedMarker(typed: bool): u64 {
   return typed ? LOCKED_7X : LOCKED_612;
 }
 
-/** Is a walker changing this slot? 6.12 looks at bit 10 only, so an annotation with bit 10 matches too (KERNEL-NOTES 21). */
+/** Is a walker changing this slot? 6.12 tests bit 10 only, so an annotation with bit 10 set matches too. */
 export function isLocked(descriptor: u64, typed: bool): bool {
   if (isValid(descriptor)) return false;
   if (typed) return get(descriptor, KIND) === KIND_LOCKED;
@@ -191,7 +191,7 @@ export function isCounted(descriptor: u64, marker: u64): bool {
   return descriptor !== 0 && descriptor !== marker;
 }
 
-/** The 6.12 annotation of a page that `owner` has [FMT-40]. */
+/** The 6.12 annotation of a page that belongs to `owner` [FMT-40]. */
 export function ownerAnnotation(owner: u32): u64 {
   return put(owner, OWNER);
 }

@@ -1,6 +1,6 @@
-// Bit fields of 64-bit words. A field is one number: its lowest bit, and its width from bit 8 up, so that
-// a register's layout is a list of constants and `get` and `put` are each other's inverse. With a constant
-// field both are one shift and one mask.
+// Bit fields of 64-bit words. A field is one number: its lowest bit in bits 7:0, its width from bit 8 up. The layout of a
+// register is then a list of constants, and `get` is the inverse of `put`. With a constant field each of them compiles to a
+// shift and a mask.
 
 import { demand, RULE_FIELD } from "../demand";
 
@@ -18,7 +18,7 @@ export function get(word: u64, f: u32): u64 {
   return (word >> (f & LOW)) & ones(f >> WIDTH);
 }
 
-/** `value` at the place of field `f`, all other bits 0; bits of `value` that have no room are dropped. */
+/** `value` at the place of field `f`, all other bits 0; bits of `value` above the width are dropped. */
 export function put(value: u64, f: u32): u64 {
   demand(isField(f), RULE_FIELD);
   return (value & ones(f >> WIDTH)) << (f & LOW);

@@ -26,7 +26,7 @@ export const LAST_LEVEL: i32 = 3;
 export const GRANULE_LEVELS: i32 = 4;
 /** The first level that can exist: 4K pages and 52-bit input only. */
 export const FIRST_LEVEL: i32 = -1;
-/** A stage-2 start level may concatenate up to 16 tables, 4 address bits. */
+/** A stage-2 start level may have up to 16 concatenated tables: 4 address bits. */
 export const CONCATENATED_BITS: u32 = 4;
 /** The smallest unit of table memory: one 4K page. */
 export const UNIT_SHIFT: u32 = 12;
@@ -104,7 +104,7 @@ export function stage1Levels(ps: u32, bits: u32): u32 {
   return bits < 5 ? 0 : (bits - 4) / levelBits(ps);
 }
 
-/** Levels of a stage-2 walk: up to 16 start tables stand side by side, and never fewer than two levels [GEO-8]. */
+/** Levels of a stage-2 walk, two at least; up to 16 start tables are concatenated [GEO-8]. */
 export function stage2Levels(ps: u32, bits: u32): u32 {
   const n = bits < CONCATENATED_BITS ? 0 : stage1Levels(ps, bits - CONCATENATED_BITS);
   return max<u32>(n, 2);
@@ -117,7 +117,7 @@ export function startTables(ps: u32, bits: u32, start: i32): u32 {
   return (<u32>1) << (bits - above);
 }
 
-/** Does the start level, with up to 16 tables of it, resolve `bits` of input, and at least one of them? [GEO-9] */
+/** Can `start`, with up to 16 start tables, be the start level for `bits` of input? It must resolve at least one bit itself [GEO-9]. */
 export function isStart(ps: u32, bits: u32, start: i32): bool {
   const below = shift(ps, start);
   return bits > below && bits <= below + levelBits(ps) + CONCATENATED_BITS;
@@ -130,8 +130,7 @@ export function blockSizes(ps: u32): u64 {
   return sizes;
 }
 
-// The geometry of a table in a word, as a record tells it: the lower half; what it is beside that, the writer's flags, in
-// the upper one.
+// The geometry of a table as one word, for records: geometry in the lower half, flags of the writer in the upper half.
 //
 //  63      32 31      24 23      16 15           8 7       0
 // +----------+----------+----------+--------------+---------+

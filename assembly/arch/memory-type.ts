@@ -18,7 +18,7 @@ const MEMORY_TAGGED: u32 = 0xf0;
 const MEMORY_NON_CACHEABLE_XS: u32 = 0x40;
 const NIBBLE_NON_CACHEABLE: u32 = 4;
 const NIBBLE_WRITE_BACK: u32 = 15;
-/** The least strict Device, and the bits that tell them apart. */
+/** The least strict kind of Device, and the bits in which the kinds differ. */
 const DEVICE_GRE: u32 = 12;
 
 // MemAttr of Normal memory with FEAT_S2FWB in use: as stage 1 says, write-back whatever that says, non-cacheable.
@@ -39,13 +39,13 @@ export function isDevice(attribute: u32): bool {
   return (attribute & 0xf0) === 0;
 }
 
-/** Device and fully non-cacheable memory is outer shareable, whatever was asked. */
+/** Shareability with memory type taken into account: Device and fully non-cacheable memory is always outer shareable. */
 export function shareabilityOf(attribute: u32, asked: u32): u32 {
   const outer = isDevice(attribute) || attribute === MEMORY_NON_CACHEABLE || attribute === MEMORY_NON_CACHEABLE_XS;
   return outer ? SHARE_OUTER : asked;
 }
 
-/** Outer before inner before none. */
+/** The wider of two shareabilities: outer, inner, none. */
 export function combineShareability(a: u32, b: u32): u32 {
   if (a === SHARE_OUTER || b === SHARE_OUTER) return SHARE_OUTER;
   return a === SHARE_INNER || b === SHARE_INNER ? SHARE_INNER : SHARE_NONE;
@@ -64,7 +64,7 @@ export function stage2Attribute(memAttr: u32, cd: bool): u32 {
   return cd ? MEMORY_NON_CACHEABLE : (stage2Nibble(outer) << 4) | stage2Nibble(inner);
 }
 
-/** Is stage-2 memory of this MemAttr Device for a table walk, which is Normal at stage 1? */
+/** Is stage-2 memory of this MemAttr Device for a table walk? Stage 1 counts as Normal there. */
 export function isStage2Device(memAttr: u32, fwb: bool): bool {
   return fwb ? (memAttr & 4) === 0 : memAttr >> 2 === 0;
 }
@@ -74,7 +74,7 @@ function isCacheable(attribute: u32): bool {
   return attribute >> 4 > NIBBLE_NON_CACHEABLE && (attribute & 15) > NIBBLE_NON_CACHEABLE;
 }
 
-/** Is stage-2 memory of this MemAttr Normal cacheable for a table walk, which is write-back at stage 1? */
+/** Is stage-2 memory of this MemAttr Normal cacheable for a table walk? Stage 1 counts as write-back there. */
 export function isStage2Cacheable(memAttr: u32, fwb: bool, cd: bool): bool {
   return fwb ? memAttr === FORCED_WRITE_BACK || memAttr === FORCED_STAGE1 : isCacheable(stage2Attribute(memAttr, cd));
 }
@@ -89,13 +89,13 @@ function combineNibble(s1: u32, s2: u32): u32 {
 
 function combineWeaker(s1: u32, s2: u32): u32 {
   if (!isDevice(s1) && !isDevice(s2)) return (combineNibble(s1 >> 4, s2 >> 4) << 4) | combineNibble(s1 & 15, s2 & 15);
-  // The low half of Normal memory says nothing about gathering, and no Device is less strict than GRE.
+  // Normal memory has no bits for gathering: beside it, a Device type stays as it is.
   const a = isDevice(s1) ? s1 & DEVICE_GRE : DEVICE_GRE,
     b = isDevice(s2) ? s2 & DEVICE_GRE : DEVICE_GRE;
   return min(a, b);
 }
 
-/** Write-back with the hints of what it was. */
+/** Write-back, with the allocation hints of `s1`. */
 function forceNibble(s1: u32): u32 {
   return s1 === 0 || s1 === NIBBLE_NON_CACHEABLE ? NIBBLE_WRITE_BACK : s1 | 4;
 }
@@ -109,11 +109,11 @@ function combineForced(s1: u32, memAttr: u32): u32 {
     case FORCED_NON_CACHEABLE:
       return isDevice(s1) ? s1 : MEMORY_NON_CACHEABLE;
     default:
-      return memAttr < 4 ? memAttr << 2 : MEMORY_DEVICE; // reserved ones are the strictest
+      return memAttr < 4 ? memAttr << 2 : MEMORY_DEVICE; // reserved codes count as the strictest
   }
 }
 
-/** The attribute of stage 1 combined with a stage-2 MemAttr; forced write-back or the weaker of the two. */
+/** The attribute of stage 1 combined with a stage-2 MemAttr: what FWB forces, or the weaker of the two. */
 export function combineAttributes(s1: u32, memAttr: u32, fwb: bool, cd: bool): u32 {
   const tagged = s1 === MEMORY_TAGGED;
   const plain = tagged ? MEMORY_WRITE_BACK : s1;

@@ -1,6 +1,6 @@
 // Protections as the callers name them: one u32, the same for both stages.
-// Linux numbers the low five bits so from 5.11 to 7.0 [FMT-30]; software bits stand at 8..11
-// here and at 55..58 in a descriptor.
+// The low five bits have the numbers of Linux 5.11 to 7.0 [FMT-30]. Software bits are 8..11 here, and 55..58 in a
+// descriptor.
 
 export const PROT_X: u32 = 1 << 0;
 export const PROT_W: u32 = 1 << 1;
@@ -22,12 +22,12 @@ export function isProtection(prot: u32): bool {
   return (prot & ~PROT_ALL) === 0;
 }
 
-/** Privileged and unprivileged execute after X is spelled out. */
+/** PX and UX of a protection, where X means both. */
 export function executeBits(prot: u32): u32 {
   return prot & PROT_X ? PROT_PX | PROT_UX : prot & (PROT_PX | PROT_UX);
 }
 
-/** Spells X as X when both halves are there. */
+/** The inverse: X when both PX and UX are set. */
 export function joinExecute(px: bool, ux: bool): u32 {
   if (px && ux) return PROT_X;
   return (px ? PROT_PX : 0) | (ux ? PROT_UX : 0);

@@ -1,6 +1,6 @@
-// System registers that rule a translation: where their fields lie, and the codes in them [REG-1..10].
+// System registers that control a translation: positions of their fields, and the codes in them [REG-1..10].
 // Arm DDI 0487, part D, "AArch64 System Register Descriptions". A field of several bits is a field of field.ts,
-// a single bit is a mask. TCR_ELx and VTCR_EL2 share what lies at the same place in each.
+// a single bit is a mask. TCR_ELx and VTCR_EL2 share a constant where a field has the same position in both.
 //
 // VTCR_EL2
 //   33  32  31 30     23 22 21 20 19  18 16 15 14 13 12 11   10 9     8 7   6 5    0
@@ -57,9 +57,9 @@ export const TCR_EL2_TBID: u64 = 1 << 29;
 export const TCR_EL2_DS: u64 = VTCR_DS;
 export const TCR_EL2_RES1: u64 = (1 << 31) | (1 << 23);
 
-/** From a field of the lower half to that of the upper one, where each half has a halfword. */
+/** Distance from a field of TTBR0's half to the same field of TTBR1's, where each half has 16 bits of its own. */
 export const TCR_EL1_HALF: u32 = 16;
-// Single bits of the two halves are neighbours; these are of the lower half.
+// A single bit of TTBR1's half is the next one up; these are those of TTBR0.
 export const TCR_EL1_EPD0: u64 = 1 << 7;
 export const TCR_EL1_EPD1: u64 = 1 << 23;
 /** The ASID is that of TTBR1. */
@@ -117,9 +117,9 @@ export const VMIDBITS_16: u64 = 2;
 
 // --- addresses ----------------------------------------------------------------------------------------
 
-/** Bit of a VA that chooses the half, and that a tagged address is extended from. */
+/** Bit of a VA that chooses TTBR0 or TTBR1, and from which a tagged address is sign-extended. */
 export const VA_HALF: u32 = 55;
-/** Bits of the tag, above that. */
+/** The tag: the bits above that one. */
 export const VA_TAG_BITS: u32 = 8;
 
 // --- codes --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// Who may do what by a leaf, as the hardware reads it [HWM-13]. Arm DDI 0487 D8.4, "Memory access control".
+// The rights that a leaf gives, as the hardware reads them [HWM-13]. Arm DDI 0487 D8.4, "Memory access control".
 //
 //   5  4  3  2  1  0
 //  UX UW UR PX PW PR      unprivileged (EL0) and privileged: execute, write, read
@@ -18,7 +18,7 @@ export const RIGHTS_ALL: u32 = 63;
 /** From the rights of privileged code to those of EL0. */
 export const RIGHTS_EL0: u32 = 3;
 
-/** APTable, XNTable and PXNTable of the tables above, one over the other, merged into a leaf; D8.4, "Hierarchical control". */
+/** The leaf with the restrictions of APTable, XNTable and PXNTable of all tables above it; D8.4, "Hierarchical control". */
 export function withTables(leaf: u64, tables: u64): u64 {
   if (tables & XN_TABLE) leaf |= XN;
   if (tables & PXN_TABLE) leaf |= PXN;
@@ -26,7 +26,7 @@ export function withTables(leaf: u64, tables: u64): u64 {
   return tables & AP_TABLE_EL0 ? leaf & ~AP1 : leaf;
 }
 
-/** Rights of a stage-1 leaf; `two`: two privilege levels. WXN takes execution from what can be written. */
+/** Rights of a stage-1 leaf. `two`: two privilege levels. With WXN, what is writable is not executable. */
 export function stage1Rights(leaf: u64, two: bool, wxn: bool): u32 {
   const write = !(leaf & AP2);
   let rights = RIGHT_PR | (write ? RIGHT_PW : 0);
@@ -34,7 +34,7 @@ export function stage1Rights(leaf: u64, two: bool, wxn: bool): u32 {
   const user = <bool>(leaf & AP1);
   if (user) rights |= write ? RIGHT_UR | RIGHT_UW : RIGHT_UR;
   if (!(leaf & XN) && !(wxn && user && write)) rights |= RIGHT_UX;
-  // What EL0 can write, EL1 never executes.
+  // What EL0 can write, EL1 cannot execute.
   return !(leaf & PXN) && !(user && write) && !(wxn && write) ? rights | RIGHT_PX : rights;
 }
 
@@ -48,12 +48,12 @@ export function stage2Rights(leaf: u64, xnx: bool, fetchReads: bool): u32 {
   return execute & (PROT_X | PROT_UX) ? rights | RIGHT_UX : rights;
 }
 
-/** Would hardware make this leaf writable at a write? DBM over no write permission [HWM-22]. */
+/** Would hardware make this leaf writable when it is written? It does with DBM set and no write permission [HWM-22]. */
 export function isDirtyable(leaf: u64, stage2: bool): bool {
   return <bool>(leaf & DBM) && (stage2 ? !(leaf & S2_W) : <bool>(leaf & AP2));
 }
 
-/** The leaf with DBM as a write leaves it. */
+/** The leaf after such a write. */
 export function dirtied(leaf: u64, stage2: bool): u64 {
   return stage2 ? leaf | S2_W : leaf & ~AP2;
 }

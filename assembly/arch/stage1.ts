@@ -17,10 +17,10 @@
 //  read-write     01      00
 //  read-only      11      10
 //
-//  UXN, PXN      hVHE: apart from 6.19; before, bit 54 alone [BUG-40]
-//  SH            inner shareable; under LPA2 the address lies there
+//  UXN, PXN      hVHE: two rights since 6.19; before that, bit 54 alone [BUG-40]
+//  SH            inner shareable; under LPA2 address bits are there
 //  Attr          index into MAIR: 0 Normal, 4 Device-nGnRE [FMT-10]
-//  GP            set on what can be executed if the host uses BTI [FMT-14]
+//  GP            set on executable leaves if the host uses BTI [FMT-14]
 //  nG            the leaf belongs to one ASID; the library leaves it 0 [FMT-12]
 //
 // Software bits, AF and DBM: see descriptor.ts. With DBM and hardware updates, AP2 is clean (1) or dirty (0) [HWM-22].
@@ -47,7 +47,7 @@ export const S1_ATTR: u32 = 2 | (3 << WIDTH);
 const ATTR_NORMAL: u64 = 0;
 const ATTR_DEVICE: u64 = 4;
 const AP: u32 = 6 | (2 << WIDTH);
-/** AP[1]: EL0 may; AP[2]: nobody may write. */
+/** AP[1]: EL0 has access. AP[2]: read-only. */
 export const AP1: u64 = 1 << 6;
 export const AP2: u64 = 1 << 7;
 export const NOT_GLOBAL: u64 = 1 << 11;
@@ -62,7 +62,7 @@ export function apReadWrite(hvhe: bool): u64 {
   return hvhe ? 0 : 1;
 }
 
-/** Can EL2 stage 1 have these protections? R always; no X with W, nor with Device [FMT-15]. Half execute rights only with `split`. */
+/** Can EL2 stage 1 have these protections? R always; no X with W, nor with Device [FMT-15]. PX or UX alone only with `split`. */
 export function isStage1Prot(prot: u32, split: bool): bool {
   if (!isProtection(prot) || !(prot & PROT_R)) return false;
   const execute = executeBits(prot);
@@ -70,7 +70,7 @@ export function isStage1Prot(prot: u32, split: bool): bool {
   return split || execute === 0 || execute === (PROT_PX | PROT_UX);
 }
 
-/** Attribute bits of a leaf, never 0; precondition `isStage1Prot`. `split`: UXN and PXN apart. [FMT-10..14] */
+/** Attribute bits of a leaf, never 0; precondition `isStage1Prot`. `split`: UXN and PXN are separate [FMT-10..14]. */
 export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, split: bool): u64 {
   demand(isStage1Prot(prot, split), RULE_PROTECTION);
   const execute = executeBits(prot);
@@ -99,7 +99,7 @@ export function stage1Prot(descriptor: u64, hvhe: bool, split: bool): u32 {
   return prot;
 }
 
-/** Device or Normal of a valid leaf, as protection bits. */
+/** Memory type of a valid leaf as protection bits: Device or Normal. */
 export function stage1MemoryType(descriptor: u64): u32 {
   return get(descriptor, S1_ATTR) === ATTR_DEVICE ? PROT_DEVICE : 0;
 }

@@ -5,9 +5,9 @@
 // |ignor.| SW3-0 |  XN  | C |DBM| 0|     OA     | 0|AF|  SH  | W | R | MemAttr  |type| 1 |
 // +------+-------+------+---+---+--+------------+--+--+------+---+---+----------+----+---+
 //                                                             \ S2AP /
-//  S2AP  both clear is legal, everything faults
+//  S2AP  both clear is legal: every access faults
 //  XN    without FEAT_XNX bit 54 alone; with it [54:53]  00 EL1+EL0  01 EL0  10 none  11 EL1   execute
-//  SH    inner shareable, absent under LPA2 (the address lies there)
+//  SH    inner shareable, absent under LPA2 (address bits are there)
 //
 //  MemAttr      Normal WB   Normal NC   Device-nGnRE   as stage 1
 //  no FWB         0xF         0x5          0x1            0xF
@@ -57,7 +57,7 @@ export function memAttr(descriptor: u64): u32 {
   return <u32>get(descriptor, S2_ATTR);
 }
 
-/** The bits in which two leaves of equal permission-only difference may differ [FMT-32]. */
+/** The permission bits: leaves that differ in nothing else need no break-before-make [FMT-32]. */
 export function permissionMask(xnx: bool): u64 {
   return S2_R | S2_W | (xnx ? S2_XN_FIELD : XN);
 }

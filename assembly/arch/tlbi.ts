@@ -1,4 +1,4 @@
-// Operands of TLB maintenance instructions, both ways, and the splitting of ranges [TLB-5..11].
+// Operands of TLB maintenance instructions, encoded and decoded, and how ranges are split [TLB-5..11].
 // Arm DDI 0487, C5.5, TLBI VAE1, IPAS2E1, RVAE1 and the like.
 //
 // by VA        63   48 47  46 45 44 43                              0
@@ -17,8 +17,8 @@
 //
 // TG: 1 is 4K, 2 is 16K, 3 is 64K; 0 gives no hint in TTL, and is reserved in a range.
 //
-// Which hints Arm defines; each other value is treated as no hint:
-//   level of TTL    0               1                  2   3          (of a range: 0 never is a hint)
+// The hints that Arm defines; any other value is no hint:
+//   level of TTL    0               1                  2   3          (in a range, 0 is never a hint)
 //   4K              FEAT_LPA2       yes                yes yes
 //   16K             no              FEAT_LPA2          yes yes
 //   64K             no              yes                yes yes
@@ -50,7 +50,7 @@ const RANGE_SCALE: u32 = 44 | (2 << WIDTH);
 const RANGE_NUM: u32 = 39 | (5 << WIDTH);
 const RANGE_TTL: u32 = 37 | (2 << WIDTH);
 const RANGE_BASE: u32 = 0 | (37 << WIDTH);
-/** A base by VA stands for an address that is extended from its top bit. */
+/** The address of an operand by VA is sign-extended from the top bit of its base. */
 const BASE_SIGN: u64 = 1 << 36;
 /** Granule of a TTL code. */
 const TTL_TG: u32 = 2 | (2 << WIDTH);
@@ -87,7 +87,7 @@ export function operandLevel(operand: u64, lpa2: bool): i32 {
   return ps !== 0 && level >= firstHint(ps, lpa2) ? level : TTL_UNKNOWN;
 }
 
-/** Operand of a by-address TLBI: address >> 12 in every granule, 44 bits (KERNEL-NOTES 53). */
+/** Operand of a by-address TLBI: address >> 12 in every granule, 44 bits. */
 export function addressOperand(addr: u64): u64 {
   return put(addr >> OPERAND_SHIFT, VA_FIELD);
 }
@@ -155,7 +155,7 @@ function needsSingle(addr: u64, pages: u64, lpa2: bool, ranged: bool): bool {
 
 /**
  * SCALE of the next instruction for `pages` from `addr`, scales tried from `scale` (first 3) down; -1: a single-entry
- * operation [TLB-8]. The caller goes on with the next lower scale.
+ * operation [TLB-8]. The caller then continues with the next lower scale.
  */
 export function rangeScale(addr: u64, pages: u64, scale: i32, lpa2: bool, ranged: bool): i32 {
   if (needsSingle(addr, pages, lpa2, ranged)) return -1;

@@ -9,11 +9,11 @@ export const C_WALKS: u32 = 0;
 export const C_LEAVES_MADE: u32 = 1;
 /** Leaves removed. */
 export const C_LEAVES_CLEARED: u32 = 2;
-/** Break-before-make sequences: a valid descriptor was taken out to put another in. */
+/** Break-before-make sequences: a valid descriptor was broken to make another one. */
 export const C_BREAKS_VALID: u32 = 3;
 /** Results EAGAIN: lost a race, or nothing to do. */
 export const C_AGAIN: u32 = 4;
-/** Compare-exchanges that lost. */
+/** Compare-exchanges that failed. */
 export const C_LOST: u32 = 5;
 /** Table pages taken and given back. */
 export const C_TABLES_TAKEN: u32 = 6;

@@ -1,5 +1,5 @@
-// Barriers, TLB and cache maintenance as the hardware would see them: counted always, journalled
-// when asked. Each function is one call of the kernel's and spells out its instructions [TLB-1..4].
+// Barriers, TLB and cache maintenance as the hardware would see them. They are always counted, and journalled when the
+// journal is on. Each function is one function of the kernel's, and records its instructions [TLB-1..4].
 
 import { alignDown } from "../arch/granule";
 import { addressOperand, MAX_RANGE_PAGES, rangeNum, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
@@ -7,14 +7,14 @@ import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
 import * as J from "./journal";
 
-/** Pieces of one range flush that are journalled one by one: those of the largest input space, 2^52 bytes of 4K pages. */
+/** Most pieces of one range flush that are journalled one by one: as many as the largest input space needs, 2^52 bytes of 4K pages. */
 const JOURNALLED_PIECES: u64 = 1 << 19;
 
 function handle(t: Table): usize {
   return changetype<usize>(t);
 }
 
-// Barriers of a TLBI sequence go to the journal only; their number follows from the sequence's:
+// Barriers of a TLBI sequence are not counted: their number follows from the number of sequences.
 /** DSBs and ISBs in a flush by IPA or range. */
 export const IPA_SEQUENCE_DSB: u32 = 3;
 /** DSBs in a flush by VMID or VA; every sequence ends with one ISB. */
@@ -105,8 +105,8 @@ function flushPiece(t: Table, addr: u64, pages: u64): void {
 }
 
 /**
- * What lies beyond any input space: 6.12 takes any size, and nearly 2^64 bytes are 2^31 pieces (KERNEL-NOTES 34). All are
- * counted; the journal has one record for them.
+ * The part of a range flush beyond any input space: 6.12 accepts any size, and nearly 2^64 bytes are 2^31 pieces [TLB-9].
+ * All are counted; the journal has one record for them.
  */
 function flushRest(t: Table, addr: u64, pages: u64): void {
   const lpa2 = <bool>(t.flags & T_LPA2),

@@ -1,5 +1,5 @@
-// What exports answer beside their status. Each record is one reading of the calling walker's result block, RESULT_BLOCK_BYTES
-// long; the next call writes over it.
+// What exports return beside their status. Each record is one layout of the calling walker's result block of
+// RESULT_BLOCK_BYTES; the next call overwrites it.
 
 import { resultBlock } from "../memory/layout";
 
@@ -8,7 +8,7 @@ export function result<T>(): T {
   return changetype<T>(resultBlock());
 }
 
-/** What an operation on a table answers: `value` is a descriptor, a count or bytes, by operation. */
+/** The result of an operation on a table: `value` is a descriptor, a count or a number of bytes, depending on the operation. */
 @view("writes")
 @unmanaged
 export class Answer {
@@ -17,7 +17,7 @@ export class Answer {
   level: i32;
 }
 
-/** Who an engine is, and how full. */
+/** Identity and use of an engine. */
 @view()
 @unmanaged
 export class EngineInfo {
@@ -30,7 +30,7 @@ export class EngineInfo {
   peak: u32;
   /** Walkers that the engine was laid out for. */
   walkers: u32;
-  /** Which of them this instance is. */
+  /** The walker that this instance is. */
   walker: u32;
 }
 

@@ -1,4 +1,4 @@
-// Stage-2 attribute operations: leaves stay, their permissions or access flag change [S2-13..19].
+// Stage-2 operations that change permissions or the access flag of leaves, and remove none [S2-13..19].
 
 import { AF, AF_BIT, decodeAddress, isValid, XN } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL, pageBytes, shift } from "../arch/granule";
@@ -36,7 +36,7 @@ abstract class AttributeVisitor extends LeafOnly {
   abstract next(w: Walk, old: u64): u64;
 }
 
-/** Changes one leaf from its snapshot; EAGAIN for an invalid entry or a race lost [S2-13], which the walk may visit again. */
+/** Changes one leaf from its snapshot. EAGAIN for an invalid entry, or after a lost race [S2-13]; the walk may visit it again. */
 function update<V extends AttributeVisitor>(w: EntryWalk, p: usize, old: u64, level: i32): i32 {
   if (!isValid(old)) return EAGAIN;
   const next = changetype<V>(0).next(w, old);
@@ -56,7 +56,7 @@ function prepareToExecute(w: Walk, old: u64, next: u64, level: i32): void {
   invalidateIcache(w.table, decodeAddress(w.layout, w.ps, old), shift(w.ps, level), 1);
 }
 
-/** Nobody watches and nobody else writes: whole vectors of pages may change. */
+/** May whole vectors of pages change at once? Only without journal and hooks, and when nobody else writes. */
 function inBulk(w: Walk, level: i32): bool {
   return level === LAST_LEVEL && w.bulk && !w.atomic;
 }
@@ -79,7 +79,7 @@ class WriteProtectVisitor extends AttributeVisitor {
   }
 }
 
-/** A walk that grants. */
+/** A walk that adds permissions. */
 @unmanaged
 export class RelaxWalk extends EntryWalk {
   /** Bits to set and to clear in a leaf. */
@@ -168,7 +168,7 @@ export function wrprotect(t: Table, addr: u64, size: u64, shared: bool): i32 {
   return r;
 }
 
-/** Flags of the operations that a guest fault makes: a race lost is reported, not skipped. */
+/** Walk flags of the operations that serve a guest's fault: a lost race is reported, not skipped. */
 function faultFlags(t: Table, shared: bool): u32 {
   return LEAF | HANDLE_FAULT | (shared || <bool>(t.flags & T_LINUX) ? SHARED : 0);
 }
@@ -200,7 +200,7 @@ export function testClearYoung(t: Table, addr: u64, size: u64, clear: bool, shar
   return young;
 }
 
-/** Can `prot` be added? No software bits, and EL1 and EL0 execute apart only with FEAT_XNX [S2-17, FMT-25]. */
+/** Can `prot` be added? No software bits, and different execute rights for EL1 and EL0 only with FEAT_XNX [S2-17, FMT-25]. */
 export function isRelaxation(t: Table, prot: u32): bool {
   const execute = executeBits(prot);
   if (!isProtection(prot) || prot & PROT_SW) return false;
@@ -209,7 +209,7 @@ export function isRelaxation(t: Table, prot: u32): bool {
 
 /** Opens a walk that adds `prot`, which is checked; null when walks are nested too deep. */
 export function openRelax(t: Table, prot: u32, shared: bool): RelaxWalk {
-  const w = changetype<RelaxWalk>(openEntry(t, faultFlags(t, shared), TTL_UNKNOWN)); // of a hole nothing is known [BUG-31]
+  const w = changetype<RelaxWalk>(openEntry(t, faultFlags(t, shared), TTL_UNKNOWN)); // a hole has no level to hint at [BUG-31]
   if (!w) return w;
   w.prot = prot;
   w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
@@ -217,13 +217,13 @@ export function openRelax(t: Table, prot: u32, shared: bool): RelaxWalk {
   return w;
 }
 
-/** Adds permissions to one leaf and flushes this CPU's stale denial [S2-17]. Never takes any away. */
+/** Adds permissions to one leaf, and flushes this CPU's stale entry that denies them [S2-17]. Removes none. */
 export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
   if (!isRelaxation(t, prot)) return EINVAL;
   const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
   const r = walk<RelaxVisitor>(w, addr, 1);
-  // EAGAIN flushes too: a stale entry on this CPU would fault for ever [BUG-25].
+  // EAGAIN flushes too: with a stale entry this CPU would fault again and again [BUG-25].
   if (r === OK || r === EAGAIN) flushIpaLocal(t, flushAddress(t, addr), w.level);
   close();
   return r;

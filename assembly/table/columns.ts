@@ -1,10 +1,10 @@
 // The work of many guest faults in one call: columns of page addresses instead of records. Arguments are checked
-// and attributes made once; slots are found in groups, so that their cache misses overlap. A page that is more than one
-// store goes the walker's way.
+// and attributes computed once; slots are looked up in groups, so that their cache misses overlap. A page that needs more than
+// one store is mapped by an ordinary walk.
 //
-// Shared, a group is one turn at the table's lock. A hole has nothing to break and, without cache maintenance, nothing to do
-// between the marker and the leaf, so one compare-exchange takes it and makes it; the reference is this walker's own part of
-// the count (memory/frames.ts), where no other walker writes.
+// A shared call takes the table's lock once per group. A hole has nothing to break and, without cache maintenance, nothing has to
+// be done between the marker and the leaf, so one compare-exchange takes the hole and makes the leaf. The reference is counted in
+// this walker's own part of the count (memory/frames.ts), which no other walker writes.
 
 import { isTable, isValid, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL, pageBytes } from "../arch/granule";
@@ -24,13 +24,13 @@ import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, W
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
-/** Output address bits from which on a layout may pack. */
+/** Lowest output address bit that a layout may pack elsewhere. */
 const PACKED_FROM: u32 = 48;
-// Scratch of a group: slots u64, levels i8, then the column that it is of.
+// Scratch of a group: slots (u64), levels (i8), then the Column record.
 const LEVELS: usize = (<usize>GROUP) << 3;
 const COLUMN: usize = LEVELS + GROUP;
 
-/** The columns of a call, and how far it came. */
+/** The columns of a call, and its progress. */
 @unmanaged
 class Column {
   addrs: usize;
@@ -38,7 +38,7 @@ class Column {
   statuses: usize;
   n: u32;
   done: u32;
-  /** The next page needs a walk, and the cache has not enough for one. */
+  /** The next page needs a walk, and the cache has too few pages for it. */
   hungry: bool;
 }
 
@@ -108,7 +108,7 @@ export function mapPages(
     let r = feed(c, t, cache);
     if (r === OK) r = begin(t, mode);
     if (r) {
-      settle(c, r); // what was done before stays done
+      settle(c, r); // the rows before it stay done
       break;
     }
     const w = openMap(t, flags | HANDLE_FAULT);
@@ -131,7 +131,7 @@ function worth(t: Table): u32 {
   return LAST_LEVEL - t.startLevel;
 }
 
-/** Tops the cache up if the last turn ended for want of pages. */
+/** Tops the cache up if the last group ended because it had too few pages. */
 function feed(c: Column, t: Table, cache: u32): i32 {
   if (!c.hungry) return OK;
   c.hungry = false;
@@ -154,7 +154,7 @@ function mapGroups(w: MapWalk, c: Column): bool {
   return stop;
 }
 
-/** May a hole become a leaf by `W`, without a walk? */
+/** May `W` make a hole a leaf without a walk? */
 function isPlain<W extends Way>(w: MapWalk): bool {
   if (w.table.flags & T_IDMAP) return false;
   return changetype<W>(0).shared() ? w.among : w.bulk;
@@ -181,8 +181,8 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
     placed: u32 = 0,
     lost: u32 = 0,
     stop: bool = false;
-  // A slot that was found stays one, since mapping pages takes no table away. A table that this walker added is looked for
-  // again, in the next group; one that another added is met by a walk.
+  // A slot that was found stays valid: mapping pages removes no table. Where this walker adds a table, the next group looks
+  // its slots up again; where another walker added one, the slot changed, and a walk maps the page.
   while (done < end && !stop && tables === counted(C_TABLES_TAKEN)) {
     const phys = load<u64>(physs + (done << 3));
     const p: usize = found && phys >> paBits === 0 ? slotOf(done - first) : 0;
@@ -201,7 +201,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
     else lost++;
   }
   c.done = done;
-  // Each stands for a walk of its own, and the barrier at its end.
+  // Each row counts as a walk of its own, with the barrier at its end.
   count(C_WALKS, placed);
   count(C_DSB, placed);
   count(C_AGAIN, lost);
@@ -215,7 +215,7 @@ function touchGroup(n: u32): void {
   }
 }
 
-/** The next row by a walk; true if an error ends the call. Nothing is done, and c.hungry, if the cache must be topped up first. */
+/** Maps the next row by a walk; true if an error ends the call. If the cache must be topped up first, sets c.hungry and maps nothing. */
 function mapNext(w: MapWalk, c: Column, phys: u64): bool {
   if (w.cache > CACHE_ARENA && cached(w.cache) < worth(w.table)) {
     c.hungry = true;
@@ -280,7 +280,7 @@ function relaxGroup<A extends Access>(w: RelaxWalk, c: Column): bool {
     const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
     const old: u64 = p ? read(p, shared) : 0,
       next = (old & ~clear) | set;
-    // What was a leaf when it was found may be a table by now: no place for permissions.
+    // The entry may have become a table since the lookup: it has no permissions to change.
     if (isLeaf(old, done) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
       store<i8>(c.statuses + c.done, OK);
       c.done++;
@@ -300,7 +300,7 @@ function isLeaf(old: u64, i: u32): bool {
   return isValid(old) && !isTable(old, load<i8>(scratch() + LEVELS + i));
 }
 
-/** Stores `next` over the snapshot; what lost the race is left to the walk, which says so. */
+/** Stores `next` over the snapshot. After a lost race the row is left to a walk, which reports it. */
 function replace<A extends Access>(p: usize, old: u64, next: u64): bool {
   if (changetype<A>(0).shared()) return old === next || compareExchange(p, old, next);
   write(p, next);

@@ -1,4 +1,4 @@
-// The way down a table: from a descriptor to the table below it, and from the root to where the way ends.
+// Descent: from a descriptor to the table below it, and from the root to the last table on the way to an address.
 
 import { isTable } from "../arch/descriptor";
 import { ENTRY_SHIFT, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
@@ -12,9 +12,10 @@ import { tableOf } from "./mmops";
 @unmanaged
 export class Step {
   /**
-   * From table descriptor `d` to `offset` bytes into the table that it names; 0 if `d` is anything else than a table of the
-   * arena as this core writes it. Such a descriptor is t.origin and a multiple of the page, so rotating the difference puts
-   * any stray low bit on top, and one comparison tells. The fields of the table are arguments: a loop keeps them in locals.
+   * From table descriptor `d` to `offset` bytes into the table that it names; 0 unless `d` names a table of the arena exactly
+   * as this core writes it. Such a descriptor is t.origin plus a multiple of the page size. Rotating the difference moves any
+   * stray low bit to the top, so one comparison is enough. The fields of the table are arguments, so that a loop keeps them in
+   * locals.
    */
   @inline static down(d: u64, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
     const page = rotr<u64>(d - origin, ps);
@@ -47,8 +48,8 @@ export function levelIn(found: usize): i32 {
 }
 
 /**
- * Goes down towards `addr` while entries cover more than 1 << floor bytes and name a table. The table where that ends, with
- * its level in the low bits; 0 for a damaged table, or when there is no root any more.
+ * Descends towards `addr` while entries cover more than 1 << floor bytes and name a table. Returns the table where that ends,
+ * with its level in the low bits; 0 for a damaged table, or when the root is gone.
  * Precondition: `addr` lies in the input space.
  */
 export function descend(t: Table, addr: u64, floor: u32, shared: bool): usize {
@@ -89,15 +90,15 @@ export function findSlot(t: Table, addr: u64, shared: bool): usize {
 /** How descriptors are read and written, chosen when the code is compiled. */
 @unmanaged
 export abstract class Access {
-  /** May others walk at the same time? Then a descriptor is read once and whole [WLK-4]. */
+  /** May others walk at the same time? Then a descriptor is read once, by one atomic load [WLK-4]. */
   abstract shared(): bool;
 }
 
 /**
  * Slots where the translations of `n` addresses end, 0 for none, as u64 at `slots`; their levels as i8 at `levels`, -128 for
  * an address outside the input space. False for a damaged table, or none. Preconditions: the columns lie in the arena.
- * The way through tables of the arena down to the last level has no loop, and keeps in locals everything that stays the same;
- * `findSlot` knows the other ways.
+ * The common path, through tables of the arena down to the last level, has no loop over levels and keeps all constants in
+ * locals; `findSlot` handles every other case.
  */
 export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
   const shared = changetype<A>(0).shared();
@@ -116,7 +117,7 @@ export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize
     reach = <u64>t.reach,
     origin = t.origin,
     arena = header().arena;
-  if (!root) return false; // it may go while a lookup without its lock begins
+  if (!root) return false; // destroy may take it while a lookup without the lock begins
   for (const end = addrs + (n << 3); addrs !== end; addrs += 8, slots += 8, levels++) {
     const addr = load<u64>(addrs);
     let p: usize = 0,

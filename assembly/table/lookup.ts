@@ -25,7 +25,7 @@ export class LeafVisitor extends OneByOne {
   }
 }
 
-/** Opens a walk that has seen nothing yet; null when walks are nested too deep. */
+/** Opens a walk that has visited nothing yet; null when walks are nested too deep. */
 export function openEntry(t: Table, flags: u32, level: i32): EntryWalk {
   const w = openAs<EntryWalk>(t, flags);
   if (!w) return w;
@@ -35,7 +35,7 @@ export function openEntry(t: Table, flags: u32, level: i32): EntryWalk {
   return w;
 }
 
-/** A lookup of a table that others may change meanwhile reads each descriptor once and whole [WLK-4]. */
+/** Walk flags of a lookup. If others may change the table meanwhile, each descriptor is read once, by one atomic load [WLK-4]. */
 function lookupFlags(t: Table): u32 {
   return parallel() && (t.flags & (T_HYP | T_BARRIER)) !== T_HYP ? LEAF | SHARED : LEAF;
 }
@@ -60,8 +60,8 @@ export const GROUP: u32 = 64;
  * An address outside the input space gives leaf 0 and level -128. 0, or EFAULT for a damaged table.
  * Preconditions: the three columns lie in the arena.
  *
- * Two passes over a group: first where each walk ends, then what is there. The second pass is a row of loads that
- * wait for no other, so that their cache misses overlap.
+ * Two passes over a group: the first finds the slots, the second reads them. No load of the second pass depends on another,
+ * so their cache misses overlap.
  */
 export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
   const mode = modeOf(t, SHARES_READ, 0);
@@ -72,7 +72,7 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
     end(t, mode);
     return r;
   }
-  // A group at a time, so that nobody waits for a whole column.
+  // The lock is taken for one group at a time, so that no writer waits for a whole column.
   for (let i: u32 = 0; i < n; i += GROUP) {
     const bad = begin(t, mode);
     if (bad) return bad;
@@ -105,7 +105,7 @@ function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, level
   return OK;
 }
 
-/** What was a leaf or a hole when it was found is a table by now: the leaf below it to `leaf`. False for a damaged table. */
+/** The entry has become a table since it was found: stores the leaf below it at `leaf`. False for a damaged table. */
 function leafBelow(t: Table, addr: u64, leaf: usize, levelAt: usize): bool {
   let level: i32, old: u64;
   do {

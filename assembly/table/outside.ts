@@ -1,4 +1,4 @@
-// Visitors from outside: one host call per visit, and what such a visitor may do there [WLK-4, WLK-6].
+// Visitors written in the host's language: one host call per visit, and what such a visitor may call [WLK-4, WLK-6].
 
 import { isTable, tableDescriptor } from "../arch/descriptor";
 import { isCache } from "../memory/cache";
@@ -34,19 +34,19 @@ import {
 class OutsideWalk extends EntryWalk {
   /** Table pages come from here. */
   cache: u32;
-  /** Has the visit that runs now taken its slot, and not made it yet? */
+  /** Has the current visit broken its slot, and not made it yet? */
   taken: bool;
 }
 
 function visit(w: OutsideWalk, phase: u32, p: usize, old: u64, level: i32, addr: u64): i32 {
   const here = w.addr;
-  w.addr = addr; // at POST the walk is already behind the child
+  w.addr = addr; // at POST w.addr has already passed the child
   w.visiting = <u32>p;
   w.old = old;
   w.level = level;
   w.taken = false;
   const r = hostVisit(phase, level, <u32>addr, <u32>(addr >> 32), <u32>old, <u32>(old >> 32));
-  // Who took the slot must make [S2-24]: a visitor that did not, or threw, leaves what was there.
+  // A slot that was broken must be made [S2-24]: if the visitor did not, or threw, the old entry is put back.
   if (w.taken) make(w, p, old, level);
   w.visiting = 0;
   w.addr = here;
@@ -66,9 +66,9 @@ class OutsideVisitor extends Visitor {
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
     const r = visit(changetype<OutsideWalk>(w), LEAF, p, old, level, w.addr);
-    if (r === GREW) return EINVAL; // no status of a visitor: the walker's own
+    if (r === GREW) return EINVAL; // GREW is the walker's own, a host's visitor cannot return it
     if (stops(w, r)) return r;
-    // "Again" is the visitor's last word on an entry: the walk does not visit it twice.
+    // The walk does not repeat the visit of an entry for which the host's visitor returned EAGAIN.
     return isTable(read(p, isShared(w)), level) ? GREW : OK;
   }
 
@@ -108,7 +108,7 @@ export function visitRead(): i32 {
   return OK;
 }
 
-/** Takes the visited slot from the snapshot: EAGAIN if it is not to be had [S2-20]. */
+/** Breaks the visited slot from its snapshot; EAGAIN if it cannot [S2-20]. */
 export function visitTryBreak(): i32 {
   const w = current();
   if (!w) return EPERM;
@@ -157,8 +157,8 @@ export function visitFreeTable(descriptor: u64): i32 {
 }
 
 /**
- * Puts `descriptor` where the translation of `addr` ends, reference count kept, nothing flushed: for tests
- * and for images that come from elsewhere. Answers the old descriptor and its level.
+ * Stores `descriptor` in the slot where the translation of `addr` ends. Reference counts are kept right, nothing is flushed: for
+ * tests, and for images that come from elsewhere. Answers the old descriptor and its level.
  */
 export function poke(t: Table, addr: u64, descriptor: u64): i32 {
   const w = openEntry(t, LEAF, 0);

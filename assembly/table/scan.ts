@@ -1,5 +1,5 @@
 // The scan: entries in order of address, parents before children, as records.
-// A cursor (address, level) says what came last; a scan goes on behind it.
+// A cursor (address, level) names the last entry that was written; the next scan continues after it.
 
 import {
   alignDown,
@@ -19,7 +19,7 @@ import { rootEntries, tableBelow } from "./down";
 import { pageCount } from "./mmops";
 import { close, LEAF, openAs, rows, skip, TABLE_PRE, Visitor, Walk } from "./walk";
 
-// What is wanted beside leaves and annotations.
+// Entries to report beside leaves and annotations.
 export const SCAN_TABLES: u32 = 1;
 export const SCAN_HOLES: u32 = 2;
 const SCAN_ALL: u32 = 3;
@@ -52,13 +52,13 @@ export class ScanEnd {
 
 /** The buffer is full. Not an errno: it never leaves this file. */
 const FULL: i32 = 1;
-/** Cursor level of a scan that begins: nothing at the cursor has come yet. */
+/** Cursor level at the start: nothing at the cursor has been reported yet. */
 const FROM_CURSOR: i32 = -2;
 
 /** A walk that writes records. */
 @unmanaged
 class ScanWalk extends Walk {
-  /** The last entry that came. */
+  /** The last entry that was reported. */
   cursor: u64;
   cursorLevel: i32;
   /** SCAN_* */
@@ -68,13 +68,13 @@ class ScanWalk extends Walk {
   room: u32;
 }
 
-/** Has the entry of `level` at `addr` come already? */
+/** Has the entry of `level` at `addr` been reported? */
 function isBehind(w: ScanWalk, addr: u64, level: i32): bool {
   if (w.cursorLevel === FROM_CURSOR) return false;
   return addr < w.cursor || (addr === w.cursor && level <= w.cursorLevel);
 }
 
-/** Writes a record of `n` entries from the one that the walk is at, unless they have come already: OK or FULL. */
+/** Reports `n` entries from the current one of the walk in one record, unless that was done before: OK or FULL. */
 function emit(w: ScanWalk, descriptor: u64, level: i32, references: i32, n: u32): i32 {
   const sh = shift(w.ps, level),
     addr = alignDown(w.addr, (<u64>1) << sh);
@@ -129,8 +129,9 @@ class ScanVisitor extends Visitor {
 }
 
 /**
- * Fills up to `max` records at `out`, from behind (cursor, cursorLevel) up to `end`; level -2 starts at the cursor itself.
- * `root` 0 scans the table; else the detached table page there, whose entries are of `level`, input addresses from 0.
+ * Writes up to `max` records at `out`, for entries after (cursor, cursorLevel) and before `end`; level -2 starts at the cursor
+ * itself. With `root` 0 it scans the table, else the detached table page `root`, whose entries are of `level`, from input
+ * address 0.
  * Answers a ScanEnd. Preconditions: `out` holds `max` records in the arena; `root` is an arena page.
  */
 export function scan(

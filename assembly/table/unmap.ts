@@ -15,7 +15,7 @@ import { cleanDcache, pageCount, putPages } from "./mmops";
 import { discard } from "./teardown";
 import { close, FROM_ROOT, LEAF, openAs, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
-/** With range TLBI and FWB one flush at the end serves all leaves; without FWB the cache maintenance needs each flush done before it [S2-12]. */
+/** Is there one flush at the end for all leaves? With range TLBI and FWB only: without FWB each leaf must be flushed before its cache maintenance [S2-12]. */
 function deferred(t: Table): bool {
   return (t.flags & (T_RANGE_TLBI | T_FWB)) === (T_RANGE_TLBI | T_FWB);
 }
@@ -23,7 +23,7 @@ function deferred(t: Table): bool {
 /** A walk that removes. */
 @unmanaged
 class UnmapWalk extends Walk {
-  /** What was cleared so far, as one range. */
+  /** The range that covers all leaves cleared so far. */
   low: u64;
   high: u64;
 }
@@ -48,7 +48,7 @@ class UnmapVisitor extends Visitor {
     return OK;
   }
 
-  /** A table that is empty goes: clear, flush at once with no level hint, then free. Never deferred [BUG-26, BUG-27]. */
+  /** An empty table is removed: clear, flush at once without a level hint, then free. This flush is never deferred [BUG-26, BUG-27]. */
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
     const t = w.table;
     const table = tableBelow(t, old);
@@ -65,7 +65,7 @@ function sweepable(w: Walk): bool {
   return w.bulk && !w.atomic && deferred(w.table);
 }
 
-/** Empties the pages from `p` on, up to the first software state; returns where it stopped. */
+/** Empties page entries from `p` up to the first that holds software state; returns where it stopped. */
 function sweep(w: UnmapWalk, p: usize, end: usize): usize {
   const seen = countMapped(p, end),
     n = <u32>seen,
@@ -79,7 +79,7 @@ function sweep(w: UnmapWalk, p: usize, end: usize): usize {
   return skip(w, p, stop, LAST_LEVEL);
 }
 
-/** Widens the cleared range by the valid pages of [p, stop), of which there is one. */
+/** Widens the cleared range by the valid pages of [p, stop). Precondition: there is at least one. */
 function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void {
   let first = p,
     last = stop;
@@ -101,7 +101,7 @@ function remove(w: UnmapWalk, p: usize, old: u64, level: i32): void {
   if (isValid(old)) {
     count(C_LEAVES_CLEARED, 1);
     const base = alignDown(w.addr, (<u64>1) << sh);
-    widen(w, base, base + ((<u64>1) << sh)); // the whole leaf is gone, whatever part was asked for [S2-11]
+    widen(w, base, base + ((<u64>1) << sh)); // the whole leaf is removed, even if only a part of it was in the range [S2-11]
     if (!deferred(t)) flushIpa(t, w.addr, level);
   }
   putPages(t, pageOf(w, p), 1);
@@ -116,7 +116,7 @@ export function unmap(t: Table, addr: u64, size: u64): i32 {
   w.high = 0;
   const r = walk<UnmapVisitor>(w, addr, size);
   if (deferred(t)) {
-    // The kernel flushes what was asked for, done or not; right is what was cleared [S2-12].
+    // The kernel flushes the range of the call, even if nothing was removed. Without quirks only what was cleared is flushed [S2-12].
     if (t.flags & T_LINUX) flushRange(t, addr, size);
     else if (w.high) flushRange(t, w.low, w.high - w.low);
   }

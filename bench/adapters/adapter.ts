@@ -1,6 +1,6 @@
 /**
- * What a workload needs of an engine. All forms are bulk: one call is one batch, so that an engine behind a boundary
- * crosses it once a batch.
+ * What a workload needs of an engine. One call is one batch, so that an engine behind a boundary crosses it once per
+ * batch.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface EngineAdapter {
   reset(shared?: boolean): void;
   /**
    * Puts a page order where {@link EngineAdapter.faultBatch} and {@link EngineAdapter.relaxBatch} will read it. Never
-   * timed: it stands for the caller's own array, and must do nothing of the batch's work.
+   * timed: it stands for the caller's own array, and must do none of the batch's work.
    */
   stageOrder?(order: Uint32Array, ipa: number, pa: number): void;
   /** The same for the addresses of {@link EngineAdapter.lookupBatch}. */
@@ -26,7 +26,7 @@ export interface EngineAdapter {
   wrprotect(ipa: number, size: number): number;
   /** 1 if a leaf was young, else 0. */
   testClearYoung(ipa: number, size: number, clear: boolean): number;
-  /** Splits chunk after chunk, the pages for a chunk at hand before it starts. */
+  /** Splits chunk after chunk; the table pages for a chunk are taken before it starts. */
   split(ipa: number, size: number, chunk: number): number;
   /** Maps page `order[i]` of a range, one after the other, as a fault handler does. `shared`: as a SHARED walk. */
   faultBatch(order: Uint32Array, ipa: number, pa: number, prot: number, shared: boolean): number;
@@ -36,16 +36,16 @@ export interface EngineAdapter {
   lookupBatch(batch: AddressBatch): number;
   /** Reads every leaf entry of a range and counts the valid ones, by a visitor of the engine's own. */
   countLeaves(ipa: number, size: number): number;
-  /** Counts the same by a JavaScript function called for each leaf entry, that is told address, level and descriptor. */
+  /** Counts the same with a JavaScript function that is called for each leaf entry with address, level and descriptor. */
   visitLeaves(ipa: number, size: number): number;
   /**
    * A table of four levels with `pages` pages from `ipa` to `pa`, and, `nested`, a guest's table of four levels above it.
    * Engines that have no hardware walker lack both. Never timed.
    */
   stageTranslations?(nested: boolean, batch: AddressBatch, ipa: number, pa: number, pages: number): void;
-  /** Translates the staged addresses as reads, nothing cached. Returns the faults. */
+  /** Translates the staged addresses as reads, without any TLB. Returns the number of faults. */
   translateBatch?(): number;
-  /** Makes the same accesses through a TLB that stays from batch to batch. Returns the faults. */
+  /** Makes the same accesses through a TLB that is kept from batch to batch. Returns the number of faults. */
   accessBatch?(): number;
   /** Memory of the tables in use, start pages aside. */
   tableBytes(): number;

@@ -1,8 +1,8 @@
 /**
  * The adapters of the JavaScript peers.
  *
- * One class for each: if both peers ran through the same loops, V8 would find two types at each call in them, and the
- * faster peer would pay for the slower one's company.
+ * Each peer has a class of its own: if both ran through the same loops, V8 would see two types at each call in them, and
+ * the calls of both would be slower.
  *
  * @module
  */

@@ -21,10 +21,10 @@ import type { EngineAdapter } from "./adapter.js";
 const ARENA_BYTES = 256 << 20;
 const CACHE_PAGES = 40;
 const SPLIT_PAGES = 520;
-/** Rows of one call: many faults; as many lookups as leave their results in the first-level cache for the caller. */
+/** Rows per call: many for faults; for lookups only so many that the results are still in the first-level cache. */
 const FAULT_ROWS = 8192;
 const LOOKUP_ROWS = 2048;
-/** As the kernel's benchmark: no cache maintenance operations. */
+/** No cache maintenance operations, as in the kernel's benchmark. */
 const HOOKS = { dcacheCleanInvalPoc: null, icacheInvalPou: null };
 
 /** Input bits that a walk of 4K pages resolves in four levels. */

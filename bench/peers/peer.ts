@@ -14,9 +14,9 @@ export const PROT_W = 2;
 /** Read permission. */
 export const PROT_R = 4;
 
-/** Entry locked or not there: try again. */
+/** The entry is locked or missing: try again. */
 export const EAGAIN = 11;
-/** The arena of table pages is spent. */
+/** The arena has no table page left. */
 export const ENOMEM = 12;
 /** Misaligned physical address or unknown protection bit. */
 export const EINVAL = 22;
@@ -27,10 +27,10 @@ export const ERANGE = 34;
 export const PAGE_SIZE = 4096;
 /** Pages in the whole 40-bit input space. */
 export const IPA_PAGES = 2 ** 28;
-/** Most pages that one range invalidation covers (SPEC TLB-9). */
+/** Most pages that one range invalidation covers [TLB-9]. */
 export const TLBI_RANGE_PAGES = 2 ** 21;
 
-/** Called for each leaf entry, the invalid ones too (SPEC WLK-5), in order of address. */
+/** Called for each leaf entry, the invalid ones too [WLK-5], in order of address. */
 export type LeafVisitor = (ipa: number, level: number, low: number, high: number) => void;
 
 /** What a peer has counted since its last reset. */
@@ -57,9 +57,9 @@ export interface Peer {
   map(ipa: number, size: number, pa: number, prot: number, forcePages: boolean): number;
   /** Removes every leaf that the range touches, whole; empty tables go too. One deferred range flush. */
   unmap(ipa: number, size: number): number;
-  /** Takes write permission away; the flush is the caller's. */
+  /** Removes write permission; the caller flushes. */
   wrprotect(ipa: number, size: number): number;
-  /** 1 if a leaf of the range had its access flag, else 0. `clear` takes the flags away. */
+  /** 1 if a leaf of the range had its access flag, else 0. With `clear` the flags are cleared. */
   testClearYoung(ipa: number, size: number, clear: boolean): number;
   /** Adds permissions to the leaf at an address and flushes it locally. */
   relax(ipa: number, prot: number): number;
@@ -73,12 +73,12 @@ export interface Peer {
   readonly foundLevel: number;
   /** Counts the valid leaves of a range. */
   countLeaves(ipa: number, size: number): number;
-  /** Calls the visitor for each leaf entry of a range and returns how often. */
+  /** Calls the visitor for each leaf entry of a range; returns the number of calls. */
   walkLeaves(ipa: number, size: number, visit: LeafVisitor): number;
   /** A digest of all valid leaves: address, level, descriptor. */
   digest(): string;
   counters(): PeerCounters;
-  /** Whether each table's reference count is one more than its non-zero entries (SPEC WLK-17). */
+  /** Whether each table's reference count is one more than its non-zero entries [WLK-17]. */
   countsHold(): boolean;
 }
 
@@ -87,7 +87,7 @@ export function firstPage(ipa: number): number {
   return Math.floor(ipa / PAGE_SIZE);
 }
 
-/** Index of the first page after a range, rounded as SPEC WLK-1 says; -1 if the range leaves the input space. */
+/** Index of the first page after a range, rounded as [WLK-1] says; -1 if the range leaves the input space. */
 export function endPage(ipa: number, size: number): number {
   const end = firstPage(ipa) + Math.ceil(size / PAGE_SIZE);
   return ipa >= 0 && size >= 0 && end <= IPA_PAGES ? end : -1;

@@ -81,7 +81,7 @@ describe("the peers", () => {
 });
 
 describe.each(makers.map((make) => ({ name: make().name, make })))("$name", ({ make }) => {
-  it("writes the descriptors of SPEC FMT-31", () => {
+  it("writes the descriptors of [FMT-31]", () => {
     const peer = make();
     expect(peer.map(GIB, PAGE_SIZE, 0x4000_0000, PROT_R | PROT_W, false)).toBe(0);
     expect([peer.lookup(GIB + 5), peer.foundHigh, peer.foundLevel]).toEqual([0x4000_07db, 0x0040_0000, 3]);

@@ -1,8 +1,8 @@
 /**
  * The loops of the TypeScript peer over `count` neighbouring entries from a slot on. An entry is two words, low and high.
  *
- * They take two or four entries a turn, whichever measured best: V8 unrolls nothing here, and what it does once a turn
- * (bounds, stack check) is half of the cost of an entry. Each sees one type of array and nothing else.
+ * Each iteration handles two or four entries, whichever was faster: V8 does not unroll these loops, and its checks in each
+ * iteration (bounds, stack) are half of the cost of an entry. Each loop sees one type of array only.
  *
  * @module
  */
@@ -48,7 +48,7 @@ export function clearRun(memory: Uint32Array, slot: number, count: number): numb
   return cleared;
 }
 
-/** Takes `bit` away where it is set, and says which bits were seen. An entry that would not change is not written (S2-29). */
+/** Clears `bit` where it is set, and returns the bits that were seen. An entry that would not change is not written (S2-29). */
 export function dropRun(memory: Uint32Array, slot: number, count: number, bit: number): number {
   const end = slot + 2 * count;
   let at = slot;

@@ -82,7 +82,7 @@ export class TypedPeer implements Peer {
   private tlbiLocal = 0;
   private tlbiRange = 0;
 
-  // The map request under way: fields, so that its levels do not hand five parameters down.
+  // The current map request: fields, so that its levels need not pass five parameters.
   private frameOffset = 0;
   private attributesLow = 0;
   private attributesHigh = 0;
@@ -90,7 +90,7 @@ export class TypedPeer implements Peer {
 
   constructor(arenaPages: number = ARENA_PAGES) {
     this.memory = new Uint32Array(arenaPages * WORDS);
-    // The host hands memory out at the first write; that must not happen inside a measured part.
+    // The host allocates memory at the first write; that must not happen inside a measured part.
     this.memory.fill(0);
     this.counts = new Int32Array(arenaPages);
     this.free = new Int32Array(arenaPages);
@@ -167,7 +167,7 @@ export class TypedPeer implements Peer {
     if ((prot & ~(PROT_R | PROT_W | PROT_X)) !== 0) return -EINVAL;
     const memory = this.memory;
     const slot = this.find((ipa * (1 / PAGE_SIZE)) | 0);
-    // A stale denial may sit in this CPU's TLB whether or not the entry changes (SPEC S2-17).
+    // This CPU's TLB may hold an older entry that denies access, whether or not the entry changes [S2-17].
     this.tlbiLocal += 1;
     const low = memory[slot]!;
     if ((low & VALID) === 0) return -EAGAIN;
@@ -317,7 +317,7 @@ export class TypedPeer implements Peer {
     return 0;
   }
 
-  /** What a fault does: one page, where neither block nor run is in question. */
+  /** Maps one page, as a fault does, with no block or run to consider. */
   private mapPage(page: number, pa: number): number {
     const memory = this.memory;
     const table = this.tableAt((page >>> 18) << 1);
@@ -341,7 +341,7 @@ export class TypedPeer implements Peer {
     return ((page | (page + this.frameOffset)) & (pages - 1)) === 0;
   }
 
-  /** The table at a slot, made when there is none; a block there is broken first, and its rest refaults (SPEC S2-7). */
+  /** The table at a slot, made when there is none; a block there is broken first, and its rest refaults [S2-7]. */
   private tableAt(slot: number): number {
     const old = this.memory[slot]!;
     if ((old & TYPE) === TABLE) return tableOf(old);
@@ -361,7 +361,7 @@ export class TypedPeer implements Peer {
     const low = (frame * PAGE_SIZE) | this.attributesLow | (level === 3 ? TYPE : BLOCK);
     const high = Math.floor(frame / 2 ** 20);
     const room = (2 ** 20 - (frame & (2 ** 20 - 1))) / (span / PAGE_SIZE);
-    // The loops below shall see integers, which a quotient is not to the compiler.
+    // The compiler does not know that a quotient is an integer; the loops below need integers.
     const before = Math.min(count, room) | 0;
     this.writeRun(slot, before, low, high | this.attributesHigh, level);
     if (before === count) return;
@@ -394,7 +394,7 @@ export class TypedPeer implements Peer {
     this.counts[owner]! += added;
   }
 
-  /** Puts a leaf over a valid entry by break and make, unless only permissions differ (SPEC S2-3). */
+  /** Puts a leaf over a valid entry by break and make, unless only permissions differ [S2-3]. */
   private replace(slot: number, low: number, high: number, level: number): void {
     const oldLow = this.memory[slot]!;
     if (level < 3 && (oldLow & TYPE) === TABLE) {
@@ -445,7 +445,7 @@ export class TypedPeer implements Peer {
     }
     const table = tableOf(low);
     if (end - first === ENTRIES) {
-      // All of it goes: what the leaves were no longer matters, since FWB needs no cache maintenance.
+      // Everything is removed: with FWB the old leaves need no cache maintenance.
       this.memory.fill(0, table, table + WORDS);
       this.counts[table >>> 10] = 1;
     } else {
@@ -470,7 +470,7 @@ export class TypedPeer implements Peer {
       const tree = this.freeCount > ENTRIES;
       const table = this.tableOfParts(slot, 1);
       if (table < 0) return -ENOMEM;
-      // With pages enough the whole tree is built before it is installed, so that one invalidation does (SPEC S2-26).
+      // With pages enough the whole tree is built before it is installed, so that one invalidation does [S2-26].
       if (tree) for (let at = table; at < table + WORDS; at += 2) this.install(at, this.tableOfParts(at, 2));
       this.tlbiIpa += 1;
       this.install(slot, table);
@@ -490,7 +490,7 @@ export class TypedPeer implements Peer {
     return 0;
   }
 
-  /** A table, not yet installed, that maps what the block at a slot maps; -1 when there is no page for it. */
+  /** A new table, not installed yet, that maps the same as the block at a slot; -1 when there is no page for it. */
   private tableOfParts(slot: number, level: number): number {
     const table = this.allocateDirty();
     if (table < 0) return table;

@@ -1,7 +1,7 @@
 import type { ParseArgsConfig } from "node:util";
 import { printableJson } from "../report/printable.js";
 
-/** Exit codes of the command line [DESIGN section 6]. */
+/** Exit codes of the command line. */
 export const Exit = {
   /** Done, and nothing to report. */
   OK: 0,

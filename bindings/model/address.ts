@@ -3,11 +3,11 @@ import { GranuleError } from "../core/errors.js";
 
 declare const kind: unique symbol;
 
-/** Intermediate physical address: what a guest thinks is physical; stage-2 input. Branded bigint, bytes. */
+/** Intermediate physical address: a guest's physical address, the input of stage 2. Branded bigint, bytes. */
 export type Ipa = bigint & { readonly [kind]?: "ipa" };
-/** Virtual address of the hypervisor; EL2 stage-1 input. Branded bigint, bytes. */
+/** Virtual address of the hypervisor, the input of EL2's stage 1. Branded bigint, bytes. */
 export type Va = bigint & { readonly [kind]?: "va" };
-/** Physical address; output of both stages. Branded bigint, bytes. */
+/** Physical address, the output of both stages. Branded bigint, bytes. */
 export type Pa = bigint & { readonly [kind]?: "pa" };
 
 /** An address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
@@ -32,7 +32,7 @@ export function toAddress(value: AddressLike, operation = "toAddress"): bigint {
   }
   throw new GranuleError(EINVAL, {
     operation,
-    hint: `${String(value)} is no address: give a bigint in 0..2^64-1 or a safe integer`,
+    hint: `${String(value)} is not an address: give a bigint in 0..2^64-1 or a safe integer`,
   });
 }
 

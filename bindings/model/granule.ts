@@ -19,7 +19,7 @@ export function granuleShift(granule: number): number {
   if (granule === 4096) return 12;
   if (granule === 16384) return 14;
   if (granule === 65536) return 16;
-  throw invalid("granule", `${granule} is no granule: 4096, 16384 or 65536`);
+  throw invalid("granule", `${granule} is not a granule: give 4096, 16384 or 65536`);
 }
 
 /** The level of an entry: -1 (4K with 52-bit input only) to 3, where the pages are. */

@@ -2,8 +2,8 @@ import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 
 /**
- * Protections of a mapping as a bit mask [FMT-30]. Linux's numbering of 5.11 to 7.0 in the low five bits;
- * the software bits, 55..58 of a descriptor, stand at 8..11 here.
+ * Protections of a mapping as a bit mask [FMT-30]. The low five bits have the numbers of Linux 5.11 to 7.0. Bits 8..11 are
+ * the software bits, which are 55..58 in a descriptor.
  *
  * @example
  * ```ts
@@ -45,7 +45,7 @@ const LETTERS: Readonly<Record<string, number>> = {
 };
 
 /**
- * A protection mask from letters or a mask; EINVAL for letters that mean nothing.
+ * A protection mask from letters or a mask; EINVAL for unknown letters.
  *
  * @example
  * ```ts
@@ -56,13 +56,13 @@ const LETTERS: Readonly<Record<string, number>> = {
 export function toProt(prot: ProtLike): number {
   if (typeof prot === "number") {
     if (Number.isInteger(prot) && prot >= 0 && prot <= 0xffffffff) return prot;
-    throw invalid("prot", `${prot} is no protection mask`);
+    throw invalid("prot", `${prot} is not a protection mask`);
   }
-  if (typeof prot !== "string") throw invalid("prot", `${typeof prot} is no protection: a mask or letters`);
+  if (typeof prot !== "string") throw invalid("prot", `a protection is a mask or letters, not ${typeof prot}`);
   let mask = 0;
   for (const letter of prot) {
     const bit = LETTERS[letter];
-    if (bit === undefined) throw invalid("prot", `"${prot}": protections are letters of r w x d n`);
+    if (bit === undefined) throw invalid("prot", `"${prot}" has a letter other than r w x d n`);
     mask |= bit;
   }
   return mask;
@@ -97,7 +97,7 @@ export function protNames(prot: number): string[] {
 }
 
 /**
- * The mask of names as `protNames` gives them; EINVAL for an unknown one.
+ * The mask for names as returned by `protNames`; EINVAL for an unknown one.
  *
  * @example
  * ```ts

@@ -26,7 +26,11 @@ const PA_BITS: ReadonlyMap<number, number> = new Map([...PA_RANGES].map(([bits, 
  */
 export function paRangeCode(bits: number): number {
   const code = PA_RANGES.get(bits);
-  if (code === undefined) throw invalid("paBits", `${bits}: CPUs have ${[...PA_RANGES.keys()].join(" ")} bits`);
+  if (code === undefined)
+    throw invalid(
+      "paBits",
+      `${bits} is not a physical address size: CPUs have ${[...PA_RANGES.keys()].join(", ")} bits`,
+    );
   return code;
 }
 

@@ -2,17 +2,17 @@ import type { Granule } from "../model/granule.js";
 import { granuleShift } from "../model/granule.js";
 import { type Cut, cut, type Field, type FieldRule, outputAddress, set } from "./fields.js";
 
-/** What is known about where a descriptor comes from. */
+/** The table that a descriptor comes from, as far as it is known. */
 export interface ExplainOptions {
   /** A guest's stage-2 table, or the hypervisor's own EL2 stage-1 table. Default "2". */
   stage?: "2" | "hyp";
   /** Default 4096. */
   granule?: Granule;
-  /** Level of the entry, -1..3. Without it, a descriptor that may be two things is read as both. */
+  /** Level of the entry, -1..3. Without it, a descriptor with two possible meanings has a reading for each. */
   level?: number;
   /** 52-bit descriptors of 4K and 16K pages. Default false. */
   lpa2?: boolean;
-  /** Stage 2 with forced write-back. Default: told by the memory attributes. */
+  /** Stage 2 with forced write-back. Default: guessed from the memory attributes. */
   fwb?: boolean;
   /** EL2 with VHE's permission bits. Default false. */
   hvhe?: boolean;
@@ -26,13 +26,13 @@ export type ReadingKind = "page" | "block" | "table" | "reserved" | "empty" | "l
 /** A descriptor read as one kind of entry. */
 export interface Reading {
   kind: ReadingKind;
-  /** Levels at which it is that: `"3"`, `"-1..2"`. */
+  /** Levels at which it has this meaning: `"3"`, `"-1..2"`. */
   levels: string;
-  /** What it says in a sentence. */
+  /** Its meaning in one sentence. */
   summary: string;
   /** All 64 bits, the highest first. */
   fields: Field[];
-  /** What may surprise. */
+  /** Remarks on what may surprise. */
   notes: string[];
   /** Output address of a leaf or of the next table. */
   pa?: bigint;
@@ -60,7 +60,7 @@ const SHAREABILITY = [
   "outer shareable",
   "inner shareable: all CPUs of the system",
 ];
-const S2AP = ["no access: everything faults", "read only", "write only", "read and write"];
+const S2AP = ["no access: every access faults", "read only", "write only", "read and write"];
 const XNX = ["executable at EL1 and EL0", "executable at EL0 only", "not executable", "executable at EL1 only"];
 
 /** Stage-2 memory attributes [FMT-20, FMT-22]. */
@@ -178,13 +178,13 @@ function leafRights(d: bigint, c: Context): string[] {
 function leafNotes(d: bigint, c: Context, kind: "page" | "block" | "reserved"): string[] {
   const notes: string[] = [];
   if (kind === "reserved")
-    notes.push("Valid with type 0 at level 3: hardware faults on it, software counts it as a leaf [FMT-5].");
+    notes.push("Valid with type 0 at level 3: hardware faults on it, software treats it as a leaf [FMT-5].");
   const minimum = c.shift === 12 ? 1 : 2;
   if (kind === "block" && c.level !== undefined && c.level < minimum) {
     notes.push(`KVM makes no blocks at level ${c.level} with this granule [GEO-3].`);
   }
   if (kind === "block" && c.level === undefined)
-    notes.push("Without --level the size is not known, nor where its address ends.");
+    notes.push("Without --level neither the size nor the number of address bits is known.");
   if (c.stage === "2" && c.fwb === undefined)
     notes.push("Memory type read as KVM writes it; --fwb or --no-fwb says what the CPU does.");
   if (c.stage === "2" && !c.xnx && field(d, 53, 53))
@@ -237,9 +237,9 @@ function table(d: bigint, c: Context): Reading {
   return {
     kind: "table",
     levels: c.level === undefined ? "-1..2" : String(c.level),
-    summary: `The next table, at 0x${pa.toString(16)}: the walk goes on there, one level down.`,
+    summary: `The next table, at 0x${pa.toString(16)}: the walk continues there, one level down.`,
     fields: cut(d, [...limits, ...next, ["type", 1, 1, () => "1: a table"], ["V", 0, 0, () => "valid"]]),
-    notes: c.stage === "2" ? [] : ["KVM writes address and type only: no limits for what lies below [FMT-7]."],
+    notes: c.stage === "2" ? [] : ["KVM writes address and type only: no limits for the tables below [FMT-7]."],
     pa,
   };
 }
@@ -296,8 +296,8 @@ function invalid(d: bigint): Reading {
 }
 
 /**
- * Explains a 64-bit descriptor, field by field. One reading where it can be one thing only; two, the likelier first,
- * where that depends on a level that is not given.
+ * Explains a 64-bit descriptor, field by field. It returns one reading, or two with the likelier first where the meaning
+ * depends on a level that is not given.
  *
  * @example
  * ```ts

@@ -22,7 +22,7 @@ export interface TableConfig {
   lpa2?: boolean;
   /** 64K pages: output addresses up to 52 bits (FEAT_LPA). Default true. */
   pa52?: boolean;
-  /** `"none"` (default): what SPEC calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
+  /** `"none"` (default): what docs/spec calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
   quirks?: "none" | "linux-6.12";
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;

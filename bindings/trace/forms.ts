@@ -13,7 +13,7 @@ import type {
 import { type MarkerNote, parseMarker } from "./marker.js";
 
 /*
- * The text of each event. The KVM tracepoints are a kernel interface (SPEC TRC-1..13); the s2_* and
+ * The text of each event. The KVM tracepoints are a kernel interface [TRC-1..13]; the s2_* and
  * tlbi_* events are probes, and their arguments have the names that the recorder gave them.
  *
  * Each event names its columns one by one. `...head` would be shorter, but V8 needs 6 us for it,

@@ -126,7 +126,7 @@ export interface TraceStats {
 /**
  * Parses KVM event text of all three spellings (`/sys/kernel/tracing/trace`, `trace-cmd report`,
  * `perf script`), line by line; line numbers and counts run on from block to block. The formats of
- * the KVM events are SPEC TRC-1..13, with TRC-20 for the width of their numbers.
+ * the KVM events are [TRC-1..13], with [TRC-20] for the width of their numbers.
  *
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-// Descriptors, registers and TLBI operands: the statements of SPEC part A and F.1 that golden.json has no vector for.
+// Descriptors, registers and TLBI operands: the statements of docs/spec (A, F.1) that golden.json has no vector for.
 
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";

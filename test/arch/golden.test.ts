@@ -107,7 +107,7 @@ describe("golden vectors", () => {
     }
   });
 
-  it("stage-1 leaves, hVHE with UXN and PXN apart (FMT-10, FMT-11, FMT-12, FMT-13, BUG-40)", () => {
+  it("stage-1 leaves, hVHE with separate UXN and PXN (FMT-10, FMT-11, FMT-12, FMT-13, BUG-40)", () => {
     for (const s of golden.hyp_leaf) {
       const flags = K.T_HYP | (s.hvhe ? K.T_HVHE : 0) | (s.lpa2 ? K.T_LPA2 : 0);
       check(word(core.hypLeaf(PS[s.granule], s.level, BigInt(s.pa), protOf(s.prot), flags)), s.pte, s);

@@ -170,7 +170,7 @@ describe.skipIf(chromiumPath === undefined)(`the packed package in Chromium${why
     expect(await run(WORKER)).toEqual(["page", "page"]);
   });
 
-  it("needs no more of a content security policy than Wasm itself", async () => {
+  it("needs nothing from a content security policy that Wasm itself does not need", async () => {
     const policy = "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'";
     expect(await run(MAP_ALL, false, policy)).toMatchObject({ answers: ANSWERS });
   });
@@ -179,7 +179,7 @@ describe.skipIf(chromiumPath === undefined)(`the packed package in Chromium${why
     expect(await run(SLIM, isolated)).toEqual(["page", "page", "page", "EINVAL"]);
   });
 
-  it("asserts in granule/debug", async () => {
+  it("checks preconditions in granule/debug", async () => {
     const code = MAP_ALL.replace('import("granule")', 'import("granule/debug")');
     expect(await run(code)).toMatchObject({ answers: ANSWERS });
   });

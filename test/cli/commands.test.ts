@@ -38,7 +38,7 @@ describe("granule dump", () => {
     expect(ended.stdout).toContain("           4M 2   R   px ux  AF BLK\n");
   });
 
-  it("has runs in JSON", async () => {
+  it("prints runs in JSON", async () => {
     const report = JSON.parse((await granule(["dump", ops, "--json"])).stdout) as { runs: unknown[] };
     expect(report).toMatchObject({
       schemaVersion: 1,
@@ -102,7 +102,7 @@ describe("granule dump of a hypervisor's table", () => {
     });
   });
 
-  it.each([[["--format", "7.x"]], [["--kernel-compat"]]])("knows no %j", async (options) => {
+  it.each([[["--format", "7.x"]], [["--kernel-compat"]]])("refuses %j", async (options) => {
     expect(await granule(["dump", "-", ...options], { stdin })).toMatchObject({ code: 2, stdout: "" });
   });
 });
@@ -150,7 +150,7 @@ describe("granule image", () => {
 });
 
 describe("granule explain", () => {
-  it("draws a descriptor and says what its fields mean", async () => {
+  it("prints a descriptor and what its fields mean", async () => {
     const ended = await granule(["explain", "0x0040_0000_4000_07ff", "--level", "3"]);
     expect(ended).toMatchObject({ code: 0, stderr: "" });
     expect(ended.stdout).toContain(
@@ -160,13 +160,13 @@ describe("granule explain", () => {
     expect(ended.stdout).toMatch(/^ {2}7:6 +S2AP +11 +read and write/m);
   });
 
-  it("takes decimal digits, and explains what --level decides", async () => {
+  it("takes decimal digits, and explains the effect of --level", async () => {
     const ended = await granule(["explain", String(0x0040_0000_4000_07ffn)]);
     expect(ended.stdout).toContain("Read at level 3: a page.");
     expect(ended.stdout).toContain("Read at level -1..2: a table.");
   });
 
-  it("has the fields in JSON", async () => {
+  it("prints the fields in JSON", async () => {
     const report = JSON.parse((await granule(["explain", "0x400000400007ff", "--json"])).stdout) as Record<
       string,
       unknown
@@ -220,7 +220,7 @@ describe("granule bench", () => {
     expect((await granule(["bench", "--list"])).stdout.split("\n")).toContain("map-4k");
   });
 
-  it("has DESIGN's JSON", async () => {
+  it("prints the JSON that scripts rely on", async () => {
     const ended = await granule(["bench", "table-bytes", "--json", "--peer", "wasm", "--peer", "naive"]);
     expect(ended.code).toBe(0);
     const report = JSON.parse(ended.stdout) as { results: unknown[] };

@@ -62,7 +62,7 @@ describe("SIGINT while a command waits for input", () => {
 describe("progress", () => {
   const files = Array.from({ length: 40 }, (_, i) => join(folder, `${i}.jsonl`));
 
-  it("is painted ten times a second at most, and wiped away at the end", async () => {
+  it("is painted ten times a second at most, and cleared at the end", async () => {
     for (const file of files) writeFileSync(file, operations.replace('"ret":0', '"ret":0,"warn":0'));
     let now = 0;
     const { err, code } = await inside(["conform", ...files], { terminal: true, now: () => (now += 25) });

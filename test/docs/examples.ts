@@ -26,7 +26,8 @@ export interface Outcome {
   }[];
 }
 
-const FENCE = /```ts\n(.*?)```/gs;
+/** JavaScript is held to the same as TypeScript; that it runs without a compiler, test/package shows. */
+const FENCE = /```(?:ts|js)\n(.*?)```/gs;
 
 /** Blocks of `@example` tags in a file. */
 function tsdocExamples(path: string): Example[] {

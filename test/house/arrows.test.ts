@@ -79,13 +79,13 @@ describe("imports", () => {
   /** Circles that are still open. */
   const known: Readonly<Record<string, readonly string[]>> = {};
 
-  it.each(["assembly", "bindings", "bench"])("of %s go round no circle", (top) => {
+  it.each(["assembly", "bindings", "bench"])("of %s have no cycle", (top) => {
     const paths = filesBelow(top);
     expect(paths.length).toBeGreaterThan(3);
     expect(circlesOf(paths, existing)).toEqual(known[top] ?? []);
   });
 
-  it("that go round are seen, whatever their length", () => {
+  it("in a cycle are found, whatever its length", () => {
     const graph: Record<string, string[]> = { a: ["b", "d"], b: ["c"], c: ["a"], d: ["d"] };
     expect(circlesOf(Object.keys(graph), (path) => graph[path] ?? [])).toEqual(["a -> b -> c -> a", "d -> d"]);
   });

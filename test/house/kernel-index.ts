@@ -1,5 +1,5 @@
-// The way in for who knows the kernel: each function of KVM/arm64's page-table library, by its name there, and ours.
-// SPEC K.1 lists the library's own functions; the walkers inside it follow, then TLBs and page caches.
+// An index for readers who know the kernel: each function of KVM/arm64's page-table library, and its counterpart here.
+// docs/spec K.1 lists the functions that the library exports; its walkers follow, then TLBs and page caches.
 
 /** One function of the kernel and its counterpart. */
 export interface KernelFunction {
@@ -167,7 +167,7 @@ const TLB: KernelPart = {
 /** Every part, in the order of the document. */
 export const KERNEL_INDEX: readonly KernelPart[] = [WALKER, STAGE1, STAGE2, DESCRIPTORS, MEMORY, TLB];
 
-/** The functions of SPEC K.1 that stand in 6.12 or later, whose place here must not get lost. */
+/** The kernel functions of docs/spec that exist in 6.12 or later. Each must have a row. */
 export const SPEC_K1: readonly string[] = [
   "kvm_pgtable_walk",
   "kvm_pgtable_get_leaf",
@@ -211,10 +211,13 @@ export function kernelIndexMarkdown(): string {
     ),
   );
   const intro = [
-    "# Kernel function to our function",
+    "# From a kernel function to ours",
     "",
-    "For readers who know `arch/arm64/kvm/hyp/pgtable.c`. The names are the kernel's, the code is our own. A test checks every",
-    "row against the sources; after a change: `npx vitest run test/house/kernel-index --update`.",
+    "For readers who know `arch/arm64/kvm/hyp/pgtable.c`: where each function of Linux 6.12 has its counterpart. A release in",
+    "brackets is the first one that has the function. The names on the left are the kernel's; the code is our own.",
+    "",
+    "test/house/kernel-index.ts is the source of this page, and a test checks every row against the code. After a change run",
+    "`npx vitest run test/house/kernel-index --update`.",
     "",
   ];
   return `${[...intro, ...parts].join("\n")}`;

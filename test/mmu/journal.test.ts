@@ -33,7 +33,7 @@ function follow(engine: Engine, table: Table, domain: TlbDomain, operate: () => 
 }
 
 describe("the journal of an engine", () => {
-  it("speaks of EL2's leaves by VALE2IS, of tables by VAE2IS, and nothing stays [TLB-33]", () => {
+  it("flushes EL2's leaves by VALE2IS and its tables by VAE2IS, and nothing stays [TLB-33]", () => {
     using engine = createEngine({ journalRecords: 1000 });
     const hyp = engine.createHyp({ vaBits: 48 });
     hyp.map(0x1_0000, 0x2000, 0x9000_0000, "rw");
@@ -48,7 +48,7 @@ describe("the journal of an engine", () => {
     for (const tlb of domain.tlbs) expect(tlb.entries().filter(({ size }) => size <= 1n << 21n)).toEqual([]);
   });
 
-  it("speaks of an hVHE hypervisor's leaves as entries of EL2&0, whichever MMU its CPU is known by", () => {
+  it("flushes an hVHE hypervisor's leaves as entries of EL2&0, whichever MMU its CPU is known by", () => {
     using engine = createEngine({ journalRecords: 1000 });
     const hyp = engine.createHyp({ vaBits: 48, hvhe: true });
     hyp.map(0x1_0000, 0x1000, 0x9000_0000, "rw");

@@ -290,7 +290,7 @@ describe("hardware updates of a guest's tables", () => {
     expect(lenient.translate(VA).ok).toBe(true);
   });
 
-  it("do not come to pass for tables in Device memory with PTW [HWM-14]", () => {
+  it("are refused for tables in Device memory with PTW [HWM-14]", () => {
     const { made } = young(W.S1_LEAF, (W.S2_LEAF & ~W.S2_WB) | (1n << 2n));
     using mmu = made.mmu({ hcr: W.HCR.VM | W.HCR.PTW });
     expect(faultOf(mmu)).toMatchObject({ kind: "permission", fsc: 0xf, stage2: true, s1ptw: true });
@@ -298,7 +298,7 @@ describe("hardware updates of a guest's tables", () => {
     expect(mmu.translate(VA).ok).toBe(true);
   });
 
-  it("and no more so when many are translated and the leaf is known", () => {
+  it("are refused there also when many are translated and the leaf is known", () => {
     const other = VA + (1n << 21n);
     const made = world();
     made.map1(other, IPA, W.S1_LEAF);

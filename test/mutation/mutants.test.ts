@@ -76,7 +76,7 @@ describe("the warm compiler", () => {
     expect((await compiled(apply(text(file), mutant))).bytes?.equals(bytes)).toBe(false);
   });
 
-  it("says that what is no program does not compile", async () => {
+  it("says that text which is no program does not compile", async () => {
     expect((await compiled(text(file).replaceAll("load<u64>", "missing"))).bytes).toBeNull();
   });
 });

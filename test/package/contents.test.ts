@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { importsOf, modulesNamedIn, ROOT, text } from "../house/sources.js";
@@ -23,6 +23,26 @@ interface Manifest {
 const manifest = JSON.parse(text("package.json")) as Manifest;
 const report = dryPack();
 const paths = report.files.map(({ path }) => path).sort();
+
+/** The anchor that a heading gets: lower case, punctuation gone, a hyphen for each blank. */
+function anchors(document: string): string[] {
+  const headings = [...text(document).matchAll(/^#+ (.*)$/gm)];
+  return headings.map(([, words = ""]) =>
+    words
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+/** Does a link of a packed document lead to the web, or to a packed file or folder and a heading that is there? */
+function leadsSomewhere(from: string, to: string): boolean {
+  if (/^https:/.test(to)) return true;
+  const [path = "", anchor] = to.split("#");
+  const target = path === "" ? from : posix.join(posix.dirname(from), path);
+  const isThere = paths.includes(target) || paths.some((one) => one.startsWith(`${target.replace(/\/$/, "")}/`));
+  return isThere && (anchor === undefined || anchors(target).includes(anchor));
+}
 
 describe("the package", () => {
   it("holds these kinds of files and no others", () => {
@@ -53,6 +73,16 @@ describe("the package", () => {
     expect(
       paths.filter((path) => /(?:^|\/)(?:test|bench|node_modules|\.ci)\/|\.test\.|vitest|biome/.test(path)),
     ).toEqual([]);
+  });
+
+  it("has what its documents link to, headings included", () => {
+    const documents = paths.filter((path) => path.endsWith(".md"));
+    expect(documents).toEqual(expect.arrayContaining(["README.md", "docs/architecture.md", "docs/spec/README.md"]));
+    const links = documents.flatMap((from) =>
+      [...text(from).matchAll(/\]\(([^)\s]+)\)/g)].map(([, to = ""]) => ({ from, to })),
+    );
+    expect(links.length).toBeGreaterThan(50);
+    expect(links.filter(({ from, to }) => !leadsSomewhere(from, to))).toEqual([]);
   });
 
   it("is small", () => {

@@ -3,7 +3,7 @@ import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { entryPoints } from "../house/public.js";
-import { ROOT } from "../house/sources.js";
+import { ROOT, text } from "../house/sources.js";
 import { installInto, packInto, Scratch } from "./packed.js";
 
 const scratch = new Scratch();
@@ -38,11 +38,18 @@ describe("the installed package", () => {
     expect(node("main.cjs", `const { createEngine } = require("granule");${MAP}`)).toBe("page hole\n");
   });
 
+  it("runs README's first example as it is, and prints what it says", () => {
+    const [, code = ""] = /```js\n(.*?)```/s.exec(text("README.md")) ?? [];
+    const stated = [...code.matchAll(/^ *\/\/ (.*)$/gm)].map(([, line]) => line);
+    expect(stated.length).toBeGreaterThan(0);
+    expect(node("first.mjs", code)).toBe(`${stated.join("\n")}\n`);
+  });
+
   it("has a debug build of the same names", () => {
     expect(node("debug.mjs", `import { createEngine } from "granule/debug";${MAP}`)).toBe("page hole\n");
   });
 
-  it("takes a core of one's own, from the wasm file that it exports", () => {
+  it("takes a core from the caller, from the wasm file that it exports", () => {
     const load = `
       import { readFileSync } from "node:fs";
       import { createEngine as create } from "granule/slim";

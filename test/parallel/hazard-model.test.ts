@@ -66,7 +66,7 @@ describe("three entries and two removers", () => {
     }
   });
 
-  it("and show the flaw of one of them", () => {
+  it("show the flaw when one of them has it", () => {
     const { violations } = explore([remover({}, 0), remover({ noFence: true }, 2), unmapper({}, 3)], entriesOf(3));
     expect(violations).toEqual([COUNT, EXCHANGE]);
   });

@@ -1,4 +1,4 @@
-// Geometry and stage-2 descriptors for the model, written from SPEC part A on plain numbers
+// Geometry and stage-2 descriptors for the model, written from part A of docs/spec on plain numbers
 // and independent of assembly/ and bindings/: the judge must not share code with the accused.
 
 /** What a table is made with, as far as descriptors depend on it. */

@@ -169,7 +169,7 @@ export class HypModel implements Expected {
     for (let at = first; at < end; ) {
       const top = this.#level(at, end, paOf(at));
       let level = this.start;
-      // A table that is there is gone down into, even where a block would fit (KERNEL-NOTES 50).
+      // An existing table is descended into, even where a block would fit.
       for (; level < 3; level++) {
         const index = Math.floor(at / this.#span(level));
         if (this.tablesAt(level).has(index)) continue;

@@ -162,7 +162,7 @@ export class Stage2Model {
     const paOf = (at: number) => (base >= limit ? base : base + (at - range.first) * this.page);
     return this.#install(range.first, range.end, supply, {
       ...how,
-      // 6.12 writes "no owner" where the output address is out of range (KERNEL-NOTES 13).
+      // 6.12 writes "no owner" where the output address is out of range.
       content: (at) => (paOf(at) >= limit ? null : { ...leaf, pa: paOf(at) }),
       aligned: (at, span) => paOf(at) >= limit || paOf(at) % (span * this.page) === 0,
     });

@@ -36,7 +36,7 @@ describe.each(CAPTURES)("the operations of %s", (capture) => {
 });
 
 describe("a dump of another VM", () => {
-  it("is told by its size of guest addresses, and not compared", async () => {
+  it("is recognised by its size of guest addresses, and not compared", async () => {
     const { checks } = await replayCapture("I-7.2-4k-vhe-max/ipa52", { from: "ops" });
     expect(checks.map((c) => [c.point, c.skipped === undefined])).toEqual([
       ["ipa52.scattered", false],

@@ -334,7 +334,7 @@ describe("the kernel's own operations", () => {
     expect(await agreement(at(RAM), thp)).toMatchObject({ compared: 1, agreed: 0, differing });
   });
 
-  it("that are all others than ours are no pass", async () => {
+  it("that all differ from ours are no pass", async () => {
     const text = ram + write(RAM) + mapped(RAM, 0x20_0000);
     expect(await agreement(text)).toMatchObject({ compared: 1, agreed: 0, passed: false });
   });

@@ -70,7 +70,7 @@ describe("a map", () => {
     expect(report.operations.failed).toEqual({ "s2_map protection": 1 });
   });
 
-  it("that returned one of more values than there are is counted with the others", async () => {
+  it("that returned a value beyond a bound of different ones is counted with the others", async () => {
     let text = "";
     for (let i = 1; i <= 300; i++) text += op.map(VM, 0, 0x1000, 0) + op.mapped(-1000 - i);
     const { refused } = (await replayed(text)).report.operations;
@@ -78,7 +78,7 @@ describe("a map", () => {
     expect(refused["(others)"]).toBe(300 - 256);
   });
 
-  it("that ends otherwise here than there is counted", async () => {
+  it("that ends differently here and in the kernel is counted", async () => {
     const twice = (op.map(VM, 0x1000, 0x1000, 0x9000) + op.mapped(0)).repeat(2);
     const { report } = await replayed(twice);
     expect(report.operations.returns).toEqual({ agreed: 1, differing: { "s2_map returned 0 there, -11 here": 1 } });

@@ -96,7 +96,7 @@ describe("a buffer instance without markers", () => {
 });
 
 describe("lost events", () => {
-  it("are told at once, with their number, and mark every comparison after them", async () => {
+  it("are reported at once, with their number, and mark every comparison after them", async () => {
     const lost: unknown[] = [];
     const onLost: ReplayOptions["onLost"] = ({ line, cpu, count }) => lost.push([line, cpu, count]);
     const report = await replay(`${kaslr}/d4k-wrap.report`, { from: "ops", onLost });

@@ -89,7 +89,7 @@ describe("a comparison with raw tables", () => {
     expect(checkLeaves([t], managed, "f")).toMatchObject({ differing: 0, hardwareDirty: 1, matched: 3 });
   });
 
-  it("leaves output addresses out when they are ours", () => {
+  it("ignores output addresses when granule chose them", () => {
     const t = table();
     t.map(0, 0x2000, 0x8000_0000, "rw");
     t.map(0x20_0000, 0x20_0000, 0x8020_0000, "rw");

@@ -89,7 +89,7 @@ describe("CanonicalDumper", () => {
     expect(text(dumper.dump())).toBe(lines(table));
   });
 
-  it("refuses a table outside the arena, and goes on when it is gone", () => {
+  it("refuses a table outside the arena, and works again when that table is removed", () => {
     using engine = createEngine();
     const table = engine.createStage2();
     const dumper = new CanonicalDumper(table);

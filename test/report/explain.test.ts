@@ -13,7 +13,7 @@ const only = (descriptor: bigint, options: ExplainOptions = {}): Reading => {
 };
 
 describe("explain", () => {
-  it("reads SPEC's examples [FMT-31]", () => {
+  it("reads the examples of docs/spec [FMT-31]", () => {
     expect(only(0x0040_0000_4000_07ffn, { level: 3 }).summary).toBe(
       "A 4K page at 0x40000000: read and write, not executable, Normal write-back, accessed.",
     );

@@ -1,4 +1,4 @@
-// Golden lines of SPEC, and what a running 7.2 kernel printed of tables that were read raw at the same point.
+// Golden lines of docs/spec, and what a running 7.2 kernel printed of tables that were read raw at the same point.
 
 import { describe, expect, it } from "vitest";
 import { createEngine } from "../../bindings/index.js";
@@ -108,7 +108,7 @@ describe("the form of EL2's own table", () => {
     ]);
   });
 
-  it("has the execute rights of EL2 and EL0 apart with hVHE", () => {
+  it("has separate execute rights for EL2 and EL0 with hVHE", () => {
     const options = { stage: "hyp", hvhe: true } as const;
     expect(columns(0x0060_0000_4000_0703n, options)).toBe("   RW PXN UXN AF        MEM/NORMAL");
     expect(columns(0x0040_0000_4000_0783n, options)).toBe("   ro     UXN AF        MEM/NORMAL");

@@ -16,7 +16,7 @@ describe("numbers", () => {
 });
 
 describe("columns", () => {
-  it("stand right if they are numbers, left otherwise, and lines have no trailing blanks", () => {
+  it("are aligned right for numbers and left otherwise, and lines have no trailing blanks", () => {
     expect(
       columns([
         ["id", "ns"],
@@ -54,7 +54,7 @@ describe("colours", () => {
     expect(wantsColour(stream, env)).toBe(wanted);
   });
 
-  it("leave text alone where they are off", () => {
+  it("leave text unchanged where they are off", () => {
     expect(styler(false)("red", "x")).toBe("x");
   });
 });

@@ -1,4 +1,4 @@
-// One test for each fixed bug of SPEC K.2 that exclusive walks can show.
+// One test for each fixed bug of docs/spec K.2 that exclusive walks can show.
 //
 // Elsewhere, since they need parts that come later: BUG-4, 13, 14, 16, 32, 35, 36, 41, 45 (fault path, memory slots,
 // notifiers), BUG-23, 37, 44 (pKVM), BUG-39 (hardware model), BUG-42 (ptdump), BUG-46 (sharing and dirty logging). Of BUG-3, 26, 27
@@ -44,7 +44,7 @@ describe("regressions of the walker", () => {
     table.walk(0x1800, 0x1000, (visit) => {
       visited.push(visit.address);
     });
-    expect(visited).toEqual([0x1000n]); // rounded down, then size up: one page (KERNEL-NOTES 1)
+    expect(visited).toEqual([0x1000n]); // rounded down, then size up: one page [WLK-1]
     visited.length = 0;
     table.walk(0x1800, 0x1001, (visit) => {
       visited.push(visit.address);
