@@ -5,3 +5,4 @@ declare const DEBUG: bool;
  * with "halves" its 64-bit fields can be had as two numbers. asc ignores this decorator.
  */
 declare function view(...options: ("writes" | "halves")[]): (target: unknown) => void;
+declare const EXPLORE: bool;

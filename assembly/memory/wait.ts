@@ -3,7 +3,7 @@
 import { me, orderWord, walker } from "./layout";
 
 /** Looks before the first sleep. */
-const SPINS: u32 = 2000;
+const SPINS: u32 = isDefined(EXPLORE) ? 0 : 2000;
 /** Nanoseconds of one sleep that nobody ends. */
 const SLICE: i64 = 1_000_000;
 /** Rounds after which whoever is waited for counts as dead: some ten seconds of sleep, or as many looks as a thread that may not sleep can afford. */
