@@ -13,6 +13,8 @@ import { EBUSY, EDEADLK, EINVAL, EPERM, OK } from "./memory/errno";
 import { giveFrames, initFrames, references, takeFrames } from "./memory/frames";
 import * as L from "./memory/layout";
 import { isReader, isWriter, MODE_EXCLUSIVE, MODE_SHARED, writerOf } from "./memory/lock";
+import { handOver, intendNothing } from "./memory/intent";
+import { peek } from "./memory/word";
 import { setJournal as journalSwitch } from "./record/journal";
 import {
   EngineInfo,
@@ -29,12 +31,12 @@ import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStag
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf } from "./table/lookup";
 import * as V from "./table/outside";
-import { bury as burial } from "./table/repair";
+import { bury as burial } from "./table/burial";
 import { scan as scanTable } from "./table/scan";
 import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
-import { collect, drain, release, releaseSubtree } from "./table/teardown";
+import { collect, drain, release, releaseSubtree, resumeTeardowns } from "./table/teardown";
 import { SHARED } from "./table/walk";
 
 // --- engine -----------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ export function detach(): i32 {
   if (L.me === 0) return EINVAL;
   const w = L.walker();
   if (w.sections !== 0 || w.writing !== 0 || w.depth !== 0) return EBUSY;
-  giveOwn(w.id);
+  giveOwn();
   w.block0 = 0;
   w.block1 = 0;
   L.detach();
@@ -122,7 +124,10 @@ export function journalInfo(id: u32): i32 {
 
 /** 4K << order zeroed bytes of the arena; 0 when it is spent. */
 export function takeBlock(order: u32): u32 {
-  return L.me !== 0 && order < L.ORDERS ? takeFrames(order) : 0;
+  if (L.me === 0 || order >= L.ORDERS) return 0;
+  const p = takeFrames(order);
+  handOver();
+  return p;
 }
 
 export function giveBlock(p: u32): i32 {
@@ -185,7 +190,7 @@ export function tableInfo(table: u32): i32 {
   if (!L.isTableHandle(table)) return EINVAL;
   const t = L.tableAt(table);
   const r = result<TableInfo>();
-  r.root = t.root;
+  r.root = L.rootOf(t);
   r.rootPages = t.rootPages;
   r.startLevel = t.startLevel;
   r.inputBits = t.inputBits;
@@ -206,6 +211,7 @@ export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cac
   const t = L.tableAt(table);
   if (t.flags & L.T_HYP) return EINVAL;
   const r = makeUnlinked(t, phys, level, prot, cache, pages);
+  intendNothing(L.walker()); // the subtree is the caller's
   if (r < 0) return <i32>r;
   result<Unlinked>().page = <u32>r;
   return OK;
@@ -216,7 +222,9 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
   if (!L.isTableHandle(table)) return EINVAL;
   const t = L.tableAt(table);
   if (!L.isArenaPage(page, t.ps) || level < G.FIRST_LEVEL || level > G.LAST_LEVEL) return EINVAL;
-  return releaseSubtree(t, page, level);
+  const r = releaseSubtree(t, page, level);
+  intendNothing(L.walker());
+  return r;
 }
 
 /** Performs `n` records at `p`; how many were performed, or a negative errno. */
@@ -326,11 +334,13 @@ export function unlockTable(table: u32, exclusive: bool): i32 {
   return OK;
 }
 
-/** Waits for the grace period of all tables in limbo and frees them: 0, EDEADLK in a section, ETIMEDOUT when a walker does not come on. */
+/** Waits for the grace period of all tables in limbo and frees them: 0, EDEADLK in a section, ETIMEDOUT when a walker makes no progress. */
 export function reclaim(): i32 {
   if (L.me === 0) return EINVAL;
   if (!L.parallel()) return OK;
-  return inSection() ? EDEADLK : drain();
+  if (inSection()) return EDEADLK;
+  resumeTeardowns();
+  return drain();
 }
 
 /** Frees what may go now, without waiting; answers a LimboInfo. */
@@ -351,8 +361,8 @@ export function walkerInfo(id: u32): i32 {
   const seen = slotOfWalker(id),
     w = L.walkerAt(id);
   const r = result<WalkerInfo>();
-  r.attached = w.attached;
-  r.reads = <u32>(seen >> 32);
+  r.attached = peek(L.attachedWord(id)) === L.ATTACHED ? 1 : 0;
+  r.reads = L.handleOf(changetype<L.Table>(<usize>(seen >> 32)));
   r.inSection = <u32>seen !== 0 ? 1 : 0;
   r.writes = w.writing;
   return OK;
@@ -364,8 +374,9 @@ export function writerOfTable(table: u32): i32 {
 }
 
 /**
- * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Answers a Burial.
- * Precondition: its thread does not run any more.
+ * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Answers a Burial. EINVAL:
+ * nobody is that walker; EBUSY: another walker is at it; ETIMEDOUT: another dead one is in the way, bury that one and then
+ * this one again. Precondition: its thread does not run any more.
  */
 export function bury(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;

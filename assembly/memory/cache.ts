@@ -1,12 +1,14 @@
 // Page caches: pages taken before a lock, so that a walk never has to wait for memory [MC-1..8].
 // A cache is a block of the arena:  capacity | count | ps | magic + walker | page, page, ...
-// It belongs to the walker that made it; no other may use it, so nothing of it is atomic.
+// It belongs to the walker that made it; no other may use it, so nothing of it is atomic. The caches of a walker are linked
+// (by the words of their frames, as free blocks are), so that they are found when it dies.
 
 import { isGranule, PS_4K, PS_16K, UNIT_SHIFT } from "../arch/granule";
 import { EINVAL, ENOMEM, MAX_ERRNO, OK } from "./errno";
-import { giveFrames, isTaken, orderOf, takeFrames } from "./frames";
+import { blockNamed, giveFrames, isTaken, linkOf, nameOf, orderOf, setLink, takeFrames } from "./frames";
 import { maySleep } from "./guard";
-import { isArenaPage, ORDERS, Walker, walker, walkerAt } from "./layout";
+import { COUNTED, handOver, holdPage, intendGive } from "./intent";
+import { isArenaPage, ORDERS, Walker, walker } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
 export const CACHE_CAPACITY: u32 = 40;
@@ -50,7 +52,7 @@ function pageAt(cache: u32, i: u32, ps: u32): usize {
 export function isCache(cache: u32, ps: u32): bool {
   if (cache <= CACHE_ARENA) return true;
   if (!isArenaPage(cache, UNIT_SHIFT)) return false;
-  return isTaken(cache) && load<u32>(cache, MAGIC_AT) === MAGIC + walker().id && load<u32>(cache, PS) === ps;
+  return isTaken(cache) && isMine(cache) && load<u32>(cache, PS) === ps;
 }
 
 function ownWord(w: Walker, ps: u32): usize {
@@ -70,16 +72,42 @@ export function resolve(cache: u32, ps: u32): u32 {
   return <u32>made;
 }
 
-/** Gives back the own caches of walker `id`, with their pages. */
-export function giveOwn(id: u32): void {
-  const w = walkerAt(id);
+/** Gives back this walker's own caches, with their pages. */
+export function giveOwn(): void {
   for (let i: usize = 0; i < 3; i++) {
-    const word = changetype<usize>(w) + offsetof<Walker>("cache0") + (i << 2);
+    const word = changetype<usize>(walker()) + offsetof<Walker>("cache0") + (i << 2);
     const own = load<u32>(word);
     store<u32>(word, 0);
-    if (!isArenaPage(own, UNIT_SHIFT) || !isTaken(own)) continue;
-    if (load<u32>(own, MAGIC_AT) === MAGIC + id) destroyCache(own);
+    if (isArenaPage(own, UNIT_SHIFT) && isTaken(own) && isMine(own)) destroyCache(own);
   }
+}
+
+function isMine(cache: u32): bool {
+  return load<u32>(cache, MAGIC_AT) === MAGIC + walker().id;
+}
+
+/** Walker `w` is dead: gives back all its caches, with their pages. False if one could not be given back. */
+export function giveAll(w: Walker): bool {
+  w.cache0 = 0;
+  w.cache1 = 0;
+  w.cache2 = 0;
+  while (w.caches !== 0) {
+    const cache = <u32>blockNamed(w.caches),
+      ps = load<u32>(cache, PS);
+    if (!isTaken(cache) || load<u32>(cache, MAGIC_AT) !== MAGIC + w.id) break; // its owner gave the block itself away
+    if ((w.hand & ~COUNTED) === cache) w.hand = 0;
+    for (let n = countOf(cache); n !== 0; ) {
+      const p = pageAt(cache, --n, ps);
+      if ((w.hand & ~COUNTED) === <u32>p) w.hand = 0; // it was about to leave the cache, or had just come
+      if (p && !giveFrames(p)) return false;
+      store<u32>(cache, n, COUNT);
+    }
+    const next = linkOf(cache);
+    if (!giveFrames(cache)) return false;
+    w.caches = next;
+  }
+  w.caches = 0;
+  return true;
 }
 
 /** Makes an empty cache; its pointer, or a negative errno. */
@@ -94,6 +122,9 @@ export function createCache(ps: u32, capacity: u32): i32 {
   store<u32>(cache, capacity);
   store<u32>(cache, ps, PS);
   store<u32>(cache, MAGIC + walker().id, MAGIC_AT);
+  setLink(cache, walker().caches);
+  walker().caches = nameOf(cache);
+  handOver();
   return <i32>cache;
 }
 
@@ -113,10 +144,16 @@ export function topUp(cache: u32, min: u32): i32 {
   while (n < capacity) {
     const p = takeFrames(order);
     if (!p) break;
-    store<u32>(slot(cache, n++), p);
+    put(cache, n++, p);
   }
-  store<u32>(cache, n, COUNT);
   return n >= min ? OK : ENOMEM;
+}
+
+/** The page in hand becomes page `i` of the cache, and its last. */
+function put(cache: u32, i: u32, p: usize): void {
+  store<u32>(slot(cache, i), p);
+  store<u32>(cache, i + 1, COUNT);
+  handOver();
 }
 
 /** Holds exactly `n` pages afterwards, if memory allows. */
@@ -127,14 +164,15 @@ export function fillTo(cache: u32, n: u32): i32 {
   let have = countOf(cache);
   while (have > n) {
     const p = pageAt(cache, --have, ps);
+    if (p) intendGive(p);
+    store<u32>(cache, have, COUNT);
     if (p) giveFrames(p);
   }
   while (have < n) {
     const p = takeFrames(order);
     if (!p) break;
-    store<u32>(slot(cache, have++), p);
+    put(cache, have++, p);
   }
-  store<u32>(cache, have, COUNT);
   return have === n ? OK : ENOMEM;
 }
 
@@ -145,8 +183,10 @@ export function takePage(cache: u32, ps: u32): usize {
   const n = countOf(cache);
   // A range may take more than one fault's worth: the walker's own cache then tries the arena, which waits for nothing [MC-4].
   if (n === 0) return load<u32>(ownWord(walker(), ps)) === cache ? takeFrames(ps - UNIT_SHIFT) : 0;
+  const p = pageAt(cache, n - 1, ps);
+  holdPage(p);
   store<u32>(cache, n - 1, COUNT);
-  return pageAt(cache, n - 1, ps);
+  return p;
 }
 
 /** Pages that a walk could take; the arena counts as endless. */
@@ -155,9 +195,24 @@ export function available(cache: u32): u32 {
   return cache === CACHE_ARENA ? u32.MAX_VALUE : countOf(cache);
 }
 
+/** Takes the cache out of this walker's list. It goes back to the arena. */
+function unlist(cache: u32): void {
+  const w = walker(),
+    name = nameOf(cache);
+  intendGive(cache);
+  if (w.caches === name) {
+    w.caches = linkOf(cache);
+    return;
+  }
+  for (let at = w.caches; at !== 0; at = linkOf(blockNamed(at))) {
+    if (linkOf(blockNamed(at)) === name) return setLink(blockNamed(at), linkOf(cache));
+  }
+}
+
 /** Gives back the pages and the cache [MC-5]. */
 export function destroyCache(cache: u32): void {
   fillTo(cache, 0);
+  unlist(cache);
   store<u32>(cache, 0, MAGIC_AT);
   giveFrames(cache);
 }

@@ -18,7 +18,8 @@
 import { ETIMEDOUT, OK } from "./errno";
 import { BREACH_SLEEP, breach } from "./guard";
 import { epochWord, header, me, parallel, slot, slotOf, walker } from "./layout";
-import { nap, PATIENCE } from "./wait";
+import { isTooLate, nap } from "./wait";
+import { claim, peek, peek64, publish64 } from "./word";
 
 const ACTIVE: u32 = 1;
 /** One step of the epoch. */
@@ -28,7 +29,7 @@ export const GRACE: u32 = 2 * STEP;
 
 /** The present epoch. */
 export function epoch(): u32 {
-  return atomic.load<u32>(epochWord());
+  return peek(epochWord());
 }
 
 /** Is this walker in a section? Its own slot needs no order. */
@@ -44,24 +45,25 @@ export function reading(): u32 {
 /** Enters a section, which may lie in another one; `table`: its lock, 0 for none. */
 export function enter(table: u32): void {
   const w = walker();
-  if (w.sections++ === 0) atomic.store<u64>(slot(), ((<u64>table) << 32) | epoch() | ACTIVE);
+  if (w.sections++ === 0) publish64(slot(), ((<u64>table) << 32) | epoch() | ACTIVE);
 }
 
 /** Leaves it: what was read there must not be used any more. */
 export function leave(): void {
   const w = walker();
-  assert(w.sections !== 0);
-  if (--w.sections === 0) atomic.store<u64>(slot(), 0);
+  if (--w.sections === 0) publish64(slot(), 0);
 }
 
 /** What walker `id` reads, and since when; 0 for nothing. */
 export function slotOfWalker(id: u32): u64 {
-  return atomic.load<u64>(slotOf(id));
+  return peek64(slotOf(id));
 }
 
 /** Takes a walker that is dead out of its section; true if it was in one. */
 export function expel(id: u32): bool {
-  return atomic.xchg<u64>(slotOf(id), 0) !== 0;
+  const was = slotOfWalker(id) !== 0;
+  publish64(slotOf(id), 0);
+  return was;
 }
 
 /** The first walker in a section that has not seen `now`, -1 if all have. */
@@ -78,7 +80,7 @@ function laggard(now: u32): i32 {
 export function advance(): i32 {
   const now = epoch();
   const late = laggard(now);
-  if (late < 0) atomic.cmpxchg<u32>(epochWord(), now, now + STEP);
+  if (late < 0) claim(epochWord(), now, now + STEP);
   return late;
 }
 
@@ -89,13 +91,13 @@ export function isPast(then: u32): bool {
 
 /**
  * Waits until every walker has passed a quiescent point: nobody reads what was unlinked before the call [IDE-3].
- * ETIMEDOUT if one does not come on. Precondition: this walker is in no section.
+ * ETIMEDOUT if one makes no progress. Precondition: this walker is in no section.
  */
 export function synchronize(): i32 {
   if (!parallel()) return OK;
   if (inSection()) breach(BREACH_SLEEP, 0);
   const then = epoch();
-  for (let i: u32 = 0; i < PATIENCE; i++) {
+  for (let i: u32 = 0; !isTooLate(i); i++) {
     advance();
     if (isPast(then)) return OK;
     nap(i);

@@ -12,7 +12,8 @@
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
 import { BREACH_DIRTY, breach } from "./guard";
 import { COUNT_BYTES, FRAME_BYTES, Header, header, ORDERS, Pool, pool, walker } from "./layout";
-import { acquire, relinquish } from "./spin";
+import { finishGive, holdPage, intendGive } from "./intent";
+import { acquire, inherit, relinquish } from "./spin";
 
 const STATE: usize = 0;
 const NEXT: usize = 4;
@@ -69,10 +70,9 @@ export function initFrames(): void {
 
 /**
  * A block of 4K << order, zeroed, aligned to its size in physical memory, count of every page 0; 0 when memory is spent.
- * Precondition: order < ORDERS.
+ * It is in this walker's hand until it is handed over. Precondition: order < ORDERS.
  */
 export function takeFrames(order: u32): usize {
-  assert(order < ORDERS);
   const h = header();
   if (acquire(lockWord())) return 0;
   const unit = takeUnits(h, order);
@@ -99,6 +99,7 @@ function takeUnits(h: Header, order: u32): u32 {
   unlink(h, unit, from);
   while (from > order) push(h, unit + (1 << --from), from);
   const w = word(h, unit);
+  holdPage(h.arena + (unit << UNIT_SHIFT));
   store<u32>(w, TAKEN | order, STATE);
   const frames = pool();
   frames.taken += 1 << order;
@@ -132,10 +133,12 @@ export function orderOf(p: usize): u32 {
 export function giveFrames(p: usize): bool {
   if (!isTaken(p)) return false;
   const h = header();
+  intendGive(p);
   if (isDefined(DEBUG)) memory.fill(p, POISON, (<usize>1) << (UNIT_SHIFT + orderOf(p)));
   if (acquire(lockWord())) return false;
   const taken = isTaken(p); // two may give the same page back: one of them is wrong
   if (taken) giveUnits(h, unitOf(h, p), orderOf(p));
+  finishGive();
   relinquish(lockWord());
   return taken;
 }
@@ -152,6 +155,31 @@ function giveUnits(h: Header, unit: u32, order: u32): void {
     order++;
   }
   push(h, unit, order);
+}
+
+/**
+ * The dead `holder` (walker id + 1) lets go of the free lists, which are made anew from the states of the blocks: what it was
+ * taking is free, what it was giving back too. True if it had them.
+ */
+export function recoverFrames(holder: u32): bool {
+  if (!inherit(lockWord(), holder)) return false;
+  const h = header();
+  for (let order: u32 = 0; order < ORDERS; order++) store<u32>(head(order), 0);
+  for (let unit: u32 = 0; unit < h.units; ) {
+    const w = word(h, unit),
+      state = load<u32>(w, STATE);
+    if ((state & KIND) !== TAKEN) store<u32>(w, 0, STATE);
+    unit += 1 << (state & ORDER);
+  }
+  pool().taken = h.units;
+  for (let unit: u32 = 0; unit < h.units; ) {
+    const state = load<u32>(word(h, unit), STATE);
+    // What is free comes together again, unit by unit: by now a block that begins here is taken or just made.
+    if (state === 0) giveUnits(h, unit, 0);
+    unit += 1 << (state & ORDER);
+  }
+  relinquish(lockWord());
+  return true;
 }
 
 /** Debug build: is this what a page holds that was given back? */

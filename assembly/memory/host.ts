@@ -1,5 +1,5 @@
-// What the core asks of its host. Three functions beside the memory; they are called only for
-// tables that replace memory operations, for visitors written outside, and for a force-pte callback.
+// What the core asks of its host. Four functions beside the memory. They are called only for
+// tables that replace memory operations, for visitors written outside, for a force-pte callback, and where a walker waits.
 // This file is not linted: declarations with decorators are AssemblyScript's alone.
 
 /** A replaced memory operation `op` (HOOK_*) of `table`; meaning of the rest by operation, see table/mmops.ts. */
@@ -16,6 +16,11 @@ export declare function hostVisit(phase: u32, level: i32, addrLo: u32, addrHi: u
 // @ts-ignore: decorator
 @external("host", "forcePte")
 export declare function hostForcePte(table: u32, addrLo: u32, addrHi: u32, endLo: u32, endHi: u32, prot: u32): u32;
+
+/** Milliseconds of a clock that does not go back, modulo 2^32: how long a walker has waited. */
+// @ts-ignore: decorator
+@external("host", "clock")
+export declare function hostClock(): u32;
 
 // Of the debug build alone; the release build does not import them.
 

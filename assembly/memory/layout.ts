@@ -14,6 +14,7 @@
 
 import { UNIT_SHIFT } from "../arch/granule";
 import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
+import { add, add64, claim, peek, publish, publish64, swap } from "./word";
 
 export const MAGIC: u32 = 0x6e617267; // "gran"
 export const LAYOUT_VERSION: u32 = 1;
@@ -76,12 +77,14 @@ export class Limbo {
   /** Tables in the queue, and all that ever were. */
   waiting: u32;
   retired: u32;
+  /** A walker died in a shared walk: reference counts of what waits may be off. */
+  doubtful: u32;
 }
 
 /** One translation table, hypervisor stage 1 or guest stage 2. */
 @unmanaged
 export class Table {
-  /** Start tables, 0 once destroyed. */
+  /** Start tables, 0 once destroyed. Destroying takes it away while others look: read it with `rootOf`. */
   root: u32;
   rootPages: u32;
   flags: u32;
@@ -97,14 +100,24 @@ export class Table {
   hooks: u32;
   /** Pages of the arena that table descriptors name without packed bits; 0 when the host translates. See table/mmops.ts. */
   reach: u32;
+  /** FREE, MADE, or the walker id + USED_BY of whoever is making the table. */
   used: u32;
   /** Descriptor of a table in the arena's first page. */
   origin: u64;
   vtcr: u64;
   forceBelow: u64;
+  /** The handle that names this life of the record; see `handleOf`. */
+  life: u32;
+  /** Start tables that are being torn down: the root that was taken away. */
+  dying: u32;
+  /** A walker died in the table: whoever has it alone counts its references anew. */
+  doubtful: u32;
+  /** Walker id + 1 of whoever tears them down, and RELEASED once the handle was given back meanwhile. */
+  destroyer: u32;
+  // The lock outlives the table: a walker may still wait for it when the record is given to the next one.
   /** Walker id + 1 that holds the table for writing, or waits for its readers to leave; 0 for nobody. See memory/lock.ts. */
   writer: u32;
-  /** How often that walker took it. */
+  /** How often that walker took it; 0 while it waits for readers. */
   writes: u32;
   /** Walkers that sleep until `writer` changes. */
   sleepers: u32;
@@ -169,6 +182,12 @@ export const SCRATCH_BYTES: u32 = 1024;
 const SLOT: usize = SCRATCH + SCRATCH_BYTES;
 export const WALKER_BYTES: u32 = <u32>(SLOT + LINE);
 
+// Walker.attached
+export const DETACHED: u32 = 0;
+export const ATTACHED: u32 = 1;
+/** Added to the id of the walker that buries it. */
+export const BURIED_BY: u32 = 2;
+
 /** What one walker (one thread) keeps beside its counters. */
 @unmanaged
 export class Walker {
@@ -183,7 +202,7 @@ export class Walker {
   ring: u32;
   /** Kinds that are recorded, one bit each. */
   kinds: u32;
-  /** One instance is this walker. */
+  /** Is an instance this walker: DETACHED, ATTACHED, or being buried. */
   attached: u32;
   /** May this thread sleep? A browser's main thread may not. */
   sleeps: u32;
@@ -202,6 +221,23 @@ export class Walker {
   block1: u32;
   /** Where the journal's next record goes: `total` modulo `capacity`. */
   next: u32;
+  /** Handle of the table that its operation is about. */
+  using: u32;
+  /** Milliseconds of the host's clock at which its present wait began. */
+  since: u32;
+  // What would be lost with it; see memory/intent.ts.
+  breaking: u32;
+  level: i32;
+  old: u64;
+  hand: u32;
+  giving: u32;
+  tree: u32;
+  counting: u32;
+  owner: u32;
+  /** Its page caches, the last one made first, as units + 1. */
+  caches: u32;
+  /** Unlinked tables that it could not hand to the limbo, as units + 1. */
+  strays: u32;
 }
 
 /** The block of the walker that this instance is; set once by `attach`. */
@@ -231,18 +267,18 @@ export function orderWord(): usize {
 
 /** The next number in the order of all journals. Before a walker writes it holds the lock beside the word, so the order is that of the writes. */
 export function nextOrder(): u64 {
-  return atomic.add<u64>(orderWord(), 1);
+  return add64(orderWord(), 1);
 }
 
 export function resetOrder(): void {
-  atomic.store<u64>(orderWord(), 0);
+  publish64(orderWord(), 0);
 }
 
 export function orderLock(): usize {
   return orderWord() + 8;
 }
 
-/** Was this engine made for several walkers? Then every table has a lock, and nothing is taken for granted. */
+/** Was this engine made for several walkers? Then every table has a lock, and operations take it. */
 export function parallel(): bool {
   return header().maxWalkers > 1;
 }
@@ -280,42 +316,91 @@ export function walkFrame(depth: u32): usize {
   return me + STACK + depth * WALK_BYTES;
 }
 
-/** The walk record at `p`, for code that was handed its address. */
-export function tableAt(p: usize): Table {
-  return changetype<Table>(p);
+// A handle names one life of a table record: its address, and beside that a number that changes when the record is given to
+// the next table. Records are 256-byte aligned and lie low, so the number takes the bits below and above the address.
+
+/** Bits of a handle that are the address of the record. */
+const RECORD: u32 = ((1 << 19) - 1) & ~(TABLE_BYTES - 1);
+/** Handles are positive: what is negative is an errno. */
+const HANDLE: u32 = 0x7fffffff;
+
+/** The handle of the life after `handle`: one more in the bits beside the address, the carry running across it. */
+function nextLife(handle: u32): u32 {
+  return (((handle | RECORD) + 1) & HANDLE & ~RECORD) | (handle & RECORD);
 }
 
-/** Is `p` a table handle that is in use? Any u32 is allowed. */
-export function isTableHandle(p: u32): bool {
-  const h = header();
+/** The handle of `t` as callers know it, 0 for no table. */
+export function handleOf(t: Table): u32 {
+  return changetype<usize>(t) !== 0 ? t.life : 0;
+}
+
+// Table.used
+const FREE: u32 = 0;
+export const MADE: u32 = 1;
+/** Added to the id of the walker that is making the table. */
+export const USED_BY: u32 = 2;
+
+/** Is `handle` a table handle that is in use? Any u32 is allowed; that of an earlier table in the same record is not one. */
+export function isTableHandle(handle: u32): bool {
+  const h = header(),
+    p = handle & RECORD;
   if (me === 0) return false; // not attached yet
-  const offset = p - h.tables;
-  if (offset >= h.maxTables * TABLE_BYTES || offset % TABLE_BYTES) return false;
-  return tableAt(p).used !== 0;
+  if (p - h.tables >= h.maxTables * TABLE_BYTES) return false;
+  const t = changetype<Table>(p);
+  return peek(p + offsetof<Table>("used")) === MADE && t.life === handle;
 }
 
-/** Takes a table slot, zeroed; 0 if none is free. */
+/** The table of `handle`, which this walker is about to use: once it has the lock it looks whether it is still the same. */
+export function tableAt(handle: u32): Table {
+  walker().using = handle;
+  return changetype<Table>(handle & RECORD);
+}
+
+/** Is `t` still the table whose handle this walker was given, and not another one in the same record? */
+export function isSameLife(t: Table): bool {
+  return t.life === walker().using;
+}
+
+/** Takes a table record, zeroed, for this walker to make a table in; 0 if none is free. It is no handle until `finishTable`. */
 export function takeTable(): usize {
   const h = header();
   for (let i: u32 = 0; i < h.maxTables; i++) {
     const p: usize = h.tables + i * TABLE_BYTES;
-    // Two walkers may make tables at once: whoever turns 0 into 1 has the slot.
-    if (atomic.cmpxchg<u32>(p + offsetof<Table>("used"), 0, 1) === 0) return p;
+    // Two walkers may make tables at once: whoever changes FREE has the record.
+    if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;
+    const t = changetype<Table>(p);
+    if (t.life === 0) t.life = <u32>p;
+    return p;
   }
   return 0;
+}
+
+/** The record at `p` holds a table now; its handle. */
+export function finishTable(p: usize): i32 {
+  const t = changetype<Table>(p);
+  walker().using = t.life;
+  publish(p + offsetof<Table>("used"), MADE);
+  return t.life;
+}
+
+/** `t` has a root. Whoever finds the root finds all that was written before. */
+export function setRoot(t: Table, root: u32): void {
+  publish(changetype<usize>(t) + offsetof<Table>("root"), root);
 }
 
 export function growthOf(t: Table): Growth {
   return changetype<Growth>(changetype<usize>(t) + LINE);
 }
 
-/** `n` table pages more (or fewer) in the table; walkers may grow it side by side. A number, so no order is needed. */
-export function addPages(t: Table, n: i32): void {
-  const g = growthOf(t),
-    at = changetype<usize>(g);
-  const pages = <u32>(atomic.add<i32>(at + offsetof<Growth>("pages"), n) + n);
-  const peak = at + offsetof<Growth>("peak");
-  for (let seen = g.peak; <i32>(pages - seen) > 0; seen = g.peak) atomic.cmpxchg<u32>(peak, seen, pages);
+/** `n` table pages more (or fewer) in the table, how many there are then; walkers may grow it side by side. A number, so no order is needed. */
+export function addPages(t: Table, n: i32): u32 {
+  return add(changetype<usize>(growthOf(t)) + offsetof<Growth>("pages"), n) + n;
+}
+
+/** The table has had `pages` pages at once. */
+export function raisePeak(t: Table, pages: u32): void {
+  const peak = changetype<usize>(growthOf(t)) + offsetof<Growth>("peak");
+  for (let seen = peek(peak); <i32>(pages - seen) > 0; seen = peek(peak)) claim(peak, seen, pages);
 }
 
 /**
@@ -323,20 +408,26 @@ export function addPages(t: Table, n: i32): void {
  * a root that it read before it said so [LCK-10].
  */
 export function rootOf(t: Table): usize {
-  return atomic.load<u32>(changetype<usize>(t) + offsetof<Table>("root"));
+  return peek(changetype<usize>(t) + offsetof<Table>("root"));
 }
 
 /** The root, which is then gone; 0 if another walker was faster. */
 export function takeRoot(t: Table): u32 {
-  return atomic.xchg<u32>(changetype<usize>(t) + offsetof<Table>("root"), 0);
+  return swap(changetype<usize>(t) + offsetof<Table>("root"), 0);
 }
 
-/** Gives a table slot back: zeroed, and only then free. */
-export function giveTable(p: usize): void {
-  const used = offsetof<Table>("used");
-  memory.fill(p, 0, used);
-  memory.fill(p + used + 4, 0, TABLE_BYTES - used - 4);
-  atomic.store<u32>(p + used, 0);
+/** Gives the record of `t` back: another life, zeroed but for its lock, and only then free. False if somebody else has done it. */
+export function giveTable(t: Table): bool {
+  const p = changetype<usize>(t),
+    life = t.life,
+    lock = offsetof<Table>("writer");
+  if (!claim(p + offsetof<Table>("life"), life, nextLife(life))) return false;
+  memory.fill(p, 0, offsetof<Table>("used"));
+  memory.fill(p + offsetof<Table>("origin"), 0, offsetof<Table>("life") - offsetof<Table>("origin"));
+  memory.fill(p + offsetof<Table>("dying"), 0, lock - offsetof<Table>("dying"));
+  memory.fill(p + LINE, 0, LINE);
+  publish(p + offsetof<Table>("used"), FREE);
+  return true;
 }
 
 /** Lays out an engine in a zeroed memory of `memoryBytes`; EEXIST if there is one. */
@@ -384,7 +475,7 @@ export function attach(id: u32, sleeps: bool): i32 {
   if (h.magic !== MAGIC || h.version !== LAYOUT_VERSION || id >= h.maxWalkers) return EINVAL;
   const block: usize = h.walkers + id * WALKER_BYTES;
   const taken = block + WALKER + offsetof<Walker>("attached");
-  if (me !== block && (me !== 0 || atomic.cmpxchg<u32>(taken, 0, 1) !== 0)) return EBUSY;
+  if (me !== block && (me !== 0 || !claim(taken, DETACHED, ATTACHED))) return EBUSY;
   me = block;
   walker().sleeps = sleeps ? 1 : 0;
   return OK;
@@ -392,8 +483,13 @@ export function attach(id: u32, sleeps: bool): i32 {
 
 /** This instance is no walker any more; another may be it. */
 export function detach(): void {
-  atomic.store<u32>(changetype<usize>(walker()) + offsetof<Walker>("attached"), 0);
+  publish(attachedWord(walker().id), DETACHED);
   me = 0;
+}
+
+/** Says whether somebody is walker `id`. */
+export function attachedWord(id: u32): usize {
+  return changetype<usize>(walkerAt(id)) + offsetof<Walker>("attached");
 }
 
 /** Which of the engine's table slots `p` is. Precondition: a table handle. */

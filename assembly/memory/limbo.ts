@@ -5,10 +5,11 @@
 
 import { FIRST_LEVEL } from "../arch/granule";
 import { epoch, GRACE } from "./epoch";
-import { ETIMEDOUT, OK } from "./errno";
 import { blockNamed, linkOf, nameOf, noteOf, setLink, setNote } from "./frames";
-import { limbo, Table, tableIndex, tableOfIndex } from "./layout";
-import { acquire, relinquish } from "./spin";
+import { handOverTree, holdTree, LEVEL_BITS } from "./intent";
+import { Limbo, limbo, Table, tableIndex, tableOfIndex, Walker, walker } from "./layout";
+import { acquire, inherit, relinquish } from "./spin";
+import { peek, publish } from "./word";
 
 const EPOCH_BITS: u32 = 19;
 const EPOCHS: u32 = (1 << EPOCH_BITS) - 1;
@@ -20,28 +21,60 @@ function lockWord(): usize {
 }
 
 /** The table page at `p`, once named by an entry of `level` of `t`, waits for its grace period. */
-export function retire(t: Table, p: usize, level: i32): i32 {
-  const stamp = (epoch() >> 1) & EPOCHS;
-  setNote(p, ((level - FIRST_LEVEL) << LEVEL_AT) | (tableIndex(changetype<usize>(t)) << EPOCH_BITS) | stamp);
-  setLink(p, 0);
-  if (acquire(lockWord())) return ETIMEDOUT;
+export function retire(t: Table, p: usize, level: i32): void {
+  setNote(p, ((level - FIRST_LEVEL) << LEVEL_AT) | (tableIndex(changetype<usize>(t)) << EPOCH_BITS));
+  holdTree(t, p, level);
+  append(p);
+}
+
+/** Puts the table at `p` behind the others. While the holder of the queue makes no progress it waits with this walker instead. */
+function append(p: usize): void {
   const l = limbo(),
     name = nameOf(p);
+  if (acquire(lockWord())) {
+    setLink(p, walker().strays);
+    walker().strays = name;
+    handOverTree();
+    return;
+  }
+  setNote(p, (noteOf(p) & ~EPOCHS) | ((epoch() >> 1) & EPOCHS));
+  setLink(p, 0);
   if (l.youngest) setLink(blockNamed(l.youngest), name);
   else l.oldest = name;
   l.youngest = name;
-  l.waiting++;
+  setWaiting(l.waiting + 1);
   l.retired++;
+  handOverTree();
   relinquish(lockWord());
-  return OK;
+}
+
+/** Puts the strays of `w` (this walker, or a dead one) where the others wait. */
+export function appendStrays(w: Walker): void {
+  while (w.strays !== 0) {
+    const p = blockNamed(w.strays),
+      before = walker().strays;
+    w.strays = linkOf(p);
+    holdTree(ownerOf(p), p, levelOf(p));
+    append(p);
+    if (walker().strays === before && before !== 0) return; // no better than last time
+  }
+}
+
+function waitingWord(): usize {
+  return changetype<usize>(limbo()) + offsetof<Limbo>("waiting");
+}
+
+/** Precondition: the lock. Others read the word without it. */
+function setWaiting(n: u32): void {
+  publish(waitingWord(), n);
 }
 
 /** Are there tables in limbo? A hint: no order is needed. */
 export function someWait(): bool {
-  return limbo().waiting !== 0;
+  return peek(waitingWord()) !== 0;
 }
 
-/** Takes the oldest table out if its grace period is over; 0 if there is none, or none that may go. */
+/** Takes the oldest table out if its grace period is over, to be torn down by this walker; 0 if there is none, or none that may go. */
 export function release(): usize {
   if (acquire(lockWord())) return 0;
   const l = limbo();
@@ -52,13 +85,41 @@ export function release(): usize {
     const age = ((epoch() >> 1) - noteOf(oldest)) & EPOCHS;
     if (age >= GRACE >> 1) {
       p = oldest;
+      holdTree(ownerOf(p), p, levelOf(p));
       l.oldest = linkOf(oldest);
       if (!l.oldest) l.youngest = 0;
-      l.waiting--;
+      setWaiting(l.waiting - 1);
     }
   }
   relinquish(lockWord());
   return p;
+}
+
+/** Walker `w` is dead: puts right the queue that it was changing, if it was. What stands in the queue is in its hand no more. */
+export function recoverLimbo(w: Walker): bool {
+  if (!inherit(lockWord(), w.id + 1)) return false;
+  const l = limbo();
+  let n: u32 = 0,
+    last: u32 = 0;
+  for (let name = l.oldest; name !== 0; name = linkOf(blockNamed(name))) {
+    const p = <u32>blockNamed(name);
+    if ((w.tree & ~LEVEL_BITS) === p) w.tree = 0;
+    last = name;
+    n++;
+  }
+  l.youngest = last;
+  setWaiting(n);
+  relinquish(lockWord());
+  return true;
+}
+
+/** The reference counts of tables in limbo are to be counted anew before they are used: a walker died in one of them. */
+export function doubtLimbo(): void {
+  publish(changetype<usize>(limbo()) + offsetof<Limbo>("doubtful"), 1);
+}
+
+export function isLimboDoubtful(): bool {
+  return peek(changetype<usize>(limbo()) + offsetof<Limbo>("doubtful")) !== 0;
 }
 
 /** Whose table the one at `p` was, and the level of the entry that named it. */

@@ -8,8 +8,9 @@
 import { enter, inSection, leave, reading, slotOfWalker } from "./epoch";
 import { EDEADLK, ETIMEDOUT, OK } from "./errno";
 import { BREACH_SLEEP, breach } from "./guard";
-import { header, Table, walker } from "./layout";
-import { PATIENCE, sleepOn, wake } from "./wait";
+import { handleOf, header, Table, walker } from "./layout";
+import { isTooLate, SPINS, sleepOn, wake } from "./wait";
+import { add, claim, peek, publish } from "./word";
 
 /** Ways to use a table [IDE-1]. */
 export const MODE_NONE: u32 = 0;
@@ -34,7 +35,7 @@ function leftWord(t: Table): usize {
 
 /** Walker id + 1 that holds `t` for writing or is about to, 0 for nobody. */
 export function writerOf(t: Table): u32 {
-  return atomic.load<u32>(writerWord(t));
+  return peek(writerWord(t));
 }
 
 /** Does this walker hold `t` for writing? */
@@ -47,22 +48,21 @@ export function isReader(t: Table): bool {
   return inSection() && reading() === <u32>changetype<usize>(t);
 }
 
-/** A writer is there: waits until it is not. */
-function awaitWriter(t: Table, i: u32): void {
-  const word = writerWord(t),
-    holder = atomic.load<u32>(word);
-  if (holder === 0) return;
-  if (i < SLEEP_AFTER) return;
-  const sleepers = changetype<usize>(t) + offsetof<Table>("sleepers");
-  atomic.add<u32>(sleepers, 1);
-  sleepOn(word, holder);
-  atomic.sub<u32>(sleepers, 1);
+function sleepersWord(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("sleepers");
 }
 
-/** Looks before a walker goes to sleep on a lock. */
-const SLEEP_AFTER: u32 = isDefined(EXPLORE) ? 0 : 2000;
+/** Round `i` of waiting until no writer is there. */
+function awaitWriter(t: Table, i: u32): void {
+  const word = writerWord(t),
+    holder = peek(word);
+  if (holder === 0 || i < SPINS) return;
+  add(sleepersWord(t), 1);
+  sleepOn(word, holder, i);
+  add(sleepersWord(t), -1);
+}
 
-/** Holds `t` for reading, in a read section. EDEADLK inside another section, ETIMEDOUT when a writer does not come on. */
+/** Holds `t` for reading, in a read section. EDEADLK inside another section, ETIMEDOUT when a writer makes no progress. */
 export function readLock(t: Table): i32 {
   const handle = <u32>changetype<usize>(t);
   if (isWriter(t) || inSection()) {
@@ -71,7 +71,7 @@ export function readLock(t: Table): i32 {
     enter(handle);
     return OK;
   }
-  for (let i: u32 = 0; i < PATIENCE; i++) {
+  for (let i: u32 = 0; !isTooLate(i); i++) {
     enter(handle);
     if (writerOf(t) === 0) return OK;
     readUnlock(t);
@@ -84,62 +84,90 @@ export function readLock(t: Table): i32 {
 export function readUnlock(t: Table): void {
   leave();
   if (!inSection() && writerOf(t) !== 0) {
-    atomic.add<u32>(leftWord(t), 1);
+    add(leftWord(t), 1);
     wake(leftWord(t));
   }
 }
 
-/** Walker that reads `t`, -1 for none. */
-export function readerOf(t: Table): i32 {
+/** Walker that reads `t`, -1 for none. `except` (walker id, -1 for none) is not asked: it is dead. */
+function readerOf(t: Table, except: i32): i32 {
   const handle = <u32>changetype<usize>(t),
     n = header().maxWalkers;
   for (let id: u32 = 0; id < n; id++) {
-    if (<u32>(slotOfWalker(id) >> 32) === handle) return id;
+    if (<i32>id !== except && <u32>(slotOfWalker(id) >> 32) === handle) return id;
   }
   return -1;
 }
 
-/** Holds `t` for writing. EDEADLK while it reads `t` or is in a section; ETIMEDOUT when a holder does not come on. */
+/** Waits until nobody reads `t` (but `except`). Precondition: this walker is its writer, so that nobody new comes in. */
+function awaitReaders(t: Table, except: i32): bool {
+  for (let i: u32 = 0; !isTooLate(i); i++) {
+    const seen = peek(leftWord(t));
+    if (readerOf(t, except) < 0) {
+      t.writes = 1; // from here on it may write: a burial looks at this
+      return true;
+    }
+    sleepOn(leftWord(t), seen, i);
+  }
+  return false;
+}
+
+/** Holds `t` for writing. EDEADLK while it reads `t` or is in a section; ETIMEDOUT when a holder makes no progress. */
 export function writeLock(t: Table): i32 {
-  const w = walker();
   if (isWriter(t)) {
     t.writes++;
     return OK;
   }
   if (inSection()) {
-    breach(BREACH_SLEEP, <u32>changetype<usize>(t));
+    breach(BREACH_SLEEP, handleOf(t));
     return EDEADLK;
   }
-  for (let i: u32 = 0; atomic.cmpxchg<u32>(writerWord(t), 0, self()) !== 0; i++) {
-    if (i >= PATIENCE) return ETIMEDOUT;
+  for (let i: u32 = 0; !claim(writerWord(t), 0, self()); i++) {
+    if (isTooLate(i)) return ETIMEDOUT;
     awaitWriter(t, i);
   }
-  t.writes = 1;
-  w.writing++;
-  for (let i: u32 = 0; i < PATIENCE; i++) {
-    const seen = atomic.load<u32>(leftWord(t));
-    if (readerOf(t) < 0) return OK;
-    if (i >= SLEEP_AFTER) sleepOn(leftWord(t), seen);
-  }
-  writeUnlock(t);
+  walker().writing++;
+  if (awaitReaders(t, -1)) return OK;
+  letGo(t);
   return ETIMEDOUT;
+}
+
+/** Holds `t` for writing if that takes no waiting. */
+export function tryWriteLock(t: Table): bool {
+  if (!claim(writerWord(t), 0, self())) return false;
+  walker().writing++;
+  if (readerOf(t, -1) < 0) {
+    t.writes = 1;
+    return true;
+  }
+  letGo(t);
+  return false;
+}
+
+function letGo(t: Table): void {
+  t.writes = 0;
+  walker().writing--;
+  publish(writerWord(t), 0);
+  if (peek(sleepersWord(t)) !== 0) wake(writerWord(t));
 }
 
 /** Lets go once for each time it was taken. */
 export function writeUnlock(t: Table): void {
-  if (--t.writes !== 0) return;
-  walker().writing--;
-  atomic.store<u32>(writerWord(t), 0);
-  if (atomic.load<u32>(changetype<usize>(t) + offsetof<Table>("sleepers")) !== 0) wake(writerWord(t));
+  if (t.writes > 1) t.writes--;
+  else letGo(t);
 }
 
-/** `holder` (walker id + 1) is dead: lets go of `t` if it held it for writing; true if it did. */
-export function forget(t: Table, holder: u32): bool {
-  if (writerOf(t) !== holder) return false;
-  t.writes = 0; // before the word: the next writer counts from there on
-  atomic.store<u32>(writerWord(t), 0);
-  wake(writerWord(t));
-  return true;
+/**
+ * Walker `id` is dead: takes `t` over from it, if it held it for writing. True if it may have written, and then nobody else
+ * is inside; one that still waited for readers has done nothing, and nothing is held afterwards.
+ */
+export function inheritWriteLock(t: Table, id: u32): bool {
+  if (!claim(writerWord(t), id + 1, self())) return false;
+  walker().writing++;
+  const inside = t.writes !== 0;
+  if (inside && awaitReaders(t, id)) return true; // readers who knock: they see a writer and leave
+  letGo(t);
+  return false;
 }
 
 /** Makes `t` usable in `mode` until `unlock`: 0, EDEADLK or ETIMEDOUT. */

@@ -2,14 +2,14 @@
 
 import { demand, RULE_HOLDER } from "../demand";
 import { ETIMEDOUT, OK } from "./errno";
-import { me, walker } from "./layout";
-import { nap, PATIENCE } from "./wait";
+import { walker } from "./layout";
+import { isTooLate, nap } from "./wait";
+import { claim, peek, publish } from "./word";
 
-/** Takes the spin lock at `p`; ETIMEDOUT when its holder is gone. */
+/** Takes the spin lock at `p`; ETIMEDOUT when its holder makes no progress. */
 export function acquire(p: usize): i32 {
-  const id = me !== 0 ? walker().id + 1 : 1; // walker 0 lays out before it is one
-  for (let i: u32 = 0; atomic.cmpxchg<u32>(p, 0, id) !== 0; i++) {
-    if (i >= PATIENCE) return ETIMEDOUT;
+  for (let i: u32 = 0; !claim(p, 0, walker().id + 1); i++) {
+    if (isTooLate(i)) return ETIMEDOUT;
     nap(i);
   }
   return OK;
@@ -24,26 +24,31 @@ const LOOKS: u32 = 1 << 27;
  */
 export function acquireAs(p: usize, holder: u32): i32 {
   demand(holder !== 0, RULE_HOLDER);
-  for (let i: u32 = 0; atomic.cmpxchg<u32>(p, 0, holder) !== 0; i++) if (i >= LOOKS) return ETIMEDOUT;
+  for (let i: u32 = 0; !claim(p, 0, holder); i++) if (i >= LOOKS) return ETIMEDOUT;
   return OK;
 }
 
 /** Takes the spin lock at `p` as `holder`, not 0, if it is free. */
 export function tryAcquire(p: usize, holder: u32): bool {
-  return atomic.cmpxchg<u32>(p, 0, holder) === 0;
+  return claim(p, 0, holder);
 }
 
 /** Does anybody hold the spin lock at `p`? */
 export function isHeld(p: usize): bool {
-  return atomic.load<u32>(p) !== 0;
+  return peek(p) !== 0;
 }
 
-/** The dead `holder` (id + 1) lets go; 1 if it had the lock. */
-export function wrest(p: usize, holder: u32): u32 {
-  return atomic.cmpxchg<u32>(p, holder, 0) === holder ? 1 : 0;
+/** Takes the lock over from the dead `holder` (id + 1); true if it had the lock, which is now this walker's. */
+export function inherit(p: usize, holder: u32): bool {
+  return claim(p, holder, walker().id + 1);
 }
 
-/** Lets go; everything stored before is seen by the next holder. */
+/** Lets go; everything stored before is seen by the next holder. Precondition: the caller holds the lock. */
 export function relinquish(p: usize): void {
-  atomic.store<u32>(p, 0);
+  publish(p, 0);
+}
+
+/** Lets go if this walker holds the lock: for one that may have failed to take it. */
+export function relinquishMine(p: usize): void {
+  claim(p, walker().id + 1, 0);
 }

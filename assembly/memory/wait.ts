@@ -1,35 +1,48 @@
-// How a walker waits: a while by looking again, then asleep, where its thread may sleep.
+// How a walker waits: it looks again a number of times, then it sleeps, if its thread may sleep.
 
+import { hostClock } from "./host";
 import { me, orderWord, walker } from "./layout";
+import { peek, sleepWhile, wakeAll } from "./word";
 
-/** Looks before the first sleep. */
-const SPINS: u32 = isDefined(EXPLORE) ? 0 : 2000;
+/** Looks before the first sleep. An explorer of schedules has nothing to gain from looking twice. */
+export const SPINS: u32 = isDefined(EXPLORE) ? 0 : 2000;
 /** Nanoseconds of one sleep that nobody ends. */
 const SLICE: i64 = 1_000_000;
-/** Rounds after which whoever is waited for counts as dead: some ten seconds of sleep, or as many looks as a thread that may not sleep can afford. */
-export const PATIENCE: u32 = SPINS + 10_000;
+/** Looks that stand for such a sleep where the thread may not sleep. */
 const LOOKS: u32 = 10_000;
+/** Milliseconds of waiting after which whoever is waited for counts as dead. */
+export const PATIENCE: u32 = 10_000;
+
+/** Has this walker waited too long? Asked in round `i` = 0, 1, ... of a wait; the time counts from the end of the first looks. */
+export function isTooLate(i: u32): bool {
+  if (i < SPINS) return false;
+  const w = walker(),
+    now = hostClock();
+  if (i === SPINS) w.since = now;
+  return now - w.since > PATIENCE;
+}
 
 /** Round `i` of waiting for something that gives no sign. */
 export function nap(i: u32): void {
-  if (i >= SPINS) sleepOn(nobody(), 0);
+  sleepOn(nobody(), 0, i);
 }
 
-/** Sleeps while the word at `p` is `value`, one slice at most; a thread that may not sleep looks around instead. */
-export function sleepOn(p: usize, value: u32): void {
+/** Round `i` of waiting while the word at `p` is `value`; a thread that may not sleep looks at it meanwhile. */
+export function sleepOn(p: usize, value: u32, i: u32): void {
+  if (i < SPINS) return;
   if (walker().sleeps) {
-    atomic.wait<i32>(p, value, SLICE);
+    sleepWhile(p, value, SLICE);
     return;
   }
-  for (let i: u32 = 0; i < LOOKS; i++) if (atomic.load<u32>(p) !== value) return;
+  for (let n: u32 = 0; n < LOOKS; n++) if (peek(p) !== value) return;
 }
 
-/** A word that stays 0: the upper half of this walker's slot line is never written. */
+/** A word that stays 0: nothing is stored in the second half of the line of the journals' order. */
 function nobody(): usize {
   return orderWord() + 64;
 }
 
 /** Wakes whoever sleeps on `p`. */
 export function wake(p: usize): void {
-  if (me !== 0) atomic.notify(p, -1);
+  if (me !== 0) wakeAll(p);
 }

@@ -4,8 +4,8 @@
 // from before the write until the record is there.
 
 import { POINT_ORDER, point } from "../memory/guard";
-import { header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, walker, walkerAt } from "../memory/layout";
-import { acquire, relinquish } from "../memory/spin";
+import { handleOf, header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, Table, walker, walkerAt } from "../memory/layout";
+import { acquire, relinquishMine } from "../memory/spin";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;
@@ -82,7 +82,7 @@ export function journalling(): bool {
   return walker().capacity !== 0;
 }
 
-/** Appends a record, if its kind is asked for. */
+/** Appends a record, if its kind is asked for. `table`: a table record, 0 for none; the journal names it by its handle. */
 export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
   const w = walker();
   if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;
@@ -92,7 +92,7 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
   const r = changetype<JournalRecord>(p);
   r.kind = kind;
   r.level = level;
-  r.table = <u32>table;
+  r.table = handleOf(changetype<Table>(table));
   r.walker = w.id;
   r.address = address;
   r.a = a;
@@ -101,7 +101,10 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
   w.total++;
 }
 
-/** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
+/**
+ * From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. When the holder of the
+ * order makes no progress, the write is done without: the journal then orders it by its record alone.
+ */
 export function beginWrite(): void {
   if (!parallel()) return;
   point(POINT_ORDER, 0);
@@ -109,7 +112,7 @@ export function beginWrite(): void {
 }
 
 export function endWrite(): void {
-  if (parallel()) relinquish(orderLock());
+  if (parallel()) relinquishMine(orderLock());
 }
 
 /** All walkers record `kinds` (one bit each) from now on, 0 for none; the rings start empty. Precondition: no walker walks. */

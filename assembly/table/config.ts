@@ -14,11 +14,15 @@ import {
 } from "../arch/granule";
 import { VTCR_HD } from "../arch/registers";
 import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
+import { handOver } from "../memory/intent";
 import {
   FORCE_HOST,
+  finishTable,
   giveTable,
   header,
   parallel,
+  rootOf,
+  setRoot,
   T_BARRIER,
   T_FLAGS,
   T_HD,
@@ -45,7 +49,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   if (layout === ADDRESS_48 && end >> linearBits(layout)) return EINVAL;
   const p = takeTable();
   if (!p) return EBUSY;
-  const t = tableAt(p);
+  const t = changetype<Table>(p);
   t.ps = ps;
   t.flags = flags;
   t.inputBits = bits;
@@ -57,9 +61,13 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && end >> linearBits(layout) === 0;
   t.reach = direct ? h.arenaBytes >> ps : 0;
   t.origin = h.physBase | TABLE;
-  t.root = zallocPagesExact(t, rootPages);
-  if (t.root) return <i32>p;
-  giveTable(p);
+  const root = zallocPagesExact(t, rootPages);
+  if (root) {
+    setRoot(t, root);
+    handOver();
+    return finishTable(p);
+  }
+  giveTable(t);
   return ENOMEM;
 }
 
@@ -70,7 +78,7 @@ export function geometryOf(t: Table): u64 {
 }
 
 function noteMade(t: Table): void {
-  record(J_TABLE_MADE, changetype<usize>(t), t.startLevel, virtToPhys(t.root), geometryOf(t), t.vtcr);
+  record(J_TABLE_MADE, changetype<usize>(t), t.startLevel, virtToPhys(rootOf(t)), geometryOf(t), t.vtcr);
 }
 
 /** A stage-2 table for `vtcr` with 1 << ps pages; handle or errno. */

@@ -7,6 +7,7 @@ import { TTL_UNKNOWN } from "../arch/tlbi";
 import { isCache } from "../memory/cache";
 import { synchronize } from "../memory/epoch";
 import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { intendMake } from "../memory/intent";
 import { rootOf, T_BARRIER, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table } from "../memory/layout";
 import { retire } from "../memory/limbo";
 import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
@@ -100,6 +101,7 @@ function grow(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   const table = zallocPage(t, w.cache);
   if (!table) return ENOMEM;
   if (isValid(old)) getPages(t, pageOf(w, p), 1);
+  intendMake(p);
   replace(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level);
   return GREW;
 }
@@ -149,7 +151,10 @@ class HypUnmapVisitor extends Visitor {
     // The barrier of [IDE-3]: lookups that began before have ended, or the table waits as others do.
     if (t.flags & T_BARRIER) {
       noteRetired(t, table, level);
-      if (synchronize()) return retire(t, table, level);
+      if (synchronize()) {
+        retire(t, table, level);
+        return OK;
+      }
     }
     putPages(t, table, 1);
     return OK;

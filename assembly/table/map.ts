@@ -17,7 +17,7 @@ import { demand, RULE_TABLE_DESCRIPTOR } from "../demand";
 import { CACHE_NONE, isCache } from "../memory/cache";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { hostForcePte } from "../memory/host";
-import { FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_IDMAP, T_LINUX, T_TYPED, T_XNX, Table } from "../memory/layout";
+import { FORCE_ALL, FORCE_BELOW, FORCE_HOST, handleOf, T_IDMAP, T_LINUX, T_TYPED, T_XNX, Table } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { replace } from "./bbm";
@@ -40,6 +40,7 @@ import {
   GREW,
   GROWS,
   isShared,
+  isWalked,
   LEAF,
   openAs,
   TABLE_POST,
@@ -126,12 +127,13 @@ function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
   if (t.force === FORCE_BELOW) return addr < t.forceBelow;
   if (t.force !== FORCE_HOST) return t.force === FORCE_ALL;
   const end = addr + size;
-  return hostForcePte(<u32>changetype<usize>(t), <u32>addr, <u32>(addr >> 32), <u32>end, <u32>(end >> 32), prot) !== 0;
+  return hostForcePte(handleOf(t), <u32>addr, <u32>(addr >> 32), <u32>end, <u32>(end >> 32), prot) !== 0;
 }
 
 /** Opens a walk that may replace tables by leaves: there is room for the walk that frees such a table too. */
 export function openMap(t: Table, flags: u32): MapWalk {
-  const w = openAs<MapWalk>(t, flags | LEAF | TABLE_PRE);
+  // From inside a walk, which may stand in one of them, tables are not replaced.
+  const w = openAs<MapWalk>(t, flags | (isWalked(t) ? LEAF : LEAF | TABLE_PRE));
   if (!w || canOpen()) return w;
   close();
   return changetype<MapWalk>(0);

@@ -7,12 +7,15 @@ import { takePage } from "../memory/cache";
 import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
 import { maySleep } from "../memory/guard";
 import { hostHook } from "../memory/host";
+import { countHeld, intendGive, intendGiveCounted } from "../memory/intent";
 import {
   addPages,
   virtToPhys as arenaAddress,
   physToVirt as arenaPointer,
+  handleOf,
   isArenaPage,
   parallel,
+  raisePeak,
   T_DCACHE,
   T_ICACHE,
   T_PAGE_COUNT,
@@ -54,18 +57,21 @@ function hooked(t: Table, op: u32): bool {
 
 function call(t: Table, op: u32, a: u32, wide: u64, n: u32): u32 {
   maySleep();
-  return hostHook(op, <u32>changetype<usize>(t), a, <u32>wide, <u32>(wide >> 32), n);
+  return hostHook(op, handleOf(t), a, <u32>wide, <u32>(wide >> 32), n);
 }
 
 function noteTaken(t: Table, p: usize, n: u32): void {
   count(C_TABLES_TAKEN, n);
-  addPages(t, n);
+  const pages = addPages(t, n);
+  countHeld(t, p);
+  raisePeak(t, pages);
   record(J_TABLE_TAKEN, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
 function noteFreed(t: Table, p: usize, n: u32): void {
   count(C_TABLES_FREED, n);
   addPages(t, -(<i32>n));
+  intendGive(p);
   record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
@@ -109,9 +115,11 @@ export function zallocPagesExact(t: Table, n: u32): usize {
   return p;
 }
 
-/** Gives the start tables back, whatever their counts (the kernel does not look at them either). */
+/** Gives the start tables that are torn down back, whatever their counts (the kernel does not look at them either). */
 export function freePagesExact(t: Table, p: usize, n: u32): void {
   const page = pageBytes(t.ps);
+  intendGiveCounted(t, p);
+  t.dying = 0;
   noteFreed(t, p, n);
   if (hooked(t, HOOK_FREE_PAGES_EXACT)) {
     call(t, HOOK_FREE_PAGES_EXACT, p, 0, n * page);
@@ -155,8 +163,14 @@ export function putPages(t: Table, p: usize, n: u32): void {
   addReferences(p, -(<i32>n));
   if (left !== 0) return;
   if (!isTaken(p)) return warn(t, 0, p); // a start table inside its block, or not a table at all
+  giveTablePage(t, p);
+}
+
+/** The table page at `p`, which is linked nowhere any more, goes back to the arena; false if it cannot now. */
+export function giveTablePage(t: Table, p: usize): bool {
+  intendGiveCounted(t, p);
   noteFreed(t, p, 1);
-  giveFrames(p);
+  return giveFrames(p);
 }
 
 export function pageCount(t: Table, p: usize): i32 {

@@ -13,6 +13,7 @@ import { isCacheable, isExecutable, stage2Attributes } from "../arch/stage2";
 import { demand, RULE_HOLE, RULE_UNWATCHED } from "../demand";
 import { compareExchange, fillHole, fillHoles, read, write } from "../memory/cell";
 import { addReferences, Reference } from "../memory/frames";
+import { intendCount } from "../memory/intent";
 import { T_DCACHE, T_FWB, T_ICACHE, T_LPA2, T_XNX, Table } from "../memory/layout";
 import { C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { journalling } from "../record/journal";
@@ -123,6 +124,7 @@ export class Among extends Way {
 
   /** The reference is this walker's own part of the count, where no other walker writes (memory/frames.ts). */
   @inline publish(w: Walk, p: usize, next: u64, _level: i32): bool {
+    intendCount(p);
     if (!compareExchange(p, 0, next)) {
       count(C_LOST, 1);
       return false;

@@ -1,137 +1,96 @@
-// After a walker that died: what it held is let go, what it left half done is undone where that can be.
+// Putting a table right in which a walker died: its references are what is there, and nothing stays locked. Whoever has the
+// table alone does it before anything else (table/sharing.ts).
 
-import { ENTRY_BYTES, entries, pageBytes, UNIT_SHIFT } from "../arch/granule";
-import { giveOwn } from "../memory/cache";
+import { isCounted, isTable, isValid } from "../arch/descriptor";
+import { ENTRY_BYTES, entries } from "../arch/granule";
 import { read } from "../memory/cell";
-import { expel, slotOfWalker } from "../memory/epoch";
-import { EBUSY, EFAULT, OK } from "../memory/errno";
-import { addReferences, giveFrames, references } from "../memory/frames";
-import { header, isArenaPage, limbo, orderLock, pool, T_HYP, Table, tableOfIndex, walkerAt } from "../memory/layout";
-import { forget, MODE_EXCLUSIVE } from "../memory/lock";
-import { wrest } from "../memory/spin";
-import { J_BURIED, record } from "../record/journal";
-import { flushVmid } from "../record/maintenance";
-import { result } from "../record/result";
+import { addReferences, references } from "../memory/frames";
+import { forgetLinked } from "../memory/intent";
+import { rootOf, T_HYP, Table, Walker } from "../memory/layout";
+import { tryWriteLock, writeUnlock } from "../memory/lock";
+import { peek, publish } from "../memory/word";
 import { clear } from "./bbm";
 import { tableBelow } from "./down";
-import { begin, end as finish } from "./sharing";
-import { close, FROM_ROOT, LEAF, openAs, TABLE_POST, Visitor, Walk, walk } from "./walk";
+import { close, openAs, Walk } from "./walk";
 
-/** What a walker held when it died. */
-@view()
+/** A walk that puts right. */
 @unmanaged
-export class Burial {
-  /** Was it in a read section? */
-  inSection: u32;
-  /** Tables that it held for writing. */
-  wroteTables: u32;
-  /** Locks of the core that it held; the lists that they guard may be torn. */
-  coreLocks: u32;
-  /** Descriptors that it had locked: holes now. */
+class RepairWalk extends Walk {
+  /** Slots that were locked. */
   unlocked: u32;
+}
+
+/** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
+export function holdsReference(w: Walk, old: u64): bool {
+  return w.table.flags & T_HYP ? isValid(old) : isCounted(old, w.marker);
 }
 
 /**
- * Walker `id` does not run any more: ends its section, lets go of its locks, gives back its caches and its place, and repairs
- * the tables whose locks it held. Answers a Burial. Its first errno if a table could not be repaired.
+ * Counts the references of the table page at `page`, whose entries are of `level`, and of all below it; what is locked becomes
+ * a hole. `dead`, if any, has in hand nothing that is linked here. Precondition: nobody else is in them.
  */
-export function bury(id: u32): i32 {
-  const w = walkerAt(id),
-    holder = id + 1,
-    read = <u32>(slotOfWalker(id) >> 32),
-    section = expel(id);
-  const locks =
-    wrest(changetype<usize>(pool()), holder) + wrest(changetype<usize>(limbo()), holder) + wrest(orderLock(), holder);
-  w.sections = 0;
-  w.writing = 0;
-  w.depth = 0;
-  record(J_BURIED, 0, 0, 0, id, 0);
-  giveOwn(id);
-  if (isArenaPage(w.block0, UNIT_SHIFT)) giveFrames(w.block0);
-  if (isArenaPage(w.block1, UNIT_SHIFT)) giveFrames(w.block1);
-  w.block0 = 0;
-  w.block1 = 0;
-  let tables: u32 = 0,
-    unlocked: u32 = 0,
-    bad: i32 = OK;
-  for (let i: u32 = 0; i < header().maxTables; i++) {
-    const t = tableOfIndex(i),
-      wrote = forget(t, holder);
-    if (wrote) tables++;
-    if (!wrote && <u32>changetype<usize>(t) !== read) continue;
-    const swept = sweep(t);
-    if (swept > 0) unlocked += swept;
-    else if (bad === OK) bad = swept;
-  }
-  w.attached = 0;
-  const r = result<Burial>();
-  r.inSection = section ? 1 : 0;
-  r.wroteTables = tables;
-  r.coreLocks = locks;
-  r.unlocked = unlocked;
-  return bad;
-}
-
-/** References are what is there: a walker may die between a descriptor and its reference, or the other way round. */
-function recount(p: usize, bytes: u32): void {
+function recount(w: Walk, page: usize, level: i32, dead: Walker): void {
   let n: i32 = 1;
-  for (let at = p; at < p + bytes; at += ENTRY_BYTES) if (read(at, false) !== 0) n++;
-  addReferences(p, n - references(p));
+  for (let p = page, end = page + ((<usize>entries(w.ps)) << 3); p !== end; p += ENTRY_BYTES) {
+    const old = read(p, false);
+    if (old === w.marker) {
+      clear(w, p, old, level); // the next fault finds a hole
+      changetype<RepairWalk>(w).unlocked++;
+    } else if (holdsReference(w, old)) {
+      n++;
+      const table: usize = isTable(old, level) ? tableBelow(w.table, old) : 0;
+      if (table === 0) continue;
+      if (dead) forgetLinked(dead, table);
+      recount(w, table, level + 1, dead);
+    }
+  }
+  addReferences(page, n - references(page));
 }
 
-/** A walk that unlocks. */
-@unmanaged
-class SweepWalk extends Walk {
-  /** Slots that a dead walker had taken. */
-  unlocked: u32;
+function doubtWord(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("doubtful");
 }
 
-@final
-@unmanaged
-class SweepVisitor extends Visitor {
-  @inline phases(): u32 {
-    return LEAF | TABLE_POST | FROM_ROOT;
-  }
-
-  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
-    return p;
-  }
-
-  @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
-    return OK;
-  }
-
-  post(w: Walk, _p: usize, old: u64, _level: i32, _addr: u64): i32 {
-    const table = tableBelow(w.table, old);
-    if (!table) return EFAULT;
-    recount(table, entries(w.ps) * <u32>ENTRY_BYTES);
-    return OK;
-  }
-
-  leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
-    if (old !== w.marker) return OK;
-    clear(w, p, old, level); // not counted: the next fault finds a hole
-    changetype<SweepWalk>(w).unlocked++;
-    return OK;
-  }
+/** A walker died in `t`: whoever has it alone puts it right first. */
+export function doubt(t: Table): void {
+  publish(doubtWord(t), 1);
 }
 
-/** Makes holes of the slots that a dead walker took and never made [S2-24], and counts references anew; how many slots, or an errno. */
-export function sweep(t: Table): i32 {
-  if (t.flags & T_HYP || !t.root) return OK;
-  const bad = begin(t, MODE_EXCLUSIVE);
-  if (bad) return bad;
-  const w = openAs<SweepWalk>(t, LEAF | TABLE_POST);
-  let r = EBUSY;
-  if (w) {
-    w.unlocked = 0;
-    r = walk<SweepVisitor>(w, 0, (<u64>1) << t.inputBits);
-    if (r === OK) r = <i32>w.unlocked;
-    if (w.unlocked) flushVmid(t); // it may have died before its own flush
-    close();
-  }
-  const page = pageBytes(t.ps);
-  for (let i: u32 = 0; i < t.rootPages; i++) recount(t.root + i * page, page);
-  finish(t, MODE_EXCLUSIVE);
-  return r;
+export function isDoubtful(t: Table): bool {
+  return peek(doubtWord(t)) !== 0;
+}
+
+/**
+ * Puts right what hangs at the start tables `root` of `t`; how many slots were locked. Precondition: this walker has them alone.
+ * With `dead`, that walker had.
+ */
+export function mend(t: Table, root: usize, dead: Walker): u32 {
+  const w = openAs<RepairWalk>(t, 0);
+  if (!w) return 0; // nested too deep: the next one does it
+  publish(doubtWord(t), 0);
+  w.unlocked = 0;
+  for (let i: u32 = 0; i < t.rootPages; i++) recount(w, root + ((<usize>i) << t.ps), t.startLevel, dead);
+  close();
+  return w.unlocked;
+}
+
+/** The same before this walker does anything else in `t`, which it has just locked for writing. A table that is torn down is its destroyer's. */
+export function mendIfDoubtful(t: Table): void {
+  const root = rootOf(t);
+  if (root !== 0 && isDoubtful(t)) mend(t, root, changetype<Walker>(0));
+}
+
+/** The same, if nobody else is in the table just now. */
+export function mendIfAlone(t: Table): void {
+  if (!tryWriteLock(t)) return;
+  mendIfDoubtful(t);
+  writeUnlock(t);
+}
+
+/** Counts the references of the detached table at `table`, once named by an entry of `level`. Precondition: nobody else is in it. */
+export function recountDetached(t: Table, table: usize, level: i32): void {
+  const w = openAs<RepairWalk>(t, 0);
+  if (!w) return;
+  recount(w, table, level + 1, changetype<Walker>(0));
+  close();
 }

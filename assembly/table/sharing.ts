@@ -7,7 +7,8 @@
 //               installed, nothing removed. Only on tables whose exclusive walks respect it (T_LOCK_FREE).
 
 import { EINVAL, EPERM, OK } from "../memory/errno";
-import { parallel, rootOf, T_BARRIER, T_HYP, T_LOCK_FREE, Table } from "../memory/layout";
+import { intendNothing } from "../memory/intent";
+import { isSameLife, parallel, rootOf, T_BARRIER, T_HYP, T_LOCK_FREE, Table, walker } from "../memory/layout";
 import { someWait } from "../memory/limbo";
 import {
   lock as lockTable,
@@ -18,6 +19,7 @@ import {
   unlock as unlockTable,
 } from "../memory/lock";
 import { J_LOCK, J_SECTION, J_SECTION_END, J_UNLOCK, record } from "../record/journal";
+import { isDoubtful, mendIfAlone, mendIfDoubtful } from "./repair";
 import { collect } from "./teardown";
 import { SHARED } from "./walk";
 
@@ -53,10 +55,11 @@ export function begin(t: Table, mode: u32): i32 {
   if (mode === MODE_NONE) return 0;
   const bad = lockTable(t, mode);
   if (bad) return bad;
-  if (!rootOf(t)) {
+  if (!rootOf(t) || !isSameLife(t)) {
     unlockTable(t, mode); // destroyed while this walker waited
     return EINVAL;
   }
+  if (mode === MODE_EXCLUSIVE) mendIfDoubtful(t);
   note(mode === MODE_LOCK_FREE ? J_SECTION : J_LOCK, t, mode);
   return OK;
 }
@@ -64,8 +67,10 @@ export function begin(t: Table, mode: u32): i32 {
 /** Lets go, and then frees some of what has waited long enough. */
 export function end(t: Table, mode: u32): void {
   if (mode === MODE_NONE) return;
+  intendNothing(walker());
   note(mode === MODE_LOCK_FREE ? J_SECTION_END : J_UNLOCK, t, mode);
   unlockTable(t, mode);
+  if (isDoubtful(t)) mendIfAlone(t);
   if (someWait()) collect(FEW);
 }
 

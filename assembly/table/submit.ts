@@ -2,7 +2,7 @@
 
 import { GRANULE_LEVELS } from "../arch/granule";
 import { CACHE_ARENA, CACHE_OWN, isCache, resolve, topUp } from "../memory/cache";
-import { EAGAIN, EINVAL, ERANGE, OK } from "../memory/errno";
+import { EAGAIN, EBUSY, EINVAL, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
 import { isTableHandle, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
 import { MODE_NONE } from "../memory/lock";
 import { C_SUBMITTED, count } from "../record/counters";
@@ -16,7 +16,7 @@ import { begin, end, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_NOTHING, SHARES_READ
 import { split } from "./split";
 import { destroy, destroyRange } from "./teardown";
 import { unmap } from "./unmap";
-import { SHARED, WALK_FLAGS } from "./walk";
+import { isWalked, SHARED, WALK_FLAGS } from "./walk";
 
 export const OP_MAP: u32 = 1;
 export const OP_UNMAP: u32 = 2;
@@ -98,6 +98,11 @@ function fits(op: u32, t: Table): bool {
   return !hyp || !(op <= LAST_STAGE2_OP || op === OP_ANNOTATE || op === OP_TLB_FLUSH_RANGE);
 }
 
+/** Does the operation free tables that become empty? */
+function takesTables(op: u32): bool {
+  return op === OP_UNMAP || op === OP_HYP_UNMAP || op === OP_DESTROY_RANGE;
+}
+
 function prepare(s: Submission, t: Table): i32 {
   const asked = s.cache,
     cache = resolve(asked, t.ps);
@@ -177,6 +182,7 @@ function submitOne(s: Submission): i32 {
   if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;
+  if (takesTables(op) && isWalked(t)) return EBUSY; // from inside a walk, which stands in one of them
   const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
   const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
   if (mode < 0) return mode;
@@ -190,7 +196,7 @@ function submitOne(s: Submission): i32 {
 
 /**
  * Performs `n` records at `p` in order and writes each one's result; with `stop`, ends behind the first error
- * (EAGAIN is none). Returns how many were performed. Precondition: the records lie in the arena.
+ * (EAGAIN is none); without, behind the first ETIMEDOUT. Returns how many were performed. Precondition: the records lie in the arena.
  */
 export function submit(p: usize, n: u32, stop: bool): u32 {
   const answer = result<Answer>();
@@ -205,7 +211,8 @@ export function submit(p: usize, n: u32, stop: bool): u32 {
     s.value = answer.value;
     p += SUBMIT_BYTES;
     done++;
-    if (stop && status < 0 && status !== EAGAIN) break;
+    // Whoever holds the lock is dead, or as good as that: the next operations would wait as long.
+    if (status === ETIMEDOUT || (stop && status < 0 && status !== EAGAIN)) break;
   }
   count(C_SUBMITTED, done);
   return done;

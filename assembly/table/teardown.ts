@@ -1,26 +1,51 @@
 // Freeing subtrees and whole tables [S2-27, S2-28].
 
-import { isCounted, isValid } from "../arch/descriptor";
 import { entries, LAST_LEVEL, shift } from "../arch/granule";
-import { countMapped } from "../memory/cell";
+import { countMapped, write } from "../memory/cell";
 import { advance as advanceEpoch, enter, leave, reading, synchronize } from "../memory/epoch";
 import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
 import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
-import { virtToPhys as arenaAddress, giveTable, parallel, T_HYP, T_LOCK_FREE, Table, takeRoot } from "../memory/layout";
-import { levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
+import { handOverTree, holdTree } from "../memory/intent";
+import {
+  virtToPhys as arenaAddress,
+  giveTable,
+  header,
+  isSameLife,
+  parallel,
+  rootOf,
+  T_HYP,
+  T_LOCK_FREE,
+  Table,
+  tableOfIndex,
+  takeRoot,
+  Walker,
+  walker,
+} from "../memory/layout";
+import { appendStrays, isLimboDoubtful, levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
+import { claim, peek, publish, swap } from "../memory/word";
 import { C_WALKS, count } from "../record/counters";
 import { J_TABLE_GONE, record } from "../record/journal";
 import { warn } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
 import { rootEntries, tableBelow } from "./down";
 import { deferUnlinked, freePagesExact, noteRetired, pageCount, putPages } from "./mmops";
-import { canOpen, close, FROM_ROOT, isShared, LEAF, openAs, rows, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
-
-/** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
-function holdsReference(w: Walk, old: u64): bool {
-  return w.table.flags & T_HYP ? isValid(old) : isCounted(old, w.marker);
-}
+import { doubt, holdsReference, isDoubtful, mend, mendIfDoubtful, recountDetached } from "./repair";
+import {
+  canOpen,
+  close,
+  FROM_ROOT,
+  isShared,
+  isWalked,
+  LEAF,
+  openAs,
+  rows,
+  skip,
+  TABLE_POST,
+  Visitor,
+  Walk,
+  walk,
+} from "./walk";
 
 /** A walk that tears down. */
 @unmanaged
@@ -67,6 +92,7 @@ class FreeVisitor extends Visitor {
     }
     putPages(t, pageOf(w, p), 1);
     if (emptying) return discard(t, table, level);
+    write(p, 0); // a teardown that ends here goes on elsewhere without this table
     putPages(t, table, 1);
     return OK;
   }
@@ -91,6 +117,7 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   const w = openFree(t, false);
   if (!w) return EBUSY;
   toSubtree(w, level + 1);
+  holdTree(t, table, level);
   if (rows<FreeVisitor>(w, table, entries(t.ps), level + 1)) warn(t, level, 0);
   close();
   if (pageCount(t, table) !== 1) warn(t, level, 0);
@@ -107,7 +134,9 @@ export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
     table = tableBelow(t, old);
   if (!table) return EFAULT;
   if (parallel() && (isShared(w) || t.flags & T_LOCK_FREE)) return defer(t, table, level);
-  return deferUnlinked(t, table, level) ? OK : releaseSubtree(t, table, level);
+  if (!deferUnlinked(t, table, level)) return releaseSubtree(t, table, level);
+  handOverTree();
+  return OK;
 }
 
 /** Frees a table that became empty under the lock for writing. Who reads without the lock may still be in it. */
@@ -119,28 +148,32 @@ export function discard(t: Table, table: usize, level: i32): i32 {
 
 function defer(t: Table, table: usize, level: i32): i32 {
   noteRetired(t, table, level);
-  const r = retire(t, table, level);
+  retire(t, table, level);
   point(POINT_RETIRED, table);
-  return r;
+  return OK;
 }
 
 /** Frees tables whose grace period is over, `most` of them; how many. Nobody can reach them, so no lock is needed. */
 export function collect(most: u32): u32 {
   advanceEpoch();
   enter(reading()); // who destroys the table of one that is taken out here waits for its end
+  if (walker().strays !== 0) appendStrays(walker());
   let n: u32 = 0;
-  while (n < most) {
+  while (n < most && canOpen()) {
     const table = takeRetired();
     if (!table) break;
+    const t = ownerOf(table),
+      level = levelOf(table);
     point(POINT_FREE, table);
-    releaseSubtree(ownerOf(table), table, levelOf(table));
+    if (isLimboDoubtful()) recountDetached(t, table, level);
+    releaseSubtree(t, table, level);
     n++;
   }
   leave();
   return n;
 }
 
-/** Waits for the grace period of all that is retired now and frees it; ETIMEDOUT if a walker does not come on. */
+/** Waits for the grace period of all that is retired now and frees it; ETIMEDOUT if a walker makes no progress. */
 export function drain(): i32 {
   const late = synchronize();
   if (late) return late;
@@ -153,22 +186,84 @@ function noteGone(t: Table, root: usize): void {
   record(J_TABLE_GONE, changetype<usize>(t), t.startLevel, arenaAddress(root), 0, 0);
 }
 
-/** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless. */
+// A table's end. Under the lock for writing the root moves from `root` to `dying`, and `destroyer` says who tears it down; nobody
+// finds the way in any more. The record lives on until the teardown is over, even if the handle is given back meanwhile: then
+// the destroyer gives the record back. A destroyer that dies leaves `dying` and no destroyer, and anybody may go on.
+
+/** Bit of Table.destroyer. */
+const RELEASED: u32 = 1 << 31;
+
+function destroyerWord(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("destroyer");
+}
+
+/** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless, also at once. */
 export function destroy(t: Table): i32 {
-  if (!canOpen()) return EBUSY;
-  if (!t.root) return OK;
+  if (isWalked(t) || !canOpen()) return EBUSY;
   if (parallel() && isWriter(t)) return EDEADLK; // to wait for readers under a lock would be to wait for some of them for ever
-  // The root goes first [LCK-3], to one caller only and while nobody is inside: from here on nobody finds the way in.
   const bad = begin(t);
   if (bad) return bad;
-  const root = takeRoot(t);
+  const mine = isSameLife(t) && claimTeardown(t);
   end(t);
-  if (!root) return OK;
+  return mine ? tearDown(t) : OK;
+}
+
+/** Takes the root away, or takes over from a destroyer that died; false if there is nothing to do. Precondition: this walker has the table alone. */
+function claimTeardown(t: Table): bool {
+  const me = walker().id + 1,
+    root = rootOf(t);
+  if (root === 0) return resume(t);
+  publish(destroyerWord(t), me); // before there is something that nobody seems to be at
+  t.dying = root;
+  takeRoot(t);
+  return true;
+}
+
+/** Takes over a teardown that nobody is at; true if this walker has it. */
+function resume(t: Table): bool {
+  const nobody = peek(destroyerWord(t)) & RELEASED;
+  if (t.dying === 0 || !claim(destroyerWord(t), nobody, nobody | (walker().id + 1))) return false;
+  if (t.dying !== 0) return true;
+  finishTeardown(t); // the last one has come to its end just now
+  return false;
+}
+
+/** Nothing is left of the table; the record goes too, if the handle was given back meanwhile. */
+function finishTeardown(t: Table): void {
+  if (swap(destroyerWord(t), 0) & RELEASED) giveTable(t);
+}
+
+/** Walker `id` is dead: is `t` a table that it was tearing down? Then anybody may go on. */
+export function orphan(t: Table, id: u32): void {
+  const was = peek(destroyerWord(t));
+  if ((was & ~RELEASED) !== id + 1) return;
+  if (rootOf(t) !== 0) t.dying = 0; // it had not begun
+  else doubt(t);
+  leaveTeardown(t, id);
+}
+
+/** Walker `id` is no longer the destroyer; the handle may be given back at any moment. */
+function leaveTeardown(t: Table, id: u32): void {
+  if (!claim(destroyerWord(t), id + 1, 0)) publish(destroyerWord(t), RELEASED);
+}
+
+/** Goes on with teardowns that nobody is at; those that have to wait for somebody stay as they are. */
+export function resumeTeardowns(): void {
+  for (let i: u32 = 0, n = header().maxTables; i < n; i++) {
+    const t = tableOfIndex(i);
+    if (resume(t)) tearDown(t);
+  }
+}
+
+/** Frees what `dying` holds once nobody can be in it any more; ETIMEDOUT leaves it to the next one. Precondition: this walker is the destroyer. */
+function tearDown(t: Table): i32 {
+  const root: usize = t.dying;
   const stuck = parallel() ? drain() : OK; // who looks without a lock, and what was unlinked before
   if (stuck) {
-    t.root = root;
+    leaveTeardown(t, walker().id);
     return stuck;
   }
+  if (isDoubtful(t)) mend(t, root, changetype<Walker>(0));
   noteGone(t, root);
   const w = openFree(t, false);
   toSubtree(w, t.startLevel);
@@ -177,6 +272,7 @@ export function destroy(t: Table): i32 {
   if (rows<FreeVisitor>(w, root, rootEntries(t), t.startLevel)) warn(t, 0, 0);
   close();
   freeRoot(t, root);
+  finishTeardown(t);
   return OK;
 }
 
@@ -185,12 +281,19 @@ export function destroy(t: Table): i32 {
  * (KERNEL-NOTES 49). Start tables of a guest go whatever their counts.
  */
 function freeRoot(t: Table, root: usize): void {
-  if (t.flags & T_HYP && pageCount(t, root) > 1) putPages(t, root, 1);
-  else freePagesExact(t, root, t.rootPages);
+  if (t.flags & T_HYP && pageCount(t, root) > 1) {
+    t.dying = 0;
+    putPages(t, root, 1);
+  } else {
+    freePagesExact(t, root, t.rootPages);
+  }
 }
 
 function begin(t: Table): i32 {
-  return parallel() ? writeLock(t) : OK;
+  if (!parallel()) return OK;
+  const bad = writeLock(t);
+  if (bad === OK) mendIfDoubtful(t);
+  return bad;
 }
 
 function end(t: Table): void {
@@ -201,15 +304,26 @@ function end(t: Table): void {
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
   const w = openFree(t, true);
   if (!w) return EBUSY;
-  if (t.root) noteGone(t, t.root);
+  const root = rootOf(t);
+  if (root) noteGone(t, root);
   const r = walk<FreeVisitor>(w, addr, size);
   close();
   return r;
 }
 
-/** Gives the handle back; only after `destroy`. */
+/**
+ * Gives the handle back: EINVAL before `destroy`, EBUSY while this walker walks the table. While another walker tears the table
+ * down, the record goes with the end of that.
+ */
 export function release(t: Table): i32 {
-  if (t.root) return EINVAL;
-  giveTable(changetype<usize>(t));
-  return OK;
+  if (rootOf(t)) return EINVAL;
+  if (isWalked(t)) return EBUSY;
+  for (;;) {
+    const who = peek(destroyerWord(t));
+    if (who === 0) break;
+    if (who & RELEASED) return EINVAL; // given back before
+    if (claim(destroyerWord(t), who, who | RELEASED)) return OK;
+  }
+  if (t.dying !== 0) return EBUSY; // its destroyer died: destroy it again
+  return giveTable(t) ? OK : EINVAL;
 }

@@ -13,6 +13,7 @@ import { inSection } from "../memory/epoch";
 import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
 import { BREACH_EXCLUSIVE, BREACH_SECTION, BREACH_SHARED, breach, POINT_CHILD, point } from "../memory/guard";
 import {
+  handleOf,
   parallel,
   rootOf,
   T_BARRIER,
@@ -28,7 +29,7 @@ import {
   walkFrame,
 } from "../memory/layout";
 import { isReader, isWriter } from "../memory/lock";
-import { nap, PATIENCE } from "../memory/wait";
+import { isTooLate, nap } from "../memory/wait";
 import { C_AGAIN, C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";
 import { descend, levelIn, pointerIn, rootEntries, tableBelow } from "./down";
@@ -180,6 +181,12 @@ export function openAs<W extends Walk>(t: Table, flags: u32): W {
   return changetype<W>(open(t, flags));
 }
 
+/** Is this walker walking `t` now: does a visitor or a hook of that walk ask? */
+export function isWalked(t: Table): bool {
+  for (let i: u32 = 0, n = walker().depth; i < n; i++) if (changetype<Walk>(walkFrame(i)).table === t) return true;
+  return false;
+}
+
 /** Ends the innermost walk. */
 export function close(): void {
   demand(walker().depth !== 0, RULE_WALK_STACK);
@@ -213,7 +220,7 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
 function watch(w: Walk): void {
   const t = w.table;
   if (!parallel() || isWriter(t)) return;
-  const handle = <u32>changetype<usize>(t);
+  const handle = handleOf(t);
   if (!(w.flags & SHARED)) breach(BREACH_EXCLUSIVE, handle);
   else if (!inSection()) breach(BREACH_SECTION, handle);
   else if (!isReader(t) && !(t.flags & (T_LOCK_FREE | T_BARRIER))) breach(BREACH_SHARED, handle);
@@ -227,7 +234,7 @@ function watch(w: Walk): void {
 export function retries(w: Walk, p: usize, old: u64): bool {
   if (!(w.flags & SHARED)) return w.atomic && changed(p, old); // the hardware was faster [DBM-8]
   if (w.flags & HANDLE_FAULT || w.table.flags & T_LINUX || !parallel()) return false;
-  for (let i: u32 = 0; i < PATIENCE; i++) {
+  for (let i: u32 = 0; !isTooLate(i); i++) {
     const now = read(p, true);
     if (now !== w.marker) return now !== old;
     nap(i);

@@ -38,5 +38,6 @@ export function instantiateModule<T>(module: WebAssembly.Module, memory: WebAsse
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): Core {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
-  return instantiateModule<Core>(module, memory, { ...host, point });
+  const clock = () => host.clock();
+  return instantiateModule<Core>(module, memory, { ...host, point, clock });
 }

@@ -76,6 +76,9 @@ export class Hosts implements Host {
     return this.#guard(table, 0, () => (host?.forcePte?.(join(addrLo, addrHi), join(endLo, endHi), prot) ? 1 : 0));
   };
 
+  /** How long a walker has waited: a test puts a clock of its own here. */
+  clock = (): number => performance.now();
+
   /** Says in words what is wrong when the debug core finds a rule broken; the engine puts its own here. */
   explain: (rule: number, table: number) => string = (rule, table) =>
     `${BREACHES.get(rule)?.[1] ?? `rule ${rule}`}, table ${table}`;

@@ -30,7 +30,7 @@ function instance(bytes: Buffer<ArrayBuffer>, memory: WebAssembly.Memory): Expor
   const nothing = (): number => 0;
   const imports = {
     env: { memory, abort: nothing },
-    host: { hook: nothing, visit: nothing, forcePte: nothing, breach: nothing, demand: nothing, point: nothing },
+    host: { hook: nothing, visit: nothing, forcePte: nothing, clock: nothing, breach: nothing, demand: nothing, point: nothing },
   };
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports as unknown as Exports;
 }
@@ -52,9 +52,10 @@ describe("the release core", () => {
     expect(release.sections).not.toContain("element");
   });
 
-  it("imports its memory and three functions of the host", () => {
+  it("imports its memory and four functions of the host", () => {
     expect(release.imports.map(({ name }) => name).sort()).toEqual([
       "env.memory",
+      "host.clock",
       "host.forcePte",
       "host.hook",
       "host.visit",
