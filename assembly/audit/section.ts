@@ -88,9 +88,9 @@ export function isShared(k: Case, mine: bool): bool {
   return mine || isValid(k.next) || isLocked(k.next, <bool>(r.flags & R_TYPED));
 }
 
-/** A marker of walker `by` that `c` may take away: `by` is in no section any more, it died. */
-export function isAbandoned(by: u32, next: u64, locked: bool): bool {
-  return locked && next === 0 && !isInside(by);
+/** A marker of walker `by` that anybody may take away: `by` is in no section any more, it died. */
+export function isAbandoned(by: u32, next: u64): bool {
+  return next === 0 && !isInside(by);
 }
 
 /** Does a table that goes out of `r` need a grace period? Where others may be in it, whoever unlinks it. */

@@ -113,12 +113,13 @@ function checkOwner(k: Case): void {
   }
   if (r.lock === 0 || locked || lent !== 0 || k.old === k.next) return;
   const mine = lockedBy === self;
+  if (r.flags & R_PARALLEL && lockedBy !== 0 && !mine) return; // what a burial does needs no lock
   if (r.flags & R_PARALLEL ? !isShared(k, mine) : !isSharedStep(k, mine)) violate(V_UNLOCKED, k);
 }
 
 /** May the CPU write where CPU `by` has put its marker? */
 function mayTake(k: Case, by: u32, locked: bool): bool {
-  return rootOf(k).flags & R_PARALLEL ? isAbandoned(by, k.next, locked) : handedOver(k, by, locked);
+  return rootOf(k).flags & R_PARALLEL ? isAbandoned(by, k.next) : handedOver(k, by, locked);
 }
 
 /** Was the locked slot given to the CPU on purpose? Then it knows of the marker, by the lock that it holds. */

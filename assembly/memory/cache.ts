@@ -8,7 +8,7 @@ import { EINVAL, ENOMEM, MAX_ERRNO, OK } from "./errno";
 import { blockNamed, giveFrames, isTaken, linkOf, nameOf, orderOf, setLink, takeFrames } from "./frames";
 import { maySleep } from "./guard";
 import { COUNTED, handOver, holdPage, intendGive } from "./intent";
-import { isArenaPage, ORDERS, Walker, walker } from "./layout";
+import { header, isArenaPage, ORDERS, Walker, walker } from "./layout";
 
 /** Pages that Linux/arm64 keeps ready for a vCPU [MC-1]. */
 export const CACHE_CAPACITY: u32 = 40;
@@ -204,7 +204,8 @@ function unlist(cache: u32): void {
     w.caches = linkOf(cache);
     return;
   }
-  for (let at = w.caches; at !== 0; at = linkOf(blockNamed(at))) {
+  // Whoever gives the block of a cache back as a block may make a ring of the list.
+  for (let at = w.caches, n = header().units; at !== 0 && n !== 0; at = linkOf(blockNamed(at)), n--) {
     if (linkOf(blockNamed(at)) === name) return setLink(blockNamed(at), linkOf(cache));
   }
 }

@@ -7,7 +7,7 @@ import { FIRST_LEVEL } from "../arch/granule";
 import { epoch, GRACE } from "./epoch";
 import { blockNamed, linkOf, nameOf, noteOf, setLink, setNote } from "./frames";
 import { handOverTree, holdTree, LEVEL_BITS } from "./intent";
-import { Limbo, limbo, Table, tableIndex, tableOfIndex, Walker, walker } from "./layout";
+import { header, Limbo, limbo, Table, tableIndex, tableOfIndex, Walker, walker } from "./layout";
 import { acquire, inherit, relinquish } from "./spin";
 import { peek, publish } from "./word";
 
@@ -101,7 +101,7 @@ export function recoverLimbo(w: Walker): bool {
   const l = limbo();
   let n: u32 = 0,
     last: u32 = 0;
-  for (let name = l.oldest; name !== 0; name = linkOf(blockNamed(name))) {
+  for (let name = l.oldest; name !== 0 && n < header().units; name = linkOf(blockNamed(name))) {
     const p = <u32>blockNamed(name);
     if ((w.tree & ~LEVEL_BITS) === p) w.tree = 0;
     last = name;

@@ -31,8 +31,7 @@ export function startCooperative(events: ThreadEvents): Thread {
       if (request.type !== "job") queueMicrotask(() => events.onReply({ type: "ready" }));
     },
     terminate() {
-      gone = true;
-      engine?.close();
+      gone = true; // as a thread that ends: whoever buries it gives back what its walker holds
       events.onDeath(new Error("stopped"));
     },
     idle() {},

@@ -56,6 +56,8 @@ interface Member {
   control: number;
   job: Job | undefined;
   alive: boolean;
+  /** Is it the walker: has it joined, and not left? */
+  joined: boolean;
   /** Hears the next "ready". */
   ready: { resolve: () => void; reject: (reason: unknown) => void } | undefined;
 }
@@ -87,8 +89,10 @@ export class Pool implements AsyncDisposable {
   readonly #queue: Job[] = [];
   readonly #control: number;
   readonly #burials: Burial[] = [];
+  /** Walkers that died and are not buried yet, since somebody stood in the way. */
+  readonly #unburied = new Set<number>();
   #nextId = 1;
-  #closing = false;
+  #closed: Promise<void> | undefined;
 
   /** @internal Use `createPool`. */
   constructor(engine: Engine, mode: "threads" | "cooperative") {
@@ -106,11 +110,12 @@ export class Pool implements AsyncDisposable {
     };
     const thread = this.mode === "threads" ? await startThread(events) : startCooperative(events);
     const control = this.#control + index * WORD;
-    const member: Member = { walker, thread, control, job: undefined, alive: true, ready: undefined };
+    const member: Member = { walker, thread, control, job: undefined, alive: true, joined: false, ready: undefined };
     this.#members.push(member);
     const ready = this.#ready(member);
     thread.post({ type: "join", ticket: this.#engine.ticket(walker), control });
     await ready;
+    member.joined = true;
     thread.idle(true);
   }
 
@@ -217,7 +222,7 @@ export class Pool implements AsyncDisposable {
 
   #post(steps: Step[], options: JobOptions): Promise<Finished> {
     this.#engine.assertOpen("pool");
-    if (this.#closing || this.size === 0) throw invalid("pool", "it is closed, or all its workers died");
+    if (this.#closed || this.size === 0) throw invalid("pool", "it is closed, or all its workers died");
     const { worker, signal } = options;
     if (worker !== undefined && !this.#members[worker]?.alive) throw invalid("pool", `there is no worker ${worker}`);
     if (signal?.aborted) return Promise.reject(signal.reason);
@@ -280,15 +285,17 @@ export class Pool implements AsyncDisposable {
     else job.reject(failure(reply));
   }
 
-  /** A worker is gone: what it held is let go of, its job fails, others go on. */
+  /** A worker is gone: its job fails, what it held is let go of, others go on. */
   #died(index: number, cause: unknown): void {
     const member = this.#members[index];
     if (!member?.alive) return;
     member.alive = false;
-    member.ready?.reject(cause);
-    if (!this.#closing && !this.#engine.closed) this.#burials.push(this.#engine.bury(member.walker));
     const { job } = member;
     member.job = undefined;
+    // A worker that never joined is nobody's walker: somebody else may be it.
+    if (member.joined) this.#unburied.add(member.walker);
+    this.#buryAll();
+    member.ready?.reject(cause);
     job?.reject(new GranuleError(K.ETIMEDOUT, { operation: "pool", cause, hint: `its worker died: ${String(cause)}` }));
     const orphans = this.#queue.filter(({ options: { worker } }) => this.size === 0 || worker === index);
     for (const orphan of orphans) {
@@ -298,34 +305,60 @@ export class Pool implements AsyncDisposable {
     this.#dispatch();
   }
 
+  /** Buries who can be buried now; the first error of those who cannot. They are tried again at the next death, and at the end. */
+  #buryAll(): unknown {
+    let first: unknown;
+    for (const walker of this.#engine.closed ? [] : this.#unburied) {
+      try {
+        this.#burials.push(this.#engine.bury(walker));
+        this.#unburied.delete(walker);
+      } catch (error) {
+        first ??= error;
+      }
+    }
+    return first;
+  }
+
   /** Stops a worker where it is, as a crash would: for tests of what becomes of the rest. */
   kill(worker: number): void {
     const member = this.#members[worker];
     if (!member?.alive) throw invalid("pool.kill", `there is no worker ${worker}`);
     member.thread.terminate();
-    if (this.mode === "threads") return;
-    this.#died(worker, new Error("stopped"));
   }
 
-  /** Waits for the jobs that run, rejects those that wait, and lets the workers go. Twice is harmless. */
-  async close(): Promise<void> {
-    if (this.#closing) return;
+  /**
+   * Waits for the jobs that run, rejects those that wait, and lets the workers go; from the call on no job is taken. Twice is
+   * harmless. Rejects when a worker that died cannot be buried, after everything else: `engine.bury` says why.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     for (const job of this.#queue.splice(0)) job.reject(invalid("pool", "it was closed"));
     const running = this.#members.flatMap(({ job }) => (job ? [job] : []));
-    await Promise.allSettled(running.map((job) => settled(job)));
-    this.#closing = true;
-    await Promise.all(
-      this.#members.map(async (member) => {
-        if (!member.alive) return;
-        const left = this.#ready(member);
-        member.thread.idle(false);
-        member.thread.post({ type: "leave" });
-        await left;
-        member.alive = false;
-        member.thread.terminate();
-      }),
-    );
+    await Promise.all(running.map((job) => settled(job)));
+    await Promise.all(this.#members.map((member) => this.#dismiss(member)));
+    const unburied = this.#buryAll();
     if (!this.#engine.closed) this.#engine.giveBlock(this.#control);
+    if (unburied) throw unburied;
+  }
+
+  /** Lets one worker go; one that dies on the way out is buried as any other. */
+  async #dismiss(member: Member): Promise<void> {
+    if (!member.alive) return;
+    const left = this.#ready(member);
+    member.thread.idle(false);
+    member.thread.post({ type: "leave" });
+    try {
+      await left;
+    } catch {
+      return;
+    }
+    member.joined = false;
+    member.alive = false;
+    member.thread.terminate();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -392,6 +425,11 @@ export async function createPool(engine: Engine, options: PoolOptions = {}): Pro
   const wanted = options.mode ?? "auto";
   if (wanted === "threads" && !threads) throw invalid("createPool", `no threads: ${reason}`);
   const pool = new Pool(engine, threads && wanted !== "cooperative" ? "threads" : "cooperative");
-  for (const { id } of spare.slice(0, size)) await pool.add(id);
+  try {
+    for (const { id } of spare.slice(0, size)) await pool.add(id);
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
   return pool;
 }

@@ -25,10 +25,14 @@ type BrowserWorker = {
 function inBrowser(WorkerClass: new (url: URL, options: object) => BrowserWorker, events: ThreadEvents): Thread {
   const worker = new WorkerClass(new URL("./worker.js", import.meta.url), { type: "module" });
   worker.addEventListener("message", ({ data }) => events.onReply(data as Reply));
-  worker.addEventListener("error", ({ message }) => events.onDeath(new Error(message ?? "the worker failed")));
+  const end = (cause: Error): void => {
+    worker.terminate(); // an error alone does not end a browser's worker, and none says when it has ended
+    events.onDeath(cause);
+  };
+  worker.addEventListener("error", ({ message }) => end(new Error(message ?? "the worker failed")));
   return {
     post: (request) => worker.postMessage(request),
-    terminate: () => worker.terminate(),
+    terminate: () => end(new Error("stopped")),
     idle: () => {},
   };
 }

@@ -62,7 +62,7 @@ describe("a burial is right in the judge's eyes", () => {
 
   it("of one that held the lock for writing", () => {
     const end = judged(({ same }) => void same.lock("write"));
-    expect(end).toEqual({ violations: [], unlocked: 0, flushes: 0 });
+    expect(end).toEqual({ violations: [], unlocked: 0, flushes: 1 }); // it may have cleared entries and not flushed yet
   });
 
   it("of one that only read", () => {
