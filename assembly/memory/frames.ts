@@ -11,8 +11,8 @@
 
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
 import { BREACH_DIRTY, breach } from "./guard";
-import { COUNT_BYTES, FRAME_BYTES, Header, header, ORDERS, Pool, pool, walker } from "./layout";
 import { finishGive, holdPage, intendGive } from "./intent";
+import { COUNT_BYTES, FRAME_BYTES, Header, header, ORDERS, Pool, pool, walker } from "./layout";
 import { acquire, inherit, relinquish } from "./spin";
 
 const STATE: usize = 0;

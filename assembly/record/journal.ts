@@ -4,8 +4,19 @@
 // from before the write until the record is there.
 
 import { POINT_ORDER, point } from "../memory/guard";
-import { handleOf, header, JOURNAL_BYTES, nextOrder, orderLock, parallel, resetOrder, Table, walker, walkerAt } from "../memory/layout";
-import { acquire, relinquishMine } from "../memory/spin";
+import {
+  handleOf,
+  header,
+  JOURNAL_BYTES,
+  nextOrder,
+  orderLock,
+  parallel,
+  resetOrder,
+  Table,
+  walker,
+  walkerAt,
+} from "../memory/layout";
+import { acquire, relinquish } from "../memory/spin";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;
@@ -60,7 +71,7 @@ export const DSB_NSHST: u32 = 2;
 export const DSB_NSH: u32 = 3;
 
 /** One thing that happened, JOURNAL_BYTES. What `address`, `a` and `b` are depends on the kind. */
-@view("writes", "halves")
+@view("writes")
 @unmanaged
 export class JournalRecord {
   /** J_* */
@@ -112,7 +123,7 @@ export function beginWrite(): void {
 }
 
 export function endWrite(): void {
-  if (parallel()) relinquishMine(orderLock());
+  if (parallel()) relinquish(orderLock());
 }
 
 /** All walkers record `kinds` (one bit each) from now on, 0 for none; the rings start empty. Precondition: no walker walks. */

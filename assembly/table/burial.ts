@@ -170,7 +170,8 @@ function giveHeld(w: Walker): bool {
   if (!giveOne(t, w.giving)) return false;
   w.giving = 0;
   if (!giveAll(w)) return false;
-  for (let i: u32 = 0; i < header().maxTables; i++) if (tableOfIndex(i).used === w.id + USED_BY) unmake(w, tableOfIndex(i));
+  for (let i: u32 = 0; i < header().maxTables; i++)
+    if (tableOfIndex(i).used === w.id + USED_BY) unmake(w, tableOfIndex(i));
   if (!giveOne(t, w.hand)) return false;
   w.hand = 0;
   if (w.tree !== 0) {

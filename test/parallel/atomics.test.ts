@@ -41,7 +41,11 @@ describe("walkers meet in atomic accesses alone [WLK-4, WLK-12, S2-5, LCK-6]", (
   it("a shared word is read and written by its door: no field access of one in the core", () => {
     const stray = filesBelow("assembly")
       .filter((path) => /^assembly\/(memory|table|record|index)/.test(path))
-      .flatMap((path) => [...text(path).matchAll(/\bt\.(root|writer|left|sleepers|destroyer|doubtful)\b/g)].map(([field]) => `${path}: ${field}`));
+      .flatMap((path) =>
+        [...text(path).matchAll(/\bt\.(root|writer|left|sleepers|destroyer|doubtful)\b/g)].map(
+          ([field]) => `${path}: ${field}`,
+        ),
+      );
     expect(stray).toEqual([]);
   });
 });

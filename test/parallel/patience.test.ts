@@ -1,0 +1,49 @@
+// How long a walker waits: ten seconds of the host's clock, however often it is woken and whether it may sleep or not.
+
+import { describe, expect, it } from "vitest";
+import * as K from "../../bindings/core/constants.generated.js";
+import { createEngine, type Engine, joinEngine, type Stage2Table } from "../../bindings/index.js";
+import { codeOf, KB4 } from "../support/tables.js";
+import { BASE, home } from "../support/walkers.js";
+
+/** As assembly/memory/wait.ts has it. */
+const PATIENCE_MS = 10_000;
+
+/** A table whose lock another walker of this thread holds, and this walker's clock, which goes on by `step` each time it is read. */
+function held(
+  step: number,
+  options: { tables?: number } = {},
+): { engine: Engine; tables: Stage2Table[]; reads: () => number } {
+  const engine = createEngine({ walkers: 2, arenaBytes: 8 << 20 });
+  const other = joinEngine(engine.ticket(1));
+  const tables = Array.from({ length: options.tables ?? 1 }, () => engine.createStage2({ ipaBits: 39 }));
+  for (const table of tables) other.adopt(table.ticket()).lock("write");
+  let reads = 0;
+  engine.hosts.clock = () => ++reads * step;
+  return { engine, tables, reads: () => reads };
+}
+
+describe.each([
+  ["a thread that may sleep", 1],
+  ["a thread that may not", 0],
+])("%s", (_, sleeps) => {
+  it("gives up after ten seconds of the clock, and not before [LCK-17]", () => {
+    for (const step of [500, 2500]) {
+      const { engine, tables, reads } = held(step);
+      expect(engine.core.attach(0, sleeps)).toBe(0);
+      expect(codeOf(() => tables[0]?.leaf(BASE))).toBe("ETIMEDOUT");
+      expect(reads()).toBe(PATIENCE_MS / step + 2);
+    }
+  });
+});
+
+it("a batch ends behind the first operation that met a dead holder, also one that goes on after errors [LCK-17]", () => {
+  const { engine, tables } = held(5000, { tables: 2 });
+  const free = engine.createStage2({ ipaBits: 39 });
+  using batch = engine.createBatch(3);
+  batch.map(free, BASE, KB4, home(BASE), "rw");
+  for (const table of tables) batch.map(table, BASE, KB4, home(BASE), "rw");
+  expect(batch.run({ stop: false })).toBe(2);
+  expect(batch.result(1).status).toBe(K.ETIMEDOUT);
+  expect(free.countLeaves()).toBe(1);
+});
