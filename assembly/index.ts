@@ -11,9 +11,9 @@ import { CACHE_ARENA, cached, createCache, destroyCache, fillTo, giveOwn, isCach
 import { advance as advanceEpoch, inSection, slotOfWalker } from "./memory/epoch";
 import { EBUSY, EDEADLK, EINVAL, EPERM, OK } from "./memory/errno";
 import { giveFrames, initFrames, references, takeFrames } from "./memory/frames";
+import { handOver, intendNothing } from "./memory/intent";
 import * as L from "./memory/layout";
 import { isReader, isWriter, MODE_EXCLUSIVE, MODE_SHARED, writerOf } from "./memory/lock";
-import { handOver, intendNothing } from "./memory/intent";
 import { peek } from "./memory/word";
 import { setJournal as journalSwitch } from "./record/journal";
 import {
@@ -26,12 +26,12 @@ import {
   Unlinked,
   WalkerInfo,
 } from "./record/result";
+import { bury as burial } from "./table/burial";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
 import { getLeaves as leavesOf } from "./table/lookup";
 import * as V from "./table/outside";
-import { bury as burial } from "./table/burial";
 import { scan as scanTable } from "./table/scan";
 import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";

@@ -237,7 +237,8 @@ function finishTeardown(t: Table): void {
 export function orphan(t: Table, id: u32): void {
   const was = peek(destroyerWord(t));
   if ((was & ~RELEASED) !== id + 1) return;
-  if (rootOf(t) !== 0) t.dying = 0; // it had not begun
+  if (rootOf(t) !== 0)
+    t.dying = 0; // it had not begun
   else doubt(t);
   leaveTeardown(t, id);
 }
