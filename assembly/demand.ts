@@ -37,6 +37,14 @@ export const RULE_PROTECTION: u32 = 6;
 export const RULE_ANNOTATION: u32 = 7;
 
 // memory: 20 to 39
+/** There is a free list for blocks of this size. */
+export const RULE_ORDER: u32 = 20;
+/** References belong to pages of the arena. */
+export const RULE_COUNTED_PAGE: u32 = 21;
+/** Who leaves a read section is in one. */
+export const RULE_IN_SECTION: u32 = 22;
+/** Who lets go of a table holds it for writing. */
+export const RULE_WRITER: u32 = 23;
 
 // record: 40 to 49
 

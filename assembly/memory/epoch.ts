@@ -15,6 +15,7 @@
 // Orders: the store into the slot and the load of the lock word behind it must not pass each other, nor the lock's
 // store and the look into the slots: sequential consistency, which is what Wasm atomics have.
 
+import { demand, RULE_IN_SECTION } from "../demand";
 import { ETIMEDOUT, OK } from "./errno";
 import { BREACH_SLEEP, breach } from "./guard";
 import { epochWord, header, me, parallel, slot, slotOf, walker } from "./layout";
@@ -51,6 +52,7 @@ export function enter(table: u32): void {
 /** Leaves it: what was read there must not be used any more. */
 export function leave(): void {
   const w = walker();
+  demand(w.sections !== 0, RULE_IN_SECTION);
   if (--w.sections === 0) publish64(slot(), 0);
 }
 

@@ -23,5 +23,5 @@ export const EINVAL: i32 = -22;
 export const ERANGE: i32 = -34;
 /** To wait for this lock would be to wait for ever: this walker holds one that stands in the way. */
 export const EDEADLK: i32 = -35;
-/** Another walker holds a lock or a read section and does not come on: it may have died. */
+/** Another walker holds a lock or a read section and makes no progress: it may have died. */
 export const ETIMEDOUT: i32 = -110;

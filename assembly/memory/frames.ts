@@ -10,9 +10,10 @@
 // walker takes it too: 4 ns beside the zeroing of a page.
 
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_COUNTED_PAGE, RULE_ORDER } from "../demand";
 import { BREACH_DIRTY, breach } from "./guard";
 import { finishGive, holdPage, intendGive } from "./intent";
-import { COUNT_BYTES, FRAME_BYTES, Header, header, ORDERS, Pool, pool, walker } from "./layout";
+import { COUNT_BYTES, FRAME_BYTES, Header, header, isArenaPage, ORDERS, Pool, pool, walker } from "./layout";
 import { acquire, inherit, relinquish } from "./spin";
 
 const STATE: usize = 0;
@@ -73,6 +74,7 @@ export function initFrames(): void {
  * It is in this walker's hand until it is handed over. Precondition: order < ORDERS.
  */
 export function takeFrames(order: u32): usize {
+  demand(order < ORDERS, RULE_ORDER);
   const h = header();
   if (acquire(lockWord())) return 0;
   const unit = takeUnits(h, order);
@@ -236,6 +238,7 @@ function forgetCounts(h: Header, unit: u32, n: u32): void {
 
 /** References on the page at `p`. */
 export function references(p: usize): i32 {
+  demand(isArenaPage(<u32>p, UNIT_SHIFT), RULE_COUNTED_PAGE);
   const h = header(),
     unit = unitOf(h, p);
   let sum = load<i32>(part(h, 0, unit));

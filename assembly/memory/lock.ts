@@ -5,6 +5,7 @@
 // slot names its table. One of the two sees the other [LCK-1, LCK-2]. New readers wait while a writer does, so that a
 // writer gets through however many readers there are.
 
+import { demand, RULE_WRITER } from "../demand";
 import { enter, inSection, leave, reading, slotOfWalker } from "./epoch";
 import { EDEADLK, ETIMEDOUT, OK } from "./errno";
 import { BREACH_SLEEP, breach } from "./guard";
@@ -153,6 +154,7 @@ function letGo(t: Table): void {
 
 /** Lets go once for each time it was taken. */
 export function writeUnlock(t: Table): void {
+  demand(isWriter(t), RULE_WRITER);
   if (t.writes > 1) t.writes--;
   else letGo(t);
 }

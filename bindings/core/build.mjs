@@ -7,7 +7,7 @@ import binaryen from "assemblyscript/binaryen";
 import { compile } from "./compile.mjs";
 import { MODULES, outputs } from "./modules.mjs";
 
-const INLINE_UP_TO = 27;
+const INLINE_UP_TO = 18;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);

@@ -39,7 +39,7 @@ const HELP: Record<ErrorCode, string> = {
   EINVAL: "an argument can never be right, or the table was destroyed",
   ERANGE: "outside the input or output address space of the table",
   EDEADLK: "this walker holds a lock or reads a table, and would wait for itself: let go first",
-  ETIMEDOUT: "another walker holds a lock or a read section and does not come on: if its thread is gone, bury it",
+  ETIMEDOUT: "another walker holds a lock or a read section and makes no progress: if its thread is gone, bury it",
 };
 
 /** What went wrong where; every field but `code`, `errno` and `operation` is there when it is known. */
