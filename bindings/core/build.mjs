@@ -4,10 +4,11 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import binaryen from "assemblyscript/binaryen";
+import { COLD } from "./cold.mjs";
 import { compile } from "./compile.mjs";
 import { MODULES, outputs } from "./modules.mjs";
 
-const INLINE_UP_TO = 18;
+const INLINE_UP_TO = 27;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
@@ -21,8 +22,12 @@ function optimise(file) {
   binaryen.setOptimizeLevel(3);
   binaryen.setShrinkLevel(1);
   binaryen.setAlwaysInlineMaxSize(INLINE_UP_TO);
+  for (const name of COLD) {
+    binaryen.setPassArgument("no-inline", name);
+    module.runPasses(["no-inline"]);
+  }
   for (let i = 0; i < ROUNDS; i++) module.optimize();
-  module.runPasses(["strip"]); // names are for the debug build
+  module.runPasses(["strip"]);
   if (!module.validate()) throw new Error(`${file} is not valid once optimised`);
   const bytes = module.emitBinary();
   module.dispose();
@@ -48,7 +53,7 @@ function withoutCustom(bytes) {
 
 async function build(module) {
   const { raw, release, debug } = outputs(module);
-  await compile({ entry: module.entry, target: "release", outFile: raw });
+  await compile({ entry: module.entry, target: "release", outFile: raw, options: ["--debug"] }); // for names
   writeFileSync(at(release), optimise(at(raw)));
   await compile({ entry: module.entry, target: "debug", outFile: debug });
 }

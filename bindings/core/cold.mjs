@@ -1,0 +1,34 @@
+// Functions of the core that stay calls though they are small: their callers are in no hurry, and a copy of each in all of them
+// would make the module a tenth larger. A name that a module does not have is passed over.
+
+/** @type {Readonly<Record<string, readonly string[]>>} */
+const ROOMS = {
+  "arch/descriptor": ["addressMask"],
+  "arch/granule": ["startTables", "stage1Levels", "stage2Levels"],
+  "arch/protection": ["joinExecute"],
+  "arch/stage2": ["executeNever", "isCacheable"],
+  "arch/tlbi": ["granuleCode", "ipaOperand", "rangeNum"],
+  index: ["isStage2", "rangeResult", "realCache"],
+  "memory/cache": ["capacityOf", "countOf", "isCache", "ownWord", "pageAt", "put"],
+  "memory/epoch": ["enter", "leave"],
+  "memory/frames": ["isTaken", "linkOf", "noteOf", "orderOf", "setLink", "setNote"],
+  "memory/intent": ["finishMake", "forgetLinked", "holdTree", "intendGiveCounted", "intendNothing"],
+  "memory/layout": ["isArenaPage", "isArenaRange"],
+  "memory/limbo": ["retire"],
+  "memory/lock": ["tryWriteLock", "unlock", "writeUnlock"],
+  "memory/spin": ["relinquish"],
+  "memory/wait": ["isTooLate"],
+  "record/maintenance": ["recordRange", "storeBarrier", "warn"],
+  "table/hyp": ["fits"],
+  "table/lookup": ["openEntry"],
+  "table/map": ["isOutputRange"],
+  "table/mmops": ["call", "pageCount"],
+  "table/outside": ["current"],
+  "table/place": ["attributesOf", "clean"],
+  "table/repair": ["holdsReference", "mendIfDoubtful"],
+  "table/teardown": ["discard", "leaveTeardown", "noteGone", "resumeTeardowns", "toSubtree"],
+  "table/walk": ["entriesAt"],
+};
+
+/** Their names in a module that is compiled with names. */
+export const COLD = Object.entries(ROOMS).flatMap(([file, names]) => names.map((name) => `assembly/${file}/${name}`));
