@@ -7,7 +7,7 @@ import { alignDown, ENTRY_BYTES, shift } from "../arch/granule";
 import { demand, RULE_EXCLUSIVE, RULE_NO_MARKER, RULE_SLOT } from "../demand";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
 import { abandonBreak, finishMake, holdTree, intendBreak, intendMake } from "../memory/intent";
-import { isArenaRange, T_TYPED, virtToPhys } from "../memory/layout";
+import { isArenaRange, parallel, T_TYPED, virtToPhys } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
@@ -70,7 +70,7 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
     abandonBreak();
     return false;
   }
-  if (isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);
+  if (parallel() && isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);
   if (isValid(old)) {
     count(C_BREAKS_VALID, 1);
     if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
@@ -97,7 +97,7 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   if (isShared(w) || w.atomic) release(p, next);
   else write(p, next);
   journal(w, p, w.marker, next, level);
-  finishMake(isTable(next, level) ? tableBelow(w.table, next) : 0);
+  finishMake(parallel() && isTable(next, level) ? tableBelow(w.table, next) : 0);
 }
 
 /** One store over the snapshot, with the reference of the table page kept right and nothing flushed; false as `put`. */
@@ -105,7 +105,7 @@ export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): boo
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
   if (!put(w, p, old, next, level)) return false;
-  if (isTable(next, level)) finishMake(tableBelow(w.table, next));
+  if (parallel() && isTable(next, level)) finishMake(tableBelow(w.table, next));
   if (before && !after) putPages(w.table, pageOf(w, p), 1);
   if (after && !before) getPages(w.table, pageOf(w, p), 1);
   return true;
@@ -114,7 +114,7 @@ export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): boo
 /** Empties the slot and returns what the hardware last left there. Precondition: an exclusive walk. */
 export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
   demand(!isShared(w), RULE_EXCLUSIVE);
-  if (isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);
+  if (parallel() && isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);
   begin();
   if (w.atomic) old = exchange(p, 0);
   else write(p, 0);

@@ -168,7 +168,7 @@ export function putPages(t: Table, p: usize, n: u32): void {
 
 /** The table page at `p`, which is linked nowhere any more, goes back to the arena; false if it cannot now. */
 export function giveTablePage(t: Table, p: usize): bool {
-  intendGiveCounted(t, p);
+  if (parallel()) intendGiveCounted(t, p);
   noteFreed(t, p, 1);
   return giveFrames(p);
 }

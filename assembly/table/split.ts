@@ -14,7 +14,7 @@ import { isStage2Prot, stage2Prot } from "../arch/stage2";
 import { available, isCache } from "../memory/cache";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { holdTree } from "../memory/intent";
-import { rootOf, T_LINUX, T_XNX, Table } from "../memory/layout";
+import { parallel, rootOf, T_LINUX, T_XNX, Table } from "../memory/layout";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { isOutputRange, MapVisitor } from "./map";
@@ -57,7 +57,7 @@ function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u
   if (!canOpen()) return EBUSY;
   const table = zallocPage(t, cache);
   if (!table) return ENOMEM;
-  holdTree(t, table, level);
+  if (parallel()) holdTree(t, table, level);
   const w = openAs<MapWalk>(t, LEAF | SKIP_BBM_TLBI | SKIP_CMO);
   toSubtree(w, level + 1);
   w.phys = phys;

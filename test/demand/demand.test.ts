@@ -19,7 +19,15 @@ async function breaksOf(room: string, demand: (rule: number) => void): Promise<B
   const module = new WebAssembly.Module(readFileSync(outFile));
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });
   const nothing = () => 0;
-  const host = { hook: nothing, visit: nothing, forcePte: nothing, clock: nothing, breach: nothing, point: nothing, demand };
+  const host = {
+    hook: nothing,
+    visit: nothing,
+    forcePte: nothing,
+    clock: nothing,
+    breach: nothing,
+    point: nothing,
+    demand,
+  };
   return new WebAssembly.Instance(module, { env: { memory, abort: nothing }, host }).exports as Breaks;
 }
 

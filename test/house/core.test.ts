@@ -30,7 +30,15 @@ function instance(bytes: Buffer<ArrayBuffer>, memory: WebAssembly.Memory): Expor
   const nothing = (): number => 0;
   const imports = {
     env: { memory, abort: nothing },
-    host: { hook: nothing, visit: nothing, forcePte: nothing, clock: nothing, breach: nothing, demand: nothing, point: nothing },
+    host: {
+      hook: nothing,
+      visit: nothing,
+      forcePte: nothing,
+      clock: nothing,
+      breach: nothing,
+      demand: nothing,
+      point: nothing,
+    },
   };
   return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports as unknown as Exports;
 }
@@ -43,9 +51,8 @@ describe("the release core", () => {
   });
 
   it("is read by a scanner that sees what the debug core has", () => {
-    expect(debug.sections).toContain("data");
     expect(debug.customs).toEqual(expect.arrayContaining(["name", "sourceMappingURL"]));
-    expect(debug.imports.map(({ name }) => name)).toContain("env.abort");
+    expect(debug.imports.map(({ name }) => name)).toEqual(expect.arrayContaining(["host.point", "host.demand"]));
   });
 
   it("has no table of functions: every call is direct", () => {
