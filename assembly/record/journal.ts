@@ -16,7 +16,7 @@ import {
   walker,
   walkerAt,
 } from "../memory/layout";
-import { acquire, relinquish } from "../memory/spin";
+import { acquire, relinquishMine } from "../memory/spin";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;
@@ -71,7 +71,7 @@ export const DSB_NSHST: u32 = 2;
 export const DSB_NSH: u32 = 3;
 
 /** One thing that happened, JOURNAL_BYTES. What `address`, `a` and `b` are depends on the kind. */
-@view("writes")
+@view("writes", "halves")
 @unmanaged
 export class JournalRecord {
   /** J_* */
@@ -93,7 +93,7 @@ export function journalling(): bool {
   return walker().capacity !== 0;
 }
 
-/** Appends a record, if its kind is asked for. `table`: a table record, 0 for none; the journal names it by its handle. */
+/** Appends a record, if its kind is asked for. */
 export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
   const w = walker();
   if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;
@@ -112,10 +112,7 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
   w.total++;
 }
 
-/**
- * From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. When the holder of the
- * order makes no progress, the write is done without: the journal then orders it by its record alone.
- */
+/** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
 export function beginWrite(): void {
   if (!parallel()) return;
   point(POINT_ORDER, 0);
@@ -123,7 +120,7 @@ export function beginWrite(): void {
 }
 
 export function endWrite(): void {
-  if (parallel()) relinquish(orderLock());
+  if (parallel()) relinquishMine(orderLock());
 }
 
 /** All walkers record `kinds` (one bit each) from now on, 0 for none; the rings start empty. Precondition: no walker walks. */
