@@ -16,4 +16,4 @@ export {
 export { enter, expel, leave, slotOfWalker } from "../../../assembly/memory/epoch";
 export { attach, layOut } from "../../../assembly/memory/layout";
 export { readLock, readUnlock, writeLock, writerOf, writeUnlock } from "../../../assembly/memory/lock";
-export { acquire, relinquish, wrest } from "../../../assembly/memory/spin";
+export { acquire, relinquish } from "../../../assembly/memory/spin";
