@@ -8,7 +8,7 @@ const ROOMS = {
   "arch/protection": ["joinExecute"],
   "arch/stage2": ["executeNever", "isCacheable"],
   "arch/tlbi": ["granuleCode", "ipaOperand", "rangeNum"],
-  index: ["isStage2", "rangeResult", "realCache"],
+  engine: ["isStage2", "rangeResult", "realCache"],
   "memory/cache": ["capacityOf", "countOf", "isCache", "ownWord", "pageAt", "put"],
   "memory/epoch": ["enter", "leave"],
   "memory/frames": ["linkOf", "noteOf", "orderOf", "setLink", "setNote"],

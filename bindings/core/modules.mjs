@@ -7,7 +7,7 @@
 
 /** @type {Module[]} */
 export const MODULES = [
-  { name: "granule", entry: "assembly/index.ts", type: "Core", debug: true },
+  { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
   { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
 ];

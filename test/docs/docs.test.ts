@@ -44,7 +44,7 @@ describe("the comparison of comments", () => {
 // Constants and enumerations, which hold no behaviour of their own: a sentence is enough.
 const SENTENCE_ENOUGH = new Set(["GRANULES", "JournalKind", "TLBI_LEVEL_UNKNOWN"]);
 
-/** Its functions are the core's exports; assembly/index.ts says what they do, one by one. */
+/** Its functions are the core's exports; assembly/engine.ts says what they do, one by one. */
 const RAW_CORE = "Core";
 
 /** Re-exports of the same declaration count once, at the entry that comes first. */

@@ -6,7 +6,7 @@ import { filesBelow, importsOf, ROOT, text } from "./sources.js";
 /** Rooms from the inside out; a file imports from its own room and from those named. */
 type House = Readonly<Record<string, readonly string[]>>;
 
-// assembly/: demand <- arch <- memory <- record <- {table, mmu, audit} <- vm <- index. table and mmu never meet.
+// assembly/: demand <- arch <- memory <- record <- {table, mmu, audit} <- vm <- entry. table and mmu never meet.
 const CORE: House = {
   demand: [],
   arch: ["demand"],
@@ -16,7 +16,7 @@ const CORE: House = {
   mmu: ["demand", "arch", "memory", "record"],
   audit: ["demand", "arch", "memory", "record"],
   vm: ["demand", "arch", "memory", "record", "table", "mmu", "audit"],
-  index: ["demand", "arch", "memory", "record", "table", "mmu", "audit", "vm"],
+  entry: ["demand", "arch", "memory", "record", "table", "mmu", "audit", "vm"],
 };
 
 // bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; mmu and audit beside entry; trace knows
@@ -93,7 +93,7 @@ describe("imports", () => {
 
 describe("the arrows of docs/architecture.md", () => {
   it("hold in assembly/", () => {
-    expect(strayImports("assembly", "index", CORE)).toEqual([]);
+    expect(strayImports("assembly", "entry", CORE)).toEqual([]);
   });
 
   it("hold in bindings/", () => {
@@ -102,7 +102,7 @@ describe("the arrows of docs/architecture.md", () => {
 
   it("see a file, a room and an arrow that is not drawn", () => {
     expect(importsOf("assembly/table/walk.ts")).toContain("assembly/memory/cell.ts");
-    expect(strayImports("assembly", "index", { ...CORE, table: ["arch"] })).toContain(
+    expect(strayImports("assembly", "entry", { ...CORE, table: ["arch"] })).toContain(
       "assembly/table/walk.ts imports assembly/memory/cell.ts",
     );
     const { model: _, ...houseWithoutModel } = FACADE;
@@ -112,7 +112,7 @@ describe("the arrows of docs/architecture.md", () => {
 
 // Rooms beside memory/ touch no descriptor cell by themselves; these files read and write records that they own.
 const OWN_RECORDS: Readonly<Record<string, string>> = {
-  "assembly/index.ts": "memory.size() when an engine is laid out",
+  "assembly/engine.ts": "memory.size() when an engine is laid out",
   "assembly/record/counters.ts": "the counters",
   "assembly/record/journal.ts": "the journal ring",
   "assembly/audit/state.ts": "the judge's own memory",

@@ -65,7 +65,7 @@ describe("the warm compiler", () => {
   const compiler = new Compiler(ROOT);
   const file = "assembly/record/counters.ts";
   const compiled = (source: string) =>
-    compiler.compile({ entry: "assembly/index.ts", target: "release", changed: new Map([[file, source]]) });
+    compiler.compile({ entry: "assembly/engine.ts", target: "release", changed: new Map([[file, source]]) });
 
   it("makes other bytes of a mutant, and the same of the same text", async () => {
     const { bytes, files } = await compiled(text(file));
