@@ -194,7 +194,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
       continue;
     }
     const leaf = PageLeaf.of(layout, ps, phys, attributes, plain, pageMask);
-    const won = Place.leaf<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
+    const won = Place.untallied<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
     store<i8>(statuses + done, won ? OK : EAGAIN);
     done++;
     if (won) placed++;
@@ -202,6 +202,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
   }
   c.done = done;
   // Each row counts as a walk of its own, with the barrier at its end.
+  changetype<W>(0).tally(placed);
   count(C_WALKS, placed);
   count(C_DSB, placed);
   count(C_AGAIN, lost);

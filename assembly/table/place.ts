@@ -86,6 +86,8 @@ export abstract class Way extends Access {
   abstract take(w: Walk, p: usize, old: u64, level: i32): bool;
   /** Stores `next` in a slot that was taken, with its reference; false if somebody was faster. */
   abstract publish(w: Walk, p: usize, next: u64, level: i32): bool;
+  /** Counts `n` leaves that were published. */
+  abstract tally(n: u32): void;
 }
 
 @final
@@ -104,8 +106,11 @@ export class Alone extends Way {
   @inline publish(w: Walk, p: usize, next: u64, _level: i32): bool {
     write(p, next);
     Reference.add(pageOf(w, p));
-    count(C_LEAVES_MADE, 1);
     return true;
+  }
+
+  @inline tally(n: u32): void {
+    count(C_LEAVES_MADE, n);
   }
 }
 
@@ -130,8 +135,11 @@ export class Among extends Way {
       return false;
     }
     Reference.add(pageOf(w, p));
-    count(C_LEAVES_MADE, 1);
     return true;
+  }
+
+  @inline tally(n: u32): void {
+    count(C_LEAVES_MADE, n);
   }
 }
 
@@ -150,6 +158,9 @@ export class Watched extends Way {
     make(w, p, next, level);
     return true;
   }
+
+  /** `make` has counted it. */
+  @inline tally(_n: u32): void {}
 }
 
 /** One entry into one slot. */
@@ -158,6 +169,13 @@ export class Watched extends Way {
 export class Place {
   /** A leaf of `level` that maps `phys`; false if somebody was faster. */
   @inline static leaf<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
+    if (!Place.untallied<W>(w, p, old, next, phys, level)) return false;
+    changetype<W>(0).tally(1);
+    return true;
+  }
+
+  /** The same for one of many, which the caller counts together. */
+  @inline static untallied<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
     const way = changetype<W>(0);
     if (!way.take(w, p, old, level)) return false;
     if (w.maintain) clean(w, phys, shift(w.ps, level), 1);

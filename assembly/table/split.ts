@@ -133,7 +133,8 @@ function splitBlock(w: SplitWalk, p: usize, old: u64, level: i32): i32 {
   const built = buildSubtree(t, phys, level, attributesOfBlock(t, old), w.cache, have >= tablesOf(t, level));
   if (built < 0) return <i32>built;
   const table = <usize>built;
-  if (Place.entry(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level)) return GREW;
+  if (Place.entry(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level))
+    return level + 1 === LAST_LEVEL ? OK : GREW; // a table of pages has nothing left to split
   releaseSubtree(t, table, level);
   count(C_AGAIN, 1);
   return EAGAIN;
