@@ -1,5 +1,5 @@
-// Slips that a caller makes: names that do not exist, values of another kind, functions that are none, objects of another
-// engine, tables closed from within. Each is a GranuleError that says what was wrong, and nothing has changed.
+// Mistakes of a caller: unknown names, values of the wrong type, things that are no functions, objects of another engine,
+// tables that are closed from within a walk. Each is a GranuleError that says what was wrong, and nothing has changed.
 
 import { describe, expect, it } from "vitest";
 import {
