@@ -109,7 +109,7 @@ export class Engine extends EngineMemory {
   }
 
   /**
-   * Walker `id` is gone for good, its thread stopped: ends its section, lets go of its locks, gives its caches back, and makes
+   * Walker `id` will not run again, its thread has ended: ends its section, releases its locks, gives its caches back, and makes
    * holes of the descriptors that it left locked. Says what it held. A pool does this by itself.
    *
    * @example

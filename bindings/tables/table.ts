@@ -468,7 +468,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
 
   /**
    * Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. EBUSY (thrown)
-   * from within a visitor or hook of this table: its walk stands on what would go.
+   * from within a visitor or hook of this table: its walk still needs the table.
    */
   destroy(): void {
     this.engine.hosts.assertIdle("destroy", this.#handle);
