@@ -153,7 +153,7 @@ function defer(t: Table, table: usize, level: i32): i32 {
   return OK;
 }
 
-/** Frees tables whose grace period is over, `most` of them; how many. Nobody can reach them, so no lock is needed. */
+/** Frees at most `most` tables whose grace period is over; returns the number. They are not reachable, so no lock is needed. */
 export function collect(most: u32): u32 {
   advanceEpoch();
   enter(reading()); // a destroy of the table waits until what is taken out here is freed
@@ -186,9 +186,10 @@ function noteGone(t: Table, root: usize): void {
   record(J_TABLE_GONE, changetype<usize>(t), t.startLevel, arenaAddress(root), 0, 0);
 }
 
-// A table's end. Under the lock for writing the root moves from `root` to `dying`, and `destroyer` says who tears it down; nobody
-// finds the way in any more. The record lives on until the teardown is over, even if the handle is given back meanwhile: then
-// the destroyer gives the record back. A destroyer that dies leaves `dying` and no destroyer, and anybody may go on.
+// How a table ends. Under the lock for writing the root moves from `root` to `dying`, and `destroyer` names the walker that tears
+// it down; from then on no walk can begin in the table. The record is kept until the teardown is over, even if the handle is given
+// back meanwhile: then the destroyer gives the record back. If the destroyer dies, `dying` is left without one, and any walker may
+// continue.
 
 /** Bit of Table.destroyer. */
 const RELEASED: u32 = 1 << 31;
@@ -197,7 +198,7 @@ function destroyerWord(t: Table): usize {
   return changetype<usize>(t) + offsetof<Table>("destroyer");
 }
 
-/** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless, also at once. */
+/** Frees everything; the handle stays valid, without a root, until `release` [S2-27, S1-7]. A second call does nothing, also at the same time. */
 export function destroy(t: Table): i32 {
   if (isWalked(t) || !canOpen()) return EBUSY;
   if (parallel() && isWriter(t)) return EDEADLK; // a wait for readers while this walker holds the lock could last for ever
@@ -233,7 +234,7 @@ function finishTeardown(t: Table): void {
   if (swap(destroyerWord(t), 0) & RELEASED) giveTable(t);
 }
 
-/** Walker `id` is dead: is `t` a table that it was tearing down? Then anybody may go on. */
+/** Walker `id` is dead: if it was tearing down `t`, any walker may now continue. */
 export function orphan(t: Table, id: u32): void {
   const was = peek(destroyerWord(t));
   if ((was & ~RELEASED) !== id + 1) return;
@@ -256,10 +257,10 @@ export function resumeTeardowns(): void {
   }
 }
 
-/** Frees what `dying` holds once nobody can be in it any more; ETIMEDOUT leaves it to the next one. Precondition: this walker is the destroyer. */
+/** Frees the tables of `dying` once no walker can be in them; after ETIMEDOUT another call continues. Precondition: this walker is the destroyer. */
 function tearDown(t: Table): i32 {
   const root: usize = t.dying;
-  const stuck = parallel() ? drain() : OK; // who looks without a lock, and what was unlinked before
+  const stuck = parallel() ? drain() : OK; // for lookups without a lock, and for tables that were unlinked before
   if (stuck) {
     leaveTeardown(t, walker().id);
     return stuck;

@@ -74,7 +74,8 @@ function spaceOf(options: MmuOptions): Space {
   if (image !== undefined && !(image instanceof Uint8Array)) {
     throw invalid("createMmu", `the image is ${describe(image)}: give a Uint8Array`);
   }
-  if (engine !== undefined && !(engine instanceof EngineMemory)) throw invalid("createMmu", "the engine is none");
+  if (engine !== undefined && !(engine instanceof EngineMemory))
+    throw invalid("createMmu", "the engine is not an Engine");
   if (beside !== undefined && !(beside instanceof Mmu)) throw invalid("createMmu", "`beside` is not an MMU");
   engine?.assertOpen("createMmu");
   beside?.assertOpen("createMmu");

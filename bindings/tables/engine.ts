@@ -204,7 +204,7 @@ const TICKET: OptionKinds<EngineTicket> = { module: "object", memory: "object", 
 function checkEngineTicket(ticket: EngineTicket): EngineTicket {
   const { module, memory, walker, id } = checkOptions("joinEngine", ticket, TICKET);
   if (!(module instanceof WebAssembly.Module) || !(memory instanceof WebAssembly.Memory) || typeof id !== "string") {
-    throw invalid("joinEngine", "this is no ticket: `engine.ticket(walker)` makes one");
+    throw invalid("joinEngine", "this is not a ticket: `engine.ticket(walker)` makes one");
   }
   if (!isCount(walker, 0, K.MAX_WALKERS - 1)) throw invalid("joinEngine", `the ticket's walker is ${describe(walker)}`);
   return ticket;

@@ -131,7 +131,7 @@ const TICKET: OptionKinds<TableTicket> = {
 export function checkTableTicket(ticket: TableTicket, id: string): void {
   const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is no ticket: `table.ticket()` makes one");
+  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }

@@ -70,7 +70,7 @@ describe("options", () => {
   });
 
   it.each(calls)("of %s with a name that does not exist are refused by that name", (_name, call) => {
-    expectError("EINVAL", /no option shraed: there are /, () => call(wrong({ shraed: true })));
+    expectError("EINVAL", /unknown option shraed: the options are /, () => call(wrong({ shraed: true })));
   });
 
   it.each([
@@ -142,7 +142,7 @@ describe("hooks", () => {
   it("that are no functions, or have a name that does not exist, are refused by name", () => {
     expectError("EINVAL", /the hook getPage is true/, () => engine.createStage2({ hooks: wrong({ getPage: true }) }));
     expectError("EINVAL", /the hook getPage is null/, () => engine.createStage2({ hooks: wrong({ getPage: null }) }));
-    expectError("EINVAL", /no hook getpage/, () => engine.createHyp({ hooks: wrong({ getpage: () => {} }) }));
+    expectError("EINVAL", /unknown hook getpage/, () => engine.createHyp({ hooks: wrong({ getpage: () => {} }) }));
     expectError("EINVAL", /hooks are 5/, () => engine.createStage2({ hooks: wrong(5) }));
   });
 
