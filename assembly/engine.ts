@@ -50,7 +50,7 @@ export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers:
   return L.attach(0, false);
 }
 
-/** Becomes walker `id` of an engine that is laid out; EBUSY if another instance is. `sleeps`: this thread may wait. */
+/** Becomes walker `id` of an engine that is laid out; EBUSY if another instance is that walker. `sleeps`: this thread may sleep. */
 export function attach(id: u32, sleeps: bool): i32 {
   return L.attach(id, sleeps);
 }
@@ -63,7 +63,7 @@ export function entrust(a: u32, b: u32): i32 {
   return OK;
 }
 
-/** Is no walker any more: gives back its own page caches. EBUSY while it holds a lock or a section. */
+/** Stops being a walker, and gives back its own page caches. EBUSY while it holds a lock or a section. */
 export function detach(): i32 {
   if (L.me === 0) return EINVAL;
   const w = L.walker();
@@ -264,12 +264,12 @@ export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u
   if (!L.isTableHandle(table)) return EINVAL;
   if (!L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(leaves, (<u64>n) << 3) || !L.isArenaRange(levels, n))
     return EINVAL;
-  // Slots are parked in `leaves` between the two passes.
+  // Between the two passes `leaves` holds the slots.
   if (<u64>levels + n > leaves && <u64>leaves + ((<u64>n) << 3) > levels) return EINVAL;
   return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
 }
 
-/** Records of the entries behind a cursor; see table/scan.ts. */
+/** Records of the entries after a cursor; see table/scan.ts. */
 export function scan(
   table: u32,
   root: u32,
@@ -374,7 +374,7 @@ export function writerOfTable(table: u32): i32 {
 }
 
 /**
- * Walker `id` is gone for good: takes it out of its section and its locks, and gives back its caches. Answers a Burial. EINVAL:
+ * Walker `id` has ended and will not run again: takes it out of its section and its locks, and gives back its caches. Answers a Burial. EINVAL:
  * nobody is that walker; EBUSY: another walker is at it; ETIMEDOUT: another dead one is in the way, bury that one and then
  * this one again. Precondition: its thread does not run any more.
  */
@@ -407,7 +407,7 @@ export function visitFreeTable(descriptor: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitFreeTable(descriptor);
 }
 
-// --- what Arm says: pure functions, 0 for arguments that make no sense ---------------------------
+// --- what Arm says: pure functions, 0 for invalid arguments ---------------------------
 
 function isLevel(level: i32): bool {
   return level >= G.FIRST_LEVEL && level <= G.LAST_LEVEL;
@@ -418,7 +418,7 @@ export function levelShift(ps: u32, level: i32): u32 {
   return G.isGranule(ps) && isLevel(level) ? G.shift(ps, level) : 0;
 }
 
-/** Start level of stage 2 for `bits`; -128 for nonsense. */
+/** Start level of stage 2 for `bits`; -128 for invalid arguments. */
 export function stage2StartLevel(ps: u32, bits: u32): i32 {
   return G.isGranule(ps) && bits <= 64 ? 4 - <i32>G.stage2Levels(ps, bits) : i8.MIN_VALUE;
 }
@@ -447,7 +447,7 @@ export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
   return G.isGranule(ps) && vaBits <= 64 ? tcrOf(ps, vaBits, paCode, lpa2) : 0;
 }
 
-/** A stage-2 leaf, 0 for protections that cannot be. `flags` as of tables. */
+/** A stage-2 leaf, 0 for impossible protections. `flags` as of tables. */
 export function stage2Leaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
   const xnx = <bool>(flags & L.T_XNX),
     lpa2 = <bool>(flags & L.T_LPA2);
@@ -456,7 +456,7 @@ export function stage2Leaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32):
   return leafDescriptor(addressLayout(ps, lpa2), ps, pa, attributes, level);
 }
 
-/** An EL2 stage-1 leaf, 0 for protections that cannot be. */
+/** An EL2 stage-1 leaf, 0 for impossible protections. */
 export function hypLeaf(ps: u32, level: i32, pa: u64, prot: u32, flags: u32): u64 {
   const lpa2 = <bool>(flags & L.T_LPA2),
     split = splitsExecute(flags);
@@ -498,7 +498,7 @@ export function tlbiIpaOperand(ps: u32, ipa: u64, level: i32): u64 {
 
 /**
  * The next instruction for a range of `pages` from `addr`, scales tried from `scale` (first 3) down:
- * answers a RangeStep. EINVAL for nonsense.
+ * answers a RangeStep. EINVAL for invalid arguments.
  */
 export function tlbiRangeStep(ps: u32, addr: u64, pages: u64, scale: i32, level: i32, lpa2: bool, ranged: bool): i32 {
   if (L.me === 0 || !G.isGranule(ps) || pages === 0 || scale < 0 || scale > 3) return EINVAL;

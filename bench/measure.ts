@@ -16,7 +16,7 @@ import type { Workload } from "./workloads.js";
 export interface MeasureOptions {
   /** Recorded rounds; one sample each, or several where no set-up is needed between them. */
   readonly rounds?: number | undefined;
-  /** Rounds before, for the compiler; they go on until {@link MeasureOptions.warmupMs} have passed as well. */
+  /** Rounds before the recorded ones, for the compiler; more if {@link MeasureOptions.warmupMs} have not passed by then. */
   readonly warmupRounds?: number;
   readonly warmupMs?: number;
 }

@@ -1,7 +1,7 @@
 // Page caches: pages taken before a lock, so that a walk never has to wait for memory [MC-1..8].
 // A cache is a block of the arena:  capacity | count | ps | magic + walker | page, page, ...
 // It belongs to the walker that made it; no other may use it, so nothing of it is atomic. The caches of a walker are linked
-// (by the words of their frames, as free blocks are), so that they are found when it dies.
+// (by the words of their frames, as free blocks are), so that a burial finds them.
 
 import { isGranule, PS_4K, PS_16K, UNIT_SHIFT } from "../arch/granule";
 import { EINVAL, ENOMEM, MAX_ERRNO, OK } from "./errno";
@@ -28,12 +28,12 @@ function slot(cache: u32, i: u32): usize {
   return cache + PAGES + (i << 2);
 }
 
-/** Slots of the block, whatever its words say: they lie in memory that the host can write. */
+/** Slots of the block, from its size: its own words are in memory that the host can write. */
 function slots(cache: u32): u32 {
   return ((1 << (UNIT_SHIFT + orderOf(cache))) - <u32>PAGES) >> 2;
 }
 
-/** Pages in a cache, as far as that can be. */
+/** Pages in a cache, not more than it has slots. */
 function countOf(cache: u32): u32 {
   return min(load<u32>(cache, COUNT), slots(cache));
 }
@@ -42,7 +42,7 @@ function capacityOf(cache: u32): u32 {
   return min(load<u32>(cache), slots(cache));
 }
 
-/** Page `i`, 0 if what is there is no page that was taken. */
+/** Page `i`; 0 if the slot does not hold a taken page. */
 function pageAt(cache: u32, i: u32, ps: u32): usize {
   const p = load<u32>(slot(cache, i));
   return isArenaPage(p, ps) && isTaken(p) ? p : 0;
@@ -204,7 +204,7 @@ function unlist(cache: u32): void {
     w.caches = linkOf(cache);
     return;
   }
-  // Whoever gives the block of a cache back as a block may make a ring of the list.
+  // Bounded: a host that frees the block of a cache as a plain block can turn the list into a ring.
   for (let at = w.caches, n = header().units; at !== 0 && n !== 0; at = linkOf(blockNamed(at)), n--) {
     if (linkOf(blockNamed(at)) === name) return setLink(blockNamed(at), linkOf(cache));
   }

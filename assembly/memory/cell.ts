@@ -1,6 +1,6 @@
 // One descriptor in memory: the only loads and stores of descriptors in the core.
 //
-// Orders. An exclusive walk has the table to itself, so plain accesses are enough among walkers.
+// Orders: an exclusive walk has the table to itself, so plain accesses are enough among walkers.
 // A shared walk reads with an atomic load (single copy, not torn: WLK-4), takes a slot with a
 // compare-exchange on its snapshot, and publishes with an atomic store: whoever reads the new
 // descriptor also reads the table that it names. Wasm atomics are sequentially consistent,
@@ -50,7 +50,7 @@ export function release(p: usize, value: u64): void {
   point(POINT_RELEASED, p);
 }
 
-/** Takes what is there and leaves `value`. */
+/** Replaces the descriptor by `value`; returns the old one. */
 export function exchange(p: usize, value: u64): u64 {
   point(POINT_EXCHANGE, p);
   const old = atomic.xchg<u64>(p, value);
@@ -193,8 +193,8 @@ function softwarePair(old: v128): v128 {
 }
 
 /**
- * Looks at descriptors from `p` on, up to the first that is neither valid nor zero: software state, to be looked at by itself.
- * Where that is (`end` if nowhere) in the upper half of the result, how many were valid in the lower.
+ * Counts valid descriptors from `p` up to the first that is neither valid nor zero (software state, which needs a visit of its
+ * own). The upper half of the result is the slot where it stopped, or `end`; the lower half is the count.
  */
 export function countMapped(p: usize, end: usize): u64 {
   const four = p + ((end - p) & ~(<usize>63));

@@ -8,12 +8,12 @@
 //   | holds for reading, 0  | entered               |   |
 //   +-----------------------+-----------------------+---+
 //
-// One store says both what the walker reads and since when. The epoch moves on (by 2, bit 0 is the flag of the slot)
-// when every walker in a section has seen the present one; so when it has moved twice since a table was unlinked,
-// nobody is left who could have met it. Nobody waits for that: what was unlinked waits.
+// One store says which table the walker reads, and since when. The epoch advances (by 2: bit 0 is the flag of the slot)
+// when every walker in a section entered in the current one. When it has advanced twice since a table was unlinked, no
+// walker can be in that table any more. No walker waits for this: the unlinked table does.
 //
-// Orders: the store into the slot and the load of the lock word behind it must not pass each other, nor the lock's
-// store and the look into the slots: sequential consistency, which is what Wasm atomics have.
+// Orders: the store into the slot must not pass the load of the lock word after it, nor the store into the lock word the
+// loads of the slots after it. That takes sequential consistency, which Wasm atomics have.
 
 import { demand, RULE_IN_SECTION } from "../demand";
 import { ETIMEDOUT, OK } from "./errno";
@@ -25,10 +25,10 @@ import { claim, peek, peek64, publish64 } from "./word";
 const ACTIVE: u32 = 1;
 /** One step of the epoch. */
 const STEP: u32 = 2;
-/** Steps after which nobody can be left. */
+/** Steps after which no walker can be in an unlinked table. */
 export const GRACE: u32 = 2 * STEP;
 
-/** The present epoch. */
+/** The current epoch. */
 export function epoch(): u32 {
   return peek(epochWord());
 }
@@ -43,7 +43,7 @@ export function reading(): u32 {
   return load<u32>(slot(), 4);
 }
 
-/** Enters a section, which may lie in another one; `table`: its lock, 0 for none. */
+/** Enters a section, which may be inside another one; `table`: its lock, 0 for none. */
 export function enter(table: u32): void {
   const w = walker();
   if (w.sections++ === 0) publish64(slot(), ((<u64>table) << 32) | epoch() | ACTIVE);
@@ -78,7 +78,7 @@ function laggard(now: u32): i32 {
   return -1;
 }
 
-/** Moves the epoch on if it can; the walker that keeps it, or -1. */
+/** Advances the epoch if it can; returns the walker that prevents it, or -1. */
 export function advance(): i32 {
   const now = epoch();
   const late = laggard(now);

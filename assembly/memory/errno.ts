@@ -5,7 +5,7 @@ export const OK: i32 = 0;
 export const MAX_ERRNO: i32 = 4095;
 /** Refused: this regime does not allow it. */
 export const EPERM: i32 = -1;
-/** A leaf of this size is not possible here; go a level down. Never leaves the core. */
+/** A leaf is not possible at this level; go one level down. Never leaves the core. */
 export const E2BIG: i32 = -7;
 /** The race was lost, or there was nothing to do. */
 export const EAGAIN: i32 = -11;
@@ -21,7 +21,7 @@ export const EEXIST: i32 = -17;
 export const EINVAL: i32 = -22;
 /** Outside the input or output address space. */
 export const ERANGE: i32 = -34;
-/** To wait for this lock would be to wait for ever: this walker holds one that stands in the way. */
+/** The wait for this lock would never end: this walker holds one that the wait depends on. */
 export const EDEADLK: i32 = -35;
 /** Another walker holds a lock or a read section and makes no progress: it may have died. */
 export const ETIMEDOUT: i32 = -110;

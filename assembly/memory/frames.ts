@@ -1,6 +1,6 @@
 // Frames: who has which page of the arena, and its reference count.
 // A buddy allocator over 4K units gives pages of every granule and start tables side by side,
-// each aligned to its size; what is given back is free at once.
+// each aligned to its size; blocks that are given back are free at once.
 //
 // Word of a unit (12 bytes):   state u32 | next u32 | previous u32
 // state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
@@ -224,7 +224,7 @@ export function blockNamed(name: u32): usize {
 
 // Reference counts belong to pages: the count of a page is that of its first unit. Every walker has a part of it in an array
 // of its own, and only ever adds to that; the parts can be negative, their sum is the count. So a walker in a shared walk
-// counts with a plain store that no other walker touches, not even the line of it. Who reads the sum holds the lock for
+// counts with a plain store to a line that no other walker touches. Who reads the sum holds the lock for
 // writing, or the page is its own: all that was added is then visible, since the lock changed hands in between [S2-23].
 
 function part(h: Header, id: u32, unit: u32): usize {

@@ -24,7 +24,7 @@ export const POINT_EXCHANGED: u32 = 3;
 export const POINT_LOST: u32 = 4;
 export const POINT_RELEASE: u32 = 5;
 export const POINT_RELEASED: u32 = 6;
-/** A walk is about to go on below a table descriptor. */
+/** A walk is about to descend into the table of a descriptor. */
 export const POINT_CHILD: u32 = 7;
 /** A table was unlinked and waits for its grace period. */
 export const POINT_RETIRED: u32 = 8;

@@ -1,5 +1,5 @@
 // What a walker has in hand or is about to change, in words of its own block, so that whoever buries it (table/burial.ts)
-// finds what would be lost with it. Each word is written before the step that it stands for, and cleared after:
+// finds what would be lost with it. Each word is written before its step, and cleared after it:
 //
 //   breaking, old, level   slot that is taken by break-before-make, and what it held; MAKING once the new value is on its way
 //   hand                   page that was taken and is linked nowhere yet
@@ -31,7 +31,7 @@ export function intendBreak(t: Table, p: usize, old: u64, level: i32): void {
   w.breaking = <u32>p;
 }
 
-/** Somebody was faster: the slot is not this walker's. */
+/** Another walker was faster: the slot is not this walker's. */
 export function abandonBreak(): void {
   walker().breaking = 0;
 }
@@ -41,7 +41,7 @@ export function intendMake(p: usize): void {
   walker().breaking = <u32>p | MAKING;
 }
 
-/** It does; `table`: the page that it names, which is no longer in hand, 0 for none. */
+/** The slot holds it. `table`: the page that it names, which is no longer in hand; 0 for none. */
 export function finishMake(table: usize): void {
   const w = walker();
   if (table !== 0) forgetLinked(w, table);
@@ -90,7 +90,7 @@ export function intendGive(p: usize): void {
   walker().giving = <u32>p;
 }
 
-/** It is there. */
+/** The page is back in the arena. */
 export function finishGive(): void {
   walker().giving = 0;
 }
@@ -117,7 +117,7 @@ export function intendNothing(w: Walker): void {
   w.counting = 0;
 }
 
-/** Does a walker that lives say that it is taking the slot at `p`? */
+/** Does a living walker say that it is taking the slot at `p`? */
 export function isClaimed(p: usize, except: u32): bool {
   const n = header().maxWalkers;
   for (let id: u32 = 0; id < n; id++) {

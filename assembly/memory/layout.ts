@@ -9,8 +9,8 @@
 // Frame number and physical address are one shift and one base apart:
 // PA = physBase + (pointer - arena).
 //
-// What several walkers write lies in cache lines of its own: the words of the allocator, of the epoch and
-// of the limbo in the header, the lock of a table behind its geometry, the slot of a walker behind its scratch.
+// Words that several walkers write have cache lines of their own: those of the allocator, of the epoch and of the limbo in
+// the header, the lock of a table after its geometry, the slot of a walker after its scratch.
 
 import { UNIT_SHIFT } from "../arch/granule";
 import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
@@ -34,7 +34,7 @@ export const JOURNAL_BYTES: u32 = 48;
 export const MAX_TABLES: u32 = 1 << 10;
 export const MAX_WALKERS: u32 = 64;
 
-/** Bytes that two walkers may write without disturbing each other. */
+/** Walkers that write to different lines of so many bytes do not slow each other down. */
 const LINE: usize = 128;
 
 /** The engine: one for a memory. Its free lists and their lock, the epoch and the limbo follow, a line each. */
@@ -66,7 +66,7 @@ export class Pool {
   free0: u32; // heads of the free lists, ORDERS words from here
 }
 
-/** Time as read sections know it, and the tables that wait for it; see memory/epoch.ts. */
+/** The epoch, and the tables that wait for it; see memory/epoch.ts. */
 @unmanaged
 export class Limbo {
   /** Guards the queue. */
@@ -77,7 +77,7 @@ export class Limbo {
   /** Tables in the queue, and all that ever were. */
   waiting: u32;
   retired: u32;
-  /** A walker died in a shared walk: reference counts of what waits may be off. */
+  /** A walker died in a shared walk: reference counts of waiting tables may be wrong. */
   doubtful: u32;
 }
 
@@ -110,7 +110,7 @@ export class Table {
   life: u32;
   /** Start tables that are being torn down: the root that was taken away. */
   dying: u32;
-  /** A walker died in the table: whoever has it alone counts its references anew. */
+  /** A walker died in the table: the next walker that has it to itself counts its references again. */
   doubtful: u32;
   /** Walker id + 1 of whoever tears them down, and RELEASED once the handle was given back meanwhile. */
   destroyer: u32;
@@ -125,7 +125,7 @@ export class Table {
   left: u32;
 }
 
-/** How big a table is: what walkers write while they share it, in a line where nobody looks for anything else. */
+/** Size of a table. Walkers write it while they share the table, so it has a cache line of its own. */
 @unmanaged
 export class Growth {
   /** Table pages in use, and the most that ever were. */
@@ -157,7 +157,7 @@ export const T_WIDE: u32 = 1 << 13;
 export const T_HD: u32 = 1 << 14;
 /** Attributes of leaves may change without the table's lock: live leaves change by atomic read-modify-write only [IDE-1]. */
 export const T_LOCK_FREE: u32 = 1 << 15;
-/** EL2: lookups take no lock, and a table that goes waits until every walker has passed a quiescent point [IDE-3]. */
+/** EL2: lookups take no lock, and a table is freed only after every walker has passed a quiescent point [IDE-3]. */
 export const T_BARRIER: u32 = 1 << 16;
 export const T_FLAGS: u32 = 0x1ffff;
 
@@ -177,7 +177,7 @@ export const WALK_BYTES: usize = 256;
 /** Walks nest: a visitor that calls the table, a split that builds a tree. */
 export const WALK_DEPTH: u32 = 8;
 const SCRATCH: usize = STACK + WALK_DEPTH * WALK_BYTES;
-/** Bytes that an operation may use for itself while it runs and nests in nothing. */
+/** Bytes that an operation may use while it runs; nested operations would overwrite them. */
 export const SCRATCH_BYTES: u32 = 1024;
 const SLOT: usize = SCRATCH + SCRATCH_BYTES;
 export const WALKER_BYTES: u32 = <u32>(SLOT + LINE);
@@ -283,7 +283,7 @@ export function parallel(): bool {
   return header().maxWalkers > 1;
 }
 
-/** Where walker `id` says what it is reading; see memory/epoch.ts. */
+/** The slot in which walker `id` names the table that it reads; see memory/epoch.ts. */
 export function slotOf(id: u32): usize {
   return header().walkers + id * WALKER_BYTES + SLOT;
 }
@@ -350,7 +350,7 @@ export function isTableHandle(handle: u32): bool {
   return peek(p + offsetof<Table>("used")) === MADE && t.life === handle;
 }
 
-/** The table of `handle`, which this walker is about to use: once it has the lock it looks whether it is still the same. */
+/** The table of `handle`, for this walker to use. Once it has the lock it must check `isSameLife`. */
 export function tableAt(handle: u32): Table {
   walker().using = handle;
   return changetype<Table>(handle & RECORD);
@@ -366,7 +366,7 @@ export function takeTable(): usize {
   const h = header();
   for (let i: u32 = 0; i < h.maxTables; i++) {
     const p: usize = h.tables + i * TABLE_BYTES;
-    // Two walkers may make tables at once: whoever changes FREE has the record.
+    // Two walkers may make tables at once: the one that changes FREE has the record.
     if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;
     const t = changetype<Table>(p);
     if (t.life === 0) t.life = <u32>p;
@@ -392,7 +392,7 @@ export function growthOf(t: Table): Growth {
   return changetype<Growth>(changetype<usize>(t) + LINE);
 }
 
-/** `n` table pages more (or fewer) in the table, how many there are then; walkers may grow it side by side. A number, so no order is needed. */
+/** Adds `n`, negative too, to the table's pages; returns the sum. Walkers may do so at the same time; no order is needed, as nothing else depends on it. */
 export function addPages(t: Table, n: i32): u32 {
   return add(changetype<usize>(growthOf(t)) + offsetof<Growth>("pages"), n) + n;
 }
@@ -416,7 +416,7 @@ export function takeRoot(t: Table): u32 {
   return swap(changetype<usize>(t) + offsetof<Table>("root"), 0);
 }
 
-/** Gives the record of `t` back: another life, zeroed but for its lock, and only then free. False if somebody else has done it. */
+/** Gives the record of `t` back: begins its next life, zeroes it but for its lock, and only then marks it free. False if another walker did it. */
 export function giveTable(t: Table): bool {
   const p = changetype<usize>(t),
     life = t.life,

@@ -27,7 +27,7 @@ export function retire(t: Table, p: usize, level: i32): void {
   append(p);
 }
 
-/** Puts the table at `p` behind the others. While the holder of the queue makes no progress it waits with this walker instead. */
+/** Appends the table at `p` to the queue. If the holder of the queue's lock makes no progress, the table becomes a stray of this walker. */
 function append(p: usize): void {
   const l = limbo(),
     name = nameOf(p);
@@ -48,7 +48,7 @@ function append(p: usize): void {
   relinquish(lockWord());
 }
 
-/** Puts the strays of `w` (this walker, or a dead one) where the others wait. */
+/** Moves the strays of `w` (this walker, or a dead one) into the queue. */
 export function appendStrays(w: Walker): void {
   while (w.strays !== 0) {
     const p = blockNamed(w.strays),
@@ -56,7 +56,7 @@ export function appendStrays(w: Walker): void {
     w.strays = linkOf(p);
     holdTree(ownerOf(p), p, levelOf(p));
     append(p);
-    if (walker().strays === before && before !== 0) return; // no better than last time
+    if (walker().strays === before && before !== 0) return; // the queue still cannot be locked
   }
 }
 
@@ -81,7 +81,7 @@ export function release(): usize {
   let p: usize = 0;
   if (l.oldest) {
     const oldest = blockNamed(l.oldest);
-    // A difference modulo the bits of the stamp: what waits for half their range has been freed long ago.
+    // The difference is modulo the bits of the stamp: no table waits for half their range.
     const age = ((epoch() >> 1) - noteOf(oldest)) & EPOCHS;
     if (age >= GRACE >> 1) {
       p = oldest;
@@ -95,7 +95,7 @@ export function release(): usize {
   return p;
 }
 
-/** Walker `w` is dead: puts right the queue that it was changing, if it was. What stands in the queue is in its hand no more. */
+/** Walker `w` is dead: repairs the queue if `w` was changing it. A table in the queue is no longer in the hand of `w`. */
 export function recoverLimbo(w: Walker): bool {
   if (!inherit(lockWord(), w.id + 1)) return false;
   const l = limbo();
@@ -113,7 +113,7 @@ export function recoverLimbo(w: Walker): bool {
   return true;
 }
 
-/** The reference counts of tables in limbo are to be counted anew before they are used: a walker died in one of them. */
+/** A walker died in a table that may be in limbo: references of tables in limbo must be counted again before they are used. */
 export function doubtLimbo(): void {
   publish(changetype<usize>(limbo()) + offsetof<Limbo>("doubtful"), 1);
 }
@@ -122,7 +122,7 @@ export function isLimboDoubtful(): bool {
   return peek(changetype<usize>(limbo()) + offsetof<Limbo>("doubtful")) !== 0;
 }
 
-/** Whose table the one at `p` was, and the level of the entry that named it. */
+/** The table that the page at `p` was part of; below, the level of the entry that named it. */
 export function ownerOf(p: usize): Table {
   return tableOfIndex((noteOf(p) >> EPOCH_BITS) & ((1 << TABLE_BITS) - 1));
 }

@@ -1,9 +1,8 @@
 // Locks of tables. Order of locks, from the outside in: table -> limbo -> pool -> order of the journal.
 //
-// The lock of a table is a reader/writer lock whose readers do not meet: a reader says in its own slot what it reads
-// (memory/epoch.ts) and then looks whether there is a writer; a writer says that it is there and then looks whether a
-// slot names its table. One of the two sees the other [LCK-1, LCK-2]. New readers wait while a writer does, so that a
-// writer gets through however many readers there are.
+// The lock of a table is a reader/writer lock whose readers write no common word. A reader names the table in its own slot
+// (memory/epoch.ts) and then checks for a writer; a writer announces itself and then checks all slots. One of the two sees the
+// other [LCK-1, LCK-2]. New readers wait while a writer waits, so that a writer gets the lock however many readers there are.
 
 import { demand, RULE_WRITER } from "../demand";
 import { enter, inSection, leave, reading, slotOfWalker } from "./epoch";
@@ -15,7 +14,7 @@ import { add, claim, peek, publish } from "./word";
 
 /** Ways to use a table [IDE-1]. */
 export const MODE_NONE: u32 = 0;
-/** Read section alone: one compare-exchange, success or give up. */
+/** Read section only: one compare-exchange that succeeds or gives up. */
 export const MODE_LOCK_FREE: u32 = 1;
 /** Lock held for reading, and a read section. */
 export const MODE_SHARED: u32 = 2;
@@ -53,7 +52,7 @@ function sleepersWord(t: Table): usize {
   return changetype<usize>(t) + offsetof<Table>("sleepers");
 }
 
-/** Round `i` of waiting until no writer is there. */
+/** Round `i` of waiting until there is no writer. */
 function awaitWriter(t: Table, i: u32): void {
   const word = writerWord(t),
     holder = peek(word);
@@ -67,7 +66,7 @@ function awaitWriter(t: Table, i: u32): void {
 export function readLock(t: Table): i32 {
   const handle = <u32>changetype<usize>(t);
   if (isWriter(t) || inSection()) {
-    // Whoever writes may read, and who reads may read again.
+    // A writer may read, and a reader may read again.
     if (!isWriter(t) && reading() !== handle) return EDEADLK;
     enter(handle);
     return OK;
@@ -81,7 +80,7 @@ export function readLock(t: Table): i32 {
   return ETIMEDOUT;
 }
 
-/** Leaves the section, and tells a writer that waits for it. */
+/** Leaves the section, and wakes a writer that waits for it. */
 export function readUnlock(t: Table): void {
   leave();
   if (!inSection() && writerOf(t) !== 0) {
@@ -90,7 +89,7 @@ export function readUnlock(t: Table): void {
   }
 }
 
-/** Walker that reads `t`, -1 for none. `except` (walker id, -1 for none) is not asked: it is dead. */
+/** A walker that reads `t`, -1 for none. `except` (walker id, -1 for none) does not count: it is dead. */
 function readerOf(t: Table, except: i32): i32 {
   const handle = <u32>changetype<usize>(t),
     n = header().maxWalkers;
@@ -100,7 +99,7 @@ function readerOf(t: Table, except: i32): i32 {
   return -1;
 }
 
-/** Waits until nobody reads `t` (but `except`). Precondition: this walker is its writer, so that nobody new comes in. */
+/** Waits until nobody but `except` reads `t`. Precondition: this walker is its writer, so that no reader enters. */
 function awaitReaders(t: Table, except: i32): bool {
   for (let i: u32 = 0; !isTooLate(i); i++) {
     const seen = peek(leftWord(t));
@@ -133,7 +132,7 @@ export function writeLock(t: Table): i32 {
   return ETIMEDOUT;
 }
 
-/** Holds `t` for writing if that takes no waiting. */
+/** Takes `t` for writing, if that needs no waiting. */
 export function tryWriteLock(t: Table): bool {
   if (!claim(writerWord(t), 0, self())) return false;
   walker().writing++;
@@ -152,7 +151,7 @@ function letGo(t: Table): void {
   if (peek(sleepersWord(t)) !== 0) wake(writerWord(t));
 }
 
-/** Lets go once for each time it was taken. */
+/** Lets go of it; needed once for each time that it was taken. */
 export function writeUnlock(t: Table): void {
   demand(isWriter(t), RULE_WRITER);
   if (t.writes > 1) t.writes--;
@@ -167,7 +166,7 @@ export function inheritWriteLock(t: Table, id: u32): bool {
   if (!claim(writerWord(t), id + 1, self())) return false;
   walker().writing++;
   const inside = t.writes !== 0;
-  if (inside && awaitReaders(t, id)) return true; // readers who knock: they see a writer and leave
+  if (inside && awaitReaders(t, id)) return true; // readers that are entering see a writer and leave
   letGo(t);
   return false;
 }

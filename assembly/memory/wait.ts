@@ -6,14 +6,14 @@ import { peek, sleepWhile, wakeAll } from "./word";
 
 /** Looks before the first sleep. An explorer of schedules has nothing to gain from looking twice. */
 export const SPINS: u32 = isDefined(EXPLORE) ? 0 : 2000;
-/** Nanoseconds of one sleep that nobody ends. */
+/** Nanoseconds of one sleep, if nobody wakes the walker. */
 const SLICE: i64 = 1_000_000;
-/** Looks that stand for such a sleep where the thread may not sleep. */
+/** Looks in place of one sleep, on a thread that may not sleep. */
 const LOOKS: u32 = 10_000;
-/** Milliseconds of waiting after which whoever is waited for counts as dead. */
+/** Milliseconds of waiting after which the result is ETIMEDOUT. */
 export const PATIENCE: u32 = 10_000;
 
-/** Has this walker waited too long? Asked in round `i` = 0, 1, ... of a wait; the time counts from the end of the first looks. */
+/** Has this walker waited too long? Asked in round `i` = 0, 1, ... of a wait; time counts from round SPINS on. */
 export function isTooLate(i: u32): bool {
   if (i < SPINS) return false;
   const w = walker(),
@@ -22,7 +22,7 @@ export function isTooLate(i: u32): bool {
   return now - w.since > PATIENCE;
 }
 
-/** Round `i` of waiting for something that gives no sign. */
+/** Round `i` of waiting for something that wakes nobody. */
 export function nap(i: u32): void {
   sleepOn(nobody(), 0, i);
 }
@@ -37,7 +37,7 @@ export function sleepOn(p: usize, value: u32, i: u32): void {
   for (let n: u32 = 0; n < LOOKS; n++) if (peek(p) !== value) return;
 }
 
-/** A word that stays 0: nothing is stored in the second half of the line of the journals' order. */
+/** A word that is always 0: nothing is stored in the second half of the line of the journals' order. */
 function nobody(): usize {
   return orderWord() + 64;
 }

@@ -1,7 +1,7 @@
-// The journal: every descriptor write, barrier, TLBI and cache operation in order, when asked for.
-// A ring per walker; what it overwrote is known from `total`. `sequence` orders the records of all walkers: of two
-// writes of one descriptor the earlier has the smaller one, since a walker that writes with the journal on holds a lock
-// from before the write until the record is there.
+// The journal: every descriptor write, barrier, TLBI and cache operation in order, while it is on.
+// Each walker has a ring; `total` tells how many records were overwritten. `sequence` orders the records of all walkers: of two
+// writes of one descriptor the earlier has the smaller number, since with the journal on a walker holds a lock from before the
+// write until its record is there.
 
 import { POINT_ORDER, point } from "../memory/guard";
 import {
@@ -20,7 +20,7 @@ import { acquire, relinquishMine } from "../memory/spin";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;
-/** Descriptor write by a walker that may have rivals: compare-exchange or release. Same fields. */
+/** Descriptor write of a shared walk: compare-exchange or release. Same fields. */
 export const J_WRITE_SHARED: u32 = 2;
 /** TLBI by IPA broadcast: address, level. */
 export const J_TLBI_IPA: u32 = 3;
@@ -46,7 +46,7 @@ export const J_WARN: u32 = 15;
 /** Table page taken, given back: address = PA. */
 export const J_TABLE_TAKEN: u32 = 16;
 export const J_TABLE_FREED: u32 = 17;
-/** A table unlinked by walkers that may have rivals: address = PA, level of the entry that named it; freed after a grace period. */
+/** A table unlinked while other walkers may be in it: address = PA, level of the entry that named it; freed after a grace period. */
 export const J_TABLE_RETIRED: u32 = 18;
 /** The lock of a table taken and let go: a = 1 for writing, 0 for reading (and a read section). */
 export const J_LOCK: u32 = 19;
@@ -54,7 +54,7 @@ export const J_UNLOCK: u32 = 20;
 /** A read section without a lock is entered and left. */
 export const J_SECTION: u32 = 21;
 export const J_SECTION_END: u32 = 22;
-/** Walker a is dead: another one lets go of what it held. */
+/** Walker a is dead: another one releases what it held. */
 export const J_BURIED: u32 = 23;
 
 /** A table is made: address = first start table, a = its geometry word (arch/granule.ts) with the table's flags, b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
@@ -88,12 +88,12 @@ export class JournalRecord {
   sequence: u64;
 }
 
-/** Is anybody listening? */
+/** Is the journal on? */
 export function journalling(): bool {
   return walker().capacity !== 0;
 }
 
-/** Appends a record, if its kind is asked for. */
+/** Appends a record, if its kind is recorded. */
 export function record(kind: u32, table: usize, level: i32, address: u64, a: u64, b: u64): void {
   const w = walker();
   if (w.capacity === 0 || !((w.kinds >> kind) & 1)) return;

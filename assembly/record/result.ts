@@ -105,6 +105,6 @@ export class RangeStep {
   /** SCALE and NUM; scale is -1 for a single-entry operation. */
   scale: i32;
   num: i32;
-  /** Scale to go on with. */
+  /** Scale from which to try for the next one. */
   next: i32;
 }

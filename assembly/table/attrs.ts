@@ -120,7 +120,7 @@ export class RelaxVisitor extends AttributeVisitor {
 class AgeWalk extends EntryWalk {
   /** Has a leaf had its access flag? */
   young: bool;
-  /** Is the flag to be cleared? */
+  /** Clear the flags? */
   clear: bool;
 }
 

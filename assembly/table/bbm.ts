@@ -1,6 +1,6 @@
-// Break-before-make: the two functions through which a slot changes what it maps [S2-20..24].
-// Between them the slot holds the locked marker and belongs to this walker alone; nothing may fail there.
-// The other writes: `put` changes the attributes of a leaf that stays, `replace` changes software state, `clear` removes.
+// Break-before-make: `tryBreak` and `make`, the two functions that change what a slot maps [S2-20..24].
+// Between the two calls the slot holds the locked marker and belongs to this walker alone; nothing may fail there.
+// The other writes: `put` changes attributes of a leaf, `replace` changes software state, `clear` removes an entry.
 
 import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, shift } from "../arch/granule";
@@ -20,7 +20,7 @@ export function pageOf(w: Walk, p: usize): usize {
   return p & ~(((<usize>1) << w.ps) - 1);
 }
 
-/** A descriptor is about to change: while the journal is on, changes and their records come in one order. */
+/** Before a descriptor changes: while the journal is on, the order of changes is that of their records. */
 function begin(): void {
   if (journalling()) beginWrite();
 }
@@ -34,7 +34,7 @@ function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
 
 /**
  * Changes the slot from the snapshot `old` to `next` in one step; false if another walker or the hardware was faster.
- * A shared walk compares and exchanges. An exclusive one just stores, unless the hardware may be writing to the leaf too
+ * A shared walk uses a compare-exchange. An exclusive walk stores, unless the hardware may write to the leaf too
  * (w.atomic): a plain store would lose a dirty bit [BUG-50]. Precondition: `p` is a slot of the arena.
  */
 export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
@@ -56,11 +56,11 @@ export function put(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
 }
 
 /**
- * Takes the slot: snapshot out, marker in, stale translations flushed, reference dropped. False: it is not ours, and nothing
- * has changed. Who took a slot must `make` it.
+ * Breaks the slot: replaces the snapshot by the marker, flushes stale translations, drops the reference. False if another walker
+ * was faster; then nothing has changed. After true this walker must `make` the slot.
  */
 export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
-  // Comparing and exchanging marker for marker would succeed, and two walkers would own the slot [S2-21].
+  // A compare-exchange of the marker for the marker would succeed, and two walkers would own the slot [S2-21].
   if (isLocked(old, <bool>(w.table.flags & T_TYPED))) {
     if (!isShared(w)) warn(w.table, level, w.addr);
     return false;
@@ -79,14 +79,14 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
   return true;
 }
 
-/** A table by its whole range, with no level hint; a leaf by address and level [TLB-21, TLB-22]. */
+/** Flushes a table by its whole range without a level hint, a leaf by address and level [TLB-21, TLB-22]. */
 function flushOld(w: Walk, old: u64, level: i32): void {
   const span = (<u64>1) << shift(w.ps, level);
   if (isTable(old, level)) flushRange(w.table, alignDown(w.addr, span), span);
   else flushIpa(w.table, w.addr, level);
 }
 
-/** Publishes `next` in a slot that `tryBreak` took, with a reference if it counts. Precondition: `next` is not the marker. */
+/** Publishes `next` in a slot that `tryBreak` took, with a reference if `next` is counted. Precondition: `next` is not the marker. */
 export function make(w: Walk, p: usize, next: u64, level: i32): void {
   demand(next !== w.marker, RULE_NO_MARKER);
   if (read(p, isShared(w)) !== w.marker) warn(w.table, level, w.addr);
@@ -100,7 +100,7 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   finishMake(parallel() && isTable(next, level) ? tableBelow(w.table, next) : 0);
 }
 
-/** One store over the snapshot, with the reference of the table page kept right and nothing flushed; false as `put`. */
+/** Replaces the snapshot by `next` in one store; keeps the reference count of the table page right, flushes nothing. False as `put`. */
 export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
@@ -111,7 +111,7 @@ export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): boo
   return true;
 }
 
-/** Empties the slot and returns what the hardware last left there. Precondition: an exclusive walk. */
+/** Empties the slot; returns its last value, with hardware updates. Precondition: an exclusive walk. */
 export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
   demand(!isShared(w), RULE_EXCLUSIVE);
   if (parallel() && isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);

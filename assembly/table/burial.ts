@@ -1,6 +1,6 @@
-// After a walker that died: what it held is let go of, and what it had in hand goes where it belongs. Its section stays open
-// until then, so that no table that it was in is freed meanwhile. Nothing here waits for the lock of a table: one in which
-// references may be off is marked, and whoever has it alone first puts it right (table/repair.ts).
+// What happens after a walker died: its locks are released, and pages that it had in hand are given back. Its section stays open
+// until then, so that no table that it was in is freed meanwhile. Nothing here waits for the lock of a table: a table whose
+// reference counts may be wrong is marked, and the next walker that has it to itself repairs it (table/repair.ts).
 
 import { isTable, lockedMarker } from "../arch/descriptor";
 import { UNIT_SHIFT } from "../arch/granule";
@@ -59,10 +59,10 @@ export class Burial {
 }
 
 /**
- * Walker `id` does not run any more: lets go of its locks, puts right what it left half done, gives back what it had in hand, its
- * caches and its blocks, ends its section and frees its place. Answers a Burial.
- * EINVAL: nobody is that walker; EBUSY: another walker buries it; ETIMEDOUT: yet another one stands in the way. Then it is not
- * buried, nothing of what it had in hand is forgotten, and the burial can be repeated.
+ * Walker `id` does not run any more: releases its locks, completes or undoes its unfinished steps, gives back the pages in its hand,
+ * its caches and its blocks, ends its section and frees its place. Answers a Burial.
+ * EINVAL: nobody is that walker; EBUSY: another walker buries it; ETIMEDOUT: another dead walker is in the way. Then it is not
+ * buried, nothing that it had in hand is forgotten, and the burial can be repeated.
  */
 export function bury(id: u32): i32 {
   const word = attachedWord(id);
@@ -112,7 +112,7 @@ function settle(w: Walker): i32 {
   return OK;
 }
 
-/** Locks of the core that `w` held, and burials that it was at: others may go on. How many locks. */
+/** Releases the locks of the core that `w` held, and the burials that it had begun; returns the number of locks. */
 function recoverLocks(w: Walker): u32 {
   let n: u32 = recoverFrames(w.id + 1) ? 1 : 0;
   if (recoverLimbo(w)) n++;
@@ -134,7 +134,7 @@ function finishBreak(w: Walker): i32 {
     if (!(t.flags & T_HYP)) flushVmid(t); // it may have died before its own flush
     if (wasTable && w.tree === 0) w.tree = <u32>tableBelow(t, w.old) | (w.level + LEVEL_BIAS);
   } else if (w.breaking & MAKING) {
-    // The make was done: what it linked is in its hand no more, what the break unlinked is.
+    // The make was done: the page that it linked is no longer in its hand; the table that the break unlinked is.
     w.hand = 0;
     if (!wasTable) w.tree = 0;
   }
@@ -143,8 +143,8 @@ function finishBreak(w: Walker): i32 {
 }
 
 /**
- * Makes a hole of the slot that `w` says it is taking, if it has taken it: the marker there is its own unless a walker that
- * lives says that it is taking the slot too. That one then goes on, or gives up.
+ * Makes a hole of the slot that `w` was taking, if it has taken it. The marker there is that of `w`, unless a living walker says
+ * that it is taking the slot, too; that one then continues or gives up.
  */
 function unlockSlot(w: Walker, t: Table): i32 {
   const p: usize = w.breaking & ~MAKING,
@@ -164,7 +164,7 @@ function unlockSlot(w: Walker, t: Table): i32 {
   return 0;
 }
 
-/** Gives back what `w` had in hand; false if the free lists cannot be had. What has gone back is forgotten at once. */
+/** Gives back what `w` had in hand; false if the free lists cannot be locked. What was given back is forgotten at once. */
 function giveHeld(w: Walker): bool {
   const t = changetype<Table>(w.owner);
   if (!giveOne(t, w.giving)) return false;

@@ -43,9 +43,9 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   const h = header(),
     layout = addressLayout(ps, <bool>(flags & T_LPA2)),
     end = h.physBase + h.arenaBytes;
-  // A hook is a function of one thread, and may sleep where nobody may [LCK-15].
+  // A hook belongs to one thread, and may sleep where a walker must not [LCK-15].
   if (hooks !== 0 && parallel()) return EPERM;
-  // Tables that no descriptor can name: an arena above 2^48 needs LPA2 or 64K pages.
+  // An arena above 2^48 needs LPA2 or 64K pages: other descriptors cannot name its tables.
   if (layout === ADDRESS_48 && end >> linearBits(layout)) return EINVAL;
   const p = takeTable();
   if (!p) return EBUSY;
@@ -71,7 +71,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   return ENOMEM;
 }
 
-/** Geometry of a table as the journal tells it. */
+/** The geometry word of a table for the journal. */
 export function geometryOf(t: Table): u64 {
   const word = geometryWord(t.ps, t.startLevel, t.rootPages, t.inputBits, t.flags);
   return word | ((<u64>parallel()) << MADE_PARALLEL);

@@ -20,12 +20,12 @@ import { getPages, hasPageCount, noteRetired, pageCount, putPages, virtToPhys, z
 import { leafAllowed, MapWalk, outputAddress } from "./place";
 import { close, FROM_ROOT, GREW, GROWS, LEAF, openAs, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
-/** UXN and PXN stand apart under hVHE; 6.12 still wrote bit 54 alone [FMT-13, BUG-40]. */
+/** Does the table have separate UXN and PXN? With hVHE it has; 6.12 wrote bit 54 alone [FMT-13, BUG-40]. */
 export function splitsExecute(flags: u32): bool {
   return (flags & (T_HVHE | T_LINUX)) === T_HVHE;
 }
 
-/** The entry that the walk is at may be a leaf of `level`. An output address beyond the limit is not looked at [GEO-4]. */
+/** Can the current entry of the walk be a leaf of `level`? The alignment of an output address beyond the limit is ignored [GEO-4]. */
 function fits(w: MapWalk, level: i32): bool {
   return leafAllowed(w, level, outputAddress(w) >> w.table.paBits === 0);
 }
@@ -37,11 +37,11 @@ function leafOf(w: MapWalk, level: i32): u64 {
 /** A walk that maps in the hypervisor's table. */
 @unmanaged
 class HypMapWalk extends MapWalk {
-  /** It only looks whether it could. */
+  /** The walk only checks whether it could map. */
   checking: bool;
 }
 
-/** Maps [S1-2], or looks whether nothing else is mapped there [S1-5a]. */
+/** Maps [S1-2], or checks that nothing else is mapped there [S1-5a]. */
 @final
 @unmanaged
 class HypMapVisitor extends Visitor {
@@ -82,15 +82,15 @@ function tryLeaf(w: MapWalk, p: usize, old: u64, level: i32): bool {
   if (!isValid(old)) {
     count(C_LEAVES_MADE, 1);
   } else if (!differsOnlyInSoftware(old, next)) {
-    warn(w.table, level, w.addr); // with quirks "none" the check before the walk has refused this
+    warn(w.table, level, w.addr); // only with quirks "linux-6.12": else the check before the walk refuses this
     return false;
   }
   return replace(w, p, old, next, level);
 }
 
 /**
- * Puts a new table into this entry [S1-3]. Over a block this is a flaw of 6.12: nothing is broken first and the
- * parent gets a reference too many (KERNEL-NOTES 49); with quirks "none" the check has refused it.
+ * Puts a new table into this entry [S1-3]. Over a block this is a bug of 6.12, which does not break the block first and
+ * takes a reference on the parent that is never dropped [S1-5a]; with quirks "none" the check refuses it before.
  */
 function grow(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   const t = w.table;
@@ -106,14 +106,14 @@ function grow(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   return GREW;
 }
 
-/** A walk that removes from the hypervisor's table. */
+/** A walk that unmaps from the hypervisor's table. */
 @unmanaged
 class HypUnmapWalk extends Walk {
   /** Bytes removed so far. */
   bytes: u64;
 }
 
-/** Clears leaves up to the first hole, or a block that is larger than what is left; frees tables that become empty [S1-6]. */
+/** Clears leaves up to the first hole, or the first block larger than the rest of the range; frees tables that become empty [S1-6]. */
 @final
 @unmanaged
 class HypUnmapVisitor extends Visitor {
@@ -148,7 +148,7 @@ class HypUnmapVisitor extends Visitor {
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);
     putPages(t, pageOf(w, p), 1);
-    // The barrier of [IDE-3]: lookups that began before have ended, or the table waits as others do.
+    // The barrier of [IDE-3]: if lookups that began before have not all ended in time, the table goes to limbo.
     if (t.flags & T_BARRIER) {
       noteRetired(t, table, level);
       if (synchronize()) {
@@ -192,12 +192,12 @@ export function hypMap(t: Table, va: u64, size: u64, phys: u64, prot: u32, cache
 /** Unmaps from va on; answers the bytes unmapped [S1-6]. A short count is no error. */
 export function hypUnmap(t: Table, va: u64, size: u64): i32 {
   result<Answer>().value = 0;
-  if (!hasPageCount(t)) return OK; // empty tables cannot be told: nothing is unmapped
+  if (!hasPageCount(t)) return OK; // without counts an empty table cannot be recognised: nothing is unmapped
   const w = openAs<HypUnmapWalk>(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
   w.bytes = 0;
   const r = walk<HypUnmapVisitor>(w, va, size);
   result<Answer>().value = w.bytes;
   close();
-  return r === EINVAL && rootOf(t) ? OK : r; // a hole or a block that is too big: the count says how far it came
+  return r === EINVAL && rootOf(t) ? OK : r; // it stopped at a hole or a block that is too big: the bytes say where
 }

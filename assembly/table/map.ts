@@ -87,23 +87,23 @@ export class MapVisitor extends Visitor {
     return r === OK ? freeUnlinked(w, old, level) : r;
   }
 
-  /** 6.12 lets a caller ask for this visit, and fails it (quirks "none" refuses the flag). */
+  /** 6.12 accepts the flag that asks for this visit, and then fails; quirks "none" refuses the flag. */
   @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
     return EINVAL;
   }
 }
 
-/** Anything but permissions changes, so the entry must be rewritten [S2-3]. */
+/** Does anything other than permissions change? Then the entry must be rewritten [S2-3]. */
 function needsUpdate(t: Table, old: u64, next: u64): bool {
   if (!isValid(old) || !isValid(next)) return true;
   return ((old ^ next) & ~permissionMask(<bool>(t.flags & T_XNX))) !== 0;
 }
 
-/** Puts the leaf into this entry, by break-before-make where it must; E2BIG if a leaf is too big here [S2-3..5]. */
+/** Puts the leaf into this entry, by break-before-make where that is needed; E2BIG if a leaf is not possible at this level [S2-3..5]. */
 function tryLeaf(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   const t = w.table,
     phys = outputAddress(w);
-  // A base below the limit can still run into it: from there on the kernel annotates (KERNEL-NOTES 13).
+  // A range that begins below the output limit can cross it: from there on the kernel writes annotations.
   const mapped = !w.annotate && phys >> t.paBits === 0;
   if (!leafAllowed(w, level, mapped)) return E2BIG;
   const next = mapped ? leafDescriptor(w.layout, w.ps, phys, w.attributes, level) : w.annotation;
@@ -115,7 +115,7 @@ function tryLeaf(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   return done ? OK : EAGAIN;
 }
 
-/** Puts a new table in place of the hole or block; the rest of a block refaults [S2-7]. */
+/** Replaces the hole or block by a new table; the rest of a block faults again [S2-7]. */
 function grow(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   demand(!isTable(old, level), RULE_TABLE_DESCRIPTOR);
   const t = w.table;
@@ -132,7 +132,7 @@ function grow(w: MapWalk, p: usize, old: u64, level: i32): i32 {
   return EAGAIN;
 }
 
-/** Are leaves to be pages only? Asked once per call, with what the caller gave (KERNEL-NOTES 17). */
+/** Must all leaves be pages? This is asked once per call, with the caller's unrounded range. */
 function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
   if (t.force === FORCE_BELOW) return addr < t.forceBelow;
   if (t.force !== FORCE_HOST) return t.force === FORCE_ALL;
@@ -142,7 +142,7 @@ function forcesPages(t: Table, addr: u64, size: u64, prot: u32): bool {
 
 /** Opens a walk that may replace tables by leaves: there is room for the walk that frees such a table too. */
 export function openMap(t: Table, flags: u32): MapWalk {
-  // From inside a walk, which may stand in one of them, tables are not replaced.
+  // From inside another walk, which may be in one of the tables, no table is replaced.
   const w = openAs<MapWalk>(t, flags | (isWalked(t) ? LEAF : LEAF | TABLE_PRE));
   if (!w || canOpen()) return w;
   close();
@@ -155,14 +155,14 @@ export function isOutputRange(t: Table, phys: u64, size: u64): bool {
   return size <= limit && phys <= limit && phys + size <= limit;
 }
 
-/** The flags that a caller of map may give; of those, 6.12 fails TABLE_POST at the first table that the walk leaves. */
+/** May a caller of map give these flags? 6.12 allows TABLE_POST too, and fails at the first table that the walk leaves. */
 function isMapFlags(t: Table, flags: u32): bool {
   return (flags & ~WALK_FLAGS) === 0 && (!(flags & TABLE_POST) || <bool>(t.flags & T_LINUX));
 }
 
 /**
  * Maps [addr, addr + size) to phys.. with `prot`; tables come from `cache` [S2-2].
- * 0, EAGAIN (with HANDLE_FAULT: nothing to do, or a race lost), ENOMEM (a prefix may be done), or EINVAL / ERANGE (nothing done).
+ * 0, EAGAIN (with HANDLE_FAULT: nothing to do, or a lost race), ENOMEM (the first part may be mapped), or EINVAL / ERANGE (nothing is mapped).
  */
 export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache: u32, flags: u32): i32 {
   if (!isMapFlags(t, flags) || !isCache(cache, t.ps)) return EINVAL;
@@ -187,7 +187,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   return r;
 }
 
-/** Writes annotation `value` on every page of the range, in place of what is mapped there [S2-8]. */
+/** Replaces every page of the range by the annotation `value` [S2-8]. */
 function annotatePages(t: Table, addr: u64, size: u64, cache: u32, value: u64): i32 {
   if (!isCache(cache, t.ps)) return EINVAL;
   const w = openMap(t, 0);

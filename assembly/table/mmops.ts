@@ -1,5 +1,5 @@
 // The memory operations that every walker goes through [WLK-16]. Built-in ones serve the arena;
-// a table may replace any of them by a host function, the others stay native.
+// a table may replace any of them by a host function, the others stay in the core.
 
 import { decodeAddress } from "../arch/descriptor";
 import { pageBytes, UNIT_SHIFT } from "../arch/granule";
@@ -75,7 +75,7 @@ function noteFreed(t: Table, p: usize, n: u32): void {
   record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
-/** Unlinked while others may be in it: it is freed after a grace period. */
+/** A table that was unlinked while others may be in it: it is freed after a grace period. */
 export function noteRetired(t: Table, p: usize, level: i32): void {
   record(J_TABLE_RETIRED, changetype<usize>(t), level, arenaAddress(p), 0, 0);
 }
@@ -87,7 +87,7 @@ export function zallocPage(t: Table, cache: u32): usize {
     p = call(t, HOOK_ZALLOC_PAGE, cache, 0, 0);
     if (!p) return 0;
     if (!isArenaPage(p, t.ps)) {
-      warn(t, 0, p); // the host handed out what is no page of this memory
+      warn(t, 0, p); // the host returned something that is no page of this memory
       return 0;
     }
   } else {
@@ -115,7 +115,7 @@ export function zallocPagesExact(t: Table, n: u32): usize {
   return p;
 }
 
-/** Gives the start tables that are torn down back, whatever their counts (the kernel does not look at them either). */
+/** Frees the start tables of a teardown, whatever their reference counts: the kernel ignores them too. */
 export function freePagesExact(t: Table, p: usize, n: u32): void {
   const page = pageBytes(t.ps);
   intendGiveCounted(t, p);
@@ -128,7 +128,7 @@ export function freePagesExact(t: Table, p: usize, n: u32): void {
   if (!giveFrames(p)) warn(t, 0, p);
 }
 
-/** True if the host wants to free detached tables itself; it was told. */
+/** True if the host frees detached tables itself; it was called for this one. */
 export function deferUnlinked(t: Table, p: usize, level: i32): bool {
   if (!hooked(t, HOOK_FREE_UNLINKED_TABLE)) return false;
   call(t, HOOK_FREE_UNLINKED_TABLE, p, 0, level);
@@ -144,7 +144,7 @@ export function getPages(t: Table, p: usize, n: u32): void {
   for (; n; n--) call(t, HOOK_GET_PAGE, p, 0, 0);
 }
 
-/** The entry of a shared walk gives its reference back. Others count here too, so it says nothing about the sum and frees nothing [LCK-4]. */
+/** Drops the reference of one entry in a shared walk. Others count at the same time, so the sum is not known and nothing is freed [LCK-4]. */
 export function dropReference(t: Table, p: usize, shared: bool): void {
   if (shared && parallel()) addReferences(p, -1);
   else putPages(t, p, 1);
@@ -157,7 +157,7 @@ export function putPages(t: Table, p: usize, n: u32): void {
     return;
   }
   if (n === 0) return;
-  // More puts than references can only come of a table that somebody damaged: warn, free nothing twice.
+  // More puts than references mean that the table memory was damaged: warn, and free nothing twice.
   const left = references(p) - <i32>n;
   if (left < 0) return warn(t, 0, p);
   addReferences(p, -(<i32>n));
@@ -201,14 +201,14 @@ export function virtToPhys(t: Table, p: usize): u64 {
   return answer.value;
 }
 
-/** Data cache clean and invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
+/** Data cache clean and invalidate of `n` leaves of 1 << log2Bytes from `pa`; tables without the operation need none. */
 export function cleanDcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
   if (!(t.flags & T_DCACHE)) return;
   cleanData(t, pa, (<u64>1) << log2Bytes, n);
   if (hooked(t, HOOK_DCACHE)) call(t, HOOK_DCACHE, 0, pa, log2Bytes);
 }
 
-/** Instruction cache invalidate of `n` leaves of 1 << log2Bytes from `pa`; absent means not needed. */
+/** Instruction cache invalidate of `n` leaves of 1 << log2Bytes from `pa`; tables without the operation need none. */
 export function invalidateIcache(t: Table, pa: u64, log2Bytes: u32, n: u64): void {
   if (!(t.flags & T_ICACHE)) return;
   invalidateCode(t, pa, (<u64>1) << log2Bytes, n);

@@ -1,11 +1,12 @@
-// Into a slot: a hole becomes a leaf or a table, or gives way to it. Who else is there decides how, when the code is compiled:
+// How a new entry gets into a slot. There are three ways, chosen when the code is compiled. "Watched" means: the journal is on or
+// the table has hooks.
 //
-//   Alone     nobody else walks and nobody watches: a plain store. Runs of holes may be filled at once.
-//   Among     others walk too, nobody watches: one compare-exchange takes the hole and makes the leaf. A hole has no translation,
-//             so there is nothing to break, and without cache maintenance nothing to do between marker and leaf.
-//   Watched   break, then make. The general way: also over what is mapped, with a journal, with hooks, with cache maintenance.
+//   Alone     no other walker, not watched: a plain store. Runs of holes may be filled at once.
+//   Among     other walkers, not watched: one compare-exchange takes the hole and makes the leaf. A hole has no translation, so
+//             there is nothing to break, and without cache maintenance nothing has to be done between marker and leaf.
+//   Watched   break, then make. This is the general way: it also replaces entries, and does cache maintenance in between.
 //
-// All three clean what is mapped before it can be seen, store, count the reference of the table page, and count the leaf.
+// All three do the cache maintenance before the entry is visible, store it, and count the reference of the table page and the leaf.
 
 import { leafDescriptor, linearBits, VALID } from "../arch/descriptor";
 import { ENTRY_SHIFT, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
@@ -22,26 +23,26 @@ import { Access } from "./down";
 import { cleanDcache, invalidateIcache } from "./mmops";
 import { isShared, SKIP_CMO, skip, Walk } from "./walk";
 
-/** What a new leaf needs, MapWalk.maintain. */
+/** Cache maintenance that a new leaf needs: bits of MapWalk.maintain. */
 const CLEAN_DATA: u32 = 1;
 const CLEAN_CODE: u32 = 2;
 
-/** A walk that maps: output addresses go along with input addresses. */
+/** A walk that maps: the output address advances with the input address. */
 @unmanaged
 export class MapWalk extends Walk {
   /** Output address of the first entry. */
   phys: u64;
   attributes: u64;
-  /** The annotation to write in place of leaves. */
+  /** The annotation to write where `annotate` says so. */
   annotation: u64;
   /** Table pages come from here. */
   cache: u32;
   /** CLEAN_* that a new leaf needs. */
   maintain: u32;
-  /** Every valid base adds the offset; an invalid one stays as it is (KERNEL-NOTES 13). */
+  /** Write `annotation` in place of leaves: in a call that annotates, or that begins beyond the output addresses. */
   annotate: bool;
   forcePages: bool;
-  /** A hole may be filled by one exchange: the walk is shared, nobody watches, and a leaf needs no cache maintenance. */
+  /** May one exchange fill a hole? Only if the walk is shared and not watched, and leaves need no cache maintenance. */
   among: bool;
 }
 
@@ -50,12 +51,12 @@ export function attributesOf(t: Table, prot: u32): u64 {
   return stage2Attributes(prot, <bool>(t.flags & T_FWB), <bool>(t.flags & T_LPA2), <bool>(t.flags & T_XNX));
 }
 
-/** Does nobody watch the table: neither journal nor hooks? */
+/** Is the journal off, and has the table no hooks? */
 export function unwatched(t: Table): bool {
   return !journalling() && t.hooks === 0;
 }
 
-/** Sets what the leaves of a walk are made of: `attributes`, and the maintenance that they need. All of a walk are alike. */
+/** Sets the attributes of all leaves of a walk, and the cache maintenance that they need. */
 export function prepareLeaves(w: MapWalk, attributes: u64): void {
   const t = w.table,
     leaf = attributes | VALID;
@@ -68,21 +69,21 @@ export function prepareLeaves(w: MapWalk, attributes: u64): void {
   w.among = isShared(w) && unwatched(t) && w.maintain === 0;
 }
 
-/** Output address of the entry that the walk is at; meaningless when annotating. */
+/** Output address of the current entry; has no meaning for annotations. */
 export function outputAddress(w: MapWalk): u64 {
   return w.phys + (w.addr - w.start);
 }
 
-/** Data before code [S2-5]: `n` leaves of 1 << sh bytes each, from `phys`. */
+/** Cache maintenance of `n` leaves of 1 << sh bytes each, from `phys`: data cache first [S2-5]. */
 function clean(w: MapWalk, phys: u64, sh: u32, n: u32): void {
   if (w.maintain & CLEAN_DATA) cleanDcache(w.table, phys, sh, n);
   if (w.maintain & CLEAN_CODE) invalidateIcache(w.table, phys, sh, n);
 }
 
-/** Who else is there. */
+/** One of the three ways; see above. */
 @unmanaged
 export abstract class Way extends Access {
-  /** Takes the slot for this walker; false if it is not to be had, and nothing has changed. */
+  /** Takes the slot for this walker; false if another one has it, and then nothing has changed. */
   abstract take(w: Walk, p: usize, old: u64, level: i32): bool;
   /** Stores `next` in a slot that was taken, with its reference; false if somebody was faster. */
   abstract publish(w: Walk, p: usize, next: u64, level: i32): bool;
@@ -182,7 +183,7 @@ export class Place {
     return way.publish(w, p, next, level);
   }
 
-  /** A table, or an annotation: nothing to clean. Always watched, since what it replaces may be mapped. */
+  /** A table or an annotation, which needs no cache maintenance. Always by break and make, since the old entry may be a mapping. */
   static entry(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
     if (!tryBreak(w, p, old, level)) return false;
     make(w, p, next, level);
@@ -190,7 +191,7 @@ export class Place {
   }
 }
 
-/** May the entry that the walk is at be a leaf of `level`? [GEO-4] `mapped`: its output address is a real one. */
+/** May the current entry be a leaf of `level` [GEO-4]? `mapped`: it has an output address. */
 export function leafAllowed(w: MapWalk, level: i32, mapped: bool): bool {
   if (level < minBlockLevel(w.ps) || (w.forcePages && level < LAST_LEVEL)) return false;
   const span = (<u64>1) << shift(w.ps, level);
@@ -199,8 +200,8 @@ export function leafAllowed(w: MapWalk, level: i32, mapped: bool): bool {
 }
 
 /**
- * Fills holes of [p, end) with leaves as far as they go in one sweep; returns where it stopped. Alone, with the references,
- * the count and the cache maintenance of the whole sweep at once. Precondition: w.bulk.
+ * Fills consecutive holes from `p` with leaves; returns the first slot that was not filled, or `end`. References, counters and
+ * cache maintenance of the whole run are done at once. Precondition: w.bulk.
  */
 export function placeRun(w: MapWalk, p: usize, end: usize, level: i32): usize {
   demand(w.bulk && unwatched(w.table), RULE_UNWATCHED);

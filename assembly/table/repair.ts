@@ -1,5 +1,5 @@
-// Putting a table right in which a walker died: its references are what is there, and nothing stays locked. Whoever has the
-// table alone does it before anything else (table/sharing.ts).
+// Repair of a table in which a walker died: reference counts are computed from the entries, and locked entries become holes.
+// The next walker that has the table to itself does it before anything else (table/sharing.ts).
 
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries } from "../arch/granule";
@@ -13,7 +13,7 @@ import { clear } from "./bbm";
 import { tableBelow } from "./down";
 import { close, openAs, Walk } from "./walk";
 
-/** A walk that puts right. */
+/** A walk that repairs. */
 @unmanaged
 class RepairWalk extends Walk {
   /** Slots that were locked. */
@@ -26,8 +26,8 @@ export function holdsReference(w: Walk, old: u64): bool {
 }
 
 /**
- * Counts the references of the table page at `page`, whose entries are of `level`, and of all below it; what is locked becomes
- * a hole. `dead`, if any, has in hand nothing that is linked here. Precondition: nobody else is in them.
+ * Counts the references of the table page at `page`, whose entries are of `level`, and of all pages below it; locked entries become
+ * holes. Pages that are linked here are removed from the hand of `dead`, if given. Precondition: nobody else is in them.
  */
 function recount(w: Walk, page: usize, level: i32, dead: Walker): void {
   let n: i32 = 1;
@@ -51,7 +51,7 @@ function doubtWord(t: Table): usize {
   return changetype<usize>(t) + offsetof<Table>("doubtful");
 }
 
-/** A walker died in `t`: whoever has it alone puts it right first. */
+/** A walker died in `t`: the next walker that has it to itself repairs it first. */
 export function doubt(t: Table): void {
   publish(doubtWord(t), 1);
 }
@@ -61,12 +61,12 @@ export function isDoubtful(t: Table): bool {
 }
 
 /**
- * Puts right what hangs at the start tables `root` of `t`; how many slots were locked. Precondition: this walker has them alone.
- * With `dead`, that walker had.
+ * Repairs the tables below the start tables `root` of `t`; returns the number of slots that were locked. Precondition: this walker
+ * has them to itself, or `dead` had.
  */
 export function mend(t: Table, root: usize, dead: Walker): u32 {
   const w = openAs<RepairWalk>(t, 0);
-  if (!w) return 0; // nested too deep: the next one does it
+  if (!w) return 0; // walks are nested too deep: the next walker does it
   publish(doubtWord(t), 0);
   w.unlocked = 0;
   for (let i: u32 = 0; i < t.rootPages; i++) recount(w, root + ((<usize>i) << t.ps), t.startLevel, dead);
@@ -74,13 +74,13 @@ export function mend(t: Table, root: usize, dead: Walker): u32 {
   return w.unlocked;
 }
 
-/** The same before this walker does anything else in `t`, which it has just locked for writing. A table that is torn down is its destroyer's. */
+/** Repairs `t`, which this walker has just locked for writing, if that is needed. A table that is being torn down is left to its destroyer. */
 export function mendIfDoubtful(t: Table): void {
   const root = rootOf(t);
   if (root !== 0 && isDoubtful(t)) mend(t, root, changetype<Walker>(0));
 }
 
-/** The same, if nobody else is in the table just now. */
+/** The same, if nobody else is in the table at the moment. */
 export function mendIfAlone(t: Table): void {
   if (!tryWriteLock(t)) return;
   mendIfDoubtful(t);

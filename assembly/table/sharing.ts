@@ -1,10 +1,10 @@
-// How an operation shares its table with other walkers [IDE-1, LCK-1..4]. In an engine of one walker there is nobody to
-// share with, and nothing here costs anything.
+// How an operation shares its table with other walkers [IDE-1, LCK-1..4]. In an engine of one walker nothing is shared, and
+// nothing here costs anything.
 //
-//   exclusive   lock for writing: everybody else is out. Plain stores, whole vectors, tables freed at once.
+//   exclusive   lock for writing: nobody else is in the table. Plain stores, whole vectors, tables freed at once.
 //   shared      lock for reading and a read section: compare-exchange on each entry; tables freed after a grace period.
-//   lock-free   read section alone: attributes of one leaf, one compare-exchange, success or give up. Nothing is
-//               installed, nothing removed. Only on tables whose exclusive walks respect it (T_LOCK_FREE).
+//   lock-free   read section only: attributes of one leaf, by one compare-exchange that succeeds or gives up. Nothing is
+//               installed or removed. Only on tables whose exclusive walks use atomics, too (T_LOCK_FREE).
 
 import { EINVAL, EPERM, OK } from "../memory/errno";
 import { intendNothing } from "../memory/intent";
@@ -23,7 +23,7 @@ import { isDoubtful, mendIfAlone, mendIfDoubtful } from "./repair";
 import { collect } from "./teardown";
 import { SHARED } from "./walk";
 
-/** Operations that are allowed to meet others in the table, by what they do there. */
+/** What operations may do while other walkers are in the table. */
 export const SHARES_NOTHING: u32 = 0;
 /** Installs, or changes attributes over a range; never removes. */
 export const SHARES_TABLE: u32 = 1;
@@ -34,7 +34,7 @@ export const SHARES_READ: u32 = 3;
 
 /** Beside the walk flags: without the table's lock. */
 export const LOCK_FREE: u32 = 1 << 17;
-/** Tables freed on the way out of one operation, so that none pays for many. */
+/** Most tables that one operation frees when it ends, so that no operation pays for many. */
 const FEW: u32 = 4;
 
 /** How an operation that `shares` uses `t`, called with `flags`: MODE_*, or EPERM [LCK-4, WLK-12]. */
@@ -64,7 +64,7 @@ export function begin(t: Table, mode: u32): i32 {
   return OK;
 }
 
-/** Lets go, and then frees some of what has waited long enough. */
+/** Lets go of the lock, then frees some tables whose grace period is over. */
 export function end(t: Table, mode: u32): void {
   if (mode === MODE_NONE) return;
   intendNothing(walker());

@@ -39,8 +39,8 @@ import {
 } from "./walk";
 
 /**
- * A detached table that maps phys.. as one entry of `level` would, for that entry to name [S2-25].
- * Its pointer, or a negative errno. Nobody can see it: nothing is flushed or cleaned.
+ * Builds a detached table that maps the same as one leaf of `level` at `phys`, and that this entry can name [S2-25].
+ * Returns its pointer, or a negative errno. The table is not linked, so nothing is flushed or cleaned.
  */
 export function createUnlinked(t: Table, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i64 {
   const linux = <bool>(t.flags & T_LINUX);
@@ -51,7 +51,7 @@ export function createUnlinked(t: Table, phys: u64, level: i32, prot: u32, cache
   return buildSubtree(t, phys, level, attributesOf(t, prot), cache, pages);
 }
 
-/** The subtree itself; its leaves get `attributes` as they are. EINVAL for an output address that no entry of `level` can have. */
+/** The same with `attributes` for its leaves. EINVAL for an output address that no entry of `level` can have. */
 function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u32, pages: bool): i64 {
   if (phys & (span(t.ps, level) - 1)) return EINVAL;
   if (!canOpen()) return EBUSY;
@@ -94,7 +94,7 @@ class SplitVisitor extends Visitor {
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
     if (isValid(old)) return splitBlock(changetype<SplitWalk>(w), p, old, level);
-    return old === w.marker ? EAGAIN : OK; // a block may be about to be made there
+    return old === w.marker ? EAGAIN : OK; // its owner may be about to make a block
   }
 
   @inline pre(_w: Walk, _p: usize, _old: u64, _level: i32): i32 {
@@ -112,19 +112,19 @@ function tablesOf(t: Table, level: i32): u32 {
 }
 
 /**
- * Attributes of a block, for its pages: all it has, and the access flag. 6.12 makes them anew from the
- * permissions and forgets the memory type [FMT-29, BUG-49].
+ * Attributes for the pages of a block: those of the block, with the access flag. 6.12 computes them from the permissions and
+ * loses the memory type [FMT-29, BUG-49].
  */
 function attributesOfBlock(t: Table, old: u64): u64 {
   if (t.flags & T_LINUX) return attributesOf(t, stage2Prot(old, <bool>(t.flags & T_XNX)));
   return (old & LEAF_ATTRIBUTES & ~addressMask(t.addressLayout, t.ps) & ~CONTIGUOUS) | AF;
 }
 
-/** Builds the tree, then break, then make. A short cache gives one table of next smaller blocks, split on the way down. */
+/** Builds the tree, then breaks and makes. With too few pages in the cache it makes one table of the next smaller blocks, which the walk then splits. */
 function splitBlock(w: SplitWalk, p: usize, old: u64, level: i32): i32 {
   const t = w.table;
   if (level < 1) {
-    warn(t, level, w.addr); // no block of this size is ever made
+    warn(t, level, w.addr); // the library makes no block of this size
     return EINVAL;
   }
   const have = available(w.cache);

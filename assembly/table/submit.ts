@@ -72,7 +72,7 @@ export class Submission {
 
 export const SUBMIT_BYTES: u32 = <u32>offsetof<Submission>();
 
-/** What an operation may share its table with. Destroying takes its lock by itself, a flush touches no descriptor. */
+/** How an operation may share its table. Destroying takes its lock by itself; a flush touches no descriptor. */
 function sharesOf(op: u32): u32 {
   switch (op) {
     case OP_MAP:
@@ -91,7 +91,7 @@ function sharesOf(op: u32): u32 {
   }
 }
 
-/** Does this table take this operation? Stage-2 operations are for stage 2, hyp ones for stage 1. */
+/** Does the table have this operation? Stage-2 tables have those of stage 2, EL2's tables those of EL2. */
 function fits(op: u32, t: Table): bool {
   const hyp = <bool>(t.flags & T_HYP);
   if (op === OP_HYP_MAP || op === OP_HYP_UNMAP) return hyp;
@@ -161,7 +161,7 @@ function perform(s: Submission, op: u32, t: Table): i32 {
   }
 }
 
-/** Flushes the pages that the range touches; the kernel drops what is less than a page (KERNEL-NOTES 23). */
+/** Flushes the pages that the range touches; the kernel rounds the size down to pages [S2-12]. */
 function flushTlb(t: Table, addr: u64, size: u64): i32 {
   if (t.flags & T_LINUX) {
     flushRange(t, addr, size);
@@ -182,11 +182,11 @@ function submitOne(s: Submission): i32 {
   if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
   const t = tableAt(handle);
   if (!fits(op, t)) return EINVAL;
-  if (takesTables(op) && isWalked(t)) return EBUSY; // from inside a walk, which stands in one of them
+  if (takesTables(op) && isWalked(t)) return EBUSY; // a visitor or hook of this table is running: its walk may be in one of them
   const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
   const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
   if (mode < 0) return mode;
-  let r = prepare(s, t); // before the lock: it may take its time [MC-6]
+  let r = prepare(s, t); // before the lock, since it may take long [MC-6]
   if (r === OK) r = begin(t, mode);
   if (r) return r;
   r = perform(s, op, t);
@@ -195,8 +195,8 @@ function submitOne(s: Submission): i32 {
 }
 
 /**
- * Performs `n` records at `p` in order and writes each one's result; with `stop`, ends behind the first error
- * (EAGAIN is none); without, behind the first ETIMEDOUT. Returns how many were performed. Precondition: the records lie in the arena.
+ * Performs `n` records at `p` in order and writes the result of each. With `stop` it ends after the first error, EAGAIN not
+ * counted; without, after the first ETIMEDOUT. Returns how many were performed. Precondition: the records lie in the arena.
  */
 export function submit(p: usize, n: u32, stop: bool): u32 {
   const answer = result<Answer>();
@@ -211,7 +211,7 @@ export function submit(p: usize, n: u32, stop: bool): u32 {
     s.value = answer.value;
     p += SUBMIT_BYTES;
     done++;
-    // Whoever holds the lock is dead, or as good as that: the next operations would wait as long.
+    // The holder of the lock is probably dead: the next operations would wait as long.
     if (status === ETIMEDOUT || (stop && status < 0 && status !== EAGAIN)) break;
   }
   count(C_SUBMITTED, done);

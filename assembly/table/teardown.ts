@@ -50,11 +50,11 @@ import {
 /** A walk that tears down. */
 @unmanaged
 class FreeWalk extends Walk {
-  /** Every slot is emptied, and a table stays while something is left in it: the teardown may stop anywhere [BUG-33]. */
+  /** Every slot is emptied, and a table is freed only when it is empty, so that the teardown may stop anywhere [BUG-33]. */
   emptying: bool;
 }
 
-/** Drops the reference of every counted entry, and the tables with them; nothing is flushed. Unless emptied, slots keep what they held: the whole table goes. */
+/** Drops the reference of every counted entry and frees the tables, without a flush. Slots are emptied only if the walk says so: else the whole table is freed. */
 @final
 @unmanaged
 class FreeVisitor extends Visitor {
@@ -62,7 +62,7 @@ class FreeVisitor extends Visitor {
     return LEAF | TABLE_POST | FROM_ROOT;
   }
 
-  /** Pages up to the first software state, at once. */
+  /** Page entries up to the first that holds software state, at once. */
   bulk(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level !== LAST_LEVEL || changetype<FreeWalk>(w).emptying) return p;
     const seen = countMapped(p, end);
@@ -92,7 +92,7 @@ class FreeVisitor extends Visitor {
     }
     putPages(t, pageOf(w, p), 1);
     if (emptying) return discard(t, table, level);
-    write(p, 0); // a teardown that ends here goes on elsewhere without this table
+    write(p, 0); // a teardown that stops here continues later without this table
     putPages(t, table, 1);
     return OK;
   }
@@ -105,7 +105,7 @@ function openFree(t: Table, emptying: bool): FreeWalk {
   return w;
 }
 
-/** Aims an opened walk at a detached table of `level`, input addresses from 0. */
+/** Sets up an opened walk for a detached table of `level`, with input addresses from 0. */
 export function toSubtree(w: Walk, level: i32): void {
   w.start = 0;
   w.addr = 0;
@@ -126,8 +126,8 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
 }
 
 /**
- * Frees the subtree that table descriptor `old` of `level` named: at once, since the lock for writing keeps everybody out
- * [LCK-13]; after a grace period when others may be in it [LCK-10]; or when the host says so.
+ * Frees the subtree that table descriptor `old` of `level` named: at once if the lock for writing keeps all others out [LCK-13],
+ * after a grace period if others may be in it [LCK-10], or when the host decides, if it has that hook.
  */
 export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
   const t = w.table,
@@ -139,7 +139,7 @@ export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
   return OK;
 }
 
-/** Frees a table that became empty under the lock for writing. Who reads without the lock may still be in it. */
+/** Frees a table that became empty under the lock for writing. Lookups without the lock may still be in it. */
 export function discard(t: Table, table: usize, level: i32): i32 {
   if (parallel() && t.flags & T_LOCK_FREE) return defer(t, table, level);
   putPages(t, table, 1);
@@ -153,10 +153,10 @@ function defer(t: Table, table: usize, level: i32): i32 {
   return OK;
 }
 
-/** Frees tables whose grace period is over, `most` of them; how many. Nobody can reach them, so no lock is needed. */
+/** Frees at most `most` tables whose grace period is over; returns the number. They are not reachable, so no lock is needed. */
 export function collect(most: u32): u32 {
   advanceEpoch();
-  enter(reading()); // who destroys the table of one that is taken out here waits for its end
+  enter(reading()); // a destroy of the table waits until what is taken out here is freed
   if (walker().strays !== 0) appendStrays(walker());
   let n: u32 = 0;
   while (n < most && canOpen()) {
@@ -178,7 +178,7 @@ export function drain(): i32 {
   const late = synchronize();
   if (late) return late;
   collect(u32.MAX_VALUE);
-  return synchronize(); // others may be about to free some of them
+  return synchronize(); // other walkers may still be freeing some of them
 }
 
 /** No CPU uses the table any more: its VM is being torn down, and nothing of it is flushed [TLB-32]. */
@@ -186,9 +186,10 @@ function noteGone(t: Table, root: usize): void {
   record(J_TABLE_GONE, changetype<usize>(t), t.startLevel, arenaAddress(root), 0, 0);
 }
 
-// A table's end. Under the lock for writing the root moves from `root` to `dying`, and `destroyer` says who tears it down; nobody
-// finds the way in any more. The record lives on until the teardown is over, even if the handle is given back meanwhile: then
-// the destroyer gives the record back. A destroyer that dies leaves `dying` and no destroyer, and anybody may go on.
+// How a table ends. Under the lock for writing the root moves from `root` to `dying`, and `destroyer` names the walker that tears
+// it down; from then on no walk can begin in the table. The record is kept until the teardown is over, even if the handle is given
+// back meanwhile: then the destroyer gives the record back. If the destroyer dies, `dying` is left without one, and any walker may
+// continue.
 
 /** Bit of Table.destroyer. */
 const RELEASED: u32 = 1 << 31;
@@ -197,10 +198,10 @@ function destroyerWord(t: Table): usize {
   return changetype<usize>(t) + offsetof<Table>("destroyer");
 }
 
-/** Frees everything; the handle stays, without a root, until `release` [S2-27, S1-7]. Twice is harmless, also at once. */
+/** Frees everything; the handle stays valid, without a root, until `release` [S2-27, S1-7]. A second call does nothing, also at the same time. */
 export function destroy(t: Table): i32 {
   if (isWalked(t) || !canOpen()) return EBUSY;
-  if (parallel() && isWriter(t)) return EDEADLK; // to wait for readers under a lock would be to wait for some of them for ever
+  if (parallel() && isWriter(t)) return EDEADLK; // a wait for readers while this walker holds the lock could last for ever
   const bad = begin(t);
   if (bad) return bad;
   const mine = isSameLife(t) && claimTeardown(t);
@@ -208,23 +209,23 @@ export function destroy(t: Table): i32 {
   return mine ? tearDown(t) : OK;
 }
 
-/** Takes the root away, or takes over from a destroyer that died; false if there is nothing to do. Precondition: this walker has the table alone. */
+/** Takes the root away, or takes over from a destroyer that died; false if there is nothing to do. Precondition: this walker has the table to itself. */
 function claimTeardown(t: Table): bool {
   const me = walker().id + 1,
     root = rootOf(t);
   if (root === 0) return resume(t);
-  publish(destroyerWord(t), me); // before there is something that nobody seems to be at
+  publish(destroyerWord(t), me); // before there is a teardown, so that it never seems to have no destroyer
   t.dying = root;
   takeRoot(t);
   return true;
 }
 
-/** Takes over a teardown that nobody is at; true if this walker has it. */
+/** Takes over a teardown that has no destroyer; true if this walker is now the destroyer. */
 function resume(t: Table): bool {
   const nobody = peek(destroyerWord(t)) & RELEASED;
   if (t.dying === 0 || !claim(destroyerWord(t), nobody, nobody | (walker().id + 1))) return false;
   if (t.dying !== 0) return true;
-  finishTeardown(t); // the last one has come to its end just now
+  finishTeardown(t); // the last destroyer has just finished
   return false;
 }
 
@@ -233,7 +234,7 @@ function finishTeardown(t: Table): void {
   if (swap(destroyerWord(t), 0) & RELEASED) giveTable(t);
 }
 
-/** Walker `id` is dead: is `t` a table that it was tearing down? Then anybody may go on. */
+/** Walker `id` is dead: if it was tearing down `t`, any walker may now continue. */
 export function orphan(t: Table, id: u32): void {
   const was = peek(destroyerWord(t));
   if ((was & ~RELEASED) !== id + 1) return;
@@ -248,7 +249,7 @@ function leaveTeardown(t: Table, id: u32): void {
   if (!claim(destroyerWord(t), id + 1, 0)) publish(destroyerWord(t), RELEASED);
 }
 
-/** Goes on with teardowns that nobody is at; those that have to wait for somebody stay as they are. */
+/** Continues teardowns that have no destroyer; those that have to wait for another walker are left as they are. */
 export function resumeTeardowns(): void {
   for (let i: u32 = 0, n = header().maxTables; i < n; i++) {
     const t = tableOfIndex(i);
@@ -256,10 +257,10 @@ export function resumeTeardowns(): void {
   }
 }
 
-/** Frees what `dying` holds once nobody can be in it any more; ETIMEDOUT leaves it to the next one. Precondition: this walker is the destroyer. */
+/** Frees the tables of `dying` once no walker can be in them; after ETIMEDOUT another call continues. Precondition: this walker is the destroyer. */
 function tearDown(t: Table): i32 {
   const root: usize = t.dying;
-  const stuck = parallel() ? drain() : OK; // who looks without a lock, and what was unlinked before
+  const stuck = parallel() ? drain() : OK; // for lookups without a lock, and for tables that were unlinked before
   if (stuck) {
     leaveTeardown(t, walker().id);
     return stuck;
@@ -278,8 +279,8 @@ function tearDown(t: Table): i32 {
 }
 
 /**
- * The hypervisor's root is given back as any other page: one that 6.12 has left with surplus references stays taken
- * (KERNEL-NOTES 49). Start tables of a guest go whatever their counts.
+ * The hypervisor's root is freed like any other page: if 6.12 left too many references on it, it is never freed [S1-5a].
+ * Start tables of a guest are freed whatever their counts.
  */
 function freeRoot(t: Table, root: usize): void {
   if (t.flags & T_HYP && pageCount(t, root) > 1) {
@@ -301,7 +302,7 @@ function end(t: Table): void {
   if (parallel()) writeUnlock(t);
 }
 
-/** Teardown in pieces, so that it can yield: empties the range, frees the tables that become empty [S2-27]. */
+/** Teardown in pieces, so that the caller can yield: empties the range and frees the tables that become empty [S2-27]. */
 export function destroyRange(t: Table, addr: u64, size: u64): i32 {
   const w = openFree(t, true);
   if (!w) return EBUSY;

@@ -1,9 +1,9 @@
-// The walker [WLK-1..15]. It knows the order of visits and the error rules, and no operation.
-// An operation is a visitor; `walk<V>` is compiled once for each, its methods inlined.
+// The walker [WLK-1..15]. It has the order of visits and the error rules; operations are visitors. `walk<V>` is compiled once
+// for each visitor, with its methods inlined.
 //
 // At one entry [WLK-5]:
 //   a table:   PRE (if asked) -> read again -> descend -> POST (if asked)
-//   no table:  LEAF -> descend if the visit made it a table. Whole runs of such entries may be visited in bulk.
+//   other:     LEAF (if asked) -> descend if the visit made it a table. Whole runs of such entries may be visited at once.
 
 import { isTable, isValid, lockedMarker } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
@@ -44,10 +44,10 @@ export const SKIP_BBM_TLBI: u32 = 1 << 5;
 export const SKIP_CMO: u32 = 1 << 6;
 export const WALK_FLAGS: u32 = 0x7f;
 
-// Beside the visits of a visitor, what it is like:
-/** It may make an entry a table, to descend into. */
+// Properties of a visitor, beside the visits that it asks for:
+/** It may make an entry a table; the walk then descends into it. */
 export const GROWS: u32 = 1 << 29;
-/** It is to see every table, also one that the range covers in part. */
+/** It must see every table, also those that the range covers only in part. */
 export const FROM_ROOT: u32 = 1 << 30;
 /** The flags of the walk choose among its visits. */
 export const CHOSEN: u32 = 1 << 31;
@@ -57,52 +57,52 @@ export const CHOSEN: u32 = 1 << 31;
 export class Walk {
   table: Table;
   flags: u32;
-  /** Where the walk is: page aligned, not entry aligned (KERNEL-NOTES 6). */
+  /** Current input address: page aligned, not entry aligned [WLK-1]. */
   addr: u64;
   start: u64;
   end: u64;
-  /** The value of a slot that a walker has taken and not yet made. */
+  /** The locked marker of this table. */
   marker: u64;
   /** Of the table: log2 of its page size, and how it packs addresses (ADDRESS_*). */
   ps: u32;
   layout: u32;
-  /** Other than 0, it ends the walk. */
+  /** Any value other than 0 ends the walk. */
   status: i32;
-  /** The slot that a visitor from outside is at now, 0 when none is running. */
+  /** The slot that a host's visitor is visiting, 0 when none is running. */
   visiting: u32;
-  /** Nobody watches (journal, hooks) and nobody else walks: runs may be visited in bulk. */
+  /** May runs be visited at once? Only without journal and hooks, and with no other walker in the table. */
   bulk: bool;
-  /** Leaves change by atomic read-modify-write: the hardware, or walkers without the lock, may write to them meanwhile. */
+  /** Leaves change by atomic read-modify-write, because the hardware or walkers without the lock may write to them, too. */
   atomic: bool;
 }
 
-/** A walk that says which entry it saw last. */
+/** A walk that keeps the last entry that it visited. */
 @unmanaged
 export class EntryWalk extends Walk {
   /** The entry and its level. */
   old: u64;
   level: i32;
-  /** Where it lies; 0 when nothing was visited. */
+  /** Its slot; 0 when nothing was visited. */
   slot: u32;
 }
 
 /** An operation, as the walker sees it. No object: `changetype<V>(0)` selects the methods at compile time. */
 @unmanaged
 export abstract class Visitor {
-  /** The visits that it may ask for: LEAF, TABLE_PRE, TABLE_POST; and what it is like. What it never asks for is not compiled. */
+  /** The visits that it may ask for (LEAF, TABLE_PRE, TABLE_POST), and its properties. Other visits are not compiled. */
   abstract phases(): u32;
   /**
-   * Visits what it can of [p, end) at once, entries of `level` that may hold anything, moving w.addr along, and returns where
-   * it stopped: `p` if it can do nothing at once. One page holds the entries.
+   * Visits entries of `level` from `p` at once, as far as it can before `end`, and advances w.addr. Returns where it stopped: `p`
+   * if it can do nothing at once. Entries may hold anything. All are in one page.
    */
   abstract bulk(w: Walk, p: usize, end: usize, level: i32): usize;
-  /** Visits one entry that is no table: a status, or GREW if the entry is a table now, to descend into. */
+  /** Visits one entry that is no table. Returns a status, or GREW if the visit made it a table. */
   abstract leaf(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract pre(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32;
 }
 
-/** What `leaf` returns when it made the entry a table. Not an errno: it never leaves the walker. */
+/** Returned by `leaf` when it made the entry a table. It is not an errno, and never leaves the walker. */
 export const GREW: i32 = i32.MIN_VALUE;
 
 /** A visitor of leaves alone. */
@@ -153,8 +153,8 @@ export function isShared(w: Walk): bool {
 }
 
 /**
- * Opens a walk of `t` on this walker's stack; null when walks are nested too deep. The fields of an operation's own class hold
- * what the last walk left there.
+ * Opens a walk of `t` on this walker's stack; null when walks are nested too deep. The fields that an operation
+ * adds are not initialised.
  */
 export function open(t: Table, flags: u32): Walk {
   const self = walker();
@@ -168,7 +168,7 @@ export function open(t: Table, flags: u32): Walk {
   w.visiting = 0;
   // 6.12 ignores hardware updates, and has no walkers without a lock.
   w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
-  // Who reads a descriptor without the lock may see half of a vector store.
+  // A lookup without the lock could see half of a vector store.
   const watched = parallel() && (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched;
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
@@ -181,7 +181,7 @@ export function openAs<W extends Walk>(t: Table, flags: u32): W {
   return changetype<W>(open(t, flags));
 }
 
-/** Is this walker walking `t` now: does a visitor or a hook of that walk ask? */
+/** Is this walker inside a walk of `t`, called by its visitor or hook? */
 export function isWalked(t: Table): bool {
   for (let i: u32 = 0, n = walker().depth; i < n; i++) if (changetype<Walk>(walkFrame(i)).table === t) return true;
   return false;
@@ -208,7 +208,7 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   w.addr = w.start;
   w.end = alignDown(w.start + size + page - 1, page);
   if (w.start > limit || w.end > limit) return ERANGE;
-  // The kernel lets addr + size wrap, and then visits nothing (KERNEL-NOTES 2).
+  // In the kernel addr + size may wrap; it then visits nothing [WLK-2].
   if (size > limit && !(t.flags & T_LINUX)) return ERANGE;
   if (!rootOf(t)) return EINVAL;
   if ((t.flags & (T_HYP | T_LINUX | T_BARRIER)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
@@ -216,7 +216,7 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   return OK;
 }
 
-/** Debug build: a walk from the root has what it needs [LCK-2, LCK-3, WLK-13]. */
+/** Debug build: checks that a walk from the root holds the lock or section that it needs [LCK-2, LCK-3, WLK-13]. */
 function watch(w: Walk): void {
   const t = w.table;
   if (!parallel() || isWriter(t)) return;
@@ -227,9 +227,9 @@ function watch(w: Walk): void {
 }
 
 /**
- * The visit of `old` came to nothing because the entry was changed meanwhile: is it to be visited again? A walk over a range
- * must not skip it: a write protection would be lost [WLK-11]. It goes on when it has seen a value that needs no change.
- * Whoever holds the locked marker can neither wait nor fail before its make [LCK-6], so that is waited for. A fault gives up.
+ * After a visit of `old` that returned EAGAIN: must the entry be visited again? A walk over a range must not skip an entry that
+ * another walker changed: a write protection would be lost [WLK-11]. It visits the entry again until that has a value that needs no
+ * change, and waits while the entry is locked: its owner can neither wait nor fail before its make [LCK-6]. A fault gives up.
  */
 export function retries(w: Walk, p: usize, old: u64): bool {
   if (!(w.flags & SHARED)) return w.atomic && changed(p, old); // the hardware was faster [DBM-8]
@@ -262,11 +262,11 @@ export function walkOpened<V extends Visitor>(w: Walk): i32 {
   return rows<V>(w, pointerIn(found), entriesAt(w.table, found), levelIn(found));
 }
 
-/** The table where the walk begins, with its level in the low bits; 0 for a damaged table, or none. */
+/** The table where the walk begins, with its level in the low bits; 0 for a damaged table, or without a root. */
 function startOf(w: Walk, phases: u32): usize {
   demand(w.addr < w.end, RULE_WALK_RANGE);
   const t = w.table;
-  // Only a visitor that is to see every table looks at one that the range covers in part: others begin further down.
+  // Most visitors ignore tables that the range covers only in part: their walk begins at the lowest table that holds the range.
   const floor = phases & FROM_ROOT || phases & w.flags & TABLE_POST ? NO_FLOOR : rangeBits(w.addr, w.end - 1);
   return descend(t, w.addr, floor, isShared(w));
 }
@@ -275,7 +275,7 @@ function entriesAt(t: Table, found: usize): u32 {
   return levelIn(found) === t.startLevel ? rootEntries(t) : entries(t.ps);
 }
 
-/** Why no walk began: a damaged table, or the root went while a walk without its lock began. */
+/** Why no walk began: the table is damaged, or the root was taken while a walk without the lock began. */
 function missing(t: Table): i32 {
   return rootOf(t) ? EFAULT : EINVAL;
 }
@@ -283,18 +283,18 @@ function missing(t: Table): i32 {
 /** log2 of more than any entry covers. */
 const NO_FLOOR: u32 = 64;
 
-/** The smallest k so that [first, last] is an aligned block of 1 << k bytes, or lies in one of 2 << k. */
+/** The smallest k so that [first, last] is an aligned block of 1 << k bytes, or is inside one of 2 << k bytes. */
 function rangeBits(first: u64, last: u64): u32 {
   const differ = 64 - <u32>clz(first ^ last);
   return last - first === ((<u64>1) << differ) - 1 ? differ : differ - 1;
 }
 
-/** Low bit of what `eachEntry` returns: the entry there was made a table, descend. */
+/** Low bit of the result of `eachEntry`: the visit made that entry a table, descend. */
 const DESCEND: usize = 1;
 
 /**
- * Visits entries of `level` from `p` up to `end` until one holds a table, moving w.addr along. Returns the slot to go on at
- * (that one, or `end`), with DESCEND if the visit made it a table. w.status other than 0 ends the walk.
+ * Visits entries of `level` from `p` up to the first table or `end`, and advances w.addr. Returns the slot where it stopped, with
+ * DESCEND if the visit made that entry a table. A w.status other than 0 ends the walk.
  * Precondition: one page holds the entries.
  */
 function eachEntry<V extends Visitor>(w: Walk, p: usize, end: usize, level: i32): usize {
@@ -320,7 +320,7 @@ function eachEntry<V extends Visitor>(w: Walk, p: usize, end: usize, level: i32)
 }
 
 /**
- * Walks the entries of one table (or of the start tables side by side) that w.addr..w.end touches.
+ * Walks the entries of one table, or of all start tables, that w.addr..w.end touches.
  * Preconditions: w.addr < w.end; `table` holds `n` entries of `level`, n a power of two.
  */
 export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i32): i32 {
@@ -343,7 +343,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
       if (v.phases() & TABLE_PRE && w.flags & TABLE_PRE) {
         const r = v.pre(w, p, old, level);
         if (stops(w, r)) return r;
-        old = read(p, shared); // PRE may have put a block here: the child is gone [WLK-7]
+        old = read(p, shared); // PRE may have replaced the table by a block [WLK-7]
         if (!isTable(old, level)) {
           advance(w, level);
           p += ENTRY_BYTES;
@@ -352,14 +352,14 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
       }
     } else {
       if (!(v.phases() & CHOSEN) || w.flags & LEAF) {
-        // A run stays in one page: start tables side by side have a reference count each.
+        // A run ends with its page: each start table has a reference count of its own.
         const next = eachEntry<V>(w, p, min<usize>(stop, pageEnd(w.ps, p)), level);
         if (w.status) return w.status;
         p = next & ~DESCEND;
         if (!(v.phases() & GROWS) || !(next & DESCEND)) continue;
         old = read(p, shared);
         if (!isTable(old, level)) {
-          // Another walker put a block in place of the table, or is about to [WLK-5]: a fault gives up, a range looks again.
+          // Another walker has replaced the table by a block, or is about to [WLK-5]: a fault gives up, a range visits it again.
           if (w.flags & HANDLE_FAULT) return again();
           continue;
         }
@@ -389,7 +389,7 @@ function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 
   const table = tableBelow(w.table, old);
   if (!table) return EFAULT;
   if (isShared(w)) point(POINT_CHILD, table);
-  const here = w.addr; // POST sees the address that the entry was met at, not where its child ends (KERNEL-NOTES 5)
+  const here = w.addr; // POST gets the address at which the entry was met, not the end of its child [WLK-5]
   const r = rows<V>(w, table, entries(w.ps), level + 1);
   if (r) return r;
   if (!(changetype<V>(0).phases() & TABLE_POST && w.flags & TABLE_POST)) return OK;

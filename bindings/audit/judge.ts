@@ -9,7 +9,7 @@ import { CasemateParser } from "../trace/casemate.js";
 import { readViolation, type Violation } from "./violation.js";
 import { Watch } from "./watch.js";
 
-/** What a judge takes for granted. */
+/** What a judge may assume. */
 export interface JudgeOptions {
   /**
    * CPUs of the machine, 1..64. Only where it is given can a translation be flushed by every CPU for itself; a

@@ -15,12 +15,12 @@ function fits(value: unknown, kind: OptionKind): boolean {
 /** The options, when every one is known and of its kind: EINVAL names the first that is not. */
 export function checkOptions<T extends object>(operation: string, options: T, kinds: OptionKinds<T>): T {
   if (typeof options !== "object" || options === null) {
-    throw invalid(operation, `${String(options)} are no options: give an object, or nothing`);
+    throw invalid(operation, `the options are ${describe(options)}: give an object, or nothing`);
   }
   for (const name in options) {
     const kind: OptionKind | undefined = Object.hasOwn(kinds, name) ? kinds[name as keyof T] : undefined;
     if (kind === undefined) {
-      throw invalid(operation, `there is no option ${name}: there are ${Object.keys(kinds).join(", ")}`);
+      throw invalid(operation, `unknown option ${name}: the options are ${Object.keys(kinds).join(", ")}`);
     }
     const value: unknown = options[name];
     if (!fits(value, kind)) throw invalid(operation, `the option ${name} is ${describe(value)}: give ${NEEDED[kind]}`);

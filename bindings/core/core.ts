@@ -20,7 +20,7 @@ export function compile(source: CoreSource): WebAssembly.Module {
   try {
     return new WebAssembly.Module(source);
   } catch (cause) {
-    throw Object.assign(invalid("compile", "these bytes are no granule core"), { cause });
+    throw Object.assign(invalid("compile", "these bytes are not a granule core"), { cause });
   }
 }
 

@@ -1,5 +1,5 @@
 // Writes what the bindings share with the core: its constants, records, interfaces and rules as the compiler reads them from
-// assembly/, and the modules' bytes. One source for everything that stands on both sides; run by `npm run build:core`.
+// assembly/, and the modules' bytes. What both sides use is written once; run by `npm run build:core`.
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -38,6 +38,14 @@ function copy(file) {
   copyFileSync(new URL(file, root), new URL(`dist/${file.slice("build/".length)}`, root));
 }
 
+/** The source map at `file`, for dist/. The package holds assembly/, so the map names these sources and does not repeat them. */
+function copyMap(file) {
+  const map = JSON.parse(readFileSync(new URL(file, root), "utf8"));
+  map.sourceRoot = "../";
+  map.sourcesContent = map.sources.map((name, i) => (name.startsWith("assembly/") ? null : map.sourcesContent[i]));
+  writeFileSync(new URL(`dist/${file.slice("build/".length)}`, root), JSON.stringify(map));
+}
+
 mkdirSync(new URL("dist/", root), { recursive: true });
 writeCore();
 for (const module of MODULES) {
@@ -46,6 +54,6 @@ for (const module of MODULES) {
   console.log(`${module.name}: ${writeBytes(module.name, release)} bytes`);
   if (!module.debug) continue;
   copy(debug);
-  copy(`${debug}.map`);
+  copyMap(`${debug}.map`);
   writeBytes(`${module.name}.debug`, debug);
 }

@@ -74,12 +74,13 @@ function spaceOf(options: MmuOptions): Space {
   if (image !== undefined && !(image instanceof Uint8Array)) {
     throw invalid("createMmu", `the image is ${describe(image)}: give a Uint8Array`);
   }
-  if (engine !== undefined && !(engine instanceof EngineMemory)) throw invalid("createMmu", "the engine is none");
-  if (beside !== undefined && !(beside instanceof Mmu)) throw invalid("createMmu", "what to stand beside is no MMU");
+  if (engine !== undefined && !(engine instanceof EngineMemory))
+    throw invalid("createMmu", "the engine is not an Engine");
+  if (beside !== undefined && !(beside instanceof Mmu)) throw invalid("createMmu", "`beside` is not an MMU");
   engine?.assertOpen("createMmu");
   beside?.assertOpen("createMmu");
   if (beside !== undefined && engine === undefined && image === undefined) return beside.space;
-  if (beside !== undefined) throw invalid("createMmu", "give an engine, an image, or an MMU to stand beside");
+  if (beside !== undefined) throw invalid("createMmu", "give an engine, an image, or `beside`: another MMU");
   if (engine !== undefined && image === undefined) return engineSpace(engine);
   if (image !== undefined && engine === undefined) return imageSpace(image, physBase ?? 0);
   throw invalid("createMmu", "give an engine, or an image");

@@ -262,7 +262,7 @@ export class FaultReplayer implements Replayer {
     return slot ? slot.hva + (e.ipa - slot.gpa) : -1;
   }
 
-  /** The host provides the page though the fault is to be repeated [FLT-24]. */
+  /** The host provides the page although the fault will be repeated [FLT-24]. */
   #touch(e: GuestFaultEvent): void {
     const { write, exec } = decodeSyndrome(e.esr);
     this.#host.memory.touch(this.#hostAddress(e), write, exec);

@@ -196,7 +196,7 @@ export class Batch implements Disposable {
     if (this.#length >= this.capacity)
       throw invalid("batch", `it holds ${this.capacity} operations: run and clear it first`);
     if (this.#pointer === 0) throw invalid("batch", "it is closed");
-    if (!(table instanceof Table)) throw invalid("batch", "the first argument is no table");
+    if (!(table instanceof Table)) throw invalid("batch", "the first argument is not a table");
     this.#engine.assertSame(table.engine, "batch", "table");
     const record = this.#record;
     record.at = this.#pointer + this.#length * SubmissionView.BYTES;

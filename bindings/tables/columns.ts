@@ -10,7 +10,7 @@ const MAX_ROWS = Math.floor((1 << 20) / ROW_BYTES) & ~7;
 /** @internal Columns, when they are such. */
 export function checkColumns(operation: string, columns: Columns): Columns {
   if (columns instanceof Columns) return columns;
-  throw invalid(operation, "these are no columns: `engine.createColumns` makes some");
+  throw invalid(operation, "these are not columns: `engine.createColumns` makes them");
 }
 
 /**

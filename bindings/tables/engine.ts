@@ -109,7 +109,7 @@ export class Engine extends EngineMemory {
   }
 
   /**
-   * Walker `id` is gone for good, its thread stopped: ends its section, lets go of its locks, gives its caches back, and makes
+   * Walker `id` will not run again, its thread has ended: ends its section, releases its locks, gives its caches back, and makes
    * holes of the descriptors that it left locked. Says what it held. A pool does this by itself.
    *
    * @example
@@ -204,7 +204,7 @@ const TICKET: OptionKinds<EngineTicket> = { module: "object", memory: "object", 
 function checkEngineTicket(ticket: EngineTicket): EngineTicket {
   const { module, memory, walker, id } = checkOptions("joinEngine", ticket, TICKET);
   if (!(module instanceof WebAssembly.Module) || !(memory instanceof WebAssembly.Memory) || typeof id !== "string") {
-    throw invalid("joinEngine", "this is no ticket: `engine.ticket(walker)` makes one");
+    throw invalid("joinEngine", "this is not a ticket: `engine.ticket(walker)` makes one");
   }
   if (!isCount(walker, 0, K.MAX_WALKERS - 1)) throw invalid("joinEngine", `the ticket's walker is ${describe(walker)}`);
   return ticket;

@@ -49,7 +49,7 @@ export interface MmOps {
 
 type Dispatch = (ops: MmOps, memory: EngineMemory, a: number, wide: bigint, n: number) => number;
 
-/** What a hook returned, when the core can go on with it at once. */
+/** The result of a hook, checked so that the core can continue with it. */
 function now<T>(name: keyof MmOps, value: T): T {
   return checkNow(`hooks.${name}`, value);
 }
@@ -111,7 +111,7 @@ export function checkHooks(operation: string, hooks: MmOps): void {
   if (prototype !== Object.prototype && prototype !== null) return;
   const unknown = Object.keys(hooks).find((name) => !NAMES.has(name));
   if (unknown !== undefined) {
-    throw invalid(operation, `there is no hook ${unknown}: there are ${[...NAMES].join(", ")}`);
+    throw invalid(operation, `unknown hook ${unknown}: the hooks are ${[...NAMES].join(", ")}`);
   }
 }
 

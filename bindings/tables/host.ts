@@ -111,7 +111,7 @@ export class Hosts implements Host {
     }
   }
 
-  /** EBUSY (thrown) while a visitor or hook of the table runs, or of any table: what the walk around it stands on must stay. */
+  /** EBUSY (thrown) while a visitor or hook of the table runs, or of any table: the walk still needs the table. */
   assertIdle(operation: string, table?: number): void {
     const busy = [...this.#running, ...this.visits.map((walk) => walk.table)];
     if (table === undefined ? busy.length === 0 : !busy.includes(table)) return;

@@ -131,7 +131,7 @@ const TICKET: OptionKinds<TableTicket> = {
 export function checkTableTicket(ticket: TableTicket, id: string): void {
   const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is no ticket: `table.ticket()` makes one");
+  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }
@@ -468,7 +468,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
 
   /**
    * Frees all tables; the object stays and every further operation is an EINVAL. Twice is harmless [S2-27, S1-7]. EBUSY (thrown)
-   * from within a visitor or hook of this table: its walk stands on what would go.
+   * from within a visitor or hook of this table: its walk still needs the table.
    */
   destroy(): void {
     this.engine.hosts.assertIdle("destroy", this.#handle);

@@ -37,7 +37,7 @@ const OPTIONS: OptionKinds<WalkOptions> = {
   cache: "any",
 };
 
-/** Called for each visit; nothing or 0 goes on, a negative errno ends the walk. */
+/** Called for each visit. The walk continues after nothing or 0, and ends after a negative errno. */
 export type Visitor = (visit: Visit) => number | void;
 
 /** The flags of walk options [WLK-3]. */

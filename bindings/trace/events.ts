@@ -174,7 +174,7 @@ export interface S2RangeEvent extends EventHead {
   readonly size: number;
 }
 
-/** Blocks of a range are to be split: one call a chunk. */
+/** A call to split the blocks of a range; there is one for each chunk. */
 export interface S2SplitEvent extends EventHead {
   readonly kind: "s2_split";
   readonly pgt: string | undefined;

@@ -91,7 +91,7 @@ export class VirtualMachine implements Disposable {
     return cache.handle;
   }
 
-  /** Gives no cache when the arena is full: then the fault fails, and the replay goes on. */
+  /** Gives no cache when the arena is full: then the fault fails, and the replay continues. */
   #newCache(): PageCache | undefined {
     try {
       return new PageCache(this.#table.engine, granuleShift(this.#table.granule), K.CACHE_CAPACITY);

@@ -285,7 +285,7 @@ export class Pool implements AsyncDisposable {
     else job.reject(failure(reply));
   }
 
-  /** A worker is gone: its job fails, what it held is let go of, others go on. */
+  /** A worker has ended: its job fails, what it held is released, and the others continue. */
   #died(index: number, cause: unknown): void {
     const member = this.#members[index];
     if (!member?.alive) return;

@@ -1,4 +1,4 @@
-// Every vector of the specification's golden.json, computed there from the statements alone, through the built Wasm.
+// The built Wasm against every vector of the specification's golden.json, which was computed from the statements alone.
 
 import { afterAll, describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";

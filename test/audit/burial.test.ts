@@ -1,4 +1,4 @@
-// A walker that dies under the judge's eyes: what is done for it is in the journal too, and right [LCK-10, S2-24, WLK-11].
+// A walker that dies while the judge watches: its burial is in the journal too, and breaks no rule [LCK-10, S2-24, WLK-11].
 
 import { describe, expect, it } from "vitest";
 import { createJudge } from "../../bindings/audit/index.js";

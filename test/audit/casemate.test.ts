@@ -1,4 +1,4 @@
-// What a log in casemate's dialect says of a table: registers and operands, decoded by the core's own functions.
+// Registers and operands in a log of casemate's dialect, decoded by the core's own functions.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine, granuleShift } from "../../bindings/index.js";

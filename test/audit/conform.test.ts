@@ -16,7 +16,7 @@ const FIRST_TABLE = 32768;
 
 /**
  * Real gaps of 6.12's protocol, which its quirks keep. Any hyp_map: a table takes a block's place without a break
- * (KERNEL-NOTES 49). The two files: a deferred unmap of less than a page flushes no page at all (KERNEL-NOTES 23).
+ * [S1-5a]. The two files: a deferred unmap of less than a page flushes no page at all [S2-12].
  */
 const GAPS: Readonly<Record<string, RegExp>> = {
   "random-64k-p520-fwb1-tr1-s1280.jsonl.gz": /^334 destroy: release-unflushed$/,

@@ -1,5 +1,5 @@
 // Journals of several walkers before the judge [LCK-1..13, S2-21, S2-22, HWM-41]: interleaved on one thread, and of threads
-// that do as they please. They are right, and stop being right when a record is moved, altered or dropped.
+// with random operations. The judge accepts them, and objects when a record is moved, altered or dropped.
 
 import { describe, expect, it } from "vitest";
 import type { Verdict } from "../../bindings/audit/index.js";

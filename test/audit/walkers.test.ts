@@ -1,4 +1,4 @@
-// Our own walkers before the judge: their streams are right, and stop being right when a step is taken out.
+// Our own walkers before the judge: it accepts what they do, and objects when one step is left out.
 
 import { describe, expect, it } from "vitest";
 import { createJudge } from "../../bindings/audit/index.js";

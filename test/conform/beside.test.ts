@@ -1,4 +1,4 @@
-// Operations recorded from the same kernel beside the set: corners that no file of the set has.
+// More operations recorded from the same kernel: cases that no file of the set has.
 
 import { readdirSync } from "node:fs";
 import { expect, it } from "vitest";

@@ -1,4 +1,4 @@
-// Operations of more events than the journal holds: it is read while they run, and nothing else changes by that.
+// Operations of more events than the journal holds: it is read while they run, which changes nothing else.
 
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,4 @@
-// The recorded operations of Linux 6.12.117 (vectors/, as they were handed over), file by file.
+// The recorded operations of Linux 6.12.117 (vectors/), file by file.
 
 import { createHash } from "node:crypto";
 import { readdirSync } from "node:fs";

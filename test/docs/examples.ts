@@ -26,7 +26,7 @@ export interface Outcome {
   }[];
 }
 
-/** JavaScript is held to the same as TypeScript; that it runs without a compiler, test/package shows. */
+/** JavaScript is checked like TypeScript. That it runs without a compiler is tested in test/package. */
 const FENCE = /```(?:ts|js)\n(.*?)```/gs;
 
 /** Blocks of `@example` tags in a file. */

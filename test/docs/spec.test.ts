@@ -1,4 +1,4 @@
-// Both ways between docs/spec and the rest: what is cited is defined, and what is defined is tested or has a reason.
+// docs/spec and the rest of the project: every cited statement is defined, and every statement has a test or a reason.
 
 import { describe, expect, it } from "vitest";
 import { filesBelow, text } from "../house/sources.js";

@@ -1,5 +1,5 @@
 // The whole export surface of the release core under random arguments: small numbers, extremes, live handles,
-// pointers into the arena. A wrong argument may cost the caller its tables; it may never cost a trap.
+// pointers into the arena. A wrong argument may destroy the caller's tables, but must never trap.
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";

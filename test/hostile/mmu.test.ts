@@ -1,4 +1,4 @@
-// The hardware's walker under anything: registers, contexts scribbled over, memory, pointers. It may fault; it may never trap.
+// The hardware's walker with random registers, overwritten contexts, memory and pointers. It may report faults, but must never trap.
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,4 @@
-// What stands on both sides of the door is written once, in assembly/: the facade has it from the generator.
+// What the core and the facade share is written once, in assembly/; the facade gets it from the generator.
 
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// How a memory is laid out: which sizes are taken, that the parts lie apart, and who becomes which walker.
+// How a memory is laid out: which sizes are taken, that the parts do not overlap, and which instance becomes which walker.
 
 import { describe, expect, it } from "vitest";
 import { BYTES } from "../../bindings/core/bytes.granule.generated.js";

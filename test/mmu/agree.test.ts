@@ -1,4 +1,4 @@
-// Two answers to one question: many translations in a call and each for itself; software's walk and hardware's.
+// Two ways to the same answer must agree: translations in one call and one by one; software's walk and hardware's.
 
 import { describe, expect, it } from "vitest";
 import { optionsOf } from "../../bindings/conform/translations.js";

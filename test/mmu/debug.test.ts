@@ -1,4 +1,4 @@
-// The debug build of the walker says what the release build says, and breaks none of its own rules.
+// The debug build of the walker gives the same answers as the release build, and breaks no precondition.
 
 import { describe, expect, it } from "vitest";
 import { optionsOf } from "../../bindings/conform/translations.js";

@@ -1,4 +1,4 @@
-// What an adversary does of its own accord, one whim at a time; where an entry is put; many accesses under PAN [HWM-20, HWM-41].
+// The whims of an adversary, one at a time; where an entry is put; many accesses under PAN [HWM-20, HWM-41].
 
 import { describe, expect, it } from "vitest";
 import { createTlb, type TlbWhims } from "../../bindings/mmu/index.js";

@@ -1,4 +1,4 @@
-// Accesses through a TLB: what an entry answers, what is never kept, and that what goes in comes out [HWM-24, HWM-30..44].
+// Accesses through a TLB: what an entry answers, what is never cached, and that entries return what was put into them [HWM-24, HWM-30..44].
 
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";

@@ -85,6 +85,20 @@ describe("the package", () => {
     expect(links.filter(({ from, to }) => !leadsSomewhere(from, to))).toEqual([]);
   });
 
+  it("has the sources that the debug core's map names, once", () => {
+    const map = JSON.parse(text("dist/granule.debug.wasm.map")) as {
+      readonly sourceRoot: string;
+      readonly sources: readonly string[];
+      readonly sourcesContent: readonly (string | null)[];
+    };
+    const ours = map.sources.filter((name) => name.startsWith("assembly/"));
+    expect(ours.length).toBeGreaterThan(20);
+    expect(ours.filter((name) => !paths.includes(posix.join("dist", map.sourceRoot, name)))).toEqual([]);
+    expect(map.sourcesContent.map((content) => content === null)).toEqual(
+      map.sources.map((name) => ours.includes(name)),
+    );
+  });
+
   it("is small", () => {
     console.log(`package: ${paths.length} files, ${report.size} bytes packed, ${report.unpackedSize} unpacked`);
     expect(report.size).toBeLessThan(MAX_PACKAGE);

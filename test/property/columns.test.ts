@@ -1,5 +1,5 @@
 // Operations on columns against the same operations one by one, on twin tables: equal statuses, tables, reference
-// counts and counters. The columns have fast paths of their own, so that this is where they are judged.
+// counts and counters. The columns have fast paths of their own, which are tested here.
 
 import { describe, expect, it } from "vitest";
 import { type Counters, createEngine, type Engine, GranuleError, type Stage2Config } from "../../bindings/index.js";

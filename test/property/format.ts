@@ -1,5 +1,5 @@
 // Geometry and stage-2 descriptors for the model, written from part A of docs/spec on plain numbers
-// and independent of assembly/ and bindings/: the judge must not share code with the accused.
+// and independent of assembly/ and bindings/: a test must not share code with what it tests.
 
 /** What a table is made with, as far as descriptors depend on it. */
 export interface Shape {

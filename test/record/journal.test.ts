@@ -1,4 +1,4 @@
-// The journal: what each record says, field by field; the ring of a walker; what is asked for, and in which order it stands.
+// The journal: what each record says, field by field; the ring of a walker; which kinds are recorded, and in which order.
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";

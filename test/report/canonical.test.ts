@@ -1,4 +1,4 @@
-// The conformance runner's dump keeps texts between dumps. It must never show: whatever changes, by whatever way.
+// The conformance runner keeps text from one dump to the next. The result must be that of a first dump, whatever changed.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

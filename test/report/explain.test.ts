@@ -1,4 +1,4 @@
-// Decoding beside the core's: every field, every address, and the ambiguity of bits 1:0.
+// Decoded descriptors compared with the core: every field, every address, and the ambiguity of bits 1:0.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

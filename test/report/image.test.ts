@@ -1,4 +1,4 @@
-// An image holds a table whole: a walk that knows only image and manifest finds what the table says.
+// An image holds the whole table: a walk that knows only image and manifest finds every leaf.
 
 import { describe, expect, it } from "vitest";
 import { createEngine, GranuleError } from "../../bindings/index.js";

@@ -1,4 +1,4 @@
-// Nothing that an input holds may reach a terminal in a form that it obeys.
+// No text from an input may reach a terminal in a form that the terminal obeys.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

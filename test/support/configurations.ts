@@ -1,4 +1,4 @@
-// The same bodies run on every kind of CPU: each configuration is one row of a test's title.
+// The same tests run on every kind of CPU; the configuration is part of a test's title.
 
 import type { Stage2Config, Stage2Table } from "../../bindings/index.js";
 import { smallEngine } from "./tables.js";

@@ -1,4 +1,4 @@
-// What the core's own exports refuse: the facade never sends it, a program with a handle of its own could.
+// Arguments that the core's exports refuse. The facade never passes them, but a program that calls the core itself could.
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";

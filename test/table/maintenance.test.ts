@@ -1,4 +1,4 @@
-// The instructions of each TLB maintenance call, in order [TLB-1..4, TLB-11], and what stands between break and make.
+// The instructions of each TLB maintenance call, in order [TLB-1..4, TLB-11], and the order of break, flush and make.
 
 import { describe, expect, it } from "vitest";
 import { JournalKind, Prot } from "../../bindings/index.js";
