@@ -5,7 +5,6 @@ import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import type { Mmu, MmuColumns } from "./mmu.js";
-import { HCR_E2H, HCR_TGE } from "./registers.js";
 import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
 import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
@@ -307,7 +306,10 @@ export class Tlb implements Disposable {
     }
     const host = toAddress(hcr, "invalidate");
     const word =
-      formWord(form) | (lpa2 ? K.TLBI_LPA2 : 0) | (host & HCR_E2H ? K.TLBI_E2H : 0) | (host & HCR_TGE ? K.TLBI_TGE : 0);
+      formWord(form) |
+      (lpa2 ? K.TLBI_LPA2 : 0) |
+      (host & K.HCR_E2H ? K.TLBI_E2H : 0) |
+      (host & K.HCR_TGE ? K.TLBI_TGE : 0);
     const [lo, hi] = halves(toAddress(operand, "invalidate"));
     this.#check(this.mmu.core.mmuTlbi(this.pointer, issuer, word, lo, hi, vmid), "invalidate");
   }
