@@ -253,7 +253,7 @@ describe("misuse", () => {
     expect(() => createMmu({ engine, regime: "el3" as "el2" })).toThrow(/el3/);
     expect(() => createMmu({ image: new Uint8Array(8), physBase: 4 })).toThrow(/aligned/);
     using mmu = createMmu({ engine, registers: stage2Registers(engine.createStage2()) });
-    expect(() => mmu.translate(-1)).toThrow(/no address/);
+    expect(() => mmu.translate(-1)).toThrow(/not an address/);
     expect(() => mmu.translate(0, "q" as "r")).toThrow(/not an access/);
     for (const name of ["ttbr2", "toString"]) {
       expect(() => mmu.setRegisters({ [name]: 0 } as object)).toThrow(`${name} is not a register: hcr, sctlr`);
