@@ -1,9 +1,7 @@
 // Bit fields of 64-bit words, as the constants that come from assembly/arch/ name them: the lowest bit, and the width above
 // WIDTH. The twin of assembly/arch/field.ts.
 
-import { WIDTH } from "./constants.generated.js";
-
-const LOW = 0xff;
+import { LOW, WIDTH } from "./constants.generated.js";
 
 /** The value of field `f` in `word`. */
 export function get(word: bigint, f: number): number {
@@ -28,6 +26,11 @@ export function maskOf(f: number): bigint {
 /** Lowest bit of field `f`. */
 export function lowOf(f: number): number {
   return f & LOW;
+}
+
+/** How many bits field `f` has. */
+export function widthOf(f: number): number {
+  return f >> WIDTH;
 }
 
 /** Highest bit of field `f`. */

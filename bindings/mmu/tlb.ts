@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { get } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
@@ -346,19 +347,18 @@ export class Tlb implements Disposable {
   }
 
   #entry(bank: TlbEntry["bank"], { tag, base: address, mask, out: output, info }: EntryView): TlbEntry {
-    const field = (low: bigint, bits: bigint) => Number((tag >> low) & ((1n << bits) - 1n));
     return {
       bank,
-      kind: KINDS[field(2n, 3n)] ?? "leaf",
-      regime: REGIMES[field(5n, 2n)] ?? "EL2",
-      vmid: field(32n, 16n),
-      asid: field(16n, 16n),
-      global: field(8n, 1n) === 1,
+      kind: KINDS[get(tag, K.TAG_KIND)] ?? "leaf",
+      regime: REGIMES[get(tag, K.TAG_REGIME)] ?? "EL2",
+      vmid: get(tag, K.TAG_VMID),
+      asid: get(tag, K.TAG_ASID),
+      global: (tag & K.TAG_GLOBAL) !== 0n,
       address,
       size: BigInt.asUintN(64, ~mask) + 1n,
       output,
       info,
-      holes: field(48n, 16n),
+      holes: get(tag, K.TAG_HOLES),
     };
   }
 
