@@ -1,7 +1,7 @@
 // The registers of a translation, VTCR_EL2, TCR_ELx and TTBRn_ELx: how their values are made and read [REG-1..10].
 // registers.ts draws them. Arm DDI 0487 D8.2, "Translation process".
 
-import { get, mask, maskOf, ones, put } from "./field";
+import { get, mask, maskOf, ones, put, WIDTH } from "./field";
 import { FIRST_LEVEL, LAST_LEVEL, levelBits, PS_4K, PS_16K, PS_64K, stage2Levels } from "./granule";
 import { SHARE_INNER } from "./memory-type";
 import {
@@ -53,10 +53,10 @@ const TSZ_MAX: u32 = 48;
 const TSZ_MAX_64K: u32 = 47;
 const TSZ_MIN: u32 = 16;
 const TSZ_MIN_52: u32 = 12;
-/** A root whose address has 52 bits is aligned to 64 bytes. */
-const WIDE_ROOT_BITS: u32 = 6;
-/** First address bit that a TTBR keeps in [5:2]. */
-const HIGH: u32 = 48;
+/** log2 of the alignment of a root whose address has 52 bits: 64 bytes. */
+export const WIDE_ROOT_BITS: u32 = 6;
+/** First address bit that a TTBR keeps in [5:2]: the one above those in place. */
+const HIGH: u32 = TTBR_ADDRESS >> WIDTH;
 /** There is no such start level. */
 export const NO_LEVEL: i32 = i8.MIN_VALUE;
 

@@ -78,6 +78,7 @@ export const AP_TABLE_EL0: u64 = 1 << 61;
 export const AP_TABLE_READ_ONLY: u64 = 1 << 62;
 export const PXN_TABLE: u64 = 1 << 59;
 export const XN_TABLE: u64 = 1 << 60;
+export const NS_TABLE: u64 = 1 << 63;
 /** All of them, and NSTable. */
 export const TABLE_ATTRIBUTES: u64 = 0xf800000000000000;
 
@@ -94,6 +95,10 @@ export const ADDRESS_LPA2: u32 = 2;
 export const PACKED_64K: u32 = 12 | (4 << WIDTH);
 export const PACKED_LPA2: u32 = 8 | (2 << WIDTH);
 
+/** First output address bit that a layout may have elsewhere, without LPA2 and with it. */
+export const LINEAR_BITS: u32 = 48;
+export const LINEAR_BITS_LPA2: u32 = 50;
+
 /** The layout that granule and LPA2 choose. 64K always packs the upper bits, also without 52-bit PAs [FMT-1]. */
 export function addressLayout(ps: u32, lpa2: bool): u32 {
   if (lpa2) return ADDRESS_LPA2;
@@ -102,7 +107,7 @@ export function addressLayout(ps: u32, lpa2: bool): u32 {
 
 /** log2 of the distance over which consecutive output addresses encode by plain addition: the rest is packed elsewhere. */
 export function linearBits(layout: u32): u32 {
-  return layout === ADDRESS_LPA2 ? 50 : 48;
+  return layout === ADDRESS_LPA2 ? LINEAR_BITS_LPA2 : LINEAR_BITS;
 }
 
 /** Bits of a descriptor that hold an output address in place. */
@@ -123,16 +128,17 @@ export function addressMask(layout: u32, ps: u32): u64 {
 
 /** Output address -> descriptor bits; address bits that the layout cannot hold are dropped [FMT-2]. */
 export function encodeAddress(layout: u32, ps: u32, pa: u64): u64 {
-  if (layout === ADDRESS_LPA2) return (pa & mask(49, ps)) | put(pa >> 50, PACKED_LPA2);
-  const low = pa & mask(47, ps);
-  return layout === ADDRESS_64K_52 ? low | put(pa >> 48, PACKED_64K) : low;
+  if (layout === ADDRESS_LPA2) return (pa & mask(LINEAR_BITS_LPA2 - 1, ps)) | put(pa >> LINEAR_BITS_LPA2, PACKED_LPA2);
+  const low = pa & mask(LINEAR_BITS - 1, ps);
+  return layout === ADDRESS_64K_52 ? low | put(pa >> LINEAR_BITS, PACKED_64K) : low;
 }
 
 /** Descriptor -> output address, the inverse of `encodeAddress` [FMT-2]. */
 export function decodeAddress(layout: u32, ps: u32, descriptor: u64): u64 {
-  if (layout === ADDRESS_LPA2) return (descriptor & mask(49, ps)) | (get(descriptor, PACKED_LPA2) << 50);
-  const low = descriptor & mask(47, ps);
-  return layout === ADDRESS_64K_52 ? low | (get(descriptor, PACKED_64K) << 48) : low;
+  if (layout === ADDRESS_LPA2)
+    return (descriptor & mask(LINEAR_BITS_LPA2 - 1, ps)) | (get(descriptor, PACKED_LPA2) << LINEAR_BITS_LPA2);
+  const low = descriptor & mask(LINEAR_BITS - 1, ps);
+  return layout === ADDRESS_64K_52 ? low | (get(descriptor, PACKED_64K) << LINEAR_BITS) : low;
 }
 
 export function isValid(descriptor: u64): bool {
@@ -168,11 +174,14 @@ export const LOCKED_612: u64 = 1 << 10;
 export const LOCKED_7X: u64 = 1 << 60;
 /** Largest owner id of 6.12 [FMT-40]. */
 export const MAX_OWNER: u32 = 1;
-const OWNER: u32 = 2 | (8 << WIDTH);
-const KIND: u32 = 60 | (4 << WIDTH);
-const KIND_LOCKED: u32 = 1;
-const KIND_LAST: u32 = 15;
-const PAYLOAD: u32 = 1 | (59 << WIDTH);
+/** Owner of a 6.12 annotation. */
+export const ANNOTATION_OWNER: u32 = 2 | (8 << WIDTH);
+/** Type and payload of a 7.x annotation. */
+export const ANNOTATION_TYPE: u32 = 60 | (4 << WIDTH);
+export const ANNOTATION_PAYLOAD: u32 = 1 | (59 << WIDTH);
+/** Type of the 7.x marker. */
+export const TYPE_LOCKED: u32 = 1;
+const TYPE_LAST: u32 = 15;
 
 /** The marker that a slot holds between break and make, while one walker owns it. */
 export function lockedMarker(typed: bool): u64 {
@@ -182,7 +191,7 @@ export function lockedMarker(typed: bool): u64 {
 /** Is a walker changing this slot? 6.12 tests bit 10 only, so an annotation with bit 10 set matches too. */
 export function isLocked(descriptor: u64, typed: bool): bool {
   if (isValid(descriptor)) return false;
-  if (typed) return get(descriptor, KIND) === KIND_LOCKED;
+  if (typed) return get(descriptor, ANNOTATION_TYPE) === TYPE_LOCKED;
   return <bool>bit(descriptor, AF_BIT);
 }
 
@@ -193,16 +202,16 @@ export function isCounted(descriptor: u64, marker: u64): bool {
 
 /** The 6.12 annotation of a page that belongs to `owner` [FMT-40]. */
 export function ownerAnnotation(owner: u32): u64 {
-  return put(owner, OWNER);
+  return put(owner, ANNOTATION_OWNER);
 }
 
 /** The 7.x annotation: a type in [63:60] over a payload in [59:1] [FMT-41]. Check with `isAnnotation` first. */
 export function typedAnnotation(kind: u32, payload: u64): u64 {
   demand(isAnnotation(kind, payload), RULE_ANNOTATION);
-  return put(kind, KIND) | payload;
+  return put(kind, ANNOTATION_TYPE) | payload;
 }
 
 /** May `kind` and `payload` be annotated? Not type 0 or LOCKED, nor a payload that touches bit 0 or the type [FMT-41]. */
 export function isAnnotation(kind: u32, payload: u64): bool {
-  return kind > KIND_LOCKED && kind <= KIND_LAST && (payload & ~maskOf(PAYLOAD)) === 0;
+  return kind > TYPE_LOCKED && kind <= TYPE_LAST && (payload & ~maskOf(ANNOTATION_PAYLOAD)) === 0;
 }

@@ -23,19 +23,23 @@ export const FAULT_UPDATE: u32 = 6;
 /** More than one TLB entry for an address. */
 export const FAULT_CONFLICT: u32 = 7;
 
-const STATUS_TRANSLATION: u32 = 0x04;
-const STATUS_ACCESS: u32 = 0x08;
-const STATUS_PERMISSION: u32 = 12;
+export const STATUS_TRANSLATION: u32 = 0x04;
+/** Of level -1, whose codes are apart from those of the other levels. */
+export const STATUS_TRANSLATION_MINUS_1: u32 = 0x2b;
+export const STATUS_ACCESS: u32 = 0x08;
+export const STATUS_PERMISSION: u32 = 12;
 const STATUS_EXTERNAL: u32 = 0x14;
 const STATUS_CONFLICT: u32 = 0x30;
 const STATUS_UPDATE: u32 = 0x31;
-const EC: u32 = 26 | (6 << WIDTH);
-const EC_INSTRUCTION: u64 = 0x20;
-const EC_DATA: u64 = 0x24;
-const IL: u64 = 1 << 25;
-const S1PTW: u64 = 1 << 7;
-const WNR: u64 = 1 << 6;
-const CM: u64 = 1 << 8;
+/** Exception class; each of these is of a lower exception level, and the next code of the same one. */
+export const ESR_EC: u32 = 26 | (6 << WIDTH);
+export const EC_INSTRUCTION: u32 = 0x20;
+export const EC_DATA: u32 = 0x24;
+export const ESR_IL: u64 = 1 << 25;
+const ESR_CM: u64 = 1 << 8;
+export const ESR_S1PTW: u64 = 1 << 7;
+export const ESR_WNR: u64 = 1 << 6;
+export const ESR_FSC: u32 = 0 | (6 << WIDTH);
 /** ISV, SAS, SSE, SRT, SF and AR: what a syndrome says of the instruction. */
 export const ISS_INSTRUCTION: u32 = 0x01ffc000;
 /** FIPA of HPFAR_EL2: IPA[51:12]. */
@@ -45,7 +49,7 @@ const FIPA: u32 = 4 | (40 << WIDTH);
 export function faultStatus(kind: u32, level: i32): u32 {
   switch (kind) {
     case FAULT_TRANSLATION:
-      return level < 0 ? 0x2b : STATUS_TRANSLATION + level;
+      return level < 0 ? STATUS_TRANSLATION_MINUS_1 : STATUS_TRANSLATION + level;
     case FAULT_ACCESS:
       return STATUS_ACCESS + level;
     case FAULT_PERMISSION:
@@ -64,11 +68,11 @@ export function faultStatus(kind: u32, level: i32): u32 {
 /** ESR_ELx of an instruction or data abort; `iss` is what the instruction itself adds [HWM-2, HWM-3]. */
 export function abortSyndrome(fetch: bool, sameLevel: bool, write: bool, s1ptw: bool, iss: u64, status: u32): u64 {
   const ec = (fetch ? EC_INSTRUCTION : EC_DATA) + (sameLevel ? 1 : 0);
-  return put(ec, EC) | IL | iss | (s1ptw ? S1PTW : 0) | (write && !fetch ? WNR : 0) | status;
+  return put(ec, ESR_EC) | ESR_IL | iss | (s1ptw ? ESR_S1PTW : 0) | (write && !fetch ? ESR_WNR : 0) | status;
 }
 
 /** ISS bits that an address translation instruction adds to an abort of its own: CM, and WnR as for all of them. */
-export const ISS_CACHE_MAINTENANCE: u64 = CM | WNR;
+export const ISS_CACHE_MAINTENANCE: u64 = ESR_CM | ESR_WNR;
 
 /** HPFAR_EL2 for a faulting IPA: FIPA in [43:4] [HWM-4]. */
 export function hpfar(ipa: u64): u64 {

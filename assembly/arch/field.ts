@@ -6,7 +6,8 @@ import { demand, RULE_FIELD } from "../demand";
 
 /** A field is `low | (width << WIDTH)`; `width` in 1..63. */
 export const WIDTH: u32 = 8;
-const LOW: u32 = 0xff;
+/** The bits of a field that are its lowest bit. */
+export const LOW: u32 = 0xff;
 
 function isField(f: u32): bool {
   return f >> WIDTH !== 0 && (f >> WIDTH) + (f & LOW) <= 64;

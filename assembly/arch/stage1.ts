@@ -42,11 +42,12 @@ import {
   PROT_W,
 } from "./protection";
 
+export const S1_NS: u64 = 1 << 5;
 /** Index into MAIR. */
 export const S1_ATTR: u32 = 2 | (3 << WIDTH);
 const ATTR_NORMAL: u64 = 0;
 const ATTR_DEVICE: u64 = 4;
-const AP: u32 = 6 | (2 << WIDTH);
+export const S1_AP: u32 = 6 | (2 << WIDTH);
 /** AP[1]: EL0 has access. AP[2]: read-only. */
 export const AP1: u64 = 1 << 6;
 export const AP2: u64 = 1 << 7;
@@ -75,7 +76,7 @@ export function stage1Attributes(prot: u32, hvhe: bool, bti: bool, lpa2: bool, s
   demand(isStage1Prot(prot, split), RULE_PROTECTION);
   const execute = executeBits(prot);
   let bits = AF | put(prot & PROT_DEVICE ? ATTR_DEVICE : ATTR_NORMAL, S1_ATTR);
-  bits |= put(prot & PROT_W ? apReadWrite(hvhe) : apReadOnly(hvhe), AP);
+  bits |= put(prot & PROT_W ? apReadWrite(hvhe) : apReadOnly(hvhe), S1_AP);
   if (!lpa2) bits |= put(SHARE_INNER, SH);
   if (split) {
     if (!(execute & PROT_UX)) bits |= XN;
@@ -93,7 +94,7 @@ export function stage1Prot(descriptor: u64, hvhe: bool, split: bool): u32 {
   if (!(descriptor & VALID)) return prot;
   const ux = !(descriptor & XN);
   prot |= joinExecute(split ? !(descriptor & PXN) : ux, ux);
-  const ap = get(descriptor, AP);
+  const ap = get(descriptor, S1_AP);
   if (ap === apReadOnly(hvhe)) prot |= PROT_R;
   else if (ap === apReadWrite(hvhe)) prot |= PROT_R | PROT_W;
   return prot;

@@ -2,7 +2,7 @@
 
 import { AF, DBM, XN } from "../arch/descriptor";
 import { FAULT_CONFLICT, FAULT_PERMISSION } from "../arch/fault";
-import { bit, insert, mask } from "../arch/field";
+import { get, mask, put } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { VA_HALF } from "../arch/registers";
 import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
@@ -16,6 +16,9 @@ import * as T from "./tlb";
 import {
   accessOf,
   faultInfo,
+  INFO_DIRTYABLE,
+  INFO_NOT_GLOBAL,
+  INFO_RIGHTS,
   INFO_UPDATED,
   ignoresTop,
   infoOf,
@@ -26,9 +29,6 @@ import {
   untagged,
 } from "./translate";
 import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
-
-const RIGHTS_LOW: u32 = 16;
-const DIRTYABLE_LOW: u32 = 22;
 
 // What an entry says of an access.
 const GRANTED: u32 = 0;
@@ -52,7 +52,7 @@ function sharedTag(c: C.Context, access: u32): u64 {
 }
 
 function ownTag(c: C.Context, shared: u64): u64 {
-  return (shared & ~T.TAG_GLOBAL) | insert(c.asid, T.TAG_ASID_LOW, 16);
+  return (shared & ~T.TAG_GLOBAL) | put(c.asid, T.TAG_ASID);
 }
 
 function wanted(access: u32): u32 {
@@ -73,8 +73,8 @@ function judge(c: C.Context, e: T.Entry, access: u32): u32 {
   const want = <u64>wanted(access),
     writes = (access & A_KIND) === A_WRITE;
   if (isBarred(c, e, access)) return DENIED1;
-  if (!(e.meta & want)) return writes && bit(e.info, DIRTYABLE_LOW) ? CLEAN : DENIED1;
-  if (!((e.info >> RIGHTS_LOW) & want)) return writes && bit(e.info, DIRTYABLE_LOW + 1) ? CLEAN : DENIED2;
+  if (!(e.meta & want)) return writes && get(e.info, INFO_DIRTYABLE) ? CLEAN : DENIED1;
+  if (!(get(e.info, INFO_RIGHTS) & want)) return writes && get(e.info, INFO_DIRTYABLE + 1) ? CLEAN : DENIED2;
   return GRANTED;
 }
 
@@ -135,7 +135,7 @@ function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found:
     size = min(first, second) === WHOLE ? UNIT_SHIFT : min(first, second),
     ipa = c.flags & C.M_STAGE2 ? s.output : 0,
     shared = sharedTag(c, access),
-    tag = bit(info, 34) ? ownTag(c, shared) : shared;
+    tag = info & INFO_NOT_GLOBAL ? ownTag(c, shared) : shared;
   const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
   if (far) markClashes(t, far);
   const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
@@ -296,7 +296,7 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
   const shared = sharedTag(c, access),
     own = ownTag(c, shared),
-    need = (<u64>wanted(access)) << RIGHTS_LOW,
+    need = put(wanted(access), INFO_RIGHTS),
     top = T.lastEntry(T.bank(t, firstBank(t, access))),
     hints = T.hintsOf(t, hintKind(access));
   let clock = t.clock;

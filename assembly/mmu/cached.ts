@@ -1,7 +1,7 @@
 // What a walk looks up in a TLB and caches there: tables of both stages, and leaves of stage 2 [HWM-30, HWM-40].
 
 import { AF, CONTIGUOUS } from "../arch/descriptor";
-import { insert, ones } from "../arch/field";
+import { ones, put } from "../arch/field";
 import { contiguousBits, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
 import { demand, RULE_THROUGH } from "../demand";
 import { observe } from "../memory/shared";
@@ -34,15 +34,15 @@ export function metaOfLeaf(t: T.Tlb, s: C.Stage, at: u32, size: u32): u64 {
 export function regimeTag(c: C.Context): u64 {
   const el10 = c.regime === C.REGIME_EL10;
   const regime = el10 ? T.REGIME_TAG_EL10 : c.flags & C.M_TWO_RANGES ? T.REGIME_TAG_EL20 : T.REGIME_TAG_EL2;
-  let tag = T.TAG_VALID | insert(regime, T.TAG_REGIME_LOW, 2);
-  if (el10) tag |= insert(c.vmid, T.TAG_VMID_LOW, 16);
+  let tag = T.TAG_VALID | put(regime, T.TAG_REGIME);
+  if (el10) tag |= put(c.vmid, T.TAG_VMID);
   if (c.flags & C.M_STAGE2) tag |= T.TAG_STAGE2_ON;
   if (!(c.flags & C.M_STAGE1)) tag |= T.TAG_STAGE1_OFF;
   return tag;
 }
 
 function kindTag(c: C.Context, kind: u32): u64 {
-  return (regimeTag(c) & ~T.TAG_STAGE1_OFF) | insert(kind, T.TAG_KIND_LOW, 3);
+  return (regimeTag(c) & ~T.TAG_STAGE1_OFF) | put(kind, T.TAG_KIND);
 }
 
 /** Finds the leaf of stage 2 for `addr`; in `s`, as a walk would leave it. */
@@ -78,8 +78,8 @@ export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
 }
 
 function tableTag(c: C.Context, kind: u32, level: i32): u64 {
-  const asid = kind === T.KIND_TABLE2 ? <u64>0 : insert(c.asid, T.TAG_ASID_LOW, 16);
-  return kindTag(c, kind) | asid | insert(<u64>(level - FIRST_LEVEL), T.TAG_LEVEL_LOW, 3);
+  const asid = kind === T.KIND_TABLE2 ? <u64>0 : put(c.asid, T.TAG_ASID);
+  return kindTag(c, kind) | asid | put(<u64>(level - FIRST_LEVEL), T.TAG_LEVEL);
 }
 
 function kindOfTable(c: C.Context, s: C.Stage): u32 {

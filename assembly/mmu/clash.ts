@@ -1,7 +1,7 @@
 // Entries of different leaves for one address [HWM-34, HWM-35]: marked when the later one is filled, looked for when a marked
 // one is hit. All of this is done by the thread whose entries they are.
 
-import { mask, ones } from "../arch/field";
+import { maskOf, ones } from "../arch/field";
 import { observe, replace } from "../memory/shared";
 import {
   B_SECOND,
@@ -13,7 +13,7 @@ import {
   plainTag,
   setOf,
   sizeOf,
-  TAG_ASID_LOW,
+  TAG_ASID,
   TAG_GLOBAL,
   TAG_SUSPECT,
   TAG_VALID,
@@ -24,7 +24,7 @@ import {
 /** Can both tags be asked for at once? ASIDs agree, or one is global. */
 function meet(a: u64, b: u64): bool {
   const differ = plainTag(a ^ b) & ~TAG_GLOBAL;
-  return differ === 0 || (((a | b) & TAG_GLOBAL) !== 0 && (differ & ~mask(31, TAG_ASID_LOW)) === 0);
+  return differ === 0 || (((a | b) & TAG_GLOBAL) !== 0 && (differ & ~maskOf(TAG_ASID)) === 0);
 }
 
 /** Are these two entries of different leaves for the same address? */

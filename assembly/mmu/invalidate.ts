@@ -5,7 +5,7 @@
 // One table says what each form does to each kind of entry: bindings/mmu/forms.ts. Where Arm promises less than one reading
 // of it says, an adversary takes the weaker promise: docs/mmu.md has the list.
 
-import { extract, mask } from "../arch/field";
+import { get, mask } from "../arch/field";
 import {
   operandAddress,
   operandGranule,
@@ -126,15 +126,15 @@ function outside(e: T.Entry, tag: u64, at: u32, form: u32, operand: u64): u64 {
 function remains(t: T.Tlb, e: T.Entry, tag: u64, form: u32, operand: u64, vmid: u32): u64 {
   const second = T.isStage2Kind(T.kindOf(tag)),
     scope = form & TLBI_SCOPE,
-    regime = <u32>extract(tag, T.TAG_REGIME_LOW, 2);
+    regime = <u32>get(tag, T.TAG_REGIME);
   if (regime !== regimeOf(form)) return tag;
   if (scope === TLBI_ALL) return 0;
-  if (regime === T.REGIME_TAG_EL10 && <u32>extract(tag, T.TAG_VMID_LOW, 16) !== vmid) return tag;
+  if (regime === T.REGIME_TAG_EL10 && <u32>get(tag, T.TAG_VMID) !== vmid) return tag;
   if (scope === TLBI_VMID) return 0;
   if (second !== (scope === TLBI_IPA)) return tag; // [HWM-38]
   if (scope === TLBI_STAGE1) return 0;
   const global = (tag & T.TAG_GLOBAL) !== 0,
-    own = extract(tag, T.TAG_ASID_LOW, 16) === operand >> 48;
+    own = get(tag, T.TAG_ASID) === operand >> 48;
   if (scope === TLBI_ASID) return own && !global ? 0 : tag;
   if (scope === TLBI_VA && !own && !global && regime !== T.REGIME_TAG_EL2) return tag;
   const at: u32 = second ? 1 : 0;

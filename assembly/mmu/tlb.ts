@@ -11,7 +11,7 @@
 // `generation`, the invalidating one changes `generation` and then reads the tags, so one of the two sees the other. That
 // needs sequential consistency. Tags are published behind the entry (release) and read before it (acquire).
 
-import { bit, extract, insert, ones } from "../arch/field";
+import { bit, extract, put as field, get, insert, LOW, ones, WIDTH } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
 import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
 import { clearRun } from "../memory/cell";
@@ -69,21 +69,21 @@ export const TLB_CONTIGUOUS: u32 = 1 << 2;
 //             4:2 kind   1 another entry may say otherwise   0 valid
 export const TAG_VALID: u64 = 1;
 export const TAG_SUSPECT: u64 = 2;
-export const TAG_KIND_LOW: u32 = 2;
-export const TAG_REGIME_LOW: u32 = 5;
+export const TAG_KIND: u32 = 2 | (3 << WIDTH);
+export const TAG_REGIME: u32 = 5 | (2 << WIDTH);
 export const TAG_GLOBAL: u64 = 1 << 8;
 export const TAG_STAGE1_OFF: u64 = 1 << 9;
 export const TAG_STAGE2_ON: u64 = 1 << 10;
 export const TAG_FETCH: u64 = 1 << 11;
-export const TAG_LEVEL_LOW: u32 = 13;
-export const TAG_ASID_LOW: u32 = 16;
-export const TAG_VMID_LOW: u32 = 32;
-const TAG_HOLES_LOW: u32 = 48;
+export const TAG_LEVEL: u32 = 13 | (3 << WIDTH);
+export const TAG_ASID: u32 = 16 | (16 << WIDTH);
+export const TAG_VMID: u32 = 32 | (16 << WIDTH);
+export const TAG_HOLES: u32 = 48 | (16 << WIDTH);
 /** log2 of the pages that a run can have: one hole for each. */
 export const RUN_BITS: u32 = 4;
 const RUN_PAGES: u32 = 1 << RUN_BITS;
 /** What other threads, or later entries, change in a tag while the entry stands. */
-const TAG_STATE: u64 = TAG_SUSPECT | ((<u64>0xffff) << TAG_HOLES_LOW);
+const TAG_STATE: u64 = TAG_SUSPECT | ((<u64>0xffff) << (TAG_HOLES & LOW));
 
 // Kinds of entries.
 /** A translation of the regime: both stages together, or the one that there is. */
@@ -334,12 +334,12 @@ export function setOf(b: Bank, addr: u64, size: u32): usize {
 }
 
 export function kindOf(tag: u64): u32 {
-  return <u32>extract(tag, TAG_KIND_LOW, 3);
+  return <u32>get(tag, TAG_KIND);
 }
 
 /** Level of a table's descriptor. */
 export function tableLevel(tag: u64): i32 {
-  return <i32>extract(tag, TAG_LEVEL_LOW, 3) + FIRST_LEVEL;
+  return <i32>get(tag, TAG_LEVEL) + FIRST_LEVEL;
 }
 
 /** log2 of the bytes that an entry maps. */
@@ -368,18 +368,18 @@ function pageOfRun(e: Entry, tag: u64): u32 {
 
 /** Was the page of `addr`, which lies in the entry, invalidated alone? */
 export function isHole(e: Entry, tag: u64, addr: u64): bool {
-  return tag >> TAG_HOLES_LOW !== 0 && <bool>bit(tag, TAG_HOLES_LOW + <u32>((addr & ~e.mask) >> pageOfRun(e, tag)));
+  return hasHoles(tag) && <bool>bit(get(tag, TAG_HOLES), <u32>((addr & ~e.mask) >> pageOfRun(e, tag)));
 }
 
 export function hasHoles(tag: u64): bool {
-  return tag >> TAG_HOLES_LOW !== 0;
+  return get(tag, TAG_HOLES) !== 0;
 }
 
 /** The tag when page `i` of the run has gone too; 0 when that was the last of `pages`. */
 export function withHole(tag: u64, i: u32, pages: u32): u64 {
   demand(i < pages && pages <= RUN_PAGES, RULE_RUN_HOLE);
-  const all = tag | (((<u64>1) << TAG_HOLES_LOW) << i);
-  return all >> TAG_HOLES_LOW === ones(pages) ? 0 : all;
+  const all = tag | field((<u64>1) << i, TAG_HOLES);
+  return get(all, TAG_HOLES) === ones(pages) ? 0 : all;
 }
 
 /** The entry for an address under one of two tags, or 0; how many there are in t.matches. */

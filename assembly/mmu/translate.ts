@@ -26,7 +26,7 @@ import {
   parFault,
   parOutput,
 } from "../arch/fault";
-import { bit, extract, get, insert, mask } from "../arch/field";
+import { bit, get, mask, put, WIDTH } from "../arch/field";
 import { FIRST_LEVEL, shift, UNIT_SHIFT } from "../arch/granule";
 import {
   combineAttributes,
@@ -51,10 +51,32 @@ import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, rights, walk
 /** Bytes of a row of many results: physical address and INFO. */
 export const ROW_BYTES: u32 = 16;
 
-export const INFO_FAULT: u64 = 1 << 8;
 export const INFO_UPDATED: u64 = 1 << 15;
+
+// Of a translation. What both stages have is that of stage 1; that of stage 2 is the same field right above.
+export const INFO_RIGHTS: u32 = 16 | (6 << WIDTH);
+export const INFO_PRIVILEGED: u32 = 16 | (3 << WIDTH);
+export const INFO_UNPRIVILEGED: u32 = 19 | (3 << WIDTH);
+export const INFO_DIRTYABLE: u32 = 22 | (1 << WIDTH);
+export const INFO_ATTRIBUTE: u32 = 24 | (8 << WIDTH);
+export const INFO_SHARE: u32 = 32 | (2 << WIDTH);
+export const INFO_NOT_GLOBAL: u64 = 1 << 34;
+export const INFO_CONTIGUOUS: u32 = 35 | (1 << WIDTH);
+export const INFO_LEVEL: u32 = 37 | (3 << WIDTH);
+/** INFO_LEVEL of a stage without a leaf. */
+export const INFO_NO_LEVEL: u32 = 7;
+export const INFO_LEAF_SIZE: u32 = 43 | (6 << WIDTH);
+export const INFO_SIZE: u32 = 55 | (6 << WIDTH);
+export const INFO_GUARDED: u64 = 1 << 61;
 export const INFO_OK: u64 = 1 << 62;
-const NO_LEVEL: u64 = 7;
+
+// Of a fault.
+export const INFO_STATUS: u32 = 0 | (6 << WIDTH);
+export const INFO_STAGE2: u64 = 1 << 6;
+export const INFO_S1PTW: u64 = 1 << 7;
+export const INFO_FAULT: u64 = 1 << 8;
+export const INFO_KIND: u32 = 9 | (3 << WIDTH);
+export const INFO_FAULT_LEVEL: u32 = 12 | (3 << WIDTH);
 
 /** What became of one access. */
 @view()
@@ -131,12 +153,17 @@ function shareOf(s: C.Stage): u32 {
   return s.layout === ADDRESS_LPA2 ? s.share : <u32>get(s.leaf, SH);
 }
 
+/** `value` at the place of a field that both stages have: of stage 1 (`at` 0) or 2 (1). */
+function ofStage(value: u64, f: u32, at: u32): u64 {
+  return put(value, f) << (at * (f >> WIDTH));
+}
+
 /** Level, size, contiguous and dirty fields of a leaf of stage 1 (`at` 0) or 2 (1). */
 function leafInfo(s: C.Stage, at: u32): u64 {
   const size = shift(s.ps, s.level);
-  let info = insert(<u64>(s.level - FIRST_LEVEL), 37 + at * 3, 3) | insert(size, 43 + at * 6, 6);
-  if (s.leaf & CONTIGUOUS) info |= (<u64>1) << (35 + at);
-  if (s.flags & C.S_HD && isDirtyable(s.leaf, <bool>at)) info |= (<u64>1) << (22 + at);
+  let info = ofStage(<u64>(s.level - FIRST_LEVEL), INFO_LEVEL, at) | ofStage(size, INFO_LEAF_SIZE, at);
+  if (s.leaf & CONTIGUOUS) info |= ofStage(1, INFO_CONTIGUOUS, at);
+  if (s.flags & C.S_HD && isDirtyable(s.leaf, <bool>at)) info |= ofStage(1, INFO_DIRTYABLE, at);
   return info;
 }
 
@@ -155,10 +182,10 @@ export function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
     share = shareOf(s);
     size = shift(s.ps, s.level);
     info |= leafInfo(s, 0);
-    if (s.leaf & GP) info |= (<u64>1) << 61;
-    if (c.flags & C.M_TWO_RANGES) info |= insert(s.leaf & NOT_GLOBAL ? 1 : 0, 34, 1);
+    if (s.leaf & GP) info |= INFO_GUARDED;
+    if (c.flags & C.M_TWO_RANGES) info |= s.leaf & NOT_GLOBAL ? INFO_NOT_GLOBAL : 0;
   } else {
-    info |= insert(NO_LEVEL, 37, 3);
+    info |= ofStage(INFO_NO_LEVEL, INFO_LEVEL, 0);
   }
   if (second) {
     const s2 = C.stage2(c);
@@ -168,17 +195,18 @@ export function infoOf(c: C.Context, s: C.Stage, access: u32): u64 {
     size = min(size, shift(s2.ps, s2.level));
     info |= leafInfo(s2, 1);
   } else {
-    info |= insert(NO_LEVEL, 40, 3);
+    info |= ofStage(INFO_NO_LEVEL, INFO_LEVEL, 1);
   }
-  info |= insert(shareabilityOf(attribute, share), 32, 2) | insert(attribute, 24, 8) | insert(granted, 16, 6);
-  return info | insert(size === 64 ? UNIT_SHIFT : size, 55, 6) | (c.updates ? INFO_UPDATED : 0);
+  info |=
+    put(shareabilityOf(attribute, share), INFO_SHARE) | put(attribute, INFO_ATTRIBUTE) | put(granted, INFO_RIGHTS);
+  return info | put(size === 64 ? UNIT_SHIFT : size, INFO_SIZE) | (c.updates ? INFO_UPDATED : 0);
 }
 
 export function faultInfo(c: C.Context): u64 {
   const status = faultStatus(c.kind, c.level);
-  const where = insert(c.where & C.W_STAGE2 ? 1 : 0, 6, 1) | insert(c.where & C.W_S1PTW ? 1 : 0, 7, 1);
-  const info = status | where | INFO_FAULT | insert(c.kind, 9, 3) | insert(<u64>(c.level - FIRST_LEVEL), 12, 3);
-  return info | (c.updates ? INFO_UPDATED : 0);
+  const where = (c.where & C.W_STAGE2 ? INFO_STAGE2 : 0) | (c.where & C.W_S1PTW ? INFO_S1PTW : 0);
+  const kind = put(c.kind, INFO_KIND) | put(<u64>(c.level - FIRST_LEVEL), INFO_FAULT_LEVEL);
+  return put(status, INFO_STATUS) | where | INFO_FAULT | kind | (c.updates ? INFO_UPDATED : 0);
 }
 
 /** Translates one access; c.pa and c.info are the answer, c.ipa what stage 2 was asked. Precondition: `isUsable`. */
@@ -210,7 +238,7 @@ function setException(c: C.Context, addr: u64, access: u32, r: Result): void {
     fetch = (access & A_KIND) === A_FETCH;
   // An address translation instruction reports in PAR_EL1, and makes an exception of its own only of external aborts.
   if (at && c.kind !== FAULT_EXTERNAL_WALK) return;
-  const status = <u32>extract(c.info, 0, 6);
+  const status = <u32>get(c.info, INFO_STATUS);
   const own = at || (!inStage2 && !(access & A_EL0));
   r.target = at || inStage2 || c.regime === C.REGIME_EL2 ? 2 : 1;
   const iss: u64 = at ? ISS_CACHE_MAINTENANCE : inStage2 && !s1ptw && !fetch ? access & A_ISS : 0;
@@ -237,10 +265,10 @@ export function report(c: C.Context, addr: u64, access: u32, found: bool, out: u
   r.hpfar = 0;
   r.target = 0;
   if (found) {
-    r.par = parOutput(c.pa, <u32>extract(c.info, 24, 8), <u32>extract(c.info, 32, 2));
+    r.par = parOutput(c.pa, <u32>get(c.info, INFO_ATTRIBUTE), <u32>get(c.info, INFO_SHARE));
     return 0;
   }
-  const status = <u32>extract(c.info, 0, 6);
+  const status = <u32>get(c.info, INFO_STATUS);
   r.par = parFault(status, <bool>(c.where & C.W_STAGE2), <bool>(c.where & C.W_S1PTW));
   setException(c, addr, accessOf(c, access), r);
   return 1;

@@ -1,6 +1,8 @@
 import * as K from "../core/constants.generated.js";
+import { decodeAddress } from "../core/descriptor.js";
 import { invalid } from "../core/errors.js";
 import { put } from "../core/field.js";
+import { entries, shift } from "../core/granule.js";
 import { JournalRecordView } from "../core/record-views.generated.js";
 import { Words } from "../core/view.js";
 import type { Engine } from "../tables/engine.js";
@@ -87,16 +89,16 @@ export class Watch {
   /** Physical address of the entry of `level` for an input address. */
   #slot(table: Table, address: bigint, level: number): bigint {
     const { rootPa, granule, startLevel, rootPages } = table.info();
-    const ps = BigInt(Math.log2(granule));
-    const shift = (at: number) => BigInt(4 - at) * (ps - 3n) + 3n;
+    const ps = Math.log2(granule);
     let page = rootPa;
     for (let at = startLevel; ; at++) {
-      const mask = BigInt(at === startLevel ? (rootPages * granule) / 8 : granule / 8) - 1n;
-      const slot = page + ((address >> shift(at)) & mask) * 8n;
+      const n = at === startLevel ? rootPages * entries(ps) : entries(ps);
+      const index = (address >> BigInt(shift(ps, at))) & BigInt(n - 1);
+      const slot = page + index * BigInt(K.ENTRY_BYTES);
       if (at === level) return slot;
-      const { u64, physBase, arenaPointer, core } = this.#engine;
-      const value = u64[Number(slot - physBase + BigInt(arenaPointer)) / 8] as bigint;
-      page = BigInt.asUintN(64, core.outputAddress(Number(ps), table.format.flags & K.T_LPA2 ? 1 : 0, value));
+      const { u64, physBase, arenaPointer } = this.#engine;
+      const value = u64[Number(slot - physBase + BigInt(arenaPointer)) / K.ENTRY_BYTES] as bigint;
+      page = decodeAddress(ps, (table.format.flags & K.T_LPA2) !== 0, value);
     }
   }
 

@@ -1,5 +1,6 @@
 import { EFAULT, T_LPA2 } from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
+import { shift } from "../core/granule.js";
 import type { Table } from "../tables/table.js";
 
 const LINE_BYTES = 64;
@@ -178,7 +179,7 @@ export class CanonicalDumper {
   }
 
   #span(level: number): number {
-    return 2 ** ((4 - level) * (this.#table.format.ps - 3) + 3);
+    return 2 ** shift(this.#table.format.ps, level);
   }
 
   #piece(pointer: number, level: number, base: number): void {

@@ -1,5 +1,7 @@
 // Recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
 
+import * as K from "../core/constants.generated.js";
+import { get, put } from "../core/field.js";
 import type { Mmu, MmuOptions } from "../mmu/mmu.js";
 import type { MmuRegisters } from "../mmu/registers.js";
 import type { AccessKind, Translation, TranslationFault } from "../mmu/result.js";
@@ -49,20 +51,19 @@ export class SetError extends Error {
   override readonly name = "SetError";
 }
 
-const HCR_VM_DC = 0x1001n;
-const HCR_FWB = 1n << 46n;
 /** A byte load or store of w1: what the recording machine's accesses put into ESR_EL2. */
 const BYTE_OF_W1 = 0x0101_0000;
 /** The recording machine's memory ends here. */
 const MEMORY_END = 1n << 32n;
 const NO_MEMORY = "translated; no memory at the output address (external abort)";
 const CLASSES: Readonly<Record<number, string>> = {
-  32: "instruction-abort-lower",
-  33: "instruction-abort-same",
-  36: "data-abort-lower",
-  37: "data-abort-same",
+  [K.EC_INSTRUCTION]: "instruction-abort-lower",
+  [K.EC_INSTRUCTION + 1]: "instruction-abort-same",
+  [K.EC_DATA]: "data-abort-lower",
+  [K.EC_DATA + 1]: "data-abort-same",
 };
-const EXTERNAL_ABORT = 0x10n;
+/** Fault status of an external abort of the access itself, not of a walk. */
+const EXTERNAL_ABORT = 0x10;
 
 function value(manifest: SetManifest, name: "phys_base" | "vtcr" | "vttbr" | "tcr" | "ttbr0" | "mair"): bigint {
   const text = manifest[name];
@@ -74,9 +75,9 @@ function value(manifest: SetManifest, name: "phys_base" | "vtcr" | "vttbr" | "tc
 function registers(manifest: SetManifest): MmuRegisters {
   if (manifest.stage === "hyp") {
     const [tcr, ttbr0, mair] = [value(manifest, "tcr"), value(manifest, "ttbr0"), value(manifest, "mair")];
-    return { sctlr: 1, tcr, ttbr0, mair };
+    return { sctlr: K.SCTLR_M, tcr, ttbr0, mair };
   }
-  const hcr = HCR_VM_DC | (manifest.fwb ? HCR_FWB : 0n);
+  const hcr = K.HCR_VM | K.HCR_DC | (manifest.fwb ? K.HCR_FWB : 0n);
   return { hcr, vtcr: value(manifest, "vtcr"), vttbr: value(manifest, "vttbr") };
 }
 
@@ -86,7 +87,7 @@ export function optionsOf(manifest: SetManifest, image: Uint8Array): MmuOptions 
   if (stage !== "stage2" && stage !== "hyp")
     throw new SetError(`stage is "stage2" or "hyp", not ${JSON.stringify(stage)}`);
   const physBase = value(manifest, "phys_base");
-  if (physBase % 8n !== 0n) throw new SetError("phys_base is not 8-byte aligned");
+  if (physBase % BigInt(K.ENTRY_BYTES) !== 0n) throw new SetError("phys_base is not 8-byte aligned");
   return { image, physBase, regime: stage === "hyp" ? "el2" : "el1", registers: registers(manifest) };
 }
 
@@ -110,7 +111,8 @@ export function isChangedWord(line: object): line is ChangedWord {
 }
 
 function className(esr: bigint): string {
-  return CLASSES[Number(esr >> 26n)] ?? hex(esr >> 26n);
+  const ec = get(esr, K.ESR_EC);
+  return CLASSES[ec] ?? hex(ec);
 }
 
 function failed(t: TranslationFault, at: boolean, fetch: boolean): object {
@@ -125,8 +127,9 @@ function failed(t: TranslationFault, at: boolean, fetch: boolean): object {
 
 /** The abort of an access that translates to where the recording machine had nothing. */
 function noMemory(manifest: SetManifest, kind: AccessKind, el0: boolean, far: bigint): object {
-  const ec = (kind === "x" ? 0x20n : 0x24n) + (el0 ? 0n : 1n);
-  const esr = (ec << 26n) | (1n << 25n) | (kind === "w" ? 0x40n : 0n) | EXTERNAL_ABORT;
+  const ec = (kind === "x" ? K.EC_INSTRUCTION : K.EC_DATA) + (el0 ? 0 : 1),
+    write = kind === "w" ? K.ESR_WNR : 0n;
+  const esr = put(ec, K.ESR_EC) | K.ESR_IL | write | put(EXTERNAL_ABORT, K.ESR_FSC);
   const el = manifest.stage === "hyp" ? 2 : 1;
   return { esr: hex(esr), far: hex(far), hpfar: "0x0", el, ec: className(esr) };
 }
@@ -165,9 +168,8 @@ export function ask(mmu: Mmu, manifest: SetManifest, { addr, access, how }: SetQ
 export function changedWords(before: Uint8Array, after: Uint8Array, base: bigint): ChangedWord[] {
   const [a, b] = [before, after].map((bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   const changed: ChangedWord[] = [];
-  for (let at = 0; at + 8 <= before.length; at += 8) {
-    if (before[at] === after[at] && Buffer.compare(before.subarray(at, at + 8), after.subarray(at, at + 8)) === 0)
-      continue;
+  for (let at = 0, end = K.ENTRY_BYTES; end <= before.length; at = end, end += K.ENTRY_BYTES) {
+    if (before[at] === after[at] && Buffer.compare(before.subarray(at, end), after.subarray(at, end)) === 0) continue;
     const [was, is] = [a?.getBigUint64(at, true) ?? 0n, b?.getBigUint64(at, true) ?? 0n];
     changed.push({ offset: hex(at), phys: hex(base + BigInt(at)), before: hex(was), after: hex(is) });
   }

@@ -6,7 +6,6 @@ import { JournalKind as J, type JournalRecord } from "../tables/journal.js";
 import type { Table } from "../tables/table.js";
 import { tlbiOperations } from "../tables/tlbi.js";
 import { isBroadcast, type TlbiForm } from "./forms.js";
-import { HCR_E2H } from "./registers.js";
 import type { DsbDomain, Tlb, TlbiOptions } from "./tlb.js";
 
 /** A TLBI or a DSB, as an engine's journal means it. */
@@ -71,7 +70,7 @@ export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {
   const ipa = () => operandOf(table, address, level);
   // The record holds the operand's address already.
   const va = (form: TlbiForm): TlbMessage[] => {
-    const hcr = table.format.flags & K.T_HVHE ? HCR_E2H : 0n;
+    const hcr = table.format.flags & K.T_HVHE ? K.HCR_E2H : 0n;
     return [{ form, operand: address | operandOf(table, 0n, level), lpa2: isLpa2(table), hcr }];
   };
   if (kind === J.TLBI_IPA) return one("IPAS2E1IS", ipa());

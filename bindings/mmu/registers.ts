@@ -1,6 +1,8 @@
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import { fieldOf, get, maskOf, put } from "../core/field.js";
 import type { AddressLike } from "../model/address.js";
+import { LINUX_MAIR } from "../model/registers.js";
 import type { HypTable } from "../tables/hyp.js";
 import type { Stage2Table } from "../tables/stage2.js";
 
@@ -41,17 +43,6 @@ export function isRegister(name: string): name is keyof MmuRegisters {
   return Object.hasOwn(REGISTERS, name);
 }
 
-const HCR_VM = 1n;
-const HCR_DC = 1n << 12n;
-/** @internal */
-export const HCR_TGE: bigint = 1n << 27n;
-/** @internal */
-export const HCR_E2H: bigint = 1n << 34n;
-const HCR_FWB = 1n << 46n;
-const SCTLR_M = 1n;
-/** MAIR of Linux: Normal, tagged, non-cacheable, Device-nGnRnE, Device-nGnRE [FMT-10]. */
-const LINUX_MAIR = 0x04_00_44_f0_ffn;
-
 /**
  * Registers with which a guest without a stage 1 of its own runs on `table`: what goes in are IPAs. HCR_EL2.DC is set, so
  * memory is what stage 2 makes of write-back. EINVAL once the table is destroyed.
@@ -65,14 +56,18 @@ const LINUX_MAIR = 0x04_00_44_f0_ffn;
  * ```
  */
 export function stage2Registers(table: Stage2Table, vmid = 0): MmuRegisters {
-  const fwb = table.format.flags & K.T_FWB ? HCR_FWB : 0n;
-  return { hcr: HCR_VM | HCR_DC | fwb, vtcr: table.vtcr, vttbr: table.vttbr(vmid) };
+  const fwb = table.format.flags & K.T_FWB ? K.HCR_FWB : 0n;
+  return { hcr: K.HCR_VM | K.HCR_DC | fwb, vtcr: table.vtcr, vttbr: table.vttbr(vmid) };
 }
+
+/** The half of a TCR_EL1 that belongs to TTBR0, which TCR_EL2 has too. */
+const LOWER_HALF = fieldOf(K.TCR_EL1_HALF - 1, 0);
 
 /** TCR_EL2 in the layout that EL2&0 has: as TCR_EL1, the upper half switched off. */
 function twoRanges(tcr: bigint): bigint {
-  const field = (low: bigint, bits: bigint) => (tcr >> low) & ((1n << bits) - 1n);
-  return field(0n, 16n) | (1n << 23n) | (field(16n, 3n) << 32n) | (field(32n, 1n) << 59n);
+  const lower = tcr & maskOf(LOWER_HALF),
+    ds = tcr & K.TCR_EL2_DS ? K.TCR_EL1_DS : 0n;
+  return lower | K.TCR_EL1_EPD1 | put(get(tcr, K.TCR_PS), K.TCR_EL1_IPS) | ds;
 }
 
 /**
@@ -93,5 +88,5 @@ export function hypRegisters(table: HypTable, paBits?: number): MmuRegisters {
   const tcr = table.tcr(paBits ?? (outputBits > 48 ? 52 : 48));
   const ttbr0 = BigInt.asUintN(64, table.engine.core.vttbr(rootPa, 0, 0));
   const hvhe = (table.format.flags & K.T_HVHE) !== 0;
-  return { hcr: hvhe ? HCR_E2H : 0n, sctlr: SCTLR_M, tcr: hvhe ? twoRanges(tcr) : tcr, ttbr0, mair: LINUX_MAIR };
+  return { hcr: hvhe ? K.HCR_E2H : 0n, sctlr: K.SCTLR_M, tcr: hvhe ? twoRanges(tcr) : tcr, ttbr0, mair: LINUX_MAIR };
 }

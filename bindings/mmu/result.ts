@@ -1,5 +1,6 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
+import { get, widthOf } from "../core/field.js";
 import type { ResultView } from "../core/mmu-views.generated.js";
 import type { Ipa, Pa } from "../model/address.js";
 
@@ -135,7 +136,6 @@ const FAULTS: readonly FaultKind[] = [
 ];
 const DEVICES = ["Device-nGnRnE", "Device-nGnRE", "Device-nGRE", "Device-GRE"];
 const SHARES = ["NSH", "reserved", "OSH", "ISH"] as const;
-const NO_LEVEL = 7;
 
 function cacheability(nibble: number): string {
   if (nibble === 4) return "NC";
@@ -150,41 +150,39 @@ export function memoryType(attr: number): string {
 }
 
 function rightsOf(bits: number): Rights {
-  return { read: (bits & 1) !== 0, write: (bits & 2) !== 0, execute: (bits & 4) !== 0 };
+  return { read: (bits & K.RIGHT_PR) !== 0, write: (bits & K.RIGHT_PW) !== 0, execute: (bits & K.RIGHT_PX) !== 0 };
 }
 
-/** A field of INFO; assembly/mmu/translate.ts draws them. */
-function field(info: bigint, low: number, width: number): number {
-  return Number((info >> BigInt(low)) & ((1n << BigInt(width)) - 1n));
-}
+// assembly/mmu/translate.ts draws INFO.
 
 /** The leaf of stage 1 (`at` 0) or stage 2 (1). */
 function leafOf(info: bigint, at: 0 | 1): LeafFacts | undefined {
-  const level = field(info, 37 + at * 3, 3);
-  if (level === NO_LEVEL) return undefined;
+  const ofStage = (f: number) => get(info >> BigInt(at * widthOf(f)), f);
+  const level = ofStage(K.INFO_LEVEL);
+  if (level === K.INFO_NO_LEVEL) return undefined;
   return {
-    level: level - 1,
-    size: 1n << BigInt(field(info, 43 + at * 6, 6)),
-    contiguous: field(info, 35 + at, 1) === 1,
-    dirtyable: field(info, 22 + at, 1) === 1,
+    level: level + K.FIRST_LEVEL,
+    size: 1n << BigInt(ofStage(K.INFO_LEAF_SIZE)),
+    contiguous: ofStage(K.INFO_CONTIGUOUS) === 1,
+    dirtyable: ofStage(K.INFO_DIRTYABLE) === 1,
   };
 }
 
 /** @internal Of a record that is no fault. */
 export function translationOf({ pa, ipa, info, par, updates }: ResultView): Translation {
-  const attr = field(info, 24, 8);
+  const attr = get(info, K.INFO_ATTRIBUTE);
   return {
     ok: true,
     pa,
     ipa,
-    attributes: { attr, type: memoryType(attr), shareability: SHARES[field(info, 32, 2)] as "NSH" },
-    privileged: rightsOf(field(info, 16, 3)),
-    unprivileged: rightsOf(field(info, 19, 3)),
-    size: 1n << BigInt(field(info, 55, 6)),
+    attributes: { attr, type: memoryType(attr), shareability: SHARES[get(info, K.INFO_SHARE)] as "NSH" },
+    privileged: rightsOf(get(info, K.INFO_PRIVILEGED)),
+    unprivileged: rightsOf(get(info, K.INFO_UNPRIVILEGED)),
+    size: 1n << BigInt(get(info, K.INFO_SIZE)),
     stage1: leafOf(info, 0),
     stage2: leafOf(info, 1),
-    global: field(info, 34, 1) === 0,
-    guarded: field(info, 61, 1) === 1,
+    global: (info & K.INFO_NOT_GLOBAL) === 0n,
+    guarded: (info & K.INFO_GUARDED) !== 0n,
     par,
     updates,
   };
@@ -194,11 +192,11 @@ export function translationOf({ pa, ipa, info, par, updates }: ResultView): Tran
 export function faultOf({ ipa, info, par, esr, far, hpfar, target, updates }: ResultView): TranslationFault {
   return {
     ok: false,
-    kind: FAULTS[field(info, 9, 3)] ?? "translation",
-    fsc: field(info, 0, 6),
-    level: field(info, 12, 3) - 1,
-    stage2: field(info, 6, 1) === 1,
-    s1ptw: field(info, 7, 1) === 1,
+    kind: FAULTS[get(info, K.INFO_KIND)] ?? "translation",
+    fsc: get(info, K.INFO_STATUS),
+    level: get(info, K.INFO_FAULT_LEVEL) + K.FIRST_LEVEL,
+    stage2: (info & K.INFO_STAGE2) !== 0n,
+    s1ptw: (info & K.INFO_S1PTW) !== 0n,
     ipa,
     par,
     exception: target === 0 ? undefined : { el: target as 1 | 2, esr, far, hpfar },

@@ -1,11 +1,11 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { get } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import type { Mmu, MmuColumns } from "./mmu.js";
-import { HCR_E2H, HCR_TGE } from "./registers.js";
 import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
 import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
@@ -307,7 +307,10 @@ export class Tlb implements Disposable {
     }
     const host = toAddress(hcr, "invalidate");
     const word =
-      formWord(form) | (lpa2 ? K.TLBI_LPA2 : 0) | (host & HCR_E2H ? K.TLBI_E2H : 0) | (host & HCR_TGE ? K.TLBI_TGE : 0);
+      formWord(form) |
+      (lpa2 ? K.TLBI_LPA2 : 0) |
+      (host & K.HCR_E2H ? K.TLBI_E2H : 0) |
+      (host & K.HCR_TGE ? K.TLBI_TGE : 0);
     const [lo, hi] = halves(toAddress(operand, "invalidate"));
     this.#check(this.mmu.core.mmuTlbi(this.pointer, issuer, word, lo, hi, vmid), "invalidate");
   }
@@ -344,19 +347,18 @@ export class Tlb implements Disposable {
   }
 
   #entry(bank: TlbEntry["bank"], { tag, base: address, mask, out: output, info }: EntryView): TlbEntry {
-    const field = (low: bigint, bits: bigint) => Number((tag >> low) & ((1n << bits) - 1n));
     return {
       bank,
-      kind: KINDS[field(2n, 3n)] ?? "leaf",
-      regime: REGIMES[field(5n, 2n)] ?? "EL2",
-      vmid: field(32n, 16n),
-      asid: field(16n, 16n),
-      global: field(8n, 1n) === 1,
+      kind: KINDS[get(tag, K.TAG_KIND)] ?? "leaf",
+      regime: REGIMES[get(tag, K.TAG_REGIME)] ?? "EL2",
+      vmid: get(tag, K.TAG_VMID),
+      asid: get(tag, K.TAG_ASID),
+      global: (tag & K.TAG_GLOBAL) !== 0n,
       address,
       size: BigInt.asUintN(64, ~mask) + 1n,
       output,
       info,
-      holes: field(48n, 16n),
+      holes: get(tag, K.TAG_HOLES),
     };
   }
 

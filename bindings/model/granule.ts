@@ -1,4 +1,5 @@
 import { invalid } from "../core/errors.js";
+import { shift } from "../core/granule.js";
 
 /** Translation granule: the page size in bytes [GEO-1]. */
 export type Granule = 4096 | 16384 | 65536;
@@ -26,7 +27,7 @@ export function granuleShift(granule: number): number {
 export type Level = -1 | 0 | 1 | 2 | 3;
 
 /**
- * log2 of the bytes that one entry of `level` covers [GEO-2].
+ * log2 of the bytes that one entry of `level` covers [GEO-2]; EINVAL for a number that is no granule.
  *
  * @example
  * ```ts
@@ -34,7 +35,6 @@ export type Level = -1 | 0 | 1 | 2 | 3;
  * console.log(2 ** levelShift(4096, 2)); // 2097152
  * ```
  */
-export function levelShift(granule: Granule, level: number): number {
-  const bits = granuleShift(granule) - 3;
-  return (4 - level) * bits + 3;
+export function levelShift(granule: number, level: number): number {
+  return shift(granuleShift(granule), level);
 }

@@ -34,6 +34,9 @@ export function paRangeCode(bits: number): number {
   return code;
 }
 
+/** MAIR of Linux: Normal, tagged, non-cacheable, Device-nGnRnE, Device-nGnRE [FMT-10]. */
+export const LINUX_MAIR = 0x04_00_44_f0_ffn;
+
 /** The fields of a VTCR_EL2 that concern tables [REG-1]. */
 export interface VtcrFields {
   granule: Granule;

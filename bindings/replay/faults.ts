@@ -1,4 +1,5 @@
 import * as K from "../core/constants.generated.js";
+import { levelShift } from "../model/granule.js";
 import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
 import { OperationQueue, operationName } from "../tables/queue.js";
@@ -230,7 +231,7 @@ export class FaultReplayer implements Replayer {
   #guessSlot(map: S2MapEvent): void {
     if (this.#guessed === undefined || this.#vm.slots.find(map.ipa)) return;
     const { granule } = this.#table;
-    const block = (granule * granule) / 8;
+    const block = 2 ** levelShift(granule, 2);
     const size = Math.max(block, map.size);
     const gpa = map.ipa - (map.ipa % size);
     if (!this.#options.backing)

@@ -1,3 +1,4 @@
+import { levelShift } from "../model/granule.js";
 import type { Manifest, MarkerNote } from "../trace/index.js";
 import { HostMemory } from "../vm/host-memory.js";
 
@@ -79,7 +80,7 @@ export function describeHost(
   granule: number,
   backing: { hugetlb: number; thp: boolean } | undefined,
 ): Host {
-  const block = (granule * granule) / 8;
+  const block = 2 ** levelShift(granule, 2);
   const files = HUGETLBFS.test(manifest?.vmmCommand ?? "");
   const otherwise = backing ? { ...backing } : { hugetlb: files ? block : 0, thp: false };
   const splitsHugeZero = versionOf(manifest) < HUGE_ZERO_WRITES_SINCE;

@@ -1,3 +1,4 @@
+import { shift } from "../core/granule.js";
 import type { ScanRecordView } from "../core/table-views.generated.js";
 import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Stage2Table } from "../tables/stage2.js";
@@ -31,7 +32,7 @@ export function tableUse(table: Stage2Table): TableUse {
   for (const { descriptorLow, level } of table.scan()) {
     if (!(descriptorLow & 1)) continue;
     leaves[level] = (leaves[level] ?? 0) + 1;
-    mapped += 2 ** ((4 - level) * (format.ps - 3) + 3);
+    mapped += 2 ** shift(format.ps, level);
   }
   const { pages, peakPages } = table.info();
   return { leaves, pages, peakPages, bytes: pages * granule, peakBytes: peakPages * granule, mapped };

@@ -7,16 +7,8 @@
  *  +-------+--+---+----------+--+--+-------+-----+-------+
  */
 
-const EC_SHIFT = 26;
-const EC_INSTRUCTION_ABORT = 0x20;
-const S1PTW = 1 << 7;
-const WNR = 1 << 6;
-const FSC = 0x3f;
-const TRANSLATION = 0x04;
-const ACCESS = 0x08;
-const PERMISSION = 0x0c;
-/** Translation fault of level -1 (LPA2). */
-const TRANSLATION_MINUS_1 = 0x2b;
+import * as K from "../core/constants.generated.js";
+import { get, maskOf } from "../core/field.js";
 
 /** What kind of stage-2 fault a status code says. */
 export type FaultKind = "translation" | "access flag" | "permission" | "other";
@@ -33,25 +25,25 @@ export interface Syndrome {
 }
 
 function kindOf(fsc: number): FaultKind {
-  if (fsc === TRANSLATION_MINUS_1) return "translation";
+  if (fsc === K.STATUS_TRANSLATION_MINUS_1) return "translation";
   const kind = fsc & ~3;
-  if (kind === TRANSLATION) return "translation";
-  if (kind === ACCESS) return "access flag";
-  return kind === PERMISSION ? "permission" : "other";
+  if (kind === K.STATUS_TRANSLATION) return "translation";
+  if (kind === K.STATUS_ACCESS) return "access flag";
+  return kind === K.STATUS_PERMISSION ? "permission" : "other";
 }
 
-function decode(esr: number): Syndrome {
-  const fsc = esr & FSC;
+function decode(esr: bigint): Syndrome {
+  const fsc = get(esr, K.ESR_FSC);
   const kind = kindOf(fsc);
-  const instruction = esr >>> EC_SHIFT === EC_INSTRUCTION_ABORT;
-  const walk = (esr & S1PTW) !== 0;
-  const level = fsc === TRANSLATION_MINUS_1 ? -1 : fsc & 3;
-  const write = walk ? kind === "permission" : !instruction && (esr & WNR) !== 0;
+  const instruction = get(esr, K.ESR_EC) === K.EC_INSTRUCTION;
+  const walk = (esr & K.ESR_S1PTW) !== 0n;
+  const level = fsc === K.STATUS_TRANSLATION_MINUS_1 ? -1 : fsc & 3;
+  const write = walk ? kind === "permission" : !instruction && (esr & K.ESR_WNR) !== 0n;
   return { kind, level, write, exec: instruction && !walk, walk };
 }
 
 /** The fields that are decoded: EC, S1PTW, WnR and FSC. */
-const DECODED = 0xfc00_00ff;
+const DECODED = Number(maskOf(K.ESR_EC) | K.ESR_S1PTW | K.ESR_WNR | maskOf(K.ESR_FSC));
 /** Syndromes by these fields: a trace has a few dozen, and there are 2^14. */
 const known = new Map<number, Syndrome>();
 
@@ -60,7 +52,7 @@ export function decodeSyndrome(esr: number): Syndrome {
   const fields = (esr & DECODED) >>> 0;
   let syndrome = known.get(fields);
   if (syndrome === undefined) {
-    syndrome = decode(fields);
+    syndrome = decode(BigInt(fields));
     known.set(fields, syndrome);
   }
   return syndrome;

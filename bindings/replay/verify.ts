@@ -1,14 +1,10 @@
-import { T_LPA2 } from "../core/constants.generated.js";
+import * as K from "../core/constants.generated.js";
 import { ptdumpLines } from "../report/ptdump.js";
 import type { Check, TextCheck } from "../report/replay.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { S2RawDump, S2RawLeaf } from "../trace/index.js";
 import { scannedAddress } from "./replayer.js";
 
-const AF = 1n << 10n;
-const S2AP_W = 1n << 7n;
-const DBM = 1n << 51n;
-const VTCR_HD = 1n << 22n;
 const MAX_EXAMPLES = 4;
 
 function show(leaf: S2RawLeaf): string {
@@ -54,9 +50,9 @@ class Comparison {
       this.matched++;
       return;
     }
-    if (differing & AF) this.accessFlag[theirs.descriptor & AF ? "set" : "clear"]++;
-    differing &= ~AF;
-    if (this.#hardwareDirty && differing === S2AP_W && theirs.descriptor & DBM) {
+    if (differing & K.AF) this.accessFlag[theirs.descriptor & K.AF ? "set" : "clear"]++;
+    differing &= ~K.AF;
+    if (this.#hardwareDirty && differing === K.S2_W && theirs.descriptor & K.DBM) {
       this.hardwareDirty++;
       differing = 0n;
     }
@@ -78,12 +74,12 @@ function* ourLeaves(table: Stage2Table): Generator<S2RawLeaf, void, undefined> {
 /** The address bits of a table's leaves. */
 function addressBits(table: Stage2Table): bigint {
   const { ps, flags } = table.format;
-  return BigInt.asUintN(64, table.engine.core.outputMask(ps, flags & T_LPA2 ? 1 : 0));
+  return BigInt.asUintN(64, table.engine.core.outputMask(ps, flags & K.T_LPA2 ? 1 : 0));
 }
 
 function compare(table: Stage2Table | undefined, dump: S2RawDump, addresses: boolean): Comparison {
   const ignored = addresses || !table ? 0n : addressBits(table);
-  const result = new Comparison(Boolean((dump.registers.get("VTCR_EL2") ?? 0n) & VTCR_HD), ignored);
+  const result = new Comparison(Boolean((dump.registers.get("VTCR_EL2") ?? 0n) & K.VTCR_HD), ignored);
   const ours: Iterator<S2RawLeaf, void> = table ? ourLeaves(table) : [][Symbol.iterator]();
   let mine = ours.next();
   for (const leaf of dump.leaves()) {

@@ -1,6 +1,9 @@
-import type { Granule } from "../model/granule.js";
-import { granuleShift } from "../model/granule.js";
-import { type Cut, cut, type Field, type FieldRule, outputAddress, set } from "./fields.js";
+import * as K from "../core/constants.generated.js";
+import { decodeAddress, linearBits, packedField } from "../core/descriptor.js";
+import { fieldOf, fieldOfMask, get, lowOf, maskOf } from "../core/field.js";
+import { shift } from "../core/granule.js";
+import { type Granule, granuleShift } from "../model/granule.js";
+import { type Cut, cut, type Field, type FieldRule, set } from "./fields.js";
 
 /** The table that a descriptor comes from, as far as it is known. */
 export interface ExplainOptions {
@@ -48,11 +51,9 @@ interface Context {
   xnx: boolean;
 }
 
-const VALID = 1n;
-const TABLE = 3n;
-
-const field = (d: bigint, high: number, low: number) =>
-  Number((d >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
+const XN_CODE = fieldOfMask(K.S2_XN_FIELD);
+const S2_AP = fieldOfMask(K.S2_R | K.S2_W);
+const NT_BIT = lowOf(fieldOfMask(K.NT));
 
 const SHAREABILITY = [
   "non-shareable: this CPU alone",
@@ -95,64 +96,65 @@ function accessPermission(v: number, hvhe: boolean): string {
 
 function addressRules(c: Context, low: number): FieldRule[] {
   const text = (d: bigint) => `output address 0x${d.toString(16)}`;
-  if (c.lpa2 && c.shift < 16) {
-    return [
-      ["OA", 49, low, () => "output address, bits 49 and below", "hex"],
-      ["OAhi", 9, 8, () => "output address, bits 51:50"],
-    ];
+  const packed = packedField(c.shift, c.lpa2),
+    bits = linearBits(packed),
+    wide = packed === K.PACKED_LPA2;
+  const rules: FieldRule[] = [];
+  // A block of a level that has none may be larger than the addresses in place.
+  if (low < bits) {
+    const meaning = (v: bigint) => (wide ? "output address, bits 49 and below" : text(v << BigInt(low)));
+    rules.push(["OA", fieldOf(bits - 1, low), meaning, "hex"]);
   }
-  const rules: FieldRule[] = [["OA", 47, low, (v) => text(v << BigInt(low)), "hex"]];
-  if (c.shift === 16) rules.push(["OAhi", 15, 12, () => "output address, bits 51:48"]);
+  if (packed !== 0) rules.push(["OAhi", packed, () => `output address, bits 51:${bits}`]);
   return rules;
 }
 
 function shareRules(c: Context): FieldRule[] {
-  return c.lpa2 && c.shift < 16 ? [] : [["SH", 9, 8, (v) => SHAREABILITY[Number(v)] as string]];
+  return packedField(c.shift, c.lpa2) === K.PACKED_LPA2 ? [] : [["SH", K.SH, (v) => SHAREABILITY[Number(v)] as string]];
 }
 
 function commonRules(c: Context, kind: "page" | "block" | "reserved"): FieldRule[] {
   const type = kind === "block" ? "0: a block, not a table" : kind === "page" ? "1: a page" : "0: reserved at level 3";
   return [
-    ["SW", 58, 55, (v) => (v === 0n ? "software bits, none set" : "software bits SW3..SW0: the hardware ignores them")],
-    ["Cont", 52, 52, set("one of a run of entries that a TLB may cache as one", "contiguous hint, not set")],
-    ["DBM", 51, 51, set("the hardware may turn read-only into writable: dirty state", "dirty bit modifier, not set")],
+    ["SW", K.SW, (v) => (v === 0n ? "software bits, none set" : "software bits SW3..SW0: the hardware ignores them")],
+    ["Cont", K.CONTIGUOUS, set("one of a run of entries that a TLB may cache as one", "contiguous hint, not set")],
+    ["DBM", K.DBM, set("the hardware may turn read-only into writable: dirty state", "dirty bit modifier, not set")],
     [
       "AF",
-      10,
-      10,
+      K.AF,
       set("accessed: may be used and cached", "not accessed yet: the first use faults, or hardware sets it"),
     ],
-    ["type", 1, 1, () => type],
-    ["V", 0, 0, () => "valid"],
+    ["type", K.TYPE, () => type],
+    ["V", K.VALID, () => "valid"],
     ...shareRules(c),
   ];
 }
 
 function stage2Rules(c: Context): FieldRule[] {
   const xn: FieldRule[] = c.xnx
-    ? [["XN", 54, 53, (v) => XNX[Number(v)] as string]]
-    : [["XN", 54, 54, set("execute never", "executable")]];
+    ? [["XN", XN_CODE, (v) => XNX[Number(v)] as string]]
+    : [["XN", K.XN, set("execute never", "executable")]];
   return [
     ...xn,
-    ["S2AP", 7, 6, (v) => `${S2AP[Number(v)]} (bit 7 write, bit 6 read)`],
-    ["MemAttr", 5, 2, (v) => memAttr(Number(v), c.fwb)],
+    ["S2AP", S2_AP, (v) => `${S2AP[Number(v)]} (bit 7 write, bit 6 read)`],
+    ["MemAttr", K.S2_ATTR, (v) => memAttr(Number(v), c.fwb)],
   ];
 }
 
 function hypRules(c: Context): FieldRule[] {
   const xn: FieldRule[] = c.hvhe
     ? [
-        ["UXN", 54, 54, set("EL0 must not execute", "EL0 may execute")],
-        ["PXN", 53, 53, set("EL2 must not execute", "EL2 may execute")],
+        ["UXN", K.XN, set("EL0 must not execute", "EL0 may execute")],
+        ["PXN", K.PXN, set("EL2 must not execute", "EL2 may execute")],
       ]
-    : [["XN", 54, 54, set("execute never", "executable")]];
+    : [["XN", K.XN, set("execute never", "executable")]];
   return [
     ...xn,
-    ["GP", 50, 50, set("guarded page: branches must land on BTI", "not guarded")],
-    ["nG", 11, 11, set("belongs to one address space only", "global")],
-    ["AP", 7, 6, (v) => accessPermission(Number(v), c.hvhe)],
-    ["NS", 5, 5, set("non-secure", "as the current state")],
-    ["Attr", 4, 2, (v) => `MAIR index ${v}: ${MAIR_INDEX[Number(v)] ?? "not used by Linux"} in Linux's order`],
+    ["GP", K.GP, set("guarded page: branches must land on BTI", "not guarded")],
+    ["nG", K.NOT_GLOBAL, set("belongs to one address space only", "global")],
+    ["AP", K.S1_AP, (v) => accessPermission(Number(v), c.hvhe)],
+    ["NS", K.S1_NS, set("non-secure", "as the current state")],
+    ["Attr", K.S1_ATTR, (v) => `MAIR index ${v}: ${MAIR_INDEX[Number(v)] ?? "not used by Linux"} in Linux's order`],
   ];
 }
 
@@ -162,24 +164,24 @@ function sizeName(bits: number): string {
 }
 
 function leafRights(d: bigint, c: Context): string[] {
-  const xn54 = field(d, 54, 54);
+  const never = (d & K.XN) !== 0n;
   if (c.stage === "2") {
-    const execute = c.xnx ? (XNX[field(d, 54, 53)] as string) : xn54 ? "not executable" : "executable";
+    const execute = c.xnx ? (XNX[get(d, XN_CODE)] as string) : never ? "not executable" : "executable";
     return [
-      S2AP[field(d, 7, 6)] as string,
+      S2AP[get(d, S2_AP)] as string,
       execute,
-      memAttr(field(d, 5, 2), c.fwb).replace(/(?:, whatever| \().*/, ""),
+      memAttr(get(d, K.S2_ATTR), c.fwb).replace(/(?:, whatever| \().*/, ""),
     ];
   }
-  const execute = xn54 && (!c.hvhe || field(d, 53, 53)) ? "not executable" : "executable";
-  return [accessPermission(field(d, 7, 6), c.hvhe), execute, MAIR_INDEX[field(d, 4, 2)] ?? "unused MAIR index"];
+  const execute = never && (!c.hvhe || d & K.PXN) ? "not executable" : "executable";
+  return [accessPermission(get(d, K.S1_AP), c.hvhe), execute, MAIR_INDEX[get(d, K.S1_ATTR)] ?? "unused MAIR index"];
 }
 
 function leafNotes(d: bigint, c: Context, kind: "page" | "block" | "reserved"): string[] {
   const notes: string[] = [];
   if (kind === "reserved")
     notes.push("Valid with type 0 at level 3: hardware faults on it, software treats it as a leaf [FMT-5].");
-  const minimum = c.shift === 12 ? 1 : 2;
+  const minimum = c.shift === K.PS_4K ? 1 : 2;
   if (kind === "block" && c.level !== undefined && c.level < minimum) {
     notes.push(`KVM makes no blocks at level ${c.level} with this granule [GEO-3].`);
   }
@@ -187,25 +189,24 @@ function leafNotes(d: bigint, c: Context, kind: "page" | "block" | "reserved"): 
     notes.push("Without --level neither the size nor the number of address bits is known.");
   if (c.stage === "2" && c.fwb === undefined)
     notes.push("Memory type read as KVM writes it; --fwb or --no-fwb says what the CPU does.");
-  if (c.stage === "2" && !c.xnx && field(d, 53, 53))
-    notes.push("Bit 53 is set: with FEAT_XNX it is part of XN (--xnx).");
+  if (c.stage === "2" && !c.xnx && d & K.PXN) notes.push("Bit 53 is set: with FEAT_XNX it is part of XN (--xnx).");
   return notes;
 }
 
 function leaf(d: bigint, c: Context, kind: "page" | "block" | "reserved"): Reading {
-  const low = kind === "block" && c.level !== undefined ? (4 - c.level) * (c.shift - 3) + 3 : c.shift;
+  const low = kind === "block" && c.level !== undefined ? shift(c.shift, c.level) : c.shift;
   const rules: Cut = [
     ...commonRules(c, kind),
     ...(c.stage === "2" ? stage2Rules(c) : hypRules(c)),
     ...addressRules(c, low),
   ];
-  if (kind === "block" && low > 17)
-    rules.push(["nT", 16, 16, set("block size is being changed (FEAT_BBM)", "not in a change of size")]);
-  const pa = (outputAddress(c.shift, c.lpa2, d) >> BigInt(low)) << BigInt(low);
+  if (kind === "block" && low > NT_BIT + 1)
+    rules.push(["nT", K.NT, set("block size is being changed (FEAT_BBM)", "not in a change of size")]);
+  const pa = (decodeAddress(c.shift, c.lpa2, d) >> BigInt(low)) << BigInt(low);
   const size =
     kind === "block" ? (c.level === undefined ? "block" : `block of ${sizeName(low)}`) : `${sizeName(low)} page`;
   const [access, execute, memory] = leafRights(d, c);
-  const age = field(d, 10, 10) ? "accessed" : "not accessed yet";
+  const age = d & K.AF ? "accessed" : "not accessed yet";
   return {
     kind,
     levels: c.level === undefined ? (kind === "block" ? "0..2" : "3") : String(c.level),
@@ -217,20 +218,23 @@ function leaf(d: bigint, c: Context, kind: "page" | "block" | "reserved"): Readi
 }
 
 function table(d: bigint, c: Context): Reading {
-  const pa = outputAddress(c.shift, c.lpa2, d);
+  const pa = decodeAddress(c.shift, c.lpa2, d);
   const limits: FieldRule[] =
     c.stage === "2"
       ? []
       : [
-          ["NST", 63, 63, set("the tables below are non-secure", "no limit")],
-          ["APT", 62, 61, (v) => (v === 0n ? "no limit on access below" : "limits access below")],
-          ["XNT", 60, 60, set("nothing below is executable", "no limit on execution below")],
-          ["PXNT", 59, 59, set("nothing below is executable at EL2", "no limit on EL2 execution below")],
+          ["NST", K.NS_TABLE, set("the tables below are non-secure", "no limit")],
+          [
+            "APT",
+            K.AP_TABLE_READ_ONLY | K.AP_TABLE_EL0,
+            (v) => (v === 0n ? "no limit on access below" : "limits access below"),
+          ],
+          ["XNT", K.XN_TABLE, set("nothing below is executable", "no limit on execution below")],
+          ["PXNT", K.PXN_TABLE, set("nothing below is executable at EL2", "no limit on EL2 execution below")],
         ];
-  const next: FieldRule[] = addressRules(c, c.shift).map(([name, high, low, , form]) => [
+  const next: FieldRule[] = addressRules(c, c.shift).map(([name, bits, , form]) => [
     name === "OA" ? "next" : "nextHi",
-    high,
-    low,
+    bits,
     () => (name === "OA" ? `next table at 0x${pa.toString(16)}` : "next table, upper bits"),
     form,
   ]);
@@ -238,7 +242,7 @@ function table(d: bigint, c: Context): Reading {
     kind: "table",
     levels: c.level === undefined ? "-1..2" : String(c.level),
     summary: `The next table, at 0x${pa.toString(16)}: the walk continues there, one level down.`,
-    fields: cut(d, [...limits, ...next, ["type", 1, 1, () => "1: a table"], ["V", 0, 0, () => "valid"]]),
+    fields: cut(d, [...limits, ...next, ["type", K.TYPE, () => "1: a table"], ["V", K.VALID, () => "valid"]]),
     notes: c.stage === "2" ? [] : ["KVM writes address and type only: no limits for the tables below [FMT-7]."],
     pa,
   };
@@ -252,16 +256,16 @@ const TYPES_7X = [
 ];
 
 function typed(d: bigint): Reading {
-  const type = field(d, 63, 60);
+  const type = get(d, K.ANNOTATION_TYPE);
   const meaning = TYPES_7X[type] ?? "not known";
   return {
-    kind: type === 1 ? "locked" : "annotation",
+    kind: type === K.TYPE_LOCKED ? "locked" : "annotation",
     levels: "any",
     summary: `Not valid; annotated as Linux 7.x does: ${meaning}.`,
     fields: cut(d, [
-      ["type", 63, 60, () => meaning],
-      ["payload", 59, 1, () => "belongs to the type", "hex"],
-      ["V", 0, 0, () => "not valid"],
+      ["type", K.ANNOTATION_TYPE, () => meaning],
+      ["payload", K.ANNOTATION_PAYLOAD, () => "belongs to the type", "hex"],
+      ["V", K.VALID, () => "not valid"],
     ]),
     notes: [
       "Hardware looks at bit 0 only: a translation fault.",
@@ -271,8 +275,8 @@ function typed(d: bigint): Reading {
 }
 
 function invalid(d: bigint): Reading {
-  const locked = field(d, 10, 10) === 1;
-  const owner = field(d, 9, 2);
+  const locked = (d & K.LOCKED_612) !== 0n;
+  const owner = get(d, K.ANNOTATION_OWNER);
   const kind: ReadingKind = d === 0n ? "empty" : locked ? "locked" : "annotation";
   const says = {
     empty: "nothing is mapped",
@@ -284,9 +288,13 @@ function invalid(d: bigint): Reading {
     levels: "any",
     summary: `Not valid: ${says[kind as "empty"]}.`,
     fields: cut(d, [
-      ["lock", 10, 10, set("locked: a walker is changing this entry", "not locked")],
-      ["owner", 9, 2, (v) => (v === 0n ? "no owner named" : v === 1n ? "the hypervisor" : "no owner that Linux has")],
-      ["V", 0, 0, () => "not valid"],
+      ["lock", K.LOCKED_612, set("locked: a walker is changing this entry", "not locked")],
+      [
+        "owner",
+        K.ANNOTATION_OWNER,
+        (v) => (v === 0n ? "no owner named" : v === 1n ? "the hypervisor" : "no owner that Linux has"),
+      ],
+      ["V", K.VALID, () => "not valid"],
     ]),
     notes: [
       "Hardware looks at bit 0 only: a translation fault.",
@@ -316,8 +324,9 @@ export function explain(descriptor: bigint, options: ExplainOptions = {}): Readi
     hvhe: options.hvhe ?? false,
     xnx: options.xnx ?? false,
   };
-  if (!(descriptor & VALID)) return [descriptor >> 60n === 0n ? invalid(descriptor) : typed(descriptor)];
-  if ((descriptor & TABLE) !== TABLE) return [leaf(descriptor, c, c.level === 3 ? "reserved" : "block")];
+  if (!(descriptor & K.VALID))
+    return [get(descriptor, K.ANNOTATION_TYPE) === 0 ? invalid(descriptor) : typed(descriptor)];
+  if (!(descriptor & K.TYPE)) return [leaf(descriptor, c, c.level === 3 ? "reserved" : "block")];
   if (c.level === 3) return [leaf(descriptor, c, "page")];
   if (c.level !== undefined) return [table(descriptor, c)];
   const readings = [leaf(descriptor, c, "page"), table(descriptor, c)];
@@ -326,6 +335,7 @@ export function explain(descriptor: bigint, options: ExplainOptions = {}): Readi
 }
 
 function onlyAddress(d: bigint, c: Context): boolean {
-  const attributes = c.lpa2 && c.shift < 16 ? 0xcfcn : 0xffcn;
-  return (d & attributes) === 0n && d >> 50n === 0n;
+  const packed = packedField(c.shift, c.lpa2),
+    address = packed === K.PACKED_LPA2 ? maskOf(packed) : 0n;
+  return (d & K.LEAF_ATTRIBUTES & ~address) === 0n;
 }

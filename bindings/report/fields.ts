@@ -1,5 +1,7 @@
 // Cutting a 64-bit word into named fields, and drawing it.
 
+import { bitsOf, fieldOf, fieldOfMask, highOf, lowOf } from "../core/field.js";
+
 /** Some bits of a descriptor. */
 export interface Field {
   name: string;
@@ -13,11 +15,10 @@ export interface Field {
   wide?: boolean;
 }
 
-/** Name, highest bit, lowest bit, meaning of a value, and how to draw it. */
+/** Name, bits (a field of core/field.ts, or the mask of one), meaning of a value, and how to draw it. */
 export type FieldRule = [
   name: string,
-  high: number,
-  low: number,
+  bits: number | bigint,
   meaning: (value: bigint) => string,
   form?: "hex" | undefined,
 ];
@@ -29,30 +30,34 @@ export function set(one: string, zero: string): (value: bigint) => string {
   return (value) => (value === 0n ? zero : one);
 }
 
-function bits(word: bigint, high: number, low: number): bigint {
-  return (word >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n);
+function fieldIn([, bits]: FieldRule): number {
+  return typeof bits === "bigint" ? fieldOfMask(bits) : bits;
 }
 
 const UNNAMED = set("set, though nothing that KVM makes has it", "unused");
 
 function unnamed(high: number, low: number): FieldRule {
-  return ["-", high, low, UNNAMED, high - low >= 8 ? "hex" : undefined];
+  return ["-", fieldOf(high, low), UNNAMED, high - low >= 8 ? "hex" : undefined];
 }
 
 /** The word's fields from bit 63 down; bits that no rule names become fields named `-`. */
 export function cut(word: bigint, rules: Cut): Field[] {
-  const sorted = [...rules].sort((a, b) => b[1] - a[1]);
+  const sorted = [...rules].sort((a, b) => lowOf(fieldIn(b)) - lowOf(fieldIn(a)));
   const all: FieldRule[] = [];
   let next = 63;
   for (const rule of sorted) {
-    if (rule[1] < next) all.push(unnamed(next, rule[1] + 1));
+    const field = fieldIn(rule);
+    if (highOf(field) < next) all.push(unnamed(next, highOf(field) + 1));
     all.push(rule);
-    next = rule[2] - 1;
+    next = lowOf(field) - 1;
   }
   if (next >= 0) all.push(unnamed(next, 0));
-  return all.map(([name, high, low, meaning, form]) => {
-    const value = bits(word, high, low);
-    return { name, high, low, value, meaning: meaning(value), ...(form === "hex" ? { wide: true } : {}) };
+  return all.map((rule) => {
+    const [name, , meaning, form] = rule,
+      field = fieldIn(rule),
+      value = bitsOf(word, field);
+    const place = { name, high: highOf(field), low: lowOf(field) };
+    return { ...place, value, meaning: meaning(value), ...(form === "hex" ? { wide: true } : {}) };
   });
 }
 
@@ -88,11 +93,4 @@ export function draw(fields: readonly Field[]): string[] {
   const row = (i: 0 | 1 | 2) => cells.map((cell, n) => centre(cell[i], widths[n] as number));
   const line = `+${widths.map((w) => "-".repeat(w)).join("+")}+`;
   return [` ${row(0).join(" ")}`.trimEnd(), line, `|${row(1).join("|")}|`, `|${row(2).join("|")}|`, line];
-}
-
-/** Output address in a leaf or table descriptor [FMT-1]. */
-export function outputAddress(shift: number, lpa2: boolean, descriptor: bigint): bigint {
-  const place = (high: number) => bits(descriptor, high, shift) << BigInt(shift);
-  if (lpa2 && shift < 16) return place(49) | (bits(descriptor, 9, 8) << 50n);
-  return shift === 16 ? place(47) | (bits(descriptor, 15, 12) << 48n) : place(47);
 }

@@ -1,6 +1,8 @@
 import { T_FWB, T_LPA2 } from "../core/constants.generated.js";
+import { isTable } from "../core/descriptor.js";
 import { invalid } from "../core/errors.js";
 import { hex } from "../model/address.js";
+import { LINUX_MAIR, paRangeCode } from "../model/registers.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { Table } from "../tables/table.js";
 
@@ -30,12 +32,6 @@ export interface TableImage {
   pages: number;
 }
 
-/** MAIR_EL2 in Linux's order: Normal, tagged, non-cacheable, Device-nGnRnE, Device-nGnRE [FMT-10]. */
-const LINUX_MAIR = 0x04_00_44_f0_ffn;
-const TABLE_BITS = 3n;
-const PARANGE_48 = 5;
-const PARANGE_52 = 6;
-
 /** Physical addresses of all table pages, the start tables first. */
 function tablePages(table: Table): bigint[] {
   const { engine, format } = table;
@@ -43,8 +39,8 @@ function tablePages(table: Table): bigint[] {
   const pages = Array.from({ length: info.rootPages }, (_, i) => info.rootPa + BigInt(i * info.granule));
   const lpa2 = format.flags & T_LPA2 ? 1 : 0;
   for (const { descriptor, level } of table.scan({ tables: true })) {
-    const isTable = level !== 3 && (descriptor & TABLE_BITS) === TABLE_BITS;
-    if (isTable) pages.push(BigInt.asUintN(64, engine.core.outputAddress(format.ps, lpa2, descriptor)));
+    if (isTable(descriptor, level))
+      pages.push(BigInt.asUintN(64, engine.core.outputAddress(format.ps, lpa2, descriptor)));
   }
   return pages;
 }
@@ -58,7 +54,7 @@ function registers(table: Table): Partial<ImageManifest> {
       vttbr: hex(BigInt.asUintN(64, engine.core.vttbr(info.rootPa, 0, 0))),
     };
   }
-  const paCode = info.outputBits > 48 ? PARANGE_52 : PARANGE_48;
+  const paCode = paRangeCode(info.outputBits > 48 ? 52 : 48);
   const tcr = engine.core.tcrEl2(format.ps, info.inputBits, paCode, format.flags & T_LPA2 ? 1 : 0);
   // TTBR0_EL2 packs a 52-bit address as VTTBR_EL2 does.
   const ttbr0 = engine.core.vttbr(info.rootPa, 0, 0);

@@ -1,4 +1,5 @@
 import { hex } from "../model/address.js";
+import { levelShift } from "../model/granule.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import { bytes, plural } from "./text.js";
 
@@ -33,7 +34,7 @@ function cells(p: Page, entryBytes: number): string[] {
 /** A picture of a table, level by level, in plain characters. */
 export function picture(table: Stage2Table): string[] {
   const { granule } = table;
-  const sizeOf = (level: number) => granule * (granule / 8) ** (3 - level);
+  const sizeOf = (level: number) => 2 ** levelShift(granule, level);
   const info = table.info();
   const root = page(0, info.startLevel);
   const path: Page[] = [root];

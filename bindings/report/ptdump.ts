@@ -1,4 +1,7 @@
-import { T_HVHE } from "../core/constants.generated.js";
+import * as K from "../core/constants.generated.js";
+import { isTable } from "../core/descriptor.js";
+import { fieldOfMask, get, lowOf, maskOf } from "../core/field.js";
+import { shift as levelShift } from "../core/granule.js";
 import type { Table } from "../tables/table.js";
 
 /** Which kernel's columns: 6.12 (and 6.13 up to 6.18), or those of 7.x with the two-bit XN field [DMP-14, DMP-15]. */
@@ -55,22 +58,25 @@ interface Column {
 }
 
 // The attribute bits of an entry, squeezed into a number: bits 10..0 in place, XN [54:53] at 17:16, GP [50] at 18.
-const VALID = 1;
-const TYPE = 1 << 1;
-const READ = 1 << 6;
-const WRITE = 1 << 7;
-const AF = 1 << 10;
+const VALID = Number(K.VALID);
+const TYPE = Number(K.TYPE);
+const READ = Number(K.S2_R);
+const WRITE = Number(K.S2_W);
+const AF = Number(K.AF);
 const XN_LOW = 16;
 const XN_FIELD = 3 << XN_LOW;
 const XN = 2 << XN_LOW;
-const ATTRIBUTE_LOW = 2;
-const ATTRIBUTE_INDEX = 7 << ATTRIBUTE_LOW;
-const READ_ONLY = 1 << 7;
+const ATTRIBUTE_LOW = lowOf(K.S1_ATTR);
+const ATTRIBUTE_INDEX = Number(maskOf(K.S1_ATTR));
+const READ_ONLY = Number(K.AP2);
 const PXN = 1 << XN_LOW;
 const GP = 1 << 18;
 /** An EL2 entry that is not valid, and not zero either. */
 const INVALID = 1 << 19;
-const LOW_BITS = BigInt(VALID | TYPE | READ | WRITE | AF);
+const LOW_BITS = K.VALID | K.TYPE | K.S2_R | K.S2_W | K.AF;
+const EL2_LOW_BITS = K.VALID | K.TYPE | maskOf(K.S1_ATTR) | K.AP2 | K.AF;
+/** XN and PXN of stage 1, both bits of XN of stage 2. */
+const XN_CODE = fieldOfMask(K.S2_XN_FIELD);
 
 const FAULT: Column = { mask: VALID, value: VALID, set: " ", clear: "F" };
 const BLOCK: Column = { mask: VALID | TYPE, value: VALID, set: "BLK", clear: "   " };
@@ -123,7 +129,7 @@ interface Form {
 function stage2Form(columns: readonly Column[], xnField: number): Form {
   const attributes = (descriptor: bigint) => {
     if (descriptor === 0n) return 0;
-    const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
+    const xn = get(descriptor, XN_CODE) << XN_LOW;
     return Number(descriptor & LOW_BITS) | (xn & xnField);
   };
   // First line of every stage-2 dump [DMP-10].
@@ -133,11 +139,9 @@ function stage2Form(columns: readonly Column[], xnField: number): Form {
 function el2Form(execute: readonly Column[], xnField: number): Form {
   const attributes = (descriptor: bigint) => {
     if (descriptor === 0n) return 0;
-    const low = Number(descriptor & 0x7ffn);
-    if (!(low & VALID)) return INVALID;
-    const xn = Number((descriptor >> 53n) & 3n) << XN_LOW;
-    const kept = low & (VALID | TYPE | ATTRIBUTE_INDEX | READ_ONLY | AF);
-    return kept | (xn & xnField) | (Number((descriptor >> 50n) & 1n) * GP);
+    if (!(descriptor & K.VALID)) return INVALID;
+    const xn = get(descriptor, XN_CODE) << XN_LOW;
+    return Number(descriptor & EL2_LOW_BITS) | (xn & xnField) | (descriptor & K.GP ? GP : 0);
   };
   return { title: "---[ EL2 ]---", attributes, columns: el2Columns(execute) };
 }
@@ -237,7 +241,7 @@ function* runsOf(
       level = entry.level;
       start = entry.address;
     }
-    end = entry.address + (BigInt(entry.count) << BigInt((4 - entry.level) * (shift - 3) + 3));
+    end = entry.address + (BigInt(entry.count) << BigInt(levelShift(shift, entry.level)));
   }
   if (attributes >= 0 && !o.kernelCompat) yield { start, end, level, columns: columnsText(form, attributes) };
 }
@@ -285,7 +289,7 @@ function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
 /** What a table itself says about its dump. */
 function optionsOf(table: Table, options: PtdumpOptions): PtdumpEntryOptions {
   if (!table.isHyp) return options;
-  return { ...options, stage: "hyp", hvhe: (table.format.flags & T_HVHE) !== 0 };
+  return { ...options, stage: "hyp", hvhe: (table.format.flags & K.T_HVHE) !== 0 };
 }
 
 /**
@@ -362,11 +366,11 @@ export function ptdump(table: Table, options: PtdumpOptions = {}): string {
  */
 export function* rawEntries(raw: RawTables): Generator<PtdumpEntry, void, undefined> {
   const places = new Map(raw.tables.map((table) => [`${table.level} ${table.ipa}`, table]));
-  const bits = Math.log2(raw.geometry.granule) - 3;
+  const ps = Math.log2(raw.geometry.granule);
 
   function* walk(table: RawTables["tables"][number]): Generator<PtdumpEntry, void, undefined> {
     const { level, entries } = table;
-    const span = 2 ** ((4 - level) * bits + 3);
+    const span = 2 ** levelShift(ps, level);
     const at = (index: number) => BigInt(table.ipa + index * span);
     let next = 0;
     for (let i = 0; i < table.indices.length; i++) {
@@ -374,7 +378,7 @@ export function* rawEntries(raw: RawTables): Generator<PtdumpEntry, void, undefi
       const descriptor = table.descriptors[i] as bigint;
       if (index > next) yield { address: at(next), level, descriptor: 0n, count: index - next };
       next = index + 1;
-      const child = level < 3 && (descriptor & 3n) === 3n && places.get(`${level + 1} ${table.ipa + index * span}`);
+      const child = isTable(descriptor, level) && places.get(`${level + 1} ${table.ipa + index * span}`);
       if (child) yield* walk(child);
       else yield { address: at(index), level, descriptor, count: 1 };
     }

@@ -1,3 +1,4 @@
+import { shift } from "../core/granule.js";
 import { printable } from "./printable.js";
 import {
   type AgreementSummary,
@@ -116,7 +117,7 @@ function invalidations(r: ReplayReport): string[] {
 function table(r: ReplayReport): string[] {
   const t = r.table;
   const levels = Object.entries(t.leaves).sort(([a], [b]) => Number(a) - Number(b));
-  const leafSize = (level: string) => bytes(r.config.granule * (r.config.granule / 8) ** (3 - Number(level)));
+  const leafSize = (level: string) => bytes(2 ** shift(Math.log2(r.config.granule), Number(level)));
   return [
     ...levels.map(([level, n]) => `  level ${level}: ${count(n)} ${n === 1 ? "leaf" : "leaves"} of ${leafSize(level)}`),
     `  ${bytes(t.mapped)} of guest memory mapped by ${plural(t.pages, "table page")} (${bytes(t.bytes)}); at most ${count(t.peakPages)} pages (${bytes(t.peakBytes)})`,

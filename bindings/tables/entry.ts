@@ -1,4 +1,7 @@
 import * as K from "../core/constants.generated.js";
+import { isTable } from "../core/descriptor.js";
+import { get } from "../core/field.js";
+import { shift } from "../core/granule.js";
 import type { EngineMemory } from "./memory.js";
 
 /** What an entry is. `reserved` is valid with type 0 at level 3: software calls it a leaf, hardware faults. */
@@ -30,17 +33,16 @@ export interface Format {
   flags: number;
 }
 
-const VALID = 1n;
-const TABLE = 3n;
-
 /** What a descriptor at `level` is, under the table's encoding of invalid entries. */
 export function kindOf(format: Format, descriptor: bigint, level: number): EntryKind {
-  if (descriptor & VALID) {
-    if (level === 3) return (descriptor & TABLE) === TABLE ? "page" : "reserved";
-    return (descriptor & TABLE) === TABLE ? "table" : "block";
+  if (descriptor & K.VALID) {
+    if (isTable(descriptor, level)) return "table";
+    if (level !== K.LAST_LEVEL) return "block";
+    return descriptor & K.TYPE ? "page" : "reserved";
   }
   if (descriptor === 0n) return "hole";
-  const locked = format.flags & K.T_TYPED ? descriptor >> 60n === 1n : (descriptor >> 10n) & 1n;
+  const typed = format.flags & K.T_TYPED;
+  const locked = typed ? get(descriptor, K.ANNOTATION_TYPE) === K.TYPE_LOCKED : descriptor & K.LOCKED_612;
   return locked ? "locked" : "annotation";
 }
 
@@ -59,7 +61,7 @@ export function decodeEntry(
   const lpa2 = format.flags & K.T_LPA2 ? 1 : 0;
   return {
     address,
-    shift: (4 - level) * (format.ps - 3) + 3,
+    shift: shift(format.ps, level),
     level,
     kind,
     descriptor,

@@ -1,6 +1,7 @@
 import { checkChoice, checkNow, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import { put, valuesOf } from "../core/field.js";
 import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
@@ -108,10 +109,10 @@ function vtcrOf(engine: EngineMemory, ps: number, c: Stage2Config): bigint {
     throw invalid("createStage2", `ipaBits ${bits}: this granule has IPAs of 32..${max} bits`);
   }
   const mmfr0 = BigInt(paRangeCode(c.paBits ?? 48));
-  const mmfr1 = (c.vmid16 ?? true) ? 0x20n : 0n;
+  const mmfr1 = (c.vmid16 ?? true) ? put(K.VMIDBITS_16, K.MMFR1_VMIDBITS) : 0n;
   const wide = max === 52 ? 1 : 0;
   const vtcr = engine.core.vtcr(ps, bits, mmfr0, mmfr1, c.lpa2 ? 1 : 0, wide, (c.hardwareAf ?? true) ? 1 : 0);
-  return BigInt.asUintN(64, vtcr) | (c.hardwareDirty ? 1n << 22n : 0n);
+  return BigInt.asUintN(64, vtcr) | (c.hardwareDirty ? K.VTCR_HD : 0n);
 }
 
 /**
@@ -144,7 +145,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     if (config.lpa2 && ps === 16) throw invalid("createStage2", "LPA2 is of 4K and 16K pages; 64K has pa52");
     const flags = stage2Flags(config);
     const vtcr = vtcrOf(engine, ps, config);
-    if (config.vtcr !== undefined && Boolean((vtcr >> 32n) & 1n) !== Boolean(config.lpa2)) {
+    if (config.vtcr !== undefined && Boolean(vtcr & K.VTCR_DS) !== Boolean(config.lpa2)) {
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
     const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
@@ -168,7 +169,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    */
   vttbr(vmid: number, cnp = false): bigint {
     this.assertUsable("vttbr", vmid);
-    const limit = (this.vtcr >> 19n) & 1n ? 0x10000 : 0x100;
+    const limit = valuesOf(this.vtcr & K.VTCR_VS ? K.TTBR_ID : K.TTBR_ID8);
     const { rootPa } = this.info();
     if (vmid < 0 || vmid >= limit) throw invalid("vttbr", `VMID ${vmid}: this VTCR has VMIDs below ${limit}`);
     if (rootPa === 0n) throw invalid("vttbr", "the table is destroyed");

@@ -1,6 +1,7 @@
 import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
@@ -314,8 +315,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     const at = toAddress(addr, "leaf");
     this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
     const { value, level } = this.performed();
-    const shift = BigInt((4 - level) * (this.format.ps - 3) + 3);
-    return decodeEntry(this.engine, this.format, (at >> shift) << shift, value, level);
+    const first = at & -span(this.format.ps, level);
+    return decodeEntry(this.engine, this.format, first, value, level);
   }
 
   /**
@@ -379,7 +380,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       }
       if (!more) return;
       level = record.level;
-      const skipped = BigInt(record.entries - 1) << BigInt((4 - level) * (this.format.ps - 3) + 3);
+      const skipped = BigInt(record.entries - 1) * span(this.format.ps, level);
       cursor = record.address + skipped;
     }
   }
@@ -409,7 +410,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   #end(root: EntryOptions["root"]): bigint {
-    if (root) return 1n << BigInt((4 - (root.level - 1)) * (this.format.ps - 3) + 3);
+    if (root) return span(this.format.ps, root.level - 1);
     return 1n << BigInt(this.info().inputBits);
   }
 

@@ -1,5 +1,5 @@
 import * as K from "../core/constants.generated.js";
-import { get, put } from "../core/field.js";
+import { fieldOf, get, maskOf, put, valuesOf } from "../core/field.js";
 
 /** A record of an engine's journal, as `granule` gives it. */
 export interface CasemateEvent {
@@ -48,11 +48,11 @@ const TG: Readonly<Record<number, number>> = { 12: K.TG_4K, 14: K.TG_16K, 16: K.
 /** A range of more pages is written as a flush of the whole VMID, which is more. */
 const MAX_SINGLE = 64n;
 /** VMIDs are given in turn from 1: 0 is the host's. */
-const LAST_VMID = 0xffn;
-const LAST_VMID_16 = 0xffffn;
+const LAST_VMID = BigInt(valuesOf(K.TTBR_ID8)) - 1n;
+const LAST_VMID_16 = BigInt(valuesOf(K.TTBR_ID)) - 1n;
 /** A TTBR holds PA[47:6] in place, and PA[51:48] in [5:2]. */
-const BASE = 0xffff_ffff_ffc0n;
-const HIGH = 48n;
+const HIGH = K.TTBR_ADDRESS >> K.WIDTH;
+const BASE = maskOf(fieldOf(HIGH - 1, K.WIDE_ROOT_BITS));
 /** Beside a root's address: the name of its lock. */
 const LOCK_AT = 1n << 52n;
 /** What the dialect cannot say; it has no comments, so every `src` of a prologue carries this. */
@@ -63,7 +63,7 @@ const hex = (n: bigint): string => `0x${n.toString(16)}`;
 
 /** Address of a start table as VTTBR_EL2 and TTBR0_EL2 hold it. */
 function ttbr(root: bigint): bigint {
-  return (root & BASE) | put(root >> HIGH, K.TTBR_ADDRESS_HIGH);
+  return (root & BASE) | put(root >> BigInt(HIGH), K.TTBR_ADDRESS_HIGH);
 }
 
 /** TCR_EL2 of an EL2 table with `bits` of input. */

@@ -1,3 +1,4 @@
+import * as K from "../core/constants.generated.js";
 import type { MarkerNote } from "./marker.js";
 
 /*
@@ -338,4 +339,4 @@ export type TraceEvent =
 export type EventOf<K extends TraceEvent["kind"]> = Extract<TraceEvent, { kind: K }>;
 
 /** The level of a TLBI that carries no level hint (TLBI_TTL_UNKNOWN). */
-export const TLBI_LEVEL_UNKNOWN: number = 0x7fff_ffff;
+export const TLBI_LEVEL_UNKNOWN: number = K.TTL_UNKNOWN;

@@ -10,17 +10,8 @@
  * only one of them.
  */
 
-const X = 1 << 0;
-const W = 1 << 1;
-const R = 1 << 2;
-const DEVICE = 1 << 3;
-const NC = 1 << 4;
-const PX = 1 << 5;
-const UX = 1 << 6;
-
-/** SW0..SW3 sit at 55..58 in both of Linux's numberings and at 8..11 in ours. */
-const LINUX_SW_SHIFT = 55n;
-const SW_SHIFT = 8;
+import * as K from "../core/constants.generated.js";
+import { get } from "../core/field.js";
 
 /**
  * Which meaning the bits of a recorded `prot` argument have. Linux 7.x split the execute permission
@@ -28,8 +19,9 @@ const SW_SHIFT = 8;
  */
 export type ProtectionNumbering = "6.x" | "7.x";
 
+/** SW0..SW3: both of Linux's numberings have them where a descriptor has them. */
 function software(prot: number | bigint): number {
-  return Number((BigInt(prot) >> LINUX_SW_SHIFT) & 0xfn) << SW_SHIFT;
+  return get(BigInt(prot), K.SW) << K.PROT_SW_LOW;
 }
 
 /** The low bits, after checking that nothing but them and SW0..SW3 is set. */
@@ -39,7 +31,7 @@ function permissions(prot: number | bigint, bits: number): number {
   }
   const wide = BigInt(prot);
   const low = BigInt((1 << bits) - 1);
-  if ((wide & ~(low | (0xfn << LINUX_SW_SHIFT))) !== 0n) {
+  if ((wide & ~(low | K.SW_MASK)) !== 0n) {
     throw new RangeError(`protection 0x${wide.toString(16)} has bits that Linux does not define`);
   }
   return Number(wide & low);
@@ -80,9 +72,14 @@ export function protectionFromLinux6(prot: number | bigint): number {
  */
 export function protectionFromLinux7(prot: number | bigint): number {
   const low = permissions(prot, 6);
-  const execute = [0, PX, UX, X][low & 3] as number;
+  const execute = [0, K.PROT_PX, K.PROT_UX, K.PROT_X][low & 3] as number;
   return (
-    execute | (low & 4 ? W : 0) | (low & 8 ? R : 0) | (low & 16 ? DEVICE : 0) | (low & 32 ? NC : 0) | software(prot)
+    execute |
+    (low & 4 ? K.PROT_W : 0) |
+    (low & 8 ? K.PROT_R : 0) |
+    (low & 16 ? K.PROT_DEVICE : 0) |
+    (low & 32 ? K.PROT_NC : 0) |
+    software(prot)
   );
 }
 

@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
-import { get } from "../core/field.js";
+import { decodeAddress, isTable } from "../core/descriptor.js";
+import { entries as entriesOf, shift } from "../core/granule.js";
 import { S2RawError } from "./errors.js";
 import { type ByteSource, readBlocks } from "./lines.js";
 
@@ -85,20 +86,12 @@ const TOTALS = /^# tables=(\d+) nonzero_entries=(\d+)$/;
 
 /** Bits of address that a level's entry covers. */
 function shiftOf(granule: number, level: number): number {
-  const page = Math.log2(granule);
-  return page + (K.LAST_LEVEL - level) * (page - 3);
+  return shift(Math.log2(granule), level);
 }
 
-/** Where a table descriptor points: the upper bits of a 52-bit address sit apart. */
+/** Where a table descriptor points. */
 function nextTable(descriptor: bigint, { granule, ds }: S2Geometry): number {
-  const packed = granule === 65536 ? K.PACKED_64K : ds ? K.PACKED_LPA2 : 0,
-    plain = packed === K.PACKED_LPA2 ? 50 : 48;
-  const low = descriptor & ((1n << BigInt(plain)) - BigInt(granule));
-  return Number(packed ? low | (BigInt(get(descriptor, packed)) << BigInt(plain)) : low);
-}
-
-function isTable(descriptor: bigint, level: number): boolean {
-  return level < K.LAST_LEVEL && (descriptor & K.TABLE) === K.TABLE;
+  return Number(decodeAddress(Math.log2(granule), ds, descriptor));
 }
 
 interface OpenTable {
@@ -176,7 +169,8 @@ class S2RawReader {
     if (rootEntries !== 2 ** (iaBits - shiftOf(granule, startLevel))) {
       this.#fail("as many root entries as the start level needs");
     }
-    if (rootEntries > 16 * (granule / 8)) this.#fail("at most 16 concatenated tables");
+    if (rootEntries > 2 ** K.CONCATENATED_BITS * entriesOf(Math.log2(granule)))
+      this.#fail("at most 16 concatenated tables");
     if (rootPa % granule !== 0) this.#fail("a root that is aligned to the granule");
     this.#geometry = { granule, iaBits, startLevel, rootEntries, rootPa, ds: ds === 1 };
   }
@@ -193,7 +187,8 @@ class S2RawReader {
         this.#fail("a table that a descriptor before it points to");
       }
       this.#announced.delete(`${level} ${ipa}`);
-      if (entries !== geometry.granule / 8) this.#fail(`entries=${geometry.granule / 8}`);
+      const whole = entriesOf(Math.log2(geometry.granule));
+      if (entries !== whole) this.#fail(`entries=${whole}`);
     }
     this.#open = { level, pa, ipa, entries, indices: [], descriptors: [] };
   }

@@ -8,6 +8,8 @@
  * With transparent huge pages the same holds for whole blocks, until they are split.
  */
 
+import { levelShift } from "../model/granule.js";
+
 /** Kind of memory of a stretch of the VMM's address space. */
 export interface Backing {
   readonly hva: number;
@@ -77,7 +79,7 @@ export class HostMemory {
 
   constructor(kind: HostKind) {
     this.#kind = kind;
-    this.#blockSize = (kind.granule * kind.granule) / 8;
+    this.#blockSize = 2 ** levelShift(kind.granule, 2);
   }
 
   /** Sets the kind of a stretch; an earlier definition of it is dropped. */

@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
-import { granuleShift } from "../model/granule.js";
+import { granuleShift, levelShift } from "../model/granule.js";
 import { PageCache } from "../tables/cache.js";
 import type { OperationQueue } from "../tables/queue.js";
 import type { Stage2Table } from "../tables/stage2.js";
@@ -73,7 +73,7 @@ export class VirtualMachine implements Disposable {
     this.#queue = queue;
     this.#host = host;
     this.#granule = table.granule;
-    this.#blockSize = (table.granule * table.granule) / 8;
+    this.#blockSize = 2 ** levelShift(table.granule, 2);
     this.#limit = 2 ** ipaBits;
     this.#physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
     this.slots = new MemorySlots(table.granule, this.#limit);
@@ -150,7 +150,7 @@ export class VirtualMachine implements Disposable {
   }
 
   #entrySize(level: number): number {
-    return this.#granule * (this.#granule / 8) ** (3 - level);
+    return 2 ** levelShift(this.#granule, level);
   }
 
   /** Bytes to map [FLT-25, FLT-26, FLT-33]. `hardware`: size of the leaf of a permission fault, else 0. */

@@ -78,6 +78,7 @@ describe("any descriptor", () => {
         for (const { fields, summary } of explain(descriptor, l === undefined ? o : { ...o, level: l })) {
           expect(fields.reduce((sum, f) => sum | (f.value << BigInt(f.low)), 0n)).toBe(descriptor);
           expect(fields.reduce((sum, f) => sum + f.high - f.low + 1, 0)).toBe(64);
+          expect(fields.every((f) => f.high >= f.low)).toBe(true);
           expect(fields.every((f) => f.meaning !== "" && !f.meaning.includes("undefined"))).toBe(true);
           expect(summary).not.toContain("undefined");
           expect(

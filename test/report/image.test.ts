@@ -1,8 +1,8 @@
 // An image holds the whole table: a walk that knows only image and manifest finds every leaf.
 
 import { describe, expect, it } from "vitest";
+import { decodeAddress } from "../../bindings/core/descriptor.js";
 import { createEngine, GranuleError } from "../../bindings/index.js";
-import { outputAddress } from "../../bindings/report/fields.js";
 import { type TableImage, tableImage } from "../../bindings/report/image.js";
 
 const SHIFTS = { "4K": 12, "16K": 14, "64K": 16 };
@@ -23,7 +23,7 @@ function walk({ manifest, image }: TableImage, address: bigint): bigint {
     const at = Number(table - BigInt(manifest.phys_base)) + Number((address & mask) >> entry) * 8;
     const descriptor = words.getBigUint64(at, true);
     if (level === 3 || (descriptor & 3n) !== 3n) return descriptor;
-    table = outputAddress(shift, lpa2, descriptor);
+    table = decodeAddress(shift, lpa2, descriptor);
     mask = (1n << entry) - 1n;
   }
 }
