@@ -2,7 +2,7 @@
 // for what is met on the way, as the entries of a table that is being linked.
 
 import { demand, RULE_JUDGED_ROOT } from "../demand";
-import { R_RETIRED, Root, rootAt, rootPointer } from "./root";
+import { Root, rootAt, rootPointer } from "./root";
 import { caseAt } from "./state";
 import * as U from "./unit";
 
@@ -75,7 +75,7 @@ export function caseOfEntry(k: Case, u: U.Unit, word: u32): Case {
 /** Handle of the engine's table that a case is about; 0 in logs. */
 export function handleOf(k: Case): u32 {
   const r = rootAt(k.root);
-  return r && !(r.flags & R_RETIRED) ? r.handle : 0;
+  return r ? r.handle : 0;
 }
 
 export function unitOf(k: Case): U.Unit {

@@ -75,7 +75,7 @@ function checkMarker(x: JournalRecord, u: U.Unit, word: u32, known: u64, said: u
 
 /** Locks, sections and what waits for them. */
 function shareOf(x: JournalRecord, r: R.Root, kind: u32, address: u64, c: u32): void {
-  if (!(r.flags & R.R_PARALLEL) || r.flags & R.R_RETIRED) return;
+  if (!(r.flags & R.R_PARALLEL)) return;
   const writing = x.a === 1;
   if (kind === J.J_LOCK) S.lockTable(r, c, writing);
   else if (kind === J.J_UNLOCK) S.unlockTable(r, c, writing);

@@ -65,7 +65,6 @@ function becomeStart(r: R.Root, u: U.Unit, i: u32): void {
 
 /** Nobody walks it any more, and what TLBs hold of its VMID waits for the VMID's next user. Its tables stay as they are. */
 export function retire(r: R.Root): void {
-  if (r.flags & R.R_RETIRED) return;
   const n = R.unitsOf(r) * r.pages;
   for (let i: u32 = 0; i < n; i++) {
     const u = U.find(r.address + ((<u64>i) << UNIT_SHIFT));

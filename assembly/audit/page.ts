@@ -2,7 +2,7 @@
 
 import { Case, caseOf } from "./case";
 import { retire } from "./life";
-import { isClean, Obligation, obligation } from "./obligation";
+import { Obligation, obligation } from "./obligation";
 import { reachable } from "./owner";
 import { V_EARLY_FREE, V_FRAME_REUSE, V_KNOWN_PAGE } from "./records";
 import { blame, violate } from "./report";
@@ -54,9 +54,9 @@ export function freePage(c: u32, address: u64): void {
   forget(u);
 }
 
-/** A table of a log that a CPU had loaded, and none has now. */
+/** A table of a log that no CPU walks. */
 function isIdle(r: Root): bool {
-  return r !== null && r.handle === 0 && r.loaded === 0 && r.tag !== 0;
+  return r !== null && r.handle === 0 && r.loaded === 0;
 }
 
 function blameFrozen(k: Case, u: U.Unit): void {
@@ -72,7 +72,7 @@ function frozenBy(u: U.Unit): Obligation {
     const parent = U.parentOf(at);
     if (!parent) break;
     const o = breakOf(parent, at);
-    if (o && !isClean(o)) return o;
+    if (o) return o;
     at = parent;
   }
   return obligation(0);

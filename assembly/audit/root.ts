@@ -95,8 +95,6 @@ export const R_WIDE: u32 = 1 << 2;
 export const R_HA: u32 = 1 << 3;
 export const R_HD: u32 = 1 << 4;
 export const R_TYPED: u32 = 1 << 5;
-/** Gone: no CPU may walk it; what its VMID has in TLBs is of no use until the VMID is given anew. */
-export const R_RETIRED: u32 = 1 << 6;
 /** It had valid entries: TLBs may hold some. */
 export const R_FILLED: u32 = 1 << 7;
 /** Walkers share it, under locks and in read sections that the journal tells of. */
@@ -168,17 +166,15 @@ export function dropRoot(r: Root): void {
     if (before) before.next = r.next;
   }
   r.serial = 0;
-  r.handle = 0;
-  r.flags = R_RETIRED;
   r.next = s.freeRoots;
   s.freeRoots = p;
 }
 
-/** The root that `address` is a start table of, retired ones not; null for none. */
+/** The registered root whose first start table is at `address`; null for none. */
 export function rootOfAddress(address: u64): Root {
   let r = rootAt(state().roots);
   while (r) {
-    if (r.address === address && !(r.flags & R_RETIRED)) return r;
+    if (r.address === address) return r;
     r = rootAt(r.next);
   }
   return r;
@@ -187,7 +183,7 @@ export function rootOfAddress(address: u64): Root {
 /** The root of an engine's table; null for none. */
 export function rootOfHandle(handle: u32): Root {
   const r = rootAt(load<u32>(handleSlot(handle)));
-  return r && r.handle === handle ? r : rootAt(0);
+  return r && r.serial !== 0 && r.handle === handle ? r : rootAt(0);
 }
 
 /** Physical memory for PS `code` of a model's register: at least as large as where the tables are known to lie. */
@@ -249,7 +245,7 @@ export function setGeometry(r: Root, register: u64, stage1: bool, known: bool, e
   r.startLevel = nominal ? vtcrStartLevel(r.ps, control) : minimal;
   if (r.inputBits < 21 || !isGeometry(r)) return false;
   r.pages = r.startLevel === FIRST_LEVEL ? 1 : startTables(r.ps, r.inputBits, r.startLevel);
-  return r.pages <= 16;
+  return true;
 }
 
 /** Units of one table page. */

@@ -143,14 +143,13 @@ export function inputAt(): usize {
   return INPUT;
 }
 
-/** A judge in this memory, which is all zero behind the first page or was a judge's. False if it is too small. */
+/** A judge in this memory, whatever it holds. False if it is too small. */
 export function initialise(options: u32, cpus: u32): bool {
   const bytes = (<u64>memory.size()) << 16;
   const first: u32 = FIRST_HASH * 16;
   if (bytes < FIXED_END + 2 * first || cpus === 0 || cpus > MAX_CPUS) return false;
   const s = state();
-  const used = s.magic === MAGIC ? s.bump : FIXED_END;
-  memory.fill(AT, 0, used - <u32>AT);
+  memory.fill(0, 0, FIXED_END); // `take` clears what it gives
   s.magic = MAGIC;
   s.options = options;
   s.cpus = cpus;

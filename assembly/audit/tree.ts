@@ -9,7 +9,7 @@ import { claim, disclaim } from "./owner";
 import { addressIn, isEncoded, outputOf } from "./predicate";
 import { CAUSE_BREAK, V_ENCODING, V_LINKED_TWICE, V_STALE_TABLE, V_UNKNOWN_PAGE } from "./records";
 import { violate } from "./report";
-import { R_FILLED, R_RETIRED, Root, rootAt, rootPointer, unitsOf } from "./root";
+import { R_FILLED, Root, rootPointer, unitsOf } from "./root";
 import { state, UNIT_ENTRIES } from "./state";
 import * as U from "./unit";
 
@@ -29,7 +29,7 @@ export function standing(u: U.Unit): u32 {
 }
 
 function standingOf(u: U.Unit, depth: u32): u32 {
-  if (u.rootOf) return rootAt(u.rootOf).flags & R_RETIRED ? U.PRIVATE : U.LIVE;
+  if (u.rootOf) return U.LIVE;
   const parent = U.parentOf(u);
   if (!parent || depth === 0) return U.PRIVATE;
   if (names(parent, u)) return standingOf(parent, depth - 1);

@@ -209,7 +209,7 @@ function settleIn(k: Case): void {
 
 /** Does the very table come back that was unlinked? Then what hardware holds of it is right again. */
 function restores(o: Obligation, k: Case): bool {
-  if (o.old !== k.next || o.mixed || o.below || o.cause !== CAUSE_BREAK || !isTable(k.next, k.level)) return false;
+  if (o.old !== k.next || o.mixed || o.below) return false;
   const child = U.find(addressIn(rootAt(o.root), k.next));
   return child !== null && child.serial === o.child && child.parent === k.unit;
 }
