@@ -46,7 +46,18 @@ export const RULE_IN_SECTION: u32 = 22;
 /** Who lets go of a table holds it for writing. */
 export const RULE_WRITER: u32 = 23;
 
+/** Whoever lets go of a spin lock, or works under it, holds it. */
+export const RULE_SPIN: u32 = 24;
+/** The pointer is that of a table's record. */
+export const RULE_TABLE_RECORD: u32 = 25;
+/** The cache is a real one, of this walker. */
+export const RULE_CACHE: u32 = 26;
+
 // record: 40 to 49
+/** This instance is a walker. */
+export const RULE_WALKER: u32 = 40;
+/** Somebody reads the journal. */
+export const RULE_JOURNALLING: u32 = 41;
 
 // table: 50 to 69
 /** A walk's range is not empty. */
@@ -71,6 +82,11 @@ export const RULE_HOLE: u32 = 58;
 export const RULE_UNWATCHED: u32 = 59;
 /** The entry is no table. */
 export const RULE_TABLE_DESCRIPTOR: u32 = 60;
+
+/** Columns and records lie in the arena. */
+export const RULE_COLUMN: u32 = 61;
+/** Something in the range is mapped. */
+export const RULE_MAPPED: u32 = 62;
 
 // mmu: 70 to 89
 /** The MMU's context is configured, and its window lies in memory. */

@@ -4,6 +4,7 @@
 // (by the words of their frames, as free blocks are), so that a burial finds them.
 
 import { isGranule, PS_4K, PS_16K, UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_CACHE } from "../demand";
 import { EINVAL, ENOMEM, MAX_ERRNO, OK } from "./errno";
 import { blockNamed, giveFrames, isTaken, linkOf, nameOf, orderOf, setLink, takeFrames } from "./frames";
 import { maySleep } from "./guard";
@@ -135,6 +136,7 @@ export function cached(cache: u32): u32 {
 
 /** At least `min` pages, and then as many as fit [MC-2, MC-3]. ENOMEM only below `min`. Precondition: a real cache. */
 export function topUp(cache: u32, min: u32): i32 {
+  demand(cache > CACHE_ARENA && isCache(cache, load<u32>(cache, PS)), RULE_CACHE);
   let n = countOf(cache);
   maySleep();
   if (n >= min) return OK;

@@ -10,11 +10,11 @@
 // walker takes it too: 4 ns beside the zeroing of a page.
 
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
-import { demand, RULE_COUNTED_PAGE, RULE_ORDER } from "../demand";
+import { demand, RULE_COUNTED_PAGE, RULE_ORDER, RULE_SPIN } from "../demand";
 import { BREACH_DIRTY, breach } from "./guard";
 import { finishGive, holdPage, intendGive } from "./intent";
 import { COUNT_BYTES, FRAME_BYTES, Header, header, isArenaPage, ORDERS, Pool, pool, walker } from "./layout";
-import { acquire, inherit, relinquish } from "./spin";
+import { acquire, inherit, isHeld, relinquish } from "./spin";
 
 const STATE: usize = 0;
 const NEXT: usize = 4;
@@ -93,6 +93,7 @@ function lockWord(): usize {
 
 /** Unit + 1 of a block off the lists, 0 if there is none. Precondition: the lock. */
 function takeUnits(h: Header, order: u32): u32 {
+  demand(isHeld(lockWord()), RULE_SPIN);
   let from = order;
   while (from < ORDERS && load<u32>(head(from)) === 0) from++;
   if (from >= ORDERS) return 0;
@@ -147,6 +148,7 @@ export function giveFrames(p: usize): bool {
 
 /** Precondition: the lock, and the units are a taken block. */
 function giveUnits(h: Header, unit: u32, order: u32): void {
+  demand(isHeld(lockWord()), RULE_SPIN);
   pool().taken -= 1 << order;
   store<u32>(word(h, unit), 0, STATE);
   while (order < TOP) {

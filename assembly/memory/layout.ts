@@ -13,6 +13,7 @@
 // the header, the lock of a table after its geometry, the slot of a walker after its scratch.
 
 import { UNIT_SHIFT } from "../arch/granule";
+import { demand, RULE_TABLE_RECORD } from "../demand";
 import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
 import { add, add64, claim, peek, publish, publish64, swap } from "./word";
 
@@ -494,6 +495,7 @@ export function attachedWord(id: u32): usize {
 
 /** Which of the engine's table slots `p` is. Precondition: a table handle. */
 export function tableIndex(p: usize): u32 {
+  demand(p >= header().tables && (p - header().tables) % TABLE_BYTES === 0, RULE_TABLE_RECORD);
   return (p - header().tables) / TABLE_BYTES;
 }
 

@@ -1,6 +1,6 @@
 // Spin locks: for a few stores that wait for nothing. Word: 0 free, id + 1 held by that walker.
 
-import { demand, RULE_HOLDER } from "../demand";
+import { demand, RULE_HOLDER, RULE_SPIN } from "../demand";
 import { ETIMEDOUT, OK } from "./errno";
 import { walker } from "./layout";
 import { isTooLate, nap } from "./wait";
@@ -45,6 +45,7 @@ export function inherit(p: usize, holder: u32): bool {
 
 /** Lets go; everything stored before is seen by the next holder. Precondition: the caller holds the lock. */
 export function relinquish(p: usize): void {
+  demand(isHeld(p), RULE_SPIN);
   publish(p, 0);
 }
 

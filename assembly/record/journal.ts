@@ -3,6 +3,7 @@
 // writes of one descriptor the earlier has the smaller number, since with the journal on a walker holds a lock from before the
 // write until its record is there.
 
+import { demand, RULE_JOURNALLING } from "../demand";
 import { POINT_ORDER, point } from "../memory/guard";
 import {
   handleOf,
@@ -114,6 +115,7 @@ export function record(kind: u32, table: usize, level: i32, address: u64, a: u64
 
 /** From here on no other walker changes a descriptor until `endWrite`. Precondition: journalling. */
 export function beginWrite(): void {
+  demand(journalling(), RULE_JOURNALLING);
   if (!parallel()) return;
   point(POINT_ORDER, 0);
   acquire(orderLock());

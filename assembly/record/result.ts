@@ -1,10 +1,12 @@
 // What exports return beside their status. Each record is one layout of the calling walker's result block of
 // RESULT_BLOCK_BYTES; the next call overwrites it.
 
-import { resultBlock } from "../memory/layout";
+import { demand, RULE_WALKER } from "../demand";
+import { me, resultBlock } from "../memory/layout";
 
 /** The result block as a record of type `T`. Precondition: this instance is a walker. */
 export function result<T>(): T {
+  demand(me !== 0, RULE_WALKER);
   return changetype<T>(resultBlock());
 }
 

@@ -2,9 +2,9 @@
 
 import { isTable } from "../arch/descriptor";
 import { ENTRY_SHIFT, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
-import { demand, RULE_INPUT_ADDRESS } from "../demand";
+import { demand, RULE_COLUMN, RULE_INPUT_ADDRESS } from "../demand";
 import { read } from "../memory/cell";
-import { header, rootOf, Table } from "../memory/layout";
+import { header, isArenaRange, rootOf, Table } from "../memory/layout";
 import { tableOf } from "./mmops";
 
 /** The step that every walk makes at every level, so it is inlined. */
@@ -101,6 +101,7 @@ export abstract class Access {
  * locals; `findSlot` handles every other case.
  */
 export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize, levels: usize, n: u32): bool {
+  demand(isArenaRange(<u32>addrs, (<u64>n) << ENTRY_SHIFT), RULE_COLUMN);
   const shared = changetype<A>(0).shared();
   const root = rootOf(t),
     inputBits = t.inputBits,

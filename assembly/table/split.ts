@@ -26,6 +26,7 @@ import {
   close,
   GREW,
   GROWS,
+  isShared,
   LEAF,
   openAs,
   rows,
@@ -134,7 +135,7 @@ function splitBlock(w: SplitWalk, p: usize, old: u64, level: i32): i32 {
   if (built < 0) return <i32>built;
   const table = <usize>built;
   if (Place.entry(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level))
-    return level + 1 === LAST_LEVEL ? OK : GREW; // a table of pages has nothing left to split
+    return level + 1 === LAST_LEVEL && !isShared(w) ? OK : GREW; // alone, a table of pages has nothing left to split
   releaseSubtree(t, table, level);
   count(C_AGAIN, 1);
   return EAGAIN;

@@ -1,9 +1,10 @@
 // Operations in batches: records in a buffer, one call, results in place.
 
 import { GRANULE_LEVELS } from "../arch/granule";
+import { demand, RULE_COLUMN } from "../demand";
 import { CACHE_ARENA, CACHE_OWN, isCache, resolve, topUp } from "../memory/cache";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
-import { isTableHandle, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
+import { isArenaRange, isTableHandle, T_HYP, T_LINUX, Table, tableAt } from "../memory/layout";
 import { MODE_NONE } from "../memory/lock";
 import { C_SUBMITTED, count } from "../record/counters";
 import { flushRange } from "../record/maintenance";
@@ -199,6 +200,7 @@ function submitOne(s: Submission): i32 {
  * counted; without, after the first ETIMEDOUT. Returns how many were performed. Precondition: the records lie in the arena.
  */
 export function submit(p: usize, n: u32, stop: bool): u32 {
+  demand(isArenaRange(<u32>p, <u64>n * SUBMIT_BYTES), RULE_COLUMN);
   const answer = result<Answer>();
   let done: u32 = 0;
   while (done < n) {

@@ -4,7 +4,8 @@ import { decodeAddress, isCounted, isValid } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
-import { clearRun, countMapped, read } from "../memory/cell";
+import { demand, RULE_MAPPED } from "../demand";
+import { clearRun, countMapped, countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, OK } from "../memory/errno";
 import { T_FWB, T_LINUX, T_RANGE_TLBI, Table } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
@@ -22,7 +23,7 @@ function deferred(t: Table): bool {
 
 /** A walk that removes. */
 @unmanaged
-class UnmapWalk extends Walk {
+export class UnmapWalk extends Walk {
   /** The range that covers all leaves cleared so far. */
   low: u64;
   high: u64;
@@ -80,7 +81,8 @@ function sweep(w: UnmapWalk, p: usize, end: usize): usize {
 }
 
 /** Widens the cleared range by the valid pages of [p, stop). Precondition: there is at least one. */
-function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void {
+export function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void {
+  demand(countValid(p, stop) !== 0, RULE_MAPPED);
   let first = p,
     last = stop;
   while (!isValid(read(first, false))) first += ENTRY_BYTES;

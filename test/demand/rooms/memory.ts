@@ -1,10 +1,12 @@
 // Breaks each rule of memory/ once. AssemblyScript, compiled by the test beside it: a function is named after the rule.
 
 import { PS_4K } from "../../../assembly/arch/granule";
+import { topUp } from "../../../assembly/memory/cache";
 import { leave } from "../../../assembly/memory/epoch";
 import { initFrames, references, takeFrames } from "../../../assembly/memory/frames";
-import { ARENA_ALIGN, attach, layOut, ORDERS, Table, tableAt } from "../../../assembly/memory/layout";
+import { ARENA_ALIGN, attach, layOut, ORDERS, pool, Table, tableAt, tableIndex } from "../../../assembly/memory/layout";
 import { writeUnlock } from "../../../assembly/memory/lock";
+import { relinquish } from "../../../assembly/memory/spin";
 import { createHyp } from "../../../assembly/table/config";
 
 const INPUT_BITS: u32 = 39;
@@ -36,4 +38,18 @@ export function RULE_IN_SECTION(): void {
 
 export function RULE_WRITER(): void {
   writeUnlock(table());
+}
+
+export function RULE_SPIN(): void {
+  table();
+  relinquish(changetype<usize>(pool()));
+}
+
+export function RULE_TABLE_RECORD(): void {
+  tableIndex(changetype<usize>(table()) + 1);
+}
+
+export function RULE_CACHE(): void {
+  table();
+  topUp(0, 1);
 }

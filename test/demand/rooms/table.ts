@@ -9,7 +9,9 @@ import { createHyp } from "../../../assembly/table/config";
 import { descend } from "../../../assembly/table/down";
 import { MapVisitor, openMap } from "../../../assembly/table/map";
 import { Alone, MapWalk, Place, placeRun } from "../../../assembly/table/place";
-import { close, open, rows, SHARED, skip, Walk, walkOpened } from "../../../assembly/table/walk";
+import { submit } from "../../../assembly/table/submit";
+import { noteCleared, UnmapWalk } from "../../../assembly/table/unmap";
+import { close, open, openAs, rows, SHARED, skip, Walk, walkOpened } from "../../../assembly/table/walk";
 
 const LEVEL: i32 = 3;
 const INPUT_BITS: u32 = 39;
@@ -89,4 +91,14 @@ export function RULE_UNWATCHED(): void {
 export function RULE_TABLE_DESCRIPTOR(): void {
   const w = alone();
   changetype<MapVisitor>(0).leaf(w, w.table.root, TABLE, 1);
+}
+
+export function RULE_COLUMN(): void {
+  table();
+  submit(8, 1, false);
+}
+
+export function RULE_MAPPED(): void {
+  const w = openAs<UnmapWalk>(table(), 0);
+  noteCleared(w, w.table.root, w.table.root + 64, PS_4K);
 }
