@@ -139,16 +139,9 @@ function goesOn(o: O.Obligation): bool {
 export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, how: u32): bool {
   demand(r.serial !== 0, RULE_JUDGED_ROOT);
   if (r.opened === 0) return true;
-  const near = unitNear(r, ipa);
-  if (near) {
-    const o = O.obligation(load<u32>(obligationAt(near, index(r.ps, LAST_LEVEL, ipa) & (UNIT_ENTRIES - 1))));
-    if (o) reach(o, c, level, how);
-    return reachOrphans(r, c, ipa, level, how);
-  }
   const start = shift(r.ps, r.startLevel);
   let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
   if (ipa >> r.inputBits) return true;
-  let plain = true;
   for (let at = r.startLevel; at <= LAST_LEVEL; at++) {
     const u = unitFor(r, page, at, ipa);
     if (!u) break;
@@ -159,34 +152,12 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, how: u32): b
       if (o.child && !setApart(o)) return false;
       reach(o, c, level, how);
     }
-    if (at === LAST_LEVEL && plain) keepWay(r, u);
-    if (o || !isTable(value, at)) plain = false;
     if (isTable(value, at)) page = addressIn(r, value);
     else if (goesOn(o)) page = addressIn(r, o.old);
     else break;
   }
-  return reachOrphans(r, c, ipa, level, how);
-}
-
-function reachOrphans(r: Root, c: u32, ipa: u64, level: i32, how: u32): bool {
   if (ipa >= r.low && ipa < r.high) return flushOpen(r, c, ipa, ipa + 1, level, how, true);
   return true;
-}
-
-/** Remembers the table of pages `u`: valid table descriptors lead there, and none of them owes anything. */
-function keepWay(r: Root, u: Unit): void {
-  const s = state();
-  s.wayRoot = rootPointer(r);
-  s.wayUnit = <u32>changetype<usize>(u);
-  s.wayGeneration = s.generation;
-}
-
-/** The remembered table, if the page of `ipa` has its entry there and nothing was linked or unlinked since. */
-function unitNear(r: Root, ipa: u64): Unit {
-  const s = state();
-  if (s.wayRoot !== rootPointer(r) || s.wayGeneration !== s.generation) return unitAt(0);
-  const u = unitAt(s.wayUnit);
-  return ipa - u.base < (<u64>UNIT_ENTRIES) << r.ps ? u : unitAt(0);
 }
 
 /** Every obligation that touches [from, to); with `orphans`, those without a slot only. */

@@ -92,10 +92,6 @@ export class State {
   /** First record that the judge refused for want of memory; 0 for none. */
   starved: u32;
   obligations: u32;
-  /** The last way down to a table of pages that TLBIs took: root, unit, and the generation that it is of. */
-  wayRoot: u32;
-  wayUnit: u32;
-  wayGeneration: u32;
 }
 
 export function state(): State {

@@ -3,7 +3,8 @@
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
 import { createEngine, type Engine, type JournalRecord } from "../../bindings/index.js";
 
-const WORDS = 12;
+/** Words of a record. */
+export const WORDS = 12;
 
 /** Journal records as the judge's words. */
 export function wordsOf(records: readonly JournalRecord[]): Uint32Array {

@@ -64,6 +64,8 @@ export const STAGES = {
       "test/audit/vmids.test.ts",
       "test/audit/el2.test.ts",
       "test/audit/details.test.ts",
+      "test/audit/reach.test.ts",
+      "test/audit/journals.test.ts",
       "test/audit/walkers.test.ts",
       "test/audit/burial.test.ts",
       "test/audit/hostile.test.ts",

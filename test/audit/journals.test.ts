@@ -1,0 +1,133 @@
+// Journals that no engine of ours would write: what several tables, readers, ranges and markers owe each other.
+
+import { describe, expect, it } from "vitest";
+import { DSB_ISH } from "../../bindings/core/constants.generated.js";
+import { createEngine, JournalKind as J, type JournalRecord } from "../../bindings/index.js";
+import { judgeRecords, streamOf } from "./support.js";
+
+const KB4 = 4096;
+const MB2 = 2 << 20;
+
+function kindsOf(records: readonly JournalRecord[]): string[] {
+  return judgeRecords(records).violations.map(({ kind, missing }) => (missing ? `${kind} ${missing}` : kind));
+}
+
+/** One more record behind others, by the walker that wrote the last one. */
+function then(records: readonly JournalRecord[], ...more: Partial<JournalRecord>[]): JournalRecord[] {
+  const last = records.at(-1) as JournalRecord;
+  const made = more.map((record, i) => ({
+    ...last,
+    a: 0n,
+    b: 0n,
+    address: 0n,
+    sequence: last.sequence + 1n + BigInt(i),
+    ...record,
+  }));
+  return [...records, ...made];
+}
+
+describe("two tables of an engine", () => {
+  const handles: number[] = [];
+  const stream = streamOf((engine) => {
+    const tables = [engine.createStage2({ forcePte: "all" }), engine.createStage2({ forcePte: "all" })];
+    for (const table of tables) table.map(0, 2 * KB4, 0, "rw");
+    for (const table of tables) {
+      handles.push(table.handle);
+      table.unmap(0, KB4);
+      table.map(0, KB4, MB2, "rw");
+    }
+  });
+
+  it("are right", () => {
+    expect(kindsOf(stream)).toEqual([]);
+  });
+
+  it.each([0, 1])("are judged each for itself: table %i", (which) => {
+    const flushes: readonly number[] = [J.TLBI_IPA, J.TLBI_RANGE, J.TLBI_VMID];
+    const table = handles[which];
+    const without = stream.filter((record) => record.table !== table || !flushes.includes(record.kind));
+    expect(without.length).toBeLessThan(stream.length);
+    expect(judgeRecords(without).violations[0]).toMatchObject({ kind: "early-make", missing: "tlbi", table });
+  });
+});
+
+describe("a table's lock", () => {
+  /** Tables of an engine with two walkers say who holds them. */
+  const start = (): JournalRecord[] => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
+    engine.journal.start();
+    engine.createStage2({ ipaBits: 39 }).map(0, KB4, 0, "rw");
+    return engine.journal.read();
+  };
+  const table = (): number => (start().at(-1) as JournalRecord).table;
+  const lock = (walker: number, a: bigint): Partial<JournalRecord> => ({ kind: J.LOCK, table: table(), walker, a });
+  const unlock = (walker: number, a: bigint): Partial<JournalRecord> => ({ kind: J.UNLOCK, table: table(), walker, a });
+  it.each([
+    ["is free for writing once the reader has left", [lock(1, 0n), unlock(1, 0n), lock(0, 1n), unlock(0, 1n)], []],
+    ["is not while somebody reads", [lock(1, 0n), lock(0, 1n)], ["lock"]],
+    ["is the reader's as often as it took it", [lock(1, 0n), lock(1, 0n), unlock(1, 0n), lock(0, 1n)], ["lock"]],
+    ["is given back once", [lock(1, 0n), unlock(1, 0n), unlock(1, 0n)], ["lock"]],
+    ["is given back by the writer once", [lock(1, 1n), unlock(1, 1n), unlock(1, 1n)], ["lock"]],
+    ["is no reader's while somebody writes", [lock(1, 1n), lock(0, 0n)], ["lock"]],
+    ["is given back by who has it", [lock(1, 1n), unlock(0, 1n)], ["lock"]],
+    ["a section ends once", [{ kind: J.SECTION }, { kind: J.SECTION_END }, { kind: J.SECTION_END }], ["lock"]],
+  ])("%s", (_name, more, expected) => {
+    expect(kindsOf(then(start(), ...more))).toEqual(expected);
+  });
+});
+
+describe("a range", () => {
+  const stream = streamOf((engine) => {
+    engine.createStage2().map(0, 3 * KB4, 0, "rw");
+  });
+  const leaf = stream.find((record) => record.kind === J.WRITE && record.level === 3) as JournalRecord;
+  const page = leaf.address & ~0xfffn;
+  const link = stream.find((record) => record.kind === J.WRITE && (record.b & ~0xfff0_0000_0000_0fffn) === page);
+  const { address, b: descriptor } = link as JournalRecord;
+  const gone = (pages: bigint): JournalRecord[] =>
+    then(
+      stream,
+      { kind: J.WRITE, level: 2, address, a: descriptor, b: 0n },
+      { kind: J.DSB, a: BigInt(DSB_ISH) },
+      { kind: J.TLBI_RANGE, level: -1, address: 0n, a: pages },
+      { kind: J.DSB, a: BigInt(DSB_ISH) },
+      { kind: J.TLBI_STAGE1 },
+      { kind: J.DSB, a: BigInt(DSB_ISH) },
+      { kind: J.TABLE_FREED, address: page, a: 1n },
+    );
+
+  it("of all that a table held lets it go", () => {
+    expect(kindsOf(gone(512n))).toEqual([]);
+    expect(kindsOf(gone(3n))).toEqual([]);
+  });
+
+  it("of a part of it does not", () => {
+    for (const pages of [1n, 2n])
+      expect(kindsOf(gone(pages))).toEqual(["early-free tlbi-below", "unflushed tlbi-below"]);
+  });
+});
+
+describe("what an engine's record says of a table", () => {
+  const stream = streamOf((engine) => {
+    engine.createStage2().map(0, KB4, 0, "rw");
+  });
+  const made = stream.findIndex(({ kind }) => kind === J.TABLE_MADE);
+
+  it.each([
+    ["no start tables", 0xff_0000n, 0n],
+    ["seventeen start tables", 0xff_0000n, 17n << 16n],
+    ["pages of 8 KiB", 0xffn, 13n],
+    ["no input bits", 0xff00_0000n, 0n],
+  ])("%s", (_name, field, value) => {
+    const records = stream.slice(0, made + 1).map((r, i) => (i === made ? { ...r, a: (r.a & ~field) | value } : r));
+    const [first] = judgeRecords(records).violations;
+    expect(first).toMatchObject({ kind: "geometry", newValue: records[made]?.a });
+  });
+
+  it("a marker that is left in a table is one of its format", () => {
+    const write = stream.find(({ kind, level }) => kind === J.WRITE && level === 3) as JournalRecord;
+    const marked = { kind: J.WRITE_SHARED, level: 3, address: write.address + 64n, b: 0x400n };
+    expect(kindsOf(then(stream, marked))).toEqual(["left-locked"]);
+    expect(kindsOf(then(stream, { ...marked, b: 0x1000n }))).toEqual([]);
+  });
+});

@@ -1,0 +1,218 @@
+// What a TLBI, a release and the end of a log reach: entry by entry, table by table, and each violation said once.
+
+import { describe, expect, it } from "vitest";
+import { CASEMATE_OPTIONS } from "../../bindings/audit/index.js";
+import {
+  at,
+  firstOf,
+  flush,
+  flushPage,
+  judgeLog,
+  LOCK,
+  logOf,
+  prologue,
+  put,
+  ROOT,
+  root,
+  sysreg,
+  vttbr,
+} from "./support.js";
+
+const L1 = 0x1000;
+const L2 = 0x2000;
+const L3 = 0x3000;
+const LEAF = 0x8_0000_07ffn;
+const OTHER = 0x9_0000_07ffn;
+const CONTIGUOUS = 1n << 52n;
+const DSB = "barrier dsb (kind ish)";
+const lock = `lock ${LOCK}`;
+const unlock = `unlock ${LOCK}`;
+const release = `hint (kind release_table) (location 0x${ROOT.toString(16)}) (value 0x0)`;
+
+function tlbi(ipa: bigint, code = 0x7n): string {
+  return `tlbi ipas2e1is (value 0x${((code << 44n) | (ipa >> 12n)).toString(16)})`;
+}
+
+function kindsOf(lines: readonly string[], options = CASEMATE_OPTIONS): string[] {
+  return judgeLog(logOf(lines), options).violations.map(({ kind }) => kind);
+}
+
+describe("each entry of a table is flushed for itself", () => {
+  const words = Array.from({ length: 512 }, (_, i) => i);
+  const lines = (left: number): string[] => [
+    ...prologue(),
+    ...words.map((i) => put(L3 + 8 * i, LEAF + BigInt(i << 12))),
+    DSB,
+    ...words.map((i) => put(L3 + 8 * i, 0)),
+    DSB,
+    ...words.flatMap((i) => (i === left ? [] : [tlbi(BigInt(i << 12))])),
+    DSB,
+    "tlbi vmalle1is",
+    DSB,
+    ...words.map((i) => put(L3 + 8 * i, OTHER + BigInt(i << 12))),
+  ];
+
+  it("all 512 of them", () => {
+    expect(firstOf(lines(-1))).toBe("ok");
+  });
+
+  it.each([0, 16, 31, 255, 480, 511])("all but entry %i", (left) => {
+    const { violations, count } = judgeLog(logOf(lines(left)));
+    expect(count).toBe(1);
+    expect(violations[0]).toMatchObject({ kind: "early-make", ipa: BigInt(left << 12), missing: "tlbi" });
+  });
+
+  it.each([
+    [0x8005_b558, 14n, 0xbn, [0, 511, 512, 600, 2047]],
+    [0x8005_7558, 16n, 0xfn, [0, 512, 600, 8191]],
+  ])("in tables of several 4K units, VTCR_EL2 %i", (vtcr, shift, code, entries) => {
+    const start = [
+      sysreg("vtcr_el2", vtcr),
+      `mem-init ${at(0)} (size 0x200000)`,
+      "hint (kind set_root_lock) (location 0x100000000) (value 0x100064000)",
+      ...vttbr(0, 1),
+      lock,
+      put(0, ROOT + 0x100003),
+    ];
+    const place = (word: number): number => 0x100000 + 8 * word;
+    const ipa = (word: number): bigint => BigInt(word) << shift;
+    const broken = entries.flatMap((word) => [put(place(word), (ipa(word) << 4n) | 0x7ffn), DSB, put(place(word), 0)]);
+    const flushed = (words: readonly number[]): string[] => [
+      DSB,
+      ...words.map((word) => tlbi(ipa(word), code)),
+      DSB,
+      "tlbi vmalle1is",
+      DSB,
+    ];
+    const made = entries.map((word) => put(place(word), 0x4_0000_07ffn + (ipa(word) << 4n)));
+    expect(firstOf([...start, ...broken, ...flushed(entries), ...made])).toBe("ok");
+    for (const left of entries) {
+      const some = entries.filter((word) => word !== left);
+      expect(firstOf([...start, ...broken, ...flushed(some), ...made])).toBe("early-make tlbi");
+    }
+  });
+});
+
+describe("a violation is said once", () => {
+  const leaves = [...prologue(), put(L3, LEAF), put(L3 + 8, LEAF + 0x1000n), DSB];
+
+  it("of a table that is released with two breaks", () => {
+    const away = [put(L3, 0), put(L3 + 8, 0), unlock, ...root(0x9000), ...vttbr(0x9000, 9)];
+    expect(kindsOf([...leaves, ...away, release])).toEqual(["release-unflushed"]);
+  });
+
+  it("of a table that comes back with two old entries", () => {
+    expect(kindsOf([...leaves, put(L2, 0), ...flush("vmalls12e1is"), put(L2 + 8, ROOT + L3 + 3)])).toEqual([
+      "stale-table",
+    ]);
+  });
+
+  it("of a page that is lent and nobody knows", () => {
+    const { violations } = judgeLog(
+      logOf([...leaves, "t1 hint (kind set_pte_thread_owner) (location 0x7008) (value 0x1)"]),
+    );
+    expect(violations).toMatchObject([{ kind: "unknown-page", cpu: 1, address: 0x7008n, newValue: 1n }]);
+  });
+
+  it("of a root at a page that no record named, though pages need none", () => {
+    const lines = [sysreg("hcr_el2", 1), ...vttbr(0x40000, 5)];
+    expect(kindsOf(lines, { ...CASEMATE_OPTIONS, knownPages: false })).toEqual(["unknown-page"]);
+  });
+});
+
+describe("clocks go to the next CPU", () => {
+  it("each time that the lock does", () => {
+    const turn = [1, 2].flatMap((tid) => [
+      `t${tid} ${lock}`,
+      put(L3, 0, tid),
+      `t${tid} ${unlock}`,
+      `t0 ${lock}`,
+      ...flushPage(0),
+      put(L3, LEAF),
+      unlock,
+    ]);
+    expect(firstOf([...prologue(3), put(L3, LEAF), DSB, unlock, ...turn, ...turn, ...turn])).toBe("ok");
+  });
+});
+
+describe("a run of contiguous entries of which one is gone", () => {
+  const run = Array.from({ length: 16 }, (_, i) => put(L3 + 8 * i, (LEAF + BigInt(i << 12)) | CONTIGUOUS));
+  const half = [...prologue(), ...run, DSB, put(L3 + 8 * 5, 0), ...flush("vmalls12e1is")];
+
+  it("is a violation at the end", () => {
+    expect(firstOf(half)).toBe("contiguous");
+  });
+
+  it("is none in a table that is unlinked", () => {
+    expect(firstOf([...half, put(L2, 0), ...flush("vmalls12e1is")])).toBe("ok");
+  });
+});
+
+describe("a table of another VM", () => {
+  /** A second VM links what was the first one's table of pages, and breaks a leaf in it. */
+  const moved = [
+    ...prologue(),
+    put(L3, LEAF),
+    `mem-init ${at(0x4000)} (size 0x1000)`,
+    `mem-init ${at(0x5000)} (size 0x1000)`,
+    put(L1 + 8, ROOT + 0x4003),
+    put(0x4000, ROOT + 0x5003),
+    put(0x5000, LEAF + 0x100000n),
+    DSB,
+    put(L1, 0),
+    ...flush("vmalls12e1is"),
+    `mem-set ${at(L3)} (size 0x1000) (value 0x0)`,
+    put(0x5000, 0),
+    DSB,
+    unlock,
+    ...root(0xb000),
+    ...vttbr(0xb000, 2),
+    "lock (address 0x990000b000)",
+    ...[1, 2].flatMap((level) => [
+      `mem-init ${at(0xb000 + level * 0x1000)} (size 0x1000)`,
+      put(level === 1 ? 0xb000 : 0xc000, ROOT + 0xb000 + level * 0x1000 + 3),
+    ]),
+    put(0xd000, ROOT + L3 + 3),
+    put(L3, LEAF + 0x200000n),
+    DSB,
+    put(L3, 0),
+    "unlock (address 0x990000b000)",
+  ];
+  const freed = `mem-free ${at(L2)} (size 0x1000)`;
+
+  it("owes its own flushes, though the one above it that was flushed is freed", () => {
+    const made = ["lock (address 0x990000b000)", put(L3, OTHER)];
+    expect(firstOf([...moved, ...made])).toBe("early-make tlbi");
+    expect(firstOf([...moved, freed, ...made])).toBe("early-make tlbi");
+  });
+});
+
+describe("roots", () => {
+  it.each([
+    [43, "ok"],
+    [44, "geometry"],
+  ])("T0SZ %i", (t0sz, expected) => {
+    const lines = [sysreg("vtcr_el2", t0sz), `mem-init ${at(0)} (size 0x1000)`, ...vttbr(0, 1)];
+    expect(firstOf(lines)).toBe(expected);
+  });
+
+  it("a change of a control register ends with its table", () => {
+    const changed = [
+      ...prologue(),
+      put(L3, LEAF),
+      sysreg("hcr_el2", 0x4000_0000_0001n),
+      DSB,
+      unlock,
+      ...root(0x9000),
+      ...vttbr(0x9000, 9),
+    ];
+    expect(firstOf(changed)).toBe("live-control tlbi");
+    expect(firstOf([...changed, release, ...root(0xa000), ...vttbr(0xa000, 10)])).toBe("ok");
+  });
+
+  it("a table whose VMID another one has may be given back", () => {
+    const left = [...prologue(), unlock, ...root(0x9000), ...root(0xa000), ...vttbr(0x9000, 9), ...flush("alle1is")];
+    expect(firstOf([...left, ...vttbr(0xa000, 1), `mem-free ${at(0)} (size 0x1000)`])).toBe("ok");
+    expect(firstOf([...prologue(), `mem-free ${at(0)} (size 0x1000)`])).toBe("early-free");
+  });
+});
