@@ -14,6 +14,7 @@ import { giveFrames, initFrames, references, takeFrames } from "./memory/frames"
 import { handOver, intendNothing } from "./memory/intent";
 import * as L from "./memory/layout";
 import { isReader, isWriter, MODE_EXCLUSIVE, MODE_SHARED, writerOf } from "./memory/lock";
+import * as T from "./memory/tables";
 import { peek } from "./memory/word";
 import { setJournal as journalSwitch } from "./record/journal";
 import {
@@ -182,33 +183,33 @@ export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
 
 /** Gives a destroyed table's handle back. */
 export function releaseTable(table: u32): i32 {
-  return L.isTableHandle(table) ? release(L.tableAt(table)) : EINVAL;
+  return T.isTableHandle(table) ? release(T.tableAt(table)) : EINVAL;
 }
 
 /** Answers a TableInfo. */
 export function tableInfo(table: u32): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table)) return EINVAL;
+  const t = T.tableAt(table);
   const r = result<TableInfo>();
-  r.root = L.rootOf(t);
+  r.root = T.rootOf(t);
   r.rootPages = t.rootPages;
   r.startLevel = t.startLevel;
   r.inputBits = t.inputBits;
-  r.pages = L.growthOf(t).pages;
-  r.peak = L.growthOf(t).peak;
+  r.pages = T.growthOf(t).pages;
+  r.peak = T.growthOf(t).peak;
   r.outputBits = t.paBits;
   r.flags = t.flags;
   return OK;
 }
 
 export function setForcePte(table: u32, force: u32, below: u64): i32 {
-  return L.isTableHandle(table) ? forcePte(L.tableAt(table), force, below) : EINVAL;
+  return T.isTableHandle(table) ? forcePte(T.tableAt(table), force, below) : EINVAL;
 }
 
 /** A detached subtree for one entry of `level`; answers an Unlinked. */
 export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cache: u32, pages: bool): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table)) return EINVAL;
+  const t = T.tableAt(table);
   if (t.flags & L.T_HYP) return EINVAL;
   const r = makeUnlinked(t, phys, level, prot, cache, pages);
   intendNothing(L.walker()); // the subtree is the caller's
@@ -219,8 +220,8 @@ export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cac
 
 /** Frees the detached subtree at `page`, once named by an entry of `level`. */
 export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table)) return EINVAL;
+  const t = T.tableAt(table);
   if (!L.isArenaPage(page, t.ps) || level < G.FIRST_LEVEL || level > G.LAST_LEVEL) return EINVAL;
   const r = releaseSubtree(t, page, level);
   intendNothing(L.walker());
@@ -234,7 +235,7 @@ export function submit(p: u32, n: u32, stop: bool): i32 {
 }
 
 function isStage2(table: u32): bool {
-  return L.isTableHandle(table) && !(L.tableAt(table).flags & L.T_HYP);
+  return T.isTableHandle(table) && !(T.tableAt(table).flags & L.T_HYP);
 }
 
 /** Handles `n` translation faults: columns of addresses, outputs and statuses. How many were done, or an errno. */
@@ -250,23 +251,23 @@ export function mapPages(
 ): i32 {
   if (!isStage2(table) || !L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(physs, (<u64>n) << 3)) return EINVAL;
   if (!L.isArenaRange(statuses, n)) return EINVAL;
-  return mapColumn(L.tableAt(table), addrs, physs, statuses, n, prot, cache, flags);
+  return mapColumn(T.tableAt(table), addrs, physs, statuses, n, prot, cache, flags);
 }
 
 /** Handles `n` permission faults: columns of addresses and statuses. How many were done, or an errno. */
 export function relaxPages(table: u32, addrs: u32, statuses: u32, n: u32, prot: u32, flags: u32): i32 {
   if (!isStage2(table) || !L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(statuses, n)) return EINVAL;
-  return relaxColumn(L.tableAt(table), addrs, statuses, n, prot, flags);
+  return relaxColumn(T.tableAt(table), addrs, statuses, n, prot, flags);
 }
 
 /** Leaves of `n` addresses, three columns. */
 export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u32): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
+  if (!T.isTableHandle(table)) return EINVAL;
   if (!L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(leaves, (<u64>n) << 3) || !L.isArenaRange(levels, n))
     return EINVAL;
   // Between the two passes `leaves` holds the slots.
   if (<u64>levels + n > leaves && <u64>leaves + ((<u64>n) << 3) > levels) return EINVAL;
-  return leavesOf(L.tableAt(table), addrs, leaves, levels, n);
+  return leavesOf(T.tableAt(table), addrs, leaves, levels, n);
 }
 
 /** Records of the entries after a cursor; see table/scan.ts. */
@@ -281,8 +282,8 @@ export function scan(
   out: u32,
   max: u32,
 ): i32 {
-  if (!L.isTableHandle(table) || !L.isArenaRange(out, (<u64>max) << 5)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table) || !L.isArenaRange(out, (<u64>max) << 5)) return EINVAL;
+  const t = T.tableAt(table);
   if (root !== 0 && !L.isArenaPage(root, t.ps)) return EINVAL;
   const mode = modeOf(t, SHARES_NOTHING, 0);
   const bad = begin(t, mode);
@@ -294,8 +295,8 @@ export function scan(
 
 /** A visitor is a function of this thread: with several walkers it has the table to itself. */
 export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache: u32): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table)) return EINVAL;
+  const t = T.tableAt(table);
   if (flags & SHARED && L.parallel()) return EPERM;
   const mode = modeOf(t, SHARES_NOTHING, 0);
   const bad = begin(t, mode);
@@ -306,8 +307,8 @@ export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache:
 }
 
 export function poke(table: u32, addr: u64, descriptor: u64): i32 {
-  if (!L.isTableHandle(table)) return EINVAL;
-  const t = L.tableAt(table);
+  if (!T.isTableHandle(table)) return EINVAL;
+  const t = T.tableAt(table);
   const mode = modeOf(t, SHARES_NOTHING, 0);
   const bad = begin(t, mode);
   if (bad) return bad;
@@ -320,15 +321,15 @@ export function poke(table: u32, addr: u64, descriptor: u64): i32 {
 
 /** Holds the lock of a table, for reading or `exclusive`, over several calls: 0, EDEADLK or ETIMEDOUT. */
 export function lockTable(table: u32, exclusive: bool): i32 {
-  if (L.me === 0 || !L.isTableHandle(table)) return EINVAL;
-  return L.parallel() ? begin(L.tableAt(table), exclusive ? MODE_EXCLUSIVE : MODE_SHARED) : OK;
+  if (L.me === 0 || !T.isTableHandle(table)) return EINVAL;
+  return L.parallel() ? begin(T.tableAt(table), exclusive ? MODE_EXCLUSIVE : MODE_SHARED) : OK;
 }
 
 /** Lets go of it; EPERM if this walker does not hold it so. */
 export function unlockTable(table: u32, exclusive: bool): i32 {
-  if (L.me === 0 || !L.isTableHandle(table)) return EINVAL;
+  if (L.me === 0 || !T.isTableHandle(table)) return EINVAL;
   if (!L.parallel()) return OK;
-  const t = L.tableAt(table);
+  const t = T.tableAt(table);
   if (exclusive ? !isWriter(t) : !isReader(t)) return EPERM;
   endUse(t, exclusive ? MODE_EXCLUSIVE : MODE_SHARED);
   return OK;
@@ -362,7 +363,7 @@ export function walkerInfo(id: u32): i32 {
     w = L.walkerAt(id);
   const r = result<WalkerInfo>();
   r.attached = peek(L.attachedWord(id)) === L.ATTACHED ? 1 : 0;
-  r.reads = L.handleOf(changetype<L.Table>(<usize>(seen >> 32)));
+  r.reads = T.handleOf(changetype<L.Table>(<usize>(seen >> 32)));
   r.inSection = <u32>seen !== 0 ? 1 : 0;
   r.writes = w.writing;
   return OK;
@@ -370,7 +371,7 @@ export function walkerInfo(id: u32): i32 {
 
 /** Walker that holds `table` for writing, -1 for none. */
 export function writerOfTable(table: u32): i32 {
-  return L.isTableHandle(table) ? <i32>writerOf(L.tableAt(table)) - 1 : EINVAL;
+  return T.isTableHandle(table) ? <i32>writerOf(T.tableAt(table)) - 1 : EINVAL;
 }
 
 /**

@@ -7,8 +7,9 @@ import { FIRST_LEVEL } from "../arch/granule";
 import { epoch, GRACE } from "./epoch";
 import { blockNamed, linkOf, nameOf, noteOf, setLink, setNote } from "./frames";
 import { handOverTree, holdTree, LEVEL_BITS } from "./intent";
-import { header, Limbo, limbo, Table, tableIndex, tableOfIndex, Walker, walker } from "./layout";
+import { header, Limbo, limbo, Table, Walker, walker } from "./layout";
 import { acquire, inherit, relinquish } from "./spin";
+import { tableIndex, tableOfIndex } from "./tables";
 import { peek, publish } from "./word";
 
 const EPOCH_BITS: u32 = 19;

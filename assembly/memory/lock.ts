@@ -8,7 +8,8 @@ import { demand, RULE_WRITER } from "../demand";
 import { enter, inSection, leave, reading, slotOfWalker } from "./epoch";
 import { EDEADLK, ETIMEDOUT, OK } from "./errno";
 import { BREACH_SLEEP, breach } from "./guard";
-import { handleOf, header, Table, walker } from "./layout";
+import { header, Table, walker } from "./layout";
+import { handleOf } from "./tables";
 import { isTooLate, SPINS, sleepOn, wake } from "./wait";
 import { add, claim, peek, publish } from "./word";
 

@@ -6,7 +6,6 @@
 import { demand, RULE_JOURNALLING } from "../demand";
 import { POINT_ORDER, point } from "../memory/guard";
 import {
-  handleOf,
   header,
   JOURNAL_BYTES,
   nextOrder,
@@ -18,6 +17,7 @@ import {
   walkerAt,
 } from "../memory/layout";
 import { acquire, relinquishMine } from "../memory/spin";
+import { handleOf } from "../memory/tables";
 
 /** Descriptor write: address = the slot's physical address, a = old, b = new. */
 export const J_WRITE: u32 = 1;

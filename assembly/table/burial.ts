@@ -15,16 +15,12 @@ import {
   attachedWord,
   BURIED_BY,
   DETACHED,
-  giveTable,
   header,
   isArenaPage,
   orderLock,
-  rootOf,
   T_HYP,
   T_TYPED,
   Table,
-  tableOfIndex,
-  USED_BY,
   Walker,
   walker,
   walkerAt,
@@ -32,6 +28,7 @@ import {
 import { appendStrays, doubtLimbo, recoverLimbo, retire } from "../memory/limbo";
 import { inheritWriteLock, writeUnlock } from "../memory/lock";
 import { inherit, relinquish } from "../memory/spin";
+import { giveTable, rootOf, tableOfIndex, USED_BY } from "../memory/tables";
 import { isTooLate, nap } from "../memory/wait";
 import { claim, peek, publish } from "../memory/word";
 import { J_BURIED, record } from "../record/journal";

@@ -17,12 +17,8 @@ import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
 import { handOver } from "../memory/intent";
 import {
   FORCE_HOST,
-  finishTable,
-  giveTable,
   header,
   parallel,
-  rootOf,
-  setRoot,
   T_BARRIER,
   T_FLAGS,
   T_HD,
@@ -31,10 +27,9 @@ import {
   T_LPA2,
   T_WIDE,
   Table,
-  tableAt,
-  takeTable,
   virtToPhys,
 } from "../memory/layout";
+import { finishTable, giveTable, rootOf, setRoot, tableAt, takeTable } from "../memory/tables";
 import { J_TABLE_MADE, MADE_PARALLEL, record } from "../record/journal";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";

@@ -4,7 +4,8 @@ import { isTable } from "../arch/descriptor";
 import { ENTRY_SHIFT, FIRST_LEVEL, index, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { demand, RULE_COLUMN, RULE_INPUT_ADDRESS } from "../demand";
 import { read } from "../memory/cell";
-import { header, isArenaRange, rootOf, Table } from "../memory/layout";
+import { header, isArenaRange, Table } from "../memory/layout";
+import { rootOf } from "../memory/tables";
 import { tableOf } from "./mmops";
 
 /** The step that every walk makes at every level, so it is inlined. */

@@ -17,17 +17,8 @@ import { demand, RULE_TABLE_DESCRIPTOR } from "../demand";
 import { CACHE_NONE, isCache } from "../memory/cache";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { hostForcePte } from "../memory/host";
-import {
-  FORCE_ALL,
-  FORCE_BELOW,
-  FORCE_HOST,
-  handleOf,
-  T_IDMAP,
-  T_LINUX,
-  T_TYPED,
-  T_XNX,
-  Table,
-} from "../memory/layout";
+import { FORCE_ALL, FORCE_BELOW, FORCE_HOST, T_IDMAP, T_LINUX, T_TYPED, T_XNX, Table } from "../memory/layout";
+import { handleOf } from "../memory/tables";
 import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { replace } from "./bbm";

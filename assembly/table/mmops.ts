@@ -9,18 +9,16 @@ import { maySleep } from "../memory/guard";
 import { hostHook } from "../memory/host";
 import { countHeld, intendGive, intendGiveCounted } from "../memory/intent";
 import {
-  addPages,
   virtToPhys as arenaAddress,
   physToVirt as arenaPointer,
-  handleOf,
   isArenaPage,
   parallel,
-  raisePeak,
   T_DCACHE,
   T_ICACHE,
   T_PAGE_COUNT,
   Table,
 } from "../memory/layout";
+import { addPages, handleOf, raisePeak } from "../memory/tables";
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
 import { J_TABLE_FREED, J_TABLE_RETIRED, J_TABLE_TAKEN, record } from "../record/journal";
 import { cleanData, invalidateCode, warn } from "../record/maintenance";

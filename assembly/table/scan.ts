@@ -13,7 +13,8 @@ import {
 } from "../arch/granule";
 import { read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
-import { rootOf, Table } from "../memory/layout";
+import { Table } from "../memory/layout";
+import { rootOf } from "../memory/tables";
 import { result } from "../record/result";
 import { rootEntries, tableBelow } from "./down";
 import { pageCount } from "./mmops";

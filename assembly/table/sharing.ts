@@ -8,7 +8,7 @@
 
 import { EINVAL, EPERM, OK } from "../memory/errno";
 import { intendNothing } from "../memory/intent";
-import { isSameLife, parallel, rootOf, T_BARRIER, T_HYP, T_LOCK_FREE, Table, walker } from "../memory/layout";
+import { parallel, T_BARRIER, T_HYP, T_LOCK_FREE, Table, walker } from "../memory/layout";
 import { someWait } from "../memory/limbo";
 import {
   lock as lockTable,
@@ -18,6 +18,7 @@ import {
   MODE_SHARED,
   unlock as unlockTable,
 } from "../memory/lock";
+import { isSameLife, rootOf } from "../memory/tables";
 import { J_LOCK, J_SECTION, J_SECTION_END, J_UNLOCK, record } from "../record/journal";
 import { isDoubtful, mendIfAlone, mendIfDoubtful } from "./repair";
 import { collect } from "./teardown";

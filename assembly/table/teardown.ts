@@ -8,21 +8,17 @@ import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
 import { handOverTree, holdTree } from "../memory/intent";
 import {
   virtToPhys as arenaAddress,
-  giveTable,
   header,
-  isSameLife,
   parallel,
-  rootOf,
   T_HYP,
   T_LOCK_FREE,
   Table,
-  tableOfIndex,
-  takeRoot,
   Walker,
   walker,
 } from "../memory/layout";
 import { appendStrays, isLimboDoubtful, levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
+import { giveTable, isSameLife, rootOf, tableOfIndex, takeRoot } from "../memory/tables";
 import { claim, peek, publish, swap } from "../memory/word";
 import { C_WALKS, count } from "../record/counters";
 import { J_TABLE_GONE, record } from "../record/journal";

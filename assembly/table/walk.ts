@@ -13,9 +13,7 @@ import { inSection } from "../memory/epoch";
 import { EAGAIN, EFAULT, EINVAL, EPERM, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
 import { BREACH_EXCLUSIVE, BREACH_SECTION, BREACH_SHARED, breach, POINT_CHILD, point } from "../memory/guard";
 import {
-  handleOf,
   parallel,
-  rootOf,
   T_BARRIER,
   T_HD,
   T_HYP,
@@ -29,6 +27,7 @@ import {
   walkFrame,
 } from "../memory/layout";
 import { isReader, isWriter } from "../memory/lock";
+import { handleOf, rootOf } from "../memory/tables";
 import { isTooLate, nap } from "../memory/wait";
 import { C_AGAIN, C_WALKS, count } from "../record/counters";
 import { warn } from "../record/maintenance";

@@ -4,9 +4,10 @@ import { PS_4K } from "../../../assembly/arch/granule";
 import { topUp } from "../../../assembly/memory/cache";
 import { leave } from "../../../assembly/memory/epoch";
 import { initFrames, references, takeFrames } from "../../../assembly/memory/frames";
-import { ARENA_ALIGN, attach, layOut, ORDERS, pool, Table, tableAt, tableIndex } from "../../../assembly/memory/layout";
+import { ARENA_ALIGN, attach, layOut, ORDERS, pool, Table } from "../../../assembly/memory/layout";
 import { writeUnlock } from "../../../assembly/memory/lock";
 import { relinquish } from "../../../assembly/memory/spin";
+import { tableAt, tableIndex } from "../../../assembly/memory/tables";
 import { createHyp } from "../../../assembly/table/config";
 
 const INPUT_BITS: u32 = 39;

@@ -3,7 +3,8 @@
 import { TABLE, VALID } from "../../../assembly/arch/descriptor";
 import { PS_4K } from "../../../assembly/arch/granule";
 import { initFrames } from "../../../assembly/memory/frames";
-import { ARENA_ALIGN, attach, layOut, Table, tableAt, walker } from "../../../assembly/memory/layout";
+import { ARENA_ALIGN, attach, layOut, Table, walker } from "../../../assembly/memory/layout";
+import { tableAt } from "../../../assembly/memory/tables";
 import { clear, make, put } from "../../../assembly/table/bbm";
 import { createHyp } from "../../../assembly/table/config";
 import { descend } from "../../../assembly/table/down";
