@@ -1,7 +1,7 @@
 // TLBIs and the DSBs that complete them: which obligations they reach [TLB-1..11, HWM-38..42].
 
 import { isTable, isValid } from "../arch/descriptor";
-import { index, LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
+import { ENTRY_SHIFT, index, LAST_LEVEL, shift, span, UNIT_SHIFT } from "../arch/granule";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { demand, RULE_JUDGED_ROOT } from "../demand";
 import { DSB_ISH, DSB_ISHST, DSB_NSHST } from "../record/journal";
@@ -126,7 +126,7 @@ function addKid(o: O.Obligation, r: Root, u: Unit, word: u32, value: u64): bool 
 
 /** The unit with the entry for `ipa` of the table page at `page`. */
 function unitFor(r: Root, page: u64, level: i32, ipa: u64): Unit {
-  return find(page + ((<u64>index(r.ps, level, ipa)) << 3));
+  return find(page + ((<u64>index(r.ps, level, ipa)) << ENTRY_SHIFT));
 }
 
 /** Did the slot name a table, which is left below it? */
@@ -140,7 +140,7 @@ export function flushAddress(r: Root, c: u32, ipa: u64, level: i32, how: u32): b
   demand(r.serial !== 0, RULE_JUDGED_ROOT);
   if (r.opened === 0) return true;
   const start = shift(r.ps, r.startLevel);
-  let page = r.address + ((ipa >> (start + r.ps - 3)) << r.ps);
+  let page = r.address + ((ipa >> (start + r.ps - ENTRY_SHIFT)) << r.ps);
   if (ipa >> r.inputBits) return true;
   for (let at = r.startLevel; at <= LAST_LEVEL; at++) {
     const u = unitFor(r, page, at, ipa);

@@ -2,7 +2,7 @@
 
 import { ttbrId } from "../arch/control";
 import { mask } from "../arch/field";
-import { UNIT_SHIFT } from "../arch/granule";
+import { ENTRY_SHIFT, UNIT_SHIFT } from "../arch/granule";
 import { operandAddress, operandGranule, operandLevel, TTL_UNKNOWN } from "../arch/tlbi";
 import { JournalRecord } from "../record/journal";
 import { caseOf, caseOfWrite } from "./case";
@@ -85,7 +85,7 @@ function fill(address: u64, value: u64, c: u32): void {
   const from = address & ~mask(UNIT_SHIFT - 1, 0);
   const before = state().violations;
   for (let i: u32 = 0; i < UNIT_ENTRIES; i++) {
-    plainStore(from + ((<u64>i) << 3), value, c, false);
+    plainStore(from + ((<u64>i) << ENTRY_SHIFT), value, c, false);
     if (state().violations !== before) return; // one is enough for a page
   }
 }

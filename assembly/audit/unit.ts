@@ -4,14 +4,14 @@
 // mark                  locked by CPU + 1 [7:0] | lent to CPU + 1 [15:8] | life [23:16]
 
 import { CONTIGUOUS, VALID } from "../arch/descriptor";
-import { shift, UNIT_SHIFT } from "../arch/granule";
+import { ENTRY_BYTES, ENTRY_SHIFT, shift, UNIT_SHIFT } from "../arch/granule";
 import { demand, RULE_JUDGED_WORD } from "../demand";
 import { Root, rootAt } from "./root";
 import { State, state, take, UNIT_ENTRIES } from "./state";
 
 const HEADER: u32 = 128;
 export const UNIT_BYTES: u32 = HEADER + UNIT_ENTRIES * 16;
-const OBLIGATIONS: u32 = UNIT_ENTRIES * 8;
+const OBLIGATIONS: u32 = UNIT_ENTRIES * ENTRY_BYTES;
 const MARKS: u32 = UNIT_ENTRIES * 12;
 
 @unmanaged
@@ -73,7 +73,7 @@ export function pointer(u: Unit): u32 {
 
 export function valueAt(u: Unit, word: u32): usize {
   demand(word < UNIT_ENTRIES, RULE_JUDGED_WORD);
-  return changetype<usize>(u) + HEADER + word * 8;
+  return changetype<usize>(u) + HEADER + word * ENTRY_BYTES;
 }
 
 export function obligationAt(u: Unit, word: u32): usize {
@@ -87,7 +87,7 @@ export function markAt(u: Unit, word: u32): usize {
 }
 
 export function wordOf(address: u64): u32 {
-  return (<u32>address >> 3) & (UNIT_ENTRIES - 1);
+  return (<u32>address >> ENTRY_SHIFT) & (UNIT_ENTRIES - 1);
 }
 
 /** Is it a valid word that says it is of a contiguous run? */
@@ -134,7 +134,7 @@ export function inputOf(r: Root, u: Unit, word: u32): u64 {
 
 /** Physical address of a word. */
 export function addressOf(u: Unit, word: u32): u64 {
-  return (u.key << UNIT_SHIFT) + ((<u64>word) << 3);
+  return (u.key << UNIT_SHIFT) + ((<u64>word) << ENTRY_SHIFT);
 }
 
 function bucket(s: State, key: u64): u32 {

@@ -6,6 +6,7 @@
 // descriptor also reads the table that it names. Wasm atomics are sequentially consistent,
 // which is more than the release and acquire that are needed.
 
+import { ENTRY_BYTES } from "../arch/granule";
 import { isPoison } from "./frames";
 import {
   BREACH_FREED,
@@ -69,18 +70,22 @@ export function compareExchange(p: usize, old: u64, next: u64): bool {
 // Whole runs, exclusive only: two descriptors a vector. A vector access is not atomic,
 // which is why no shared walk may come here.
 
+/** Bytes of four descriptors, and of eight. */
+const FOUR: usize = 4 * ENTRY_BYTES;
+const EIGHT: usize = 8 * ENTRY_BYTES;
+
 /** Writes `value` into the hole at `p`; returns the next slot. */
 export function fillHole(p: usize, value: u64): usize {
   store<u64>(p, value);
-  return p + 8;
+  return p + ENTRY_BYTES;
 }
 
 /** Writes value, value + step, ... into `holes`, that is while slots are zero; returns where it stopped. */
 export function fillHoles(p: usize, end: usize, value: u64, step: u64): usize {
-  const four = p + ((end - p) & ~(<usize>63));
+  const eight = p + ((end - p) & ~(EIGHT - 1));
   let pair = i64x2.replace_lane(i64x2.splat(value), 1, value + step);
   const two = i64x2.splat(step << 1);
-  while (p !== four) {
+  while (p !== eight) {
     const seen = v128.or(v128.or(v128.load(p), v128.load(p, 16)), v128.or(v128.load(p, 32), v128.load(p, 48)));
     if (v128.any_true(seen)) break;
     v128.store(p, pair);
@@ -91,13 +96,13 @@ export function fillHoles(p: usize, end: usize, value: u64, step: u64): usize {
     pair = i64x2.add(pair, two);
     v128.store(p, pair, 48);
     pair = i64x2.add(pair, two);
-    p += 64;
+    p += EIGHT;
   }
   value = <u64>i64x2.extract_lane(pair, 0);
   while (p !== end && load<u64>(p) === 0) {
     store<u64>(p, value);
     value += step;
-    p += 8;
+    p += ENTRY_BYTES;
   }
   return p;
 }
@@ -114,20 +119,20 @@ function updatePair(old: v128, off: v128, on: v128): v128 {
 
 /** In every valid descriptor of [p, end): clears `clear`, then sets `set`. Invalid ones stay. */
 export function updateValid(p: usize, end: usize, clear: u64, set: u64): void {
-  const four = p + ((end - p) & ~(<usize>63));
+  const eight = p + ((end - p) & ~(EIGHT - 1));
   const off = i64x2.splat(clear),
     on = i64x2.splat(set);
-  while (p !== four) {
+  while (p !== eight) {
     v128.store(p, updatePair(v128.load(p), off, on));
     v128.store(p, updatePair(v128.load(p, 16), off, on), 16);
     v128.store(p, updatePair(v128.load(p, 32), off, on), 32);
     v128.store(p, updatePair(v128.load(p, 48), off, on), 48);
-    p += 64;
+    p += EIGHT;
   }
   while (p !== end) {
     const old = load<u64>(p);
     if (old & 1) store<u64>(p, (old & ~clear) | set);
-    p += 8;
+    p += ENTRY_BYTES;
   }
 }
 
@@ -138,10 +143,10 @@ function flagPair(old: v128, flag: v128): v128 {
 
 /** True if a valid descriptor of [p, end) has `flag` (one bit, at `at`); with `clear`, clears it in those. */
 export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
-  const four = p + ((end - p) & ~(<usize>63));
+  const eight = p + ((end - p) & ~(EIGHT - 1));
   const flag = i64x2.splat((<i64>1) << at);
   let seen = i64x2.splat(0);
-  while (p !== four) {
+  while (p !== eight) {
     const a = v128.load(p),
       b = v128.load(p, 16),
       c = v128.load(p, 32),
@@ -157,7 +162,7 @@ export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
       v128.store(p, v128.xor(c, fc), 32);
       v128.store(p, v128.xor(d, fd), 48);
     }
-    p += 64;
+    p += EIGHT;
   }
   let any: u64 = v128.any_true(seen) ? 1 : 0;
   while (p !== end) {
@@ -165,24 +170,24 @@ export function testClear(p: usize, end: usize, at: u32, clear: bool): bool {
     const flag = old & ((old & 1) << at);
     any |= flag;
     if (clear) store<u64>(p, old ^ flag);
-    p += 8;
+    p += ENTRY_BYTES;
   }
   return any !== 0;
 }
 
 /** How many of [p, end) are valid. */
 export function countValid(p: usize, end: usize): u32 {
-  const two = p + ((end - p) & ~(<usize>31));
+  const four = p + ((end - p) & ~(FOUR - 1));
   const one = i64x2.splat(1);
   let sum = i64x2.splat(0);
-  while (p !== two) {
+  while (p !== four) {
     sum = i64x2.add(sum, i64x2.add(v128.and(v128.load(p), one), v128.and(v128.load(p, 16), one)));
-    p += 32;
+    p += FOUR;
   }
   let n = <u32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1));
   while (p !== end) {
     n += <u32>load<u64>(p) & 1;
-    p += 8;
+    p += ENTRY_BYTES;
   }
   return n;
 }
@@ -197,9 +202,9 @@ function softwarePair(old: v128): v128 {
  * own). The upper half of the result is the slot where it stopped, or `end`; the lower half is the count.
  */
 export function countMapped(p: usize, end: usize): u64 {
-  const four = p + ((end - p) & ~(<usize>63));
+  const eight = p + ((end - p) & ~(EIGHT - 1));
   let sum = i64x2.splat(0);
-  while (p !== four) {
+  while (p !== eight) {
     const a = v128.load(p),
       b = v128.load(p, 16),
       c = v128.load(p, 32),
@@ -207,7 +212,7 @@ export function countMapped(p: usize, end: usize): u64 {
     const ab = v128.or(softwarePair(a), softwarePair(b));
     if (v128.any_true(v128.or(ab, v128.or(softwarePair(c), softwarePair(d))))) break;
     sum = i64x2.add(sum, i64x2.add(i64x2.add(validLanes(a), validLanes(b)), i64x2.add(validLanes(c), validLanes(d))));
-    p += 64;
+    p += EIGHT;
   }
   // A valid lane is all ones, which is -1.
   let n = -(<i32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1)));
@@ -215,7 +220,7 @@ export function countMapped(p: usize, end: usize): u64 {
     const old = load<u64>(p);
     if (old & 1) n++;
     else if (old !== 0) break;
-    p += 8;
+    p += ENTRY_BYTES;
   }
   return ((<u64>p) << 32) | n;
 }

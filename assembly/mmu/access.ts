@@ -23,6 +23,7 @@ import {
   ignoresTop,
   infoOf,
   ROW_BYTES,
+  ROW_INFO,
   report,
   resolve,
   stageOf,
@@ -283,7 +284,7 @@ export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: u
 function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
   if (!through(c, t, raw, access)) c.faults++;
   write(rows, c.pa);
-  write(rows + 8, c.info);
+  write(rows + ROW_INFO, c.info);
 }
 
 /**
@@ -313,7 +314,7 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
         const out = e.out | (addr & ~bits);
         e.used = ++clock;
         write(rows, out);
-        write(rows + 8, info);
+        write(rows + ROW_INFO, info);
         continue;
       }
     }

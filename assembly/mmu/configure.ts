@@ -20,7 +20,17 @@ import {
   TABLE,
 } from "../arch/descriptor";
 import { get, ones } from "../arch/field";
-import { ENTRY_SHIFT, isStart, levelBits, PS_4K, PS_64K, pageBytes, shift, stage1Levels } from "../arch/granule";
+import {
+  ENTRY_BYTES,
+  ENTRY_SHIFT,
+  isStart,
+  levelBits,
+  PS_4K,
+  PS_64K,
+  pageBytes,
+  shift,
+  stage1Levels,
+} from "../arch/granule";
 import {
   HCR_CD,
   HCR_DC,
@@ -174,7 +184,8 @@ export function configure(p: usize): i32 {
   const c = C.contextAt(p);
   c.magic = 0;
   if (c.regime !== C.REGIME_EL10 && c.regime !== C.REGIME_EL2) return EINVAL;
-  if (!isInMemory(c.pointer, c.bytes) || c.physBase & 7 || (c.features & C.F_PARANGE) > PARANGE_52) return EINVAL;
+  if (!isInMemory(c.pointer, c.bytes) || c.physBase & (ENTRY_BYTES - 1) || (c.features & C.F_PARANGE) > PARANGE_52)
+    return EINVAL;
   C.clearDecoded(p);
   c.paMax = paRangeBits(c.features & C.F_PARANGE);
   setFlags(c);

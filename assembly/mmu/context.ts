@@ -8,6 +8,7 @@
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
 // may belong to many. Whatever the host writes into a context, answers may be wrong, but nothing traps.
 
+import { ENTRY_BYTES } from "../arch/granule";
 import { demand, RULE_HALF } from "../demand";
 import { clearRun } from "../memory/cell";
 import { isInMemory } from "../memory/physical";
@@ -210,5 +211,5 @@ export function clearDecoded(p: usize): void {
 
 /** Can a walk use this context? Configured, and its window still in memory: the host may have written here since. */
 export function isUsable(c: Context): bool {
-  return c.magic === CONTEXT_MAGIC && isInMemory(c.pointer, c.bytes) && (c.physBase & 7) === 0;
+  return c.magic === CONTEXT_MAGIC && isInMemory(c.pointer, c.bytes) && (c.physBase & (ENTRY_BYTES - 1)) === 0;
 }

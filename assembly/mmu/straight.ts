@@ -7,13 +7,13 @@
 
 import { AF, isTable, TABLE, TABLE_ATTRIBUTES, TYPE, VALID } from "../arch/descriptor";
 import { bit } from "../arch/field";
-import { ENTRY_SHIFT, FIRST_LEVEL, isGranule, LAST_LEVEL, levelBits, shift } from "../arch/granule";
+import { ENTRY_BYTES, ENTRY_SHIFT, FIRST_LEVEL, isGranule, LAST_LEVEL, levelBits, shift } from "../arch/granule";
 import { isStage2Device } from "../arch/memory-type";
 import { VA_HALF, VA_TAG_BITS } from "../arch/registers";
 import { memAttr, S2_R } from "../arch/stage2";
 import { read, write } from "../memory/cell";
 import * as C from "./context";
-import { accessOf, ROW_BYTES, resolve, stageOf } from "./translate";
+import { accessOf, ROW_BYTES, ROW_INFO, resolve, stageOf } from "./translate";
 import { A_EL0, A_FETCH, A_KIND, A_PAN, isBlockLevel } from "./walk";
 
 const KEY_SHIFT: u32 = 16;
@@ -76,7 +76,7 @@ function row(c: C.Context, addr: u64, access: u32, rows: usize): void {
     keep(c, stageOf(c, addr), accessKey(access, c.flags & C.M_STAGE1 ? halfOf(c, addr) : 0));
   else c.faults++;
   write(rows, c.pa);
-  write(rows + 8, c.info);
+  write(rows + ROW_INFO, c.info);
 }
 
 function halfOf(c: C.Context, addr: u64): u64 {
@@ -147,7 +147,7 @@ function runSingle(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
     }
     const inside = Key.inside(at);
     write(rows, (d & addressMask & ~inside) | (addr & inside));
-    write(rows + 8, lastInfo);
+    write(rows + ROW_INFO, lastInfo);
   }
   return addrs;
 }
@@ -192,7 +192,7 @@ function nested(c: C.Context, s: C.Stage, s2: C.Stage, addr: u64, access: u64, a
       if (!readsTable(c, s2, d, at2)) return 0;
       c.tableKey = key2;
     }
-    if (pa - origin > <u64>c.bytes - 8) return 0;
+    if (pa - origin > <u64>c.bytes - ENTRY_BYTES) return 0;
     d = read(<usize>pa + shifted, false);
     if ((d & s.tableMask) === TABLE && at1 !== s.last) {
       tables |= d;
@@ -230,7 +230,7 @@ function runNested(c: C.Context, s: C.Stage, addrs: usize, end: usize, rows: usi
       continue;
     }
     write(rows, c.pa);
-    write(rows + 8, info);
+    write(rows + ROW_INFO, info);
   }
   return addrs;
 }
@@ -251,8 +251,8 @@ function isSound(c: C.Context, s: C.Stage, physical: bool): bool {
   if (!physical) return true;
   const bytes = <u64>c.bytes,
     root = <u64>s.rootPointer - c.pointer;
-  if (s.lastTable > bytes || s.lastTable + s.indexMask + 8 > bytes) return false;
-  return s.rootPointer >= c.pointer && root + s.rootMask + 8 <= bytes;
+  if (s.lastTable > bytes || s.lastTable + s.indexMask + ENTRY_BYTES > bytes) return false;
+  return s.rootPointer >= c.pointer && root + s.rootMask + ENTRY_BYTES <= bytes;
 }
 
 /** Rows by the fastest path that applies, as far as it goes; returns where it stopped, at least one row further. */

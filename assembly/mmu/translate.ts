@@ -50,6 +50,8 @@ import { A_AT, A_EL0, A_FETCH, A_ISS, A_KIND, A_PAN, A_WRITE, fail, rights, walk
 
 /** Bytes of a row of many results: physical address and INFO. */
 export const ROW_BYTES: u32 = 16;
+/** Where INFO is in a row. */
+export const ROW_INFO: u32 = 8;
 
 export const INFO_UPDATED: u64 = 1 << 15;
 

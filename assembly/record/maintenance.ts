@@ -1,7 +1,7 @@
 // Barriers, TLB and cache maintenance as the hardware would see them. They are always counted, and journalled when the
 // journal is on. Each function is one function of the kernel's, and records its instructions [TLB-1..4].
 
-import { alignDown } from "../arch/granule";
+import { alignDown, LAST_LEVEL, span } from "../arch/granule";
 import { addressOperand, MAX_RANGE_PAGES, rangeNum, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
@@ -127,7 +127,7 @@ function recordRange(t: Table, addr: u64, pages: u64): void {
 
 /** Instructions that a range of 1..MAX_RANGE_PAGES pages takes [TLB-8]. */
 export function rangeOperations(addr: u64, pages: u64, ps: u32, lpa2: bool): u64 {
-  addr = alignDown(addr, (<u64>1) << ps); // an address inside a page would never reach a 64K boundary
+  addr = alignDown(addr, span(ps, LAST_LEVEL)); // an address inside a page would never reach a 64K boundary
   let n: u64 = 0;
   let scale: i32 = 3;
   while (pages !== 0) {

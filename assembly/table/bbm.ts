@@ -3,7 +3,7 @@
 // The other writes: `put` changes attributes of a leaf, `replace` changes software state, `clear` removes an entry.
 
 import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, shift } from "../arch/granule";
+import { alignDown, ENTRY_BYTES, pageBytes, shift } from "../arch/granule";
 import { demand, RULE_EXCLUSIVE, RULE_NO_MARKER, RULE_SLOT } from "../demand";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
 import { abandonBreak, finishMake, holdTree, intendBreak, intendMake } from "../memory/intent";
@@ -17,7 +17,7 @@ import { isShared, SKIP_BBM_TLBI, Walk } from "./walk";
 
 /** The table page that holds the slot at `p`. */
 export function pageOf(w: Walk, p: usize): usize {
-  return p & ~(((<usize>1) << w.ps) - 1);
+  return p & ~(<usize>pageBytes(w.ps) - 1);
 }
 
 /** Before a descriptor changes: while the journal is on, the order of changes is that of their records. */

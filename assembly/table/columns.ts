@@ -6,7 +6,7 @@
 // be done between the marker and the leaf, so one compare-exchange takes the hole and makes the leaf. The reference is counted in
 // this walker's own part of the count (memory/frames.ts), which no other walker writes.
 
-import { isTable, isValid, leafDescriptor } from "../arch/descriptor";
+import { isTable, isValid, LINEAR_BITS, leafDescriptor } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL, pageBytes } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
@@ -25,8 +25,6 @@ import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, W
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
-/** Lowest output address bit that a layout may pack elsewhere. */
-const PACKED_FROM: u32 = 48;
 // Scratch of a group: slots (u64), levels (i8), then the Column record.
 const LEVELS: usize = (<usize>GROUP) << 3;
 const COLUMN: usize = LEVELS + GROUP;
@@ -142,9 +140,9 @@ function feed(c: Column, t: Table, cache: u32): i32 {
 @final
 @unmanaged
 class PageLeaf {
-  /** The leaf of a page at `phys`; `plain` is that of address 0. Below 2^48 every layout has the address in its place. */
+  /** The leaf of a page at `phys`; `plain` is that of address 0. Up to LINEAR_BITS every layout has the address in its place. */
   @inline static of(layout: u32, ps: u32, phys: u64, attributes: u64, plain: u64, pageMask: u64): u64 {
-    return phys >> PACKED_FROM ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
+    return phys >> LINEAR_BITS ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
   }
 }
 
@@ -174,7 +172,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
     first = c.done,
     end = min(c.n, first + GROUP),
     tables = counted(C_TABLES_TAKEN);
-  const pageMask = ~(((<u64>1) << ps) - 1),
+  const pageMask = ~(<u64>pageBytes(ps) - 1),
     plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
   const found = isPlain<W>(w) && findSlots<W>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
   if (found && shared) touchGroup(end - first);

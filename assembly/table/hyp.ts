@@ -1,7 +1,7 @@
 // The hypervisor's own stage 1 [S1-1..8]. Always exclusive: there are no read sections at EL2.
 
 import { differsOnlyInSoftware, isValid, leafDescriptor, tableDescriptor } from "../arch/descriptor";
-import { LAST_LEVEL, span } from "../arch/granule";
+import { alignDown, LAST_LEVEL, span } from "../arch/granule";
 import { isStage1Prot, stage1Attributes } from "../arch/stage1";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { isCache } from "../memory/cache";
@@ -169,7 +169,7 @@ export function hypMap(t: Table, va: u64, size: u64, phys: u64, prot: u32, cache
   if (strict && !isOutputRange(t, phys, size)) return ERANGE;
   const w = openAs<HypMapWalk>(t, LEAF);
   if (!w) return EBUSY;
-  w.phys = phys & ~(((<u64>1) << t.ps) - 1);
+  w.phys = alignDown(phys, span(t.ps, LAST_LEVEL));
   w.forcePages = false;
   w.attributes = stage1Attributes(
     prot,

@@ -11,7 +11,7 @@ import {
   tableDescriptor,
   typedAnnotation,
 } from "../arch/descriptor";
-import { LAST_LEVEL } from "../arch/granule";
+import { alignDown, LAST_LEVEL, span } from "../arch/granule";
 import { isStage2Prot, permissionMask } from "../arch/stage2";
 import { demand, RULE_TABLE_DESCRIPTOR } from "../demand";
 import { CACHE_NONE, isCache } from "../memory/cache";
@@ -166,7 +166,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, size)) return ERANGE;
   const w = openMap(t, flags);
   if (!w) return EBUSY;
-  w.phys = phys & ~(((<u64>1) << t.ps) - 1);
+  w.phys = alignDown(phys, span(t.ps, LAST_LEVEL));
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
   prepareLeaves(w, attributesOf(t, prot));

@@ -1,6 +1,6 @@
 // Operations in batches: records in a buffer, one call, results in place.
 
-import { GRANULE_LEVELS } from "../arch/granule";
+import { GRANULE_LEVELS, LAST_LEVEL, span } from "../arch/granule";
 import { demand, RULE_COLUMN } from "../demand";
 import { CACHE_ARENA, CACHE_OWN, isCache, resolve, topUp } from "../memory/cache";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
@@ -170,7 +170,7 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
     return OK;
   }
   const limit = (<u64>1) << t.inputBits,
-    page = ((<u64>1) << t.ps) - 1;
+    page = span(t.ps, LAST_LEVEL) - 1;
   if (addr > limit || size > limit - addr) return ERANGE;
   const start = addr & ~page;
   flushRange(t, start, ((addr + size + page) & ~page) - start);

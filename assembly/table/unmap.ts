@@ -1,7 +1,7 @@
 // Stage-2 unmap [S2-10..12].
 
 import { decodeAddress, isCounted, isValid } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, LAST_LEVEL, shift } from "../arch/granule";
+import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { demand, RULE_MAPPED } from "../demand";
@@ -87,7 +87,7 @@ export function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void 
     last = stop;
   while (!isValid(read(first, false))) first += ENTRY_BYTES;
   while (!isValid(read(last - ENTRY_BYTES, false))) last -= ENTRY_BYTES;
-  widen(w, w.addr + ((<u64>((first - p) >> 3)) << sh), w.addr + ((<u64>((last - p) >> 3)) << sh));
+  widen(w, w.addr + ((<u64>((first - p) >> ENTRY_SHIFT)) << sh), w.addr + ((<u64>((last - p) >> ENTRY_SHIFT)) << sh));
 }
 
 function widen(w: UnmapWalk, low: u64, high: u64): void {

@@ -6,7 +6,17 @@
 //   other:     LEAF (if asked) -> descend if the visit made it a table. Whole runs of such entries may be visited at once.
 
 import { isTable, isValid, lockedMarker } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, entries, FIRST_LEVEL, LAST_LEVEL, shift } from "../arch/granule";
+import {
+  alignDown,
+  ENTRY_BYTES,
+  ENTRY_SHIFT,
+  entries,
+  FIRST_LEVEL,
+  LAST_LEVEL,
+  pageBytes,
+  shift,
+  span,
+} from "../arch/granule";
 import { demand, RULE_RUN, RULE_WALK_RANGE, RULE_WALK_STACK, RULE_WHOLE_TABLE } from "../demand";
 import { read } from "../memory/cell";
 import { inSection } from "../memory/epoch";
@@ -202,7 +212,7 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   const t = w.table;
   count(C_WALKS, 1);
   const limit = (<u64>1) << t.inputBits,
-    page = (<u64>1) << t.ps;
+    page = span(t.ps, LAST_LEVEL);
   w.start = alignDown(addr, page);
   w.addr = w.start;
   w.end = alignDown(w.start + size + page - 1, page);
@@ -328,7 +338,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
     return EINVAL; // [WLK-9]
   }
   demand(w.addr < w.end, RULE_WALK_RANGE);
-  demand(popcnt(n) === 1 && (table & ((1 << w.ps) - 1)) === 0, RULE_WHOLE_TABLE);
+  demand(popcnt(n) === 1 && (table & (pageBytes(w.ps) - 1)) === 0, RULE_WHOLE_TABLE);
   const v = changetype<V>(0);
   const sh = shift(w.ps, level);
   const first = <u32>(w.addr >> sh) & (n - 1);
@@ -381,7 +391,7 @@ function again(): i32 {
 }
 
 function pageEnd(ps: u32, p: usize): usize {
-  return (p | (((<usize>1) << ps) - 1)) + 1;
+  return (p | (<usize>pageBytes(ps) - 1)) + 1;
 }
 
 function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 {

@@ -9,6 +9,7 @@
  */
 
 import { levelShift } from "../model/granule.js";
+import { countUpTo } from "./sorted.js";
 
 /** Kind of memory of a stretch of the VMM's address space. */
 export interface Backing {
@@ -62,6 +63,8 @@ export interface HostKind {
   /** A write to the huge zero page gives a small page (Linux before 6.13), not a huge one. */
   readonly splitsHugeZero: boolean;
 }
+
+const firstOf = (area: Area): number => area.hva;
 
 /** A model of the VMM's memory. */
 export class HostMemory {
@@ -125,14 +128,7 @@ export class HostMemory {
   }
 
   #area(hva: number): Area | undefined {
-    let low = 0;
-    let high = this.#areas.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#areas[middle] as Area).hva <= hva) low = middle + 1;
-      else high = middle;
-    }
-    const area = this.#areas[low - 1];
+    const area = this.#areas[countUpTo(this.#areas, firstOf, hva) - 1];
     return area && hva < area.end ? area : undefined;
   }
 

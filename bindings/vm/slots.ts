@@ -1,4 +1,5 @@
 import { DirtyBitmap } from "./bitmap.js";
+import { countUpTo } from "./sorted.js";
 
 /** KVM_MEM_LOG_DIRTY_PAGES. */
 export const LOG_DIRTY = 1;
@@ -45,6 +46,8 @@ export interface HostRange {
 }
 
 const REFUSED: SlotChange = { kind: "refused", before: undefined, after: undefined };
+
+const firstOf = (slot: Slot): number => slot.gpa;
 
 /** The memory slots of a VM: guest addresses to host addresses and back. */
 export class MemorySlots {
@@ -102,14 +105,7 @@ export class MemorySlots {
 
   /** How many slots begin at or below an address. */
   #position(gpa: number): number {
-    let low = 0;
-    let high = this.#sorted.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#sorted[middle] as Slot).gpa <= gpa) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return countUpTo(this.#sorted, firstOf, gpa);
   }
 
   #replace(kind: SlotChange["kind"], before: Slot | undefined, after: Slot | undefined): SlotChange {
