@@ -13,7 +13,7 @@ import { MISS_ASID, MISS_DSB_BEFORE, MISS_LAST_LEVEL, MISS_LEVEL, MISS_LOCAL } f
 import { fullOf, R_STAGE1, Root, rootAt, rootPointer } from "./root";
 import { MAX_CPUS, orderedBy, state, UNIT_ENTRIES } from "./state";
 import { flushTag, Tag, tagAt, tagPointer } from "./tag";
-import { breakOf } from "./tree";
+import { breakOf, MAX_DEPTH } from "./tree";
 import { find, inputOf, obligationAt, parentOf, Unit, unitAt, valueAt } from "./unit";
 
 // What a TLBI by address is, beside its level hint.
@@ -24,9 +24,6 @@ export const F_LOCAL: u32 = 2;
 /** Of another ASID than the table's: global entries only. */
 export const F_GLOBAL: u32 = 4;
 
-/** How deep tables hang. */
-const DEPTH: u32 = 5;
-
 /** Does the last DSB of CPU `c` order the write behind `o` before what follows? */
 function isOrdered(o: O.Obligation, c: u32, local: bool): bool {
   if (load<u32>(orderedBy(c) + o.cpu * 4) >= o.clock) return true;
@@ -36,7 +33,7 @@ function isOrdered(o: O.Obligation, c: u32, local: bool): bool {
 /** Is a table above its slot unlinked by a write that CPU `c` has ordered? Then nobody walks there, whoever wrote what below. */
 function isCutOff(o: O.Obligation, c: u32, local: bool): bool {
   let u = unitAt(o.unit);
-  for (let i: u32 = 0; u && i < DEPTH; i++) {
+  for (let i: u32 = 0; u && i < MAX_DEPTH; i++) {
     const parent = parentOf(u);
     if (!parent) return false;
     const link = breakOf(parent, u);

@@ -22,9 +22,6 @@ import { giveUp, tagAt } from "./tag";
 import { adopt, disown, renewPage, standing } from "./tree";
 import * as U from "./unit";
 
-/** How deep tables hang. */
-const DEPTH: u32 = 5;
-
 /** A start table covers input from 0: what each of its units covers. */
 function unitSpan(r: R.Root, u: U.Unit): u64 {
   return U.spanOf(r, u) * UNIT_ENTRIES;
@@ -83,7 +80,7 @@ export function retire(r: R.Root): void {
 function disownPage(r: R.Root, u: U.Unit): void {
   for (let word: u32 = 0; word < UNIT_ENTRIES && u.valid !== 0; word++) {
     const value = load<u64>(U.valueAt(u, word));
-    if (value & 1) disown(r, value, r.startLevel, obligation(0), DEPTH);
+    if (value & 1) disown(r, value, r.startLevel, obligation(0));
   }
 }
 

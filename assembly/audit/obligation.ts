@@ -119,10 +119,7 @@ export function discharge(o: Obligation): void {
   if (o.unit) {
     const at = obligationAt(unitAt(o.unit), o.word);
     if (load<u32>(at) === p) store<u32>(at, 0);
-  } else if (--r.orphans === 0) {
-    r.low = u64.MAX_VALUE;
-    r.high = 0;
-  }
+  } else if (--r.orphans === 0) r.low = u64.MAX_VALUE; // no address lies in the span
   if (o.previous) obligation(o.previous).next = o.next;
   else r.open = o.next;
   if (o.next) obligation(o.next).previous = o.previous;

@@ -8,11 +8,8 @@ import { V_EARLY_FREE, V_FRAME_REUSE, V_KNOWN_PAGE } from "./records";
 import { blame, violate } from "./report";
 import { Root, rootAt } from "./root";
 import { checkGrace } from "./section";
-import { breakOf, forget, standing } from "./tree";
+import { breakOf, forget, MAX_DEPTH, standing } from "./tree";
 import * as U from "./unit";
-
-/** How deep tables hang. */
-const DEPTH: u32 = 5;
 
 /** A page of table memory is set up, all zero. */
 export function initPage(c: u32, address: u64): void {
@@ -68,7 +65,7 @@ function blameFrozen(k: Case, u: U.Unit): void {
 /** The broken link above a frozen page. */
 function frozenBy(u: U.Unit): Obligation {
   let at = u;
-  for (let i: u32 = 0; i < DEPTH; i++) {
+  for (let i: u32 = 0; i < MAX_DEPTH; i++) {
     const parent = U.parentOf(at);
     if (!parent) break;
     const o = breakOf(parent, at);

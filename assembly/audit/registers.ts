@@ -50,7 +50,7 @@ export function isHost(self: C.Cpu): bool {
 
 /** VMID that the CPU's VTTBR_EL2 names: 8 bits where a real VTCR_EL2 says so. */
 export function vmidOf(self: C.Cpu): u32 {
-  const narrow = (self.written & C.W_VTCR) !== 0 && R.isReal(self.vtcr) && !(self.vtcr & VTCR_VS);
+  const narrow = R.isReal(self.vtcr) && !(self.vtcr & VTCR_VS);
   return ttbrId(self.vttbr, !narrow);
 }
 

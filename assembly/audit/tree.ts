@@ -1,7 +1,7 @@
 // The tables as they hang together: who names whom, who is reachable, who is unlinked and not yet flushed.
 
 import { isTable, isValid } from "../arch/descriptor";
-import { LAST_LEVEL, span, UNIT_SHIFT } from "../arch/granule";
+import { span, UNIT_SHIFT } from "../arch/granule";
 import { demand, RULE_JUDGED_LINK } from "../demand";
 import { Case, caseOfEntry } from "./case";
 import { isClean, isFlushedWhole, Obligation, obligation, orphan, settle } from "./obligation";
@@ -14,7 +14,7 @@ import { state, UNIT_ENTRIES } from "./state";
 import * as U from "./unit";
 
 /** How deep tables can hang: a damaged log cannot make the judge go round in circles. */
-const MAX_DEPTH: u32 = 6;
+export const MAX_DEPTH: u32 = 6;
 
 /** LIVE, PRIVATE or FROZEN. */
 export function standing(u: U.Unit): u32 {
@@ -147,16 +147,15 @@ export function own(k: Case, u: U.Unit, word: u32): void {
 }
 
 /** The memory of a leaf, or of all leaves below a table, is nobody's; `o` says until when it can be reached. */
-export function disown(r: Root, value: u64, level: i32, o: Obligation, depth: u32): void {
+export function disown(r: Root, value: u64, level: i32, o: Obligation): void {
   if (!isTable(value, level)) return disclaim(r, outputOf(r, value, level), span(r.ps, level), value, o);
-  if (level >= LAST_LEVEL || depth === 0) return;
   const page = addressIn(r, value);
   for (let i: u32 = 0; i < unitsOf(r); i++) {
     const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     if (!u || u.valid === 0 || u.root !== rootPointer(r)) continue;
     for (let word: u32 = 0; word < UNIT_ENTRIES; word++) {
       const below = load<u64>(U.valueAt(u, word));
-      if (isValid(below)) disown(r, below, level + 1, o, depth - 1);
+      if (isValid(below)) disown(r, below, level + 1, o);
     }
   }
 }
@@ -173,7 +172,6 @@ export function dropBelow(r: Root, o: Obligation): void {
 }
 
 function dropPage(r: Root, page: u64, level: i32, except: Obligation): void {
-  if (level > LAST_LEVEL) return;
   for (let i: u32 = 0; i < unitsOf(r); i++) {
     const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     if (!u || u.root !== rootPointer(r) || u.level !== level) continue;

@@ -28,8 +28,6 @@ const LOCKED_BY: u32 = 0xff;
 const LENT_TO: u32 = 0xff00;
 const LENT_SHIFT: u32 = 8;
 const LIFE_SHIFT: u32 = 16;
-/** How deep a table is looked for leaves. */
-const DEPTH: u32 = 5;
 
 function setMark(u: U.Unit, word: u32, keep: u32, bits: u32): void {
   const at = U.markAt(u, word);
@@ -156,7 +154,7 @@ function unmake(k: Case): void {
     const child = U.find(addressIn(r, old));
     if (o && child) o.child = child.serial;
   }
-  disown(r, old, k.level, o, DEPTH);
+  disown(r, old, k.level, o);
 }
 
 /** The slot's obligation for the old descriptor, new or renewed. */
@@ -284,7 +282,7 @@ function exchange(k: Case, owed: bool): void {
   let o = obligation(0);
   if (owed && isCached(r, k.old, k.level)) o = owe(k, CAUSE_BREAK);
   if (o && child && isTable(k.old, k.level)) o.child = child.serial;
-  disown(r, k.old, k.level, o, DEPTH);
+  disown(r, k.old, k.level, o);
   state().generation++;
   settleIn(k);
 }

@@ -124,10 +124,27 @@ describe("what an engine's record says of a table", () => {
     expect(first).toMatchObject({ kind: "geometry", newValue: records[made]?.a });
   });
 
+  it("a table may come with what is in it", () => {
+    const write = stream.filter(({ kind, b }) => kind === J.WRITE && (b & 3n) === 3n);
+    const [leaf, link] = [write.at(-1), write.at(-2)] as [JournalRecord, JournalRecord];
+    const page = 0x70_0000n;
+    const filled = then(
+      stream,
+      { kind: J.TABLE_TAKEN, address: page, a: 1n },
+      { kind: J.WRITE, level: 3, address: page + 8n, b: leaf.b | 0x4000_0000n },
+      { kind: J.WRITE, level: 2, address: link.address + 8n, b: page | 3n },
+    );
+    expect(kindsOf(filled)).toEqual([]);
+    const wrong = filled.map((r, i) => (i === filled.length - 2 ? { ...r, b: r.b & ~2n } : r));
+    expect(kindsOf(wrong)).toEqual(["encoding"]);
+  });
+
   it("a marker that is left in a table is one of its format", () => {
     const write = stream.find(({ kind, level }) => kind === J.WRITE && level === 3) as JournalRecord;
     const marked = { kind: J.WRITE_SHARED, level: 3, address: write.address + 64n, b: 0x400n };
-    expect(kindsOf(then(stream, marked))).toEqual(["left-locked"]);
+    expect(judgeRecords(then(stream, { ...marked, walker: 5 })).violations).toMatchObject([
+      { kind: "left-locked", cpu: 5, level: 3, address: marked.address, oldValue: 0x400n },
+    ]);
     expect(kindsOf(then(stream, { ...marked, b: 0x1000n }))).toEqual([]);
   });
 });

@@ -187,13 +187,61 @@ describe("a table of another VM", () => {
   });
 });
 
+describe("what an unlinked table held", () => {
+  const two = [...prologue(2), put(L3, LEAF), put(L3 + 8, LEAF + 0x1000n), DSB];
+  const free = `mem-free ${at(L3)} (size 0x1000)`;
+  const complete = [DSB, "tlbi vmalle1is", DSB];
+
+  it("is out of reach once its link is, whoever broke what below it", () => {
+    // CPU 1 breaks a page that it was lent: CPU 0, which unlinks the table, does not know.
+    const lent = `hint (kind set_pte_thread_owner) (location 0x${(ROOT + L3).toString(16)}) (value 0x1)`;
+    const unlinked = [...two, lent, put(L3, 0, 1), put(L2, 0), DSB];
+    expect(firstOf([...unlinked, tlbi(0n, 0n), tlbi(0x1000n, 0n), ...complete, free])).toBe("ok");
+    const linked = [...two, lent, put(L3, 0, 1), DSB, tlbi(0n, 0n), ...complete];
+    expect(firstOf(linked)).toBe("unflushed dsb-before-tlbi");
+  });
+
+  it("is in the way of a block in its place, and of nothing beside it", () => {
+    const left = [...two, put(L3 + 8, 0), put(L2, 0), DSB, tlbi(0n, 0n), ...complete, free];
+    expect(firstOf([...left, put(L2, 0xa_0000_07fdn)])).toBe("early-make tlbi");
+    expect(firstOf([...left, put(L2 + 8, 0xa_0000_07fdn)])).toBe("unflushed tlbi");
+    expect(firstOf([...left, ...flush("vmalls12e1is"), put(L2, 0xa_0000_07fdn)])).toBe("ok");
+  });
+});
+
+describe("rights that are taken one after the other", () => {
+  const taken = [...prologue(), put(L3, LEAF), DSB, put(L3, LEAF - 0x80n), DSB, tlbi(0n), DSB];
+
+  it("are flushed one after the other", () => {
+    const again = [...taken, put(L3, (LEAF - 0x80n) | (1n << 54n))];
+    expect(firstOf([...again, ...flushPage(0)])).toBe("ok");
+    expect(firstOf([...again, DSB, "tlbi vmalle1is", DSB])).toBe("unflushed tlbi");
+  });
+});
+
 describe("roots", () => {
   it.each([
     [43, "ok"],
     [44, "geometry"],
-  ])("T0SZ %i", (t0sz, expected) => {
+    [0x1_0000_000c, "ok"],
+    [0x1_0000_000b, "geometry"],
+  ])("VTCR_EL2 %i", (t0sz, expected) => {
     const lines = [sysreg("vtcr_el2", t0sz), `mem-init ${at(0)} (size 0x1000)`, ...vttbr(0, 1)];
     expect(firstOf(lines)).toBe(expected);
+  });
+
+  it("a start table that nobody set up is named with its level", () => {
+    const lines = [sysreg("vtcr_el2", 0x8002_3558), `mem-init ${at(0)} (size 0x1000)`, ...vttbr(0, 1)];
+    expect(judgeLog(logOf(lines)).violations).toMatchObject([
+      { kind: "unknown-page", level: 1, address: BigInt(ROOT + 0x1000) },
+    ]);
+  });
+
+  it("one that is given back too early is gone, and another may begin there", () => {
+    const freed = [...prologue(2), unlock, `mem-free ${at(0)} (size 0x1000)`, ...flush("alle1is")];
+    const begun = [...freed, ...root(0), ...vttbr(0, 3), put(0, 0x400, 1), put(0, 0, 1)];
+    expect(kindsOf(freed)).toEqual(["early-free"]);
+    expect(kindsOf([...begun, put(0, ROOT + 0x1003, 1)])).toContain("unlocked");
   });
 
   it("a change of a control register ends with its table", () => {

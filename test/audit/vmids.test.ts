@@ -70,6 +70,19 @@ describe("a table under another VMID", () => {
     ["needs none by one write either", [...vttbr(DUMMY, 9, 1), ...vttbr(0, 2)], "ok"],
     ["not while another CPU walks it under the old one", vttbr(0, 2), "vmid"],
     ["may go back if nothing changed", [...leave, ...vttbr(0, 2), ...vttbr(0, 1)], "ok"],
+    [
+      "may go back on a machine of 64 CPUs",
+      [
+        ...leave,
+        "t63 barrier isb",
+        ...vttbr(0, 2),
+        ...vttbr(0, 2, 1),
+        ...vttbr(DUMMY, 3),
+        ...vttbr(0, 2),
+        ...vttbr(DUMMY, 9),
+      ],
+      "ok",
+    ],
     ["may not go back once it changed", [...leave, ...vttbr(0, 2), ...changed, ...vttbr(0, 1)], "vmid-reuse"],
     [
       "may go back once it changed and all is flushed",
