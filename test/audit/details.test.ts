@@ -351,6 +351,16 @@ describe("memory below a table", () => {
       "shared-frame",
     ],
     [
+      "is memory if only the upper attribute bit says so",
+      [...prologue(), put(L3, LEAF - 0x1cn), DSB, unlock, ...second(LEAF - 0x1cn)],
+      "shared-frame",
+    ],
+    [
+      "is a device's if the lower attribute bits alone are set",
+      [...prologue(), put(L3, LEAF - 0x30n), DSB, unlock, ...second(LEAF - 0x30n)],
+      "ok",
+    ],
+    [
       "is looked at for blocks of 1 GiB",
       [...prologue(), put(0x1008, (HUGE & ~0x3fffffffn) | 0x7fdn), DSB, unlock, ...second(LEAF)],
       "shared-frame",
@@ -504,6 +514,8 @@ describe("steps that only some logs need", () => {
     expect(firstOf([...lines, ...other, put(L3, OTHER, 1)], twoCpus)).toBe("ok");
     const unordered = lines.filter((line, n) => line !== nsh || n === lines.length - 1);
     expect(firstOf([...unordered, ...other, put(L3, OTHER, 1)], twoCpus)).toBe("early-make tlbi-broadcast");
+    const early = [...prologue(2), put(L3, LEAF), DSB, nsh, put(L3, 0), "tlbi vmalls12e1", nsh];
+    expect(firstOf([...early, ...other, put(L3, OTHER, 1)], twoCpus)).toBe("early-make tlbi-broadcast");
   });
 
   it("a TLBI that missed a table is followed by one that reaches it", () => {

@@ -91,6 +91,7 @@ describe("TLBIs of EL2", () => {
       [...tagged, ...notGlobal, ...of(4), made],
       "early-make tlbi-asid",
     ],
+    ["of another ASID above 255", [...tagged, ...notGlobal, ...of(0x103), made], "early-make tlbi-asid"],
     ["of another ASID, for a global entry", [...tagged, ...broken, ...of(4), made], "ok"],
     ["ALLE2IS", [...hypPrologue(), ...broken, ...flush("alle2is"), made], "ok"],
     [

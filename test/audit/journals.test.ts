@@ -70,6 +70,8 @@ describe("a table's lock", () => {
     ["is given back by the writer once", [lock(1, 1n), unlock(1, 1n), unlock(1, 1n)], ["lock"]],
     ["is no reader's while somebody writes", [lock(1, 1n), lock(0, 0n)], ["lock"]],
     ["is given back by who has it", [lock(1, 1n), unlock(0, 1n)], ["lock"]],
+    ["of a dead walker is free", [lock(3, 1n), { kind: J.BURIED, a: 3n }, lock(0, 1n)], []],
+    ["of another is not", [lock(2, 1n), { kind: J.BURIED, a: 3n }, lock(0, 1n)], ["lock"]],
     ["a section ends once", [{ kind: J.SECTION }, { kind: J.SECTION_END }, { kind: J.SECTION_END }], ["lock"]],
   ])("%s", (_name, more, expected) => {
     expect(kindsOf(then(start(), ...more))).toEqual(expected);
@@ -104,6 +106,53 @@ describe("a range", () => {
   it("of a part of it does not", () => {
     for (const pages of [1n, 2n])
       expect(kindsOf(gone(pages))).toEqual(["early-free tlbi-below", "unflushed tlbi-below"]);
+  });
+});
+
+describe("a table that readers may be in", () => {
+  const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
+  engine.journal.start();
+  engine.createStage2({ ipaBits: 39 }).map(0, KB4, 0, "rw");
+  const stream = engine.journal.read();
+  const leaf = stream.find((record) => record.level === 3 && (record.b & 1n) === 1n) as JournalRecord;
+  const page = leaf.address & ~0xfffn;
+  const link = stream.find((record) => (record.b & 3n) === 3n && (record.b & 0xffff_ffff_f000n) === page);
+  const { address, b: descriptor, table } = link as JournalRecord;
+  const by = { table, walker: 0 };
+  const enter = { kind: J.SECTION, table, walker: 1 };
+  const leave = { kind: J.SECTION_END, table, walker: 1 };
+  const retire = { ...by, kind: J.TABLE_RETIRED, level: 2, address: page };
+  const unlink: Partial<JournalRecord>[] = [
+    { ...by, kind: J.LOCK, a: 1n },
+    { ...by, kind: J.WRITE_SHARED, level: 2, address, a: descriptor, b: 0n },
+    { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+    { ...by, kind: J.TLBI_VMID },
+    { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+  ];
+  const free = { ...by, kind: J.TABLE_FREED, address: page, a: 1n };
+  const release = { ...by, kind: J.UNLOCK, a: 1n };
+  it.each([
+    ["may be given back once they have left", [enter, ...unlink, retire, leave, free, release], []],
+    ["may be while one is there who came later", [...unlink, retire, enter, free, release], []],
+    ["may not be while one is there", [enter, ...unlink, retire, free, release], ["early-free grace-period"]],
+    ["may not be if nobody asked", [...unlink, free, release], ["early-free grace-period"]],
+  ])("%s", (_name, more, expected) => {
+    expect(kindsOf(then(stream, ...more))).toEqual(expected);
+  });
+});
+
+describe("a marker", () => {
+  it("that is not there cannot be taken away", () => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
+    engine.journal.start();
+    engine.createStage2({ ipaBits: 39 }).map(0, KB4, 0, "rw");
+    const stream = engine.journal.read();
+    const { address, table, b } = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+    const lock = { kind: J.LOCK, table, walker: 0, a: 1n };
+    const write = { kind: J.WRITE_SHARED, table, walker: 0, level: 3, address: address + 64n, b: b + 0x8000n };
+    const unlock = { kind: J.UNLOCK, table, walker: 0, a: 1n };
+    expect(kindsOf(then(stream, lock, write, unlock))).toEqual([]);
+    expect(kindsOf(then(stream, lock, { ...write, a: 0x400n }, unlock))).toContain("stolen");
   });
 });
 

@@ -217,6 +217,16 @@ describe("rights that are taken one after the other", () => {
     expect(firstOf([...again, ...flushPage(0)])).toBe("ok");
     expect(firstOf([...again, DSB, "tlbi vmalle1is", DSB])).toBe("unflushed tlbi");
   });
+
+  it("are flushed by whoever took the last one, though another CPU's TLBI for the first awaits its DSB", () => {
+    const first = [...prologue(2), put(L3, LEAF), DSB, put(L3, LEAF - 0x80n), unlock];
+    const other = [`t1 ${lock}`, "t1 barrier dsb (kind ish)", `t1 ${tlbi(0n)}`, `t1 ${unlock}`, lock];
+    const last = put(L3, (LEAF - 0x80n) | (1n << 54n));
+    expect(firstOf([...first, ...other, last, ...flushPage(0)])).toBe("ok");
+    expect(firstOf([...first, ...other, last, "t1 barrier dsb (kind ish)", "t1 tlbi vmalle1is", DSB])).toContain(
+      "unflushed",
+    );
+  });
 });
 
 describe("roots", () => {
@@ -228,6 +238,13 @@ describe("roots", () => {
   ])("VTCR_EL2 %i", (t0sz, expected) => {
     const lines = [sysreg("vtcr_el2", t0sz), `mem-init ${at(0)} (size 0x1000)`, ...vttbr(0, 1)];
     expect(firstOf(lines)).toBe(expected);
+  });
+
+  it("an output address is read by the table's format", () => {
+    // FEAT_LPA2: bits 9:8 are bits 51:50 of the address, which 40 bits of physical memory do not have.
+    const lpa2 = prologue(1, 0x1_8002_3590);
+    expect(firstOf([...lpa2, put(L3, LEAF)])).toBe("encoding");
+    expect(firstOf([...lpa2, put(L3, LEAF & ~0x300n)])).toBe("ok");
   });
 
   it("a start table that nobody set up is named with its level", () => {
