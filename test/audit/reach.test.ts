@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { CASEMATE_OPTIONS } from "../../bindings/audit/index.js";
+import { Random, SEED } from "../support/random.js";
 import {
   at,
   firstOf,
@@ -117,6 +118,46 @@ describe("a violation is said once", () => {
   it("of a root at a page that no record named, though pages need none", () => {
     const lines = [sysreg("hcr_el2", 1), ...vttbr(0x40000, 5)];
     expect(kindsOf(lines, { ...CASEMATE_OPTIONS, knownPages: false })).toEqual(["unknown-page"]);
+  });
+});
+
+describe("many pages that lie anywhere", () => {
+  const random = new Random(SEED);
+  const places = (count: number): bigint[] => [
+    ...new Set(Array.from({ length: count }, () => BigInt(random.below(2 ** 32)) << 12n)),
+  ];
+
+  it("are each found again", () => {
+    const pages = places(5000).map((place) => `(address 0x${place.toString(16)})`);
+    const lines = pages.map((page) => `mem-init ${page} (size 0x1000)`);
+    const writes = pages.map((page) => `mem-write (mem-order plain) ${page} (value 0x5)`);
+    expect(firstOf([...lines, ...writes]), `seed ${SEED}`).toBe("ok");
+    expect(judgeLog(logOf([...lines, ...writes, ...lines])).count, `seed ${SEED}`).toBe(pages.length);
+  });
+
+  it("are each one VM's", () => {
+    const leaves = places(3000).map((place) => place | 0x7ffn);
+    const tables = Array.from({ length: 8 }, (_, i) => 0x100000 + i * 0x1000);
+    const vm = (offset: number): string[] => [
+      `mem-init ${at(offset + 0x100000)} (size 0x8000)`,
+      ...tables.map((table, i) => put(offset + L2 + 8 * i, ROOT + offset + table + 3)),
+      ...leaves.map((leaf, i) => put(offset + 0x100000 + 8 * i, leaf)),
+    ];
+    const other = 0x1000000;
+    const second = [
+      ...root(other),
+      ...vttbr(other, 2),
+      `lock (address 0x${(0x99_0000_0000 + other).toString(16)})`,
+      ...[1, 2].flatMap((level) => [
+        `mem-init ${at(other + level * 0x1000)} (size 0x1000)`,
+        put(other + (level - 1) * 0x1000, ROOT + other + level * 0x1000 + 3),
+      ]),
+    ];
+    const first = [...prologue().slice(0, -2), ...vm(0)];
+    expect(firstOf(first), `seed ${SEED}`).toBe("ok");
+    const { count, violations } = judgeLog(logOf([...first, unlock, ...second, ...vm(other)]));
+    expect(count, `seed ${SEED}`).toBe(leaves.length);
+    expect(new Set(violations.map(({ kind }) => kind))).toEqual(new Set(["shared-frame"]));
   });
 });
 
