@@ -141,6 +141,51 @@ describe("a table that readers may be in", () => {
   });
 });
 
+describe("a walker in a section, without the lock", () => {
+  const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
+  engine.journal.start();
+  engine.createStage2({ ipaBits: 39 }).map(0, KB4, 0, "r");
+  const stream = engine.journal.read();
+  const { address, table, b } = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+  const section = { kind: J.SECTION, table, walker: 1 };
+  const write = (next: bigint): Partial<JournalRecord> => {
+    return { kind: J.WRITE_SHARED, table, walker: 1, level: 3, address, a: b, b: next };
+  };
+  const end = { kind: J.SECTION_END, table, walker: 1 };
+  it.each([
+    ["may add rights", b | 0x80n, []],
+    ["may not take them", b & ~0x40n, ["unlocked", "unflushed tlbi"]],
+    ["may not break", 0n, ["unlocked", "unflushed tlbi"]],
+  ])("%s", (_name, next, expected) => {
+    expect(kindsOf(then(stream, section, write(next), end))).toEqual(expected);
+  });
+});
+
+describe("a table of 64K pages", () => {
+  it("waits for its readers with each of its 4K units", () => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 4 << 20, journalRecords: 1 << 12 });
+    engine.journal.start();
+    engine.createStage2({ ipaBits: 42, granule: 65536 }).map(0, 65536, 0, "rw");
+    const stream = engine.journal.read();
+    const leaf = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+    const page = leaf.address & ~0xffffn;
+    const link = stream.find(({ b }) => (b & 3n) === 3n && (b & 0xffff_ffff_0000n) === page) as JournalRecord;
+    const { address, b: descriptor, table } = link;
+    const by = { table, walker: 0 };
+    const freed = then(
+      stream,
+      { ...by, kind: J.LOCK, a: 1n },
+      { ...by, kind: J.WRITE_SHARED, level: 2, address, a: descriptor, b: 0n },
+      { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+      { ...by, kind: J.TLBI_VMID },
+      { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+      { ...by, kind: J.TABLE_FREED, address: page, a: 1n },
+      { ...by, kind: J.UNLOCK, a: 1n },
+    );
+    expect(kindsOf(freed)).toEqual(Array(16).fill("early-free grace-period"));
+  });
+});
+
 describe("a marker", () => {
   it("that is not there cannot be taken away", () => {
     const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });

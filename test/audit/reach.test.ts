@@ -250,6 +250,26 @@ describe("what an unlinked table held", () => {
   });
 });
 
+describe("pages that are given back", () => {
+  const leaf = [...prologue(2), put(L3, LEAF), DSB];
+
+  it("leave what hung below them to nobody", () => {
+    const freed = [...leaf, `mem-free ${at(L2)} (size 0x1000)`, unlock];
+    expect(kindsOf([...freed, put(L3 + 8, OTHER, 1)])).toEqual(["early-free"]);
+  });
+
+  it("must not be reachable as a VM's memory", () => {
+    const mapped = [...leaf, `mem-init ${at(0x20000)} (size 0x1000)`, put(L3 + 8, ROOT + 0x20000 + 0x7ff), DSB];
+    const free = `mem-free ${at(0x20000)} (size 0x1000)`;
+    expect(firstOf([...mapped, put(L3 + 8, 0), free])).toBe("frame-reuse tlbi");
+    expect(firstOf([...mapped, put(L3 + 8, 0), ...flush("vmalls12e1is"), free])).toBe("ok");
+  });
+
+  it("need not be, for a table to come back to its place", () => {
+    expect(firstOf([...leaf, put(L2, 0), ...flush("vmalls12e1is"), put(L2, ROOT + L3 + 3)])).toBe("ok");
+  });
+});
+
 describe("rights that are taken one after the other", () => {
   const taken = [...prologue(), put(L3, LEAF), DSB, put(L3, LEAF - 0x80n), DSB, tlbi(0n), DSB];
 
