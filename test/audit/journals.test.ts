@@ -186,6 +186,27 @@ describe("a table of 64K pages", () => {
   });
 });
 
+describe("a local TLBI beside one of all CPUs, where there are two CPUs", () => {
+  const stream = streamOf((engine) => {
+    engine.createStage2({ forcePte: "all" }).map(0, KB4, 0, "rw");
+  });
+  const { address, b } = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+  const dsb = { kind: J.DSB, a: BigInt(DSB_ISH) };
+  const local = { kind: J.TLBI_IPA_LOCAL, level: 3 };
+  const all = { kind: J.TLBI_IPA, level: 3 };
+  const judged = (...tlbis: Partial<JournalRecord>[]): string[] => {
+    const broken = { kind: J.WRITE, level: 3, address, a: b, b: 0n };
+    const records = then(stream, broken, dsb, ...tlbis, dsb, { kind: J.TLBI_STAGE1 }, dsb);
+    return judgeRecords(records, { cpus: 2 }).violations.map(({ kind }) => kind);
+  };
+
+  it("takes nothing from it, and is not enough", () => {
+    expect(judged(local, all)).toEqual([]);
+    expect(judged(all, local)).toEqual([]);
+    expect(judged(local)).toEqual(["unflushed"]);
+  });
+});
+
 describe("a marker", () => {
   it("that is not there cannot be taken away", () => {
     const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });

@@ -184,6 +184,15 @@ describe("a run of contiguous entries of which one is gone", () => {
     expect(firstOf(half)).toBe("contiguous");
   });
 
+  it("is one if one is all that there is", () => {
+    expect(firstOf([...prologue(), put(L3 + 8 * 3, (LEAF + 0x3000n) | CONTIGUOUS)])).toBe("contiguous");
+  });
+
+  it("does not concern entries beside it", () => {
+    const beside = [16, 17, 40].map((i) => put(L3 + 8 * i, OTHER + BigInt(i << 16)));
+    expect(firstOf([...prologue(), ...run, ...beside])).toBe("ok");
+  });
+
   it("is none in a table that is unlinked", () => {
     expect(firstOf([...half, put(L2, 0), ...flush("vmalls12e1is")])).toBe("ok");
   });
