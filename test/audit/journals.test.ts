@@ -220,6 +220,15 @@ describe("a marker", () => {
     expect(kindsOf(then(stream, lock, write, unlock))).toEqual([]);
     expect(kindsOf(then(stream, lock, { ...write, a: 0x400n }, unlock))).toContain("stolen");
   });
+
+  it("means nothing in a table that one walker has", () => {
+    const stream = streamOf((engine) => {
+      engine.createStage2().map(0, KB4, 0, "rw");
+    });
+    const { address, b } = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+    const write = { kind: J.WRITE, level: 3, address: address + 64n, a: 0x400n, b: b + 0x8000n };
+    expect(kindsOf(then(stream, write))).toEqual([]);
+  });
 });
 
 describe("what an engine's record says of a table", () => {

@@ -279,6 +279,18 @@ describe("pages that are given back", () => {
   });
 });
 
+describe("a block that is changed in place", () => {
+  const block = 0x8_0000_07fdn;
+  it.each([
+    ["may lose a right, which is to be flushed", block - 0x80n, "unflushed tlbi"],
+    ["may get its nT, which is to be flushed", block | (1n << 16n), "unflushed tlbi"],
+    ["may get a software bit", block | (1n << 55n), "ok"],
+    ["may not get another memory type", block - 0x4n, "no-break"],
+  ])("%s", (_name, next, expected) => {
+    expect(firstOf([...prologue(), put(L2 + 8, block), DSB, put(L2 + 8, next)])).toBe(expected);
+  });
+});
+
 describe("rights that are taken one after the other", () => {
   const taken = [...prologue(), put(L3, LEAF), DSB, put(L3, LEAF - 0x80n), DSB, tlbi(0n), DSB];
 

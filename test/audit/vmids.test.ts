@@ -70,6 +70,7 @@ describe("a table under another VMID", () => {
     ["needs none by one write either", [...vttbr(DUMMY, 9, 1), ...vttbr(0, 2)], "ok"],
     ["not while another CPU walks it under the old one", vttbr(0, 2), "vmid"],
     ["may go back if nothing changed", [...leave, ...vttbr(0, 2), ...vttbr(0, 1)], "ok"],
+    ["may go back if nothing changed since it left", [...changed, ...leave, ...vttbr(0, 2), ...vttbr(0, 1)], "ok"],
     [
       "may go back on a machine of 64 CPUs",
       [
