@@ -1,7 +1,7 @@
 // Walkers of an engine that share a table: its lock, read sections, and the grace period of what they unlink [LCK-1..13].
 
 import { isLocked, isTable, isValid } from "../arch/descriptor";
-import { LAST_LEVEL, UNIT_SHIFT } from "../arch/granule";
+import { UNIT_SHIFT } from "../arch/granule";
 import { Case, caseOf, caseOfRoot, rootOf } from "./case";
 import { acquire, acquireShared, unlock, unlockAll, unlockShared } from "./clock";
 import { cpu } from "./cpu";
@@ -100,7 +100,6 @@ export function needsGrace(r: Root, ordered: bool): bool {
 
 /** Marks the table page at `page` and what hangs below it: `time` as in Unit.retired. */
 export function stampTable(r: Root, page: u64, level: i32, time: u64): void {
-  if (level > LAST_LEVEL) return;
   for (let i: u32 = 0; i < unitsOf(r); i++) {
     const u = U.find(page + ((<u64>i) << UNIT_SHIFT));
     if (!u || u.retired === time || u.rootOf !== 0) continue;

@@ -351,8 +351,13 @@ describe("memory below a table", () => {
       "shared-frame",
     ],
     [
-      "is memory if only the upper attribute bit says so",
+      "is memory if only the upper of its two bits says so",
       [...prologue(), put(L3, LEAF - 0x1cn), DSB, unlock, ...second(LEAF - 0x1cn)],
+      "shared-frame",
+    ],
+    [
+      "is memory if only the lower of the two says so",
+      [...prologue(), put(L3, LEAF - 0x2cn), DSB, unlock, ...second(LEAF - 0x2cn)],
       "shared-frame",
     ],
     [

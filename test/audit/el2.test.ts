@@ -63,6 +63,13 @@ describe("another table in TTBR0_EL2", () => {
     );
   });
 
+  it("registers that a log names late are as they always were", () => {
+    const start = hypPrologue().filter((line) => !/tcr_el2|mair_el2/.test(line) || line.includes("sctlr"));
+    const late = [...start, put(0x3000, 0x8000_0403), sysreg("tcr_el2", 0x10), sysreg("mair_el2", 0xff)];
+    expect(firstOf(late)).toBe("ok");
+    expect(firstOf([...late, sysreg("mair_el2", 0x44)])).toBe("live-control tlbi");
+  });
+
   it("ASIDs keep tables apart where EL2 has them", () => {
     const log = [...hypPrologue(E2H, (3n << 48n) | BigInt(ROOT)), put(L3, HYP), unlock, ...root(NEXT)];
     expect(firstOf([...log, sysreg("ttbr0_el2", (4n << 48n) | BigInt(ROOT + NEXT))])).toBe("ok");

@@ -141,6 +141,32 @@ describe("a table that readers may be in", () => {
   });
 });
 
+describe("a table below one that is unlinked", () => {
+  it("waits for its readers too", () => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
+    engine.journal.start();
+    engine.createStage2({ ipaBits: 39 }).map(0, KB4, 0, "rw");
+    const stream = engine.journal.read();
+    const named = (page: bigint): JournalRecord =>
+      stream.find(({ b }) => (b & 3n) === 3n && (b & 0xffff_ffff_f000n) === page) as JournalRecord;
+    const leaf = stream.find(({ level, b }) => level === 3 && (b & 1n) === 1n) as JournalRecord;
+    const page = leaf.address & ~0xfffn;
+    const { address, b: descriptor, table } = named(named(page).address & ~0xfffn);
+    const by = { table, walker: 0 };
+    const freed = then(
+      stream,
+      { ...by, kind: J.LOCK, a: 1n },
+      { ...by, kind: J.WRITE_SHARED, level: 1, address, a: descriptor, b: 0n },
+      { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+      { ...by, kind: J.TLBI_VMID },
+      { ...by, kind: J.DSB, a: BigInt(DSB_ISH) },
+      { ...by, kind: J.TABLE_FREED, address: page, a: 1n },
+      { ...by, kind: J.UNLOCK, a: 1n },
+    );
+    expect(kindsOf(freed)).toEqual(["early-free grace-period"]);
+  });
+});
+
 describe("a walker in a section, without the lock", () => {
   const engine = createEngine({ walkers: 2, arenaBytes: 2 << 20, journalRecords: 1 << 12 });
   engine.journal.start();

@@ -329,6 +329,21 @@ describe("roots", () => {
     expect(firstOf([...lpa2, put(L3, LEAF & ~0x300n)])).toBe("ok");
   });
 
+  it("a VTCR_EL2 that a log names late is no change", () => {
+    const start = prologue().filter((line) => !line.includes("vtcr_el2"));
+    expect(firstOf([...start, sysreg("vtcr_el2", 0x8002_3590), DSB])).toBe("ok");
+    expect(firstOf([...start, sysreg("vtcr_el2", 0x8002_3590), sysreg("vtcr_el2", 0x8002_3594), DSB])).toBe(
+      "live-control",
+    );
+  });
+
+  it("what is written to a page that no record set up is known", () => {
+    const options = { ...CASEMATE_OPTIONS, knownPages: false };
+    const link = put(L2 + 8, ROOT + 0x20003);
+    expect(firstOf([...prologue(), put(0x20018, 0x8000_0001), link], options)).toBe("encoding");
+    expect(firstOf([...prologue(), put(0x20018, 0x8000_07ff), link], options)).toBe("ok");
+  });
+
   it("a start table that nobody set up is named with its level", () => {
     const lines = [sysreg("vtcr_el2", 0x8002_3558), `mem-init ${at(0)} (size 0x1000)`, ...vttbr(0, 1)];
     expect(judgeLog(logOf(lines)).violations).toMatchObject([
