@@ -103,6 +103,26 @@ describe("a range", () => {
     expect(kindsOf(gone(3n))).toEqual([]);
   });
 
+  it("flushes each of its pages, and no other", () => {
+    const many = streamOf((engine) => {
+      engine.createStage2({ forcePte: "all" }).map(0, 8 * KB4, 0, "rw");
+    });
+    const leaves = many.filter(({ level, b }) => level === 3 && (b & 1n) === 1n);
+    const broken = leaves.map(({ address, b }) => ({ kind: J.WRITE, level: 3, address, a: b, b: 0n }));
+    const dsb = { kind: J.DSB, a: BigInt(DSB_ISH) };
+    for (const [from, pages] of [
+      [0, 1],
+      [0, 2],
+      [2, 2],
+      [0, 5],
+      [0, 8],
+    ] as const) {
+      const range = { kind: J.TLBI_RANGE, level: 3, address: BigInt(from * KB4), a: BigInt(pages) };
+      const records = then(many, ...broken, dsb, range, dsb, { kind: J.TLBI_STAGE1 }, dsb);
+      expect(judgeRecords(records).open).toBe(8 - pages);
+    }
+  });
+
   it("of a part of it does not", () => {
     for (const pages of [1n, 2n])
       expect(kindsOf(gone(pages))).toEqual(["early-free tlbi-below", "unflushed tlbi-below"]);
