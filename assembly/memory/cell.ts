@@ -203,26 +203,33 @@ function softwarePair(old: v128): v128 {
  */
 export function countMapped(p: usize, end: usize): u64 {
   const eight = p + ((end - p) & ~(EIGHT - 1));
-  let sum = i64x2.splat(0);
-  while (p !== eight) {
-    const a = v128.load(p),
-      b = v128.load(p, 16),
-      c = v128.load(p, 32),
-      d = v128.load(p, 48);
-    const ab = v128.or(softwarePair(a), softwarePair(b));
-    if (v128.any_true(v128.or(ab, v128.or(softwarePair(c), softwarePair(d))))) break;
+  let sum = i64x2.splat(0),
+    software = i64x2.splat(0),
+    at = p;
+  // Software state is rare: it is looked for after the loop, and then the run ends before it.
+  while (at !== eight) {
+    const a = v128.load(at),
+      b = v128.load(at, 16),
+      c = v128.load(at, 32),
+      d = v128.load(at, 48);
     sum = i64x2.add(sum, i64x2.add(i64x2.add(validLanes(a), validLanes(b)), i64x2.add(validLanes(c), validLanes(d))));
-    p += EIGHT;
+    const ab = v128.or(softwarePair(a), softwarePair(b));
+    software = v128.or(software, v128.or(ab, v128.or(softwarePair(c), softwarePair(d))));
+    at += EIGHT;
   }
   // A valid lane is all ones, which is -1.
   let n = -(<i32>(i64x2.extract_lane(sum, 0) + i64x2.extract_lane(sum, 1)));
-  while (p !== end) {
-    const old = load<u64>(p);
+  if (v128.any_true(software)) {
+    at = p;
+    n = 0;
+  }
+  while (at !== end) {
+    const old = load<u64>(at);
     if (old & 1) n++;
     else if (old !== 0) break;
-    p += ENTRY_BYTES;
+    at += ENTRY_BYTES;
   }
-  return ((<u64>p) << 32) | n;
+  return ((<u64>at) << 32) | n;
 }
 
 /** Zeroes [p, end). */

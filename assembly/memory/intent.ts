@@ -5,7 +5,7 @@
 //   hand                   page that was taken and is linked nowhere yet
 //   giving                 page that goes back to the arena and is linked nowhere any more
 //   tree                   detached table, with all below it: being built, just unlinked, or being torn down
-//   counting               slot whose entry changes in one exchange, with its reference after it
+//   counting               entries change in one exchange each, their references after them
 //   owner                  table that all of these belong to
 //
 // The stores are plain: the walker's own line, which nobody else writes. Who reads them either knows that the walker's thread
@@ -55,9 +55,9 @@ export function forgetLinked(w: Walker, p: usize): void {
   if ((w.tree & ~LEVEL_BITS) === at) w.tree = 0;
 }
 
-/** The entry at `p` is about to change in one exchange, its reference to follow. */
-export function intendCount(p: usize): void {
-  walker().counting = <u32>p;
+/** Entries are about to change in one exchange each, their references to follow: the counts of their pages may be off. */
+export function intendCount(): void {
+  walker().counting = 1;
 }
 
 /** A page was taken; it is not yet counted among those of a table. */

@@ -178,7 +178,7 @@ export const WALK_BYTES: usize = 256;
 export const WALK_DEPTH: u32 = 8;
 const SCRATCH: usize = STACK + WALK_DEPTH * WALK_BYTES;
 /** Bytes that an operation may use while it runs; nested operations would overwrite them. */
-export const SCRATCH_BYTES: u32 = 1024;
+export const SCRATCH_BYTES: u32 = 2048;
 const SLOT: usize = SCRATCH + SCRATCH_BYTES;
 export const WALKER_BYTES: u32 = <u32>(SLOT + LINE);
 

@@ -25,6 +25,8 @@ import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, W
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
+/** Pages that are mapped together: fewer than are looked up together, since the slots behind a new table are looked up again. */
+const MAPPED_TOGETHER: u32 = GROUP / 2;
 // Scratch of a group: slots (u64), levels (i8), then the Column record.
 const LEVELS: usize = (<usize>GROUP) << 3;
 const COLUMN: usize = LEVELS + GROUP;
@@ -170,7 +172,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
     physs = c.physs,
     statuses = c.statuses,
     first = c.done,
-    end = min(c.n, first + GROUP),
+    end = min(c.n, first + MAPPED_TOGETHER),
     tables = counted(C_TABLES_TAKEN);
   const pageMask = ~(<u64>pageBytes(ps) - 1),
     plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
@@ -180,6 +182,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
     placed: u32 = 0,
     lost: u32 = 0,
     stop: bool = false;
+  if (found) changetype<W>(0).announce();
   // A slot that was found stays valid: mapping pages removes no table. Where this walker adds a table, the next group looks
   // its slots up again; where another walker added one, the slot changed, and a walk maps the page.
   while (done < end && !stop && tables === counted(C_TABLES_TAKEN)) {
@@ -193,7 +196,7 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
       continue;
     }
     const leaf = PageLeaf.of(layout, ps, phys, attributes, plain, pageMask);
-    const won = Place.untallied<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
+    const won = Place.oneOfMany<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
     store<i8>(statuses + done, won ? OK : EAGAIN);
     done++;
     if (won) placed++;

@@ -54,7 +54,7 @@ export function getLeaf(t: Table, addr: u64): i32 {
 }
 
 /** Addresses whose last descriptors are read together. */
-export const GROUP: u32 = 64;
+export const GROUP: u32 = 128;
 
 /**
  * Leaves of many addresses in one call: `n` u64 at `addrs` -> `n` u64 at `leaves`, `n` i8 at `levels`.

@@ -83,6 +83,10 @@ function clean(w: MapWalk, phys: u64, sh: u32, n: u32): void {
 /** One of the three ways; see above. */
 @unmanaged
 export abstract class Way extends Access {
+  /** May a leaf need cache maintenance? */
+  abstract cleans(): bool;
+  /** Writes down what is about to happen, before the first of the entries that are published together. */
+  abstract announce(): void;
   /** Takes the slot for this walker; false if another one has it, and then nothing has changed. */
   abstract take(w: Walk, p: usize, old: u64, level: i32): bool;
   /** Stores `next` in a slot that was taken, with its reference; false if somebody was faster. */
@@ -97,6 +101,12 @@ export class Alone extends Way {
   @inline shared(): bool {
     return false;
   }
+
+  @inline cleans(): bool {
+    return true;
+  }
+
+  @inline announce(): void {}
 
   @inline take(w: Walk, p: usize, old: u64, _level: i32): bool {
     demand(old === 0 && read(p, false) === 0, RULE_HOLE);
@@ -122,6 +132,14 @@ export class Among extends Way {
     return true;
   }
 
+  @inline cleans(): bool {
+    return false;
+  }
+
+  @inline announce(): void {
+    intendCount();
+  }
+
   @inline take(w: Walk, _p: usize, old: u64, _level: i32): bool {
     demand(old === 0, RULE_HOLE);
     demand(unwatched(w.table) && isShared(w), RULE_UNWATCHED);
@@ -130,7 +148,6 @@ export class Among extends Way {
 
   /** The reference is this walker's own part of the count, where no other walker writes (memory/frames.ts). */
   @inline publish(w: Walk, p: usize, next: u64, _level: i32): bool {
-    intendCount(p);
     if (!compareExchange(p, 0, next)) {
       count(C_LOST, 1);
       return false;
@@ -151,6 +168,12 @@ export class Watched extends Way {
     return true;
   }
 
+  @inline cleans(): bool {
+    return true;
+  }
+
+  @inline announce(): void {}
+
   @inline take(w: Walk, p: usize, old: u64, level: i32): bool {
     return tryBreak(w, p, old, level);
   }
@@ -170,16 +193,18 @@ export class Watched extends Way {
 export class Place {
   /** A leaf of `level` that maps `phys`; false if somebody was faster. */
   @inline static leaf<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
-    if (!Place.untallied<W>(w, p, old, next, phys, level)) return false;
-    changetype<W>(0).tally(1);
+    const way = changetype<W>(0);
+    way.announce();
+    if (!Place.oneOfMany<W>(w, p, old, next, phys, level)) return false;
+    way.tally(1);
     return true;
   }
 
-  /** The same for one of many, which the caller counts together. */
-  @inline static untallied<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
+  /** The same for one of many, which the caller announces and counts together. */
+  @inline static oneOfMany<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
     const way = changetype<W>(0);
     if (!way.take(w, p, old, level)) return false;
-    if (w.maintain) clean(w, phys, shift(w.ps, level), 1);
+    if (way.cleans() && w.maintain) clean(w, phys, shift(w.ps, level), 1);
     return way.publish(w, p, next, level);
   }
 
