@@ -31,8 +31,8 @@ export { type Capabilities, capabilities } from "./workers/capabilities.js";
 export { createPool, type JobOptions, type JobReport, Pool, type PoolOptions } from "./workers/pool.js";
 
 /** What stage-1 and stage-2 tables have in common; `engine` is the engine that it lives in. */
-export type Table = TableIn<Engine>;
+export interface Table extends TableIn<Engine> {}
 /** The hypervisor's own stage-1 table; `engine.createHyp` makes one. */
-export type HypTable = HypTableIn<Engine>;
+export interface HypTable extends HypTableIn<Engine> {}
 /** A guest's stage-2 table; `engine.createStage2` makes one. */
-export type Stage2Table = Stage2TableIn<Engine>;
+export interface Stage2Table extends Stage2TableIn<Engine> {}
