@@ -42,19 +42,19 @@ export class Cpu {
   hypChangedBy: u64;
 }
 
-export const W_VTCR: u32 = 1;
-export const W_TCR: u32 = 2;
-export const W_HCR: u32 = 4;
-export const W_VTTBR: u32 = 8;
-export const W_MAIR: u32 = 16;
-export const W_TTBR0: u32 = 32;
+export const W_VTCR: u32 = 1 << 0;
+export const W_TCR: u32 = 1 << 1;
+export const W_HCR: u32 = 1 << 2;
+export const W_VTTBR: u32 = 1 << 3;
+export const W_MAIR: u32 = 1 << 4;
+export const W_TTBR0: u32 = 1 << 5;
 /** Stage 2 was on and is off, and the same of EL2's MMU. What a log does not say counts as on. */
-export const W_OFF: u32 = 64;
-export const W_HYP_OFF: u32 = 128;
+export const W_OFF: u32 = 1 << 6;
+export const W_HYP_OFF: u32 = 1 << 7;
 /** The VMID or the regime of TLBIs changed, and no ISB came since. */
-export const W_UNSYNCED: u32 = 256;
+export const W_UNSYNCED: u32 = 1 << 8;
 /** VTCR_EL2 changed while stage 2 is on: VTTBR_EL2 has to follow before anything else. */
-export const W_VTCR_LIVE: u32 = 512;
+export const W_VTCR_LIVE: u32 = 1 << 9;
 
 export function cpu(i: u32): Cpu {
   demand(i < MAX_CPUS, RULE_JUDGED_CPU);
