@@ -105,24 +105,18 @@ function takesTables(op: u32): bool {
   return op === OP_UNMAP || op === OP_HYP_UNMAP || op === OP_DESTROY_RANGE;
 }
 
-function prepare(s: Submission, t: Table): i32 {
-  const asked = s.cache,
-    cache = resolve(asked, t.ps);
+function prepare(t: Table, asked: u32, flags: u32): i32 {
+  const cache = resolve(asked, t.ps);
   if (!isCache(cache, t.ps)) return EINVAL;
   if (cache <= CACHE_ARENA) return OK;
-  if (asked !== CACHE_OWN && !(s.flags & SUBMIT_TOP_UP)) return OK;
+  if (asked !== CACHE_OWN && !(flags & SUBMIT_TOP_UP)) return OK;
   return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
 }
 
-function perform(s: Submission, op: u32, t: Table): i32 {
-  const addr = s.address,
-    size = s.size,
-    phys = s.phys;
-  const cache = resolve(s.cache, t.ps),
-    prot = s.prot,
-    level = s.level;
-  const flags = s.flags & WALK_FLAGS;
-  const shared = <bool>(s.flags & (SHARED | LOCK_FREE));
+function perform(t: Table, op: u32, addr: u64, size: u64, phys: u64, prot: u32, level: i32, asked: u32, all: u32): i32 {
+  const cache = resolve(asked, t.ps),
+    flags = all & WALK_FLAGS,
+    shared = <bool>(all & (SHARED | LOCK_FREE));
   switch (op) {
     case OP_MAP:
       return map(t, addr, size, phys, prot, cache, flags);
@@ -177,23 +171,37 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
   return OK;
 }
 
-function submitOne(s: Submission): i32 {
-  const handle = s.table,
-    op = s.op;
-  const flags = s.flags;
-  if (!isTableHandle(handle) || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
-  const t = tableAt(handle);
-  if (!fits(op, t)) return EINVAL;
+/**
+ * One operation on `t`, with the locks that it needs: 0 or more, or a negative errno. What it reads is in the Answer. Meaning of
+ * the arguments by operation, as in a Submission.
+ */
+export function operate(
+  t: Table,
+  op: u32,
+  addr: u64,
+  size: u64,
+  phys: u64,
+  prot: u32,
+  level: i32,
+  cache: u32,
+  flags: u32,
+): i32 {
+  if (flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE) || !fits(op, t)) return EINVAL;
   if (takesTables(op) && isWalked(t)) return EBUSY; // a visitor or hook of this table is running: its walk may be in one of them
   const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
   const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
   if (mode < 0) return mode;
-  let r = prepare(s, t); // before the lock, since it may take long [MC-6]
+  let r = prepare(t, cache, flags); // before the lock, since it may take long [MC-6]
   if (r === OK) r = begin(t, mode);
   if (r) return r;
-  r = perform(s, op, t);
+  r = perform(t, op, addr, size, phys, prot, level, cache, flags);
   end(t, mode);
   return r;
+}
+
+function submitOne(s: Submission): i32 {
+  if (!isTableHandle(s.table)) return EINVAL;
+  return operate(tableAt(s.table), s.op, s.address, s.size, s.phys, s.prot, s.level, s.cache, s.flags);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { invalid } from "./errors.js";
 import type { Core, Host } from "./interfaces.generated.js";
 
-export type { AuditCore, Core, Host, MmuCore } from "./interfaces.generated.js";
+export type { AuditCore, Core, Host, MmuCore, VmCore } from "./interfaces.generated.js";
 
 /** What a core can be made of: compiled, or its bytes. */
 export type CoreSource = WebAssembly.Module | Uint8Array<ArrayBuffer> | ArrayBuffer;
@@ -35,9 +35,9 @@ export function instantiateModule<T>(module: WebAssembly.Module, memory: WebAsse
 }
 
 /** One instance of the core on `memory`. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): Core {
+export function instantiate<T = Core>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): T {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<Core>(module, memory, { ...host, point, clock });
+  return instantiateModule<T>(module, memory, { ...host, point, clock });
 }

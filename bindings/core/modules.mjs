@@ -10,6 +10,7 @@ export const MODULES = [
   { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
   { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
+  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false },
 ];
 
 /** Files that the build of a module makes. */
