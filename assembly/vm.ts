@@ -6,8 +6,11 @@
 import { EINVAL, ENOENT, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
+import * as M from "./sim/machine";
+import { run as runCpu } from "./sim/vcpu";
+import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
-import { clearDirtyLog as clearLog, getDirtyLog as getLog } from "./vm/dirty/log";
+import { clearDirtyLog as clearLog, getDirtyLog as getLog, reported, dropReport } from "./vm/dirty/log";
 import * as F from "./vm/fault";
 import * as H from "./vm/host";
 import * as N from "./vm/notifier";
@@ -52,6 +55,7 @@ export function vmCreate(table: u32, ipaBits: u32, physBase: f64, host: u32, oth
 /** Gives back all that the VM keeps. The table is its owner's. */
 export function vmDestroy(vm: u32): i32 {
   if (!isUsable(vm)) return EINVAL;
+  dropReport(vmAt(vm));
   discardSlots(vmAt(vm));
   H.discardHost(S.hostOf(vmAt(vm)));
   return S.discardVm(vmAt(vm));
@@ -190,6 +194,15 @@ export function vmDirtyWords(vm: u32, id: u32, from: u32, out: u32, max: u32): i
   return n;
 }
 
+/** Copies what was last taken out of a dirty log, from word `from` on, `max` words at most, to `out`; how many words. */
+export function vmTakenWords(vm: u32, from: u32, out: u32, max: u32): i32 {
+  if (!isUsable(vm) || !isArenaRange(out, (<u64>max) << 3)) return EINVAL;
+  const words = vmAt(vm).reportWords,
+    n = from < words ? min(words - from, max) : 0;
+  for (let i: u32 = 0; i < n; i++) store<u64>(out + (i << 3), reported(vmAt(vm), from + i));
+  return n;
+}
+
 // --- the VMM's memory -------------------------------------------------------------------------
 
 /** Sets the kind of [start, end) of the VMM's memory: bytes of a hugetlb page or 0, AREA_*. */
@@ -221,4 +234,64 @@ export function hostChange(vm: u32, what: u32, start: f64, end: f64): i32 {
   const from = whole(start),
     to = whole(end);
   return isUsable(vm) && isRange(from, to) ? H.change(S.hostOf(vmAt(vm)), what, from, to) : EINVAL;
+}
+
+// --- a machine that runs ----------------------------------------------------------------------
+
+/** A machine without CPUs for a VM: its pointer, or a negative errno. `witness`: stores are counted, for `machineUncopied`. */
+export function machineCreate(vm: u32, witness: bool): i32 {
+  return isUsable(vm) ? M.createMachine(vm, witness) : EINVAL;
+}
+
+/** Gives it back. Its CPUs' contexts and TLBs are their owner's. */
+export function machineDestroy(machine: u32): i32 {
+  return isMachine(machine) ? M.discardMachine(M.machineAt(machine)) : EINVAL;
+}
+
+function isMachine(machine: u32): bool {
+  return me !== 0 && M.isMachine(machine);
+}
+
+/** Adds a CPU, whose context and TLB an MMU of the engine's memory made: its number, or EINVAL. */
+export function machineAddCpu(machine: u32, context: u32, tlb: u32): i32 {
+  return isMachine(machine) ? M.addCpu(M.machineAt(machine), context, tlb) : EINVAL;
+}
+
+/** Pointer of a CPU's record; 0 for no CPU. */
+export function machineCpu(machine: u32, cpu: u32): u32 {
+  if (!isMachine(machine) || cpu >= M.machineAt(machine).cpus) return 0;
+  return <u32>changetype<usize>(M.cpuAt(M.machineAt(machine), cpu));
+}
+
+/** Runs `n` accesses of a CPU's workload. EINVAL for no CPU, or a workload that cannot be. */
+export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
+  if (!isMachine(machine) || cpu >= M.machineAt(machine).cpus) return EINVAL;
+  const m = M.machineAt(machine);
+  if (!M.isReady(M.cpuAt(m, cpu))) return EINVAL;
+  runCpu(m, cpu, n);
+  return OK;
+}
+
+/** KVM_GET_DIRTY_LOG, or with `clear` KVM_CLEAR_DIRTY_LOG of the whole slot; the pages that were taken out of the log are copied. Pages that were dirty. */
+export function machineCollect(machine: u32, slot: u32, clear: bool): i32 {
+  if (!isMachine(machine)) return EINVAL;
+  const m = M.machineAt(machine),
+    v = M.vmOf(m),
+    s = slotNamed(v, slot);
+  if (!s) return ENOENT;
+  const pages = clear ? clearLog(v, slot, 0, S.pagesOf(v, s)) : getLog(v, slot);
+  if (pages >= 0) copyReported(m, s);
+  return pages;
+}
+
+/** Copies all of the guest's memory, as the first round of a migration does. */
+export function machineCopyAll(machine: u32): i32 {
+  if (!isMachine(machine)) return EINVAL;
+  copyAll(M.machineAt(machine));
+  return OK;
+}
+
+/** Pages with stores that no collector copied. 0 after the last collection, unless a store went unlogged. The guest must stand still. */
+export function machineUncopied(machine: u32): i32 {
+  return isMachine(machine) ? <i32>uncopied(M.machineAt(machine)) : EINVAL;
 }

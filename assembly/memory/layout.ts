@@ -123,6 +123,8 @@ export class Table {
   sleepers: u32;
   /** Changes when a reader leaves that a writer waits for. */
   left: u32;
+  /** The machine whose TLBs hear the table's TLBIs, 0 for none; see sim/interconnect.ts. */
+  machine: u32;
 }
 
 /** Size of a table. Walkers write it while they share the table, so it has a cache line of its own. */

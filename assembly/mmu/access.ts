@@ -45,22 +45,22 @@ function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
 }
 
 /** Tag of entries that are shared by all ASIDs. */
-function sharedTag(c: C.Context, access: u32): u64 {
+export function sharedTag(c: C.Context, access: u32): u64 {
   const tag = regimeTag(c) | T.TAG_GLOBAL;
   // With stage 1 off memory is of another type for a fetch.
   const apart = (access & A_KIND) === A_FETCH && !(c.flags & (C.M_STAGE1 | C.M_DC));
   return apart ? tag | T.TAG_FETCH : tag;
 }
 
-function ownTag(c: C.Context, shared: u64): u64 {
+export function ownTag(c: C.Context, shared: u64): u64 {
   return (shared & ~T.TAG_GLOBAL) | put(c.asid, T.TAG_ASID);
 }
 
-function wanted(access: u32): u32 {
+export function wanted(access: u32): u32 {
   return (access & A_EL0 ? RIGHT_UR : RIGHT_PR) << (access & A_KIND);
 }
 
-function firstBank(t: T.Tlb, access: u32): u32 {
+export function firstBank(t: T.Tlb, access: u32): u32 {
   return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
 }
 
@@ -185,7 +185,7 @@ function walkAndFill(c: C.Context, t: T.Tlb, s: C.Stage, raw: u64, addr: u64, ac
   return found;
 }
 
-function hintKind(access: u32): u32 {
+export function hintKind(access: u32): u32 {
   return (access & A_KIND) === A_FETCH ? 1 : 0;
 }
 
@@ -194,7 +194,7 @@ function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
 
-function countHits(t: T.Tlb, access: u32, n: u32): void {
+export function countHits(t: T.Tlb, access: u32, n: u32): void {
   const kind = access & A_KIND;
   if (kind === A_WRITE) t.writeHits += n;
   else if (kind === A_FETCH) t.fetchHits += n;
@@ -287,12 +287,29 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
   write(rows + ROW_INFO, c.info);
 }
 
+/** What a hint needs to know of the accesses of a run, which stays the same for all of them. */
+@final
+@unmanaged
+export class Hinted {
+  /**
+   * The entry that the hint for `addr` names, if it answers an access with the right `need`; else 0. A hint may hold any value
+   * up to `top`, aligned or not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an
+   * atomic load traps at an address that is not aligned. Only the entries' own thread writes them, and an entry that another
+   * thread takes away meanwhile is a hit before that thread's TLBI.
+   */
+  @inline static entry(hints: usize, top: usize, addr: u64, shared: u64, own: u64, need: u64): usize {
+    const at = T.hintOf(T.hintSlot(hints, addr));
+    if (at > top) return 0;
+    const e = T.entry(at),
+      tag = read(at, false);
+    if (((addr ^ e.base) & e.mask) !== 0 || (tag !== shared && tag !== own)) return 0;
+    return (e.info & need) !== 0 ? at : 0;
+  }
+}
+
 /**
  * Accesses whose addresses are their own keys: those that a hint answers here, all others by `row`. Returns how many went to
- * `row`. The loop has few conditions so that all it needs stays in registers. A hint may hold any value up to `top`, aligned or
- * not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps at an
- * address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
- * hit before that thread's TLBI.
+ * `row`. The loop has few conditions so that all it needs stays in registers.
  */
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
   const shared = sharedTag(c, access),
@@ -304,19 +321,13 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   t.slow = 0;
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const addr = read(addrs, false),
-      at = T.hintOf(T.hintSlot(hints, addr));
-    if (at <= top) {
-      const e = T.entry(at),
-        tag = read(at, false),
-        bits = e.mask,
-        info = e.info;
-      if (((addr ^ e.base) & bits) === 0 && (tag === shared || tag === own) && (info & need) !== 0) {
-        const out = e.out | (addr & ~bits);
-        e.used = ++clock;
-        write(rows, out);
-        write(rows + ROW_INFO, info);
-        continue;
-      }
+      at = Hinted.entry(hints, top, addr, shared, own, need);
+    if (at !== 0) {
+      const e = T.entry(at);
+      e.used = ++clock;
+      write(rows, e.out | (addr & ~e.mask));
+      write(rows + ROW_INFO, e.info);
+      continue;
     }
     t.clock = clock;
     row(c, t, addr, access, rows);
@@ -335,7 +346,7 @@ function isAligned(addrs: usize, end: usize): bool {
 }
 
 /** Do the entry's rights alone decide a hit, in both halves? */
-function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
+export function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
   const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
   if (t.flags & T.TLB_ADVERSARIAL || barred) return false;
   return isAnswerable(C.stage1(c, 0), c, access) && isAnswerable(C.stage1(c, 1), c, access);

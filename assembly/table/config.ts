@@ -53,6 +53,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.addressLayout = layout;
   t.paBits = outputBits(ps, <bool>(flags & T_LPA2), <bool>(flags & T_WIDE));
   t.hooks = hooks;
+  t.machine = 0;
   const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && end >> linearBits(layout) === 0;
   t.reach = direct ? h.arenaBytes >> ps : 0;
   t.origin = h.physBase | TABLE;

@@ -7,14 +7,15 @@ import { get, WIDTH } from "../arch/field";
 import { alignDown, FIRST_LEVEL, LAST_LEVEL, PS_4K, span } from "../arch/granule";
 import { PROT_R, PROT_W, PROT_X } from "../arch/protection";
 import { CACHE_NONE, CACHE_OWN } from "../memory/cache";
-import { OK } from "../memory/errno";
+import { ENOMEM, OK } from "../memory/errno";
+import { parallel } from "../memory/layout";
 import { Answer, result } from "../record/result";
 import { OP_MAP, OP_MKYOUNG, OP_RELAX_PERMS, SUBMIT_TOP_UP } from "../table/submit";
-import { HANDLE_FAULT } from "../table/walk";
-import { mark } from "./dirty/bitmap";
+import { HANDLE_FAULT, SHARED } from "../table/walk";
+import { mark, reserve } from "./dirty/bitmap";
 import { PAGE_HUGETLB, PAGE_SHIFT, PAGE_WRITABLE, touch } from "./host";
 import { look, onTable } from "./operate";
-import { findSlot } from "./slots";
+import { beginReading, endReading, findSlot } from "./slots";
 import { Agent, agent, hostOf, SLOT_LOGS, SLOT_READ_ONLY, Slot, Vm } from "./state";
 
 // A fault as the VM is told of it:  10:8 level + 1   5 exec   4 write   3:0 FAULT_*
@@ -79,12 +80,19 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
     writable = <bool>(page & PAGE_WRITABLE) && !(s.flags & SLOT_READ_ONLY) && (write || !logs),
     prot = PROT_R | (writable ? PROT_W : 0) | (exec ? PROT_X : 0),
     start = alignDown(ipa, size),
+    gfn = <u32>((ipa - s.gpa) >> v.ps),
     relax = permission && size === hardware;
+  if (writable && logs && !reserve(s, gfn)) return answer(a, SERVICE_REFUSED, ipa, 0, 0, ENOMEM);
   const r = relax
-    ? onTable(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, 0)
-    : onTable(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP);
-  if (writable && logs) noteDirty(a, s, <u32>((ipa - s.gpa) >> v.ps));
+    ? onTable(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing())
+    : onTable(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing());
+  if (writable && logs) noteDirty(a, s, gfn); // behind the mapping [FLT-38]
   return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start, size, prot, r);
+}
+
+/** Faults of several vCPUs are serviced at the same time [LCK-1]. */
+function sharing(): u32 {
+  return parallel() ? SHARED : 0;
 }
 
 function noteDirty(a: Agent, s: Slot, page: u32): void {
@@ -101,12 +109,19 @@ export function levelOf(v: Vm, ipa: u64): i32 {
 
 /** Services a fault of a vCPU [FLT-5, FLT-6]; what it led to is in this walker's Agent. The status of the operation, 0 if there was none. */
 export function fault(v: Vm, ipa: u64, what: u32): i32 {
-  const a = agent(v),
-    kind = get(what, FAULT_KIND);
+  const a = agent(v);
+  beginReading(a);
+  const status = service(v, a, ipa, what);
+  endReading(a);
+  return status;
+}
+
+function service(v: Vm, a: Agent, ipa: u64, what: u32): i32 {
+  const kind = get(what, FAULT_KIND);
   if (ipa >> v.ipaBits) return answer(a, SERVICE_BEYOND, ipa, 0, 0, OK);
   if (kind < FAULT_TRANSLATION || kind > FAULT_PERMISSION) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
   const s = findSlot(v, ipa);
   if (!s || (what & FAULT_WRITE && s.flags & SLOT_READ_ONLY)) return answer(a, SERVICE_MMIO, ipa, 0, 0, OK);
   if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa, what);
-  return answer(a, SERVICE_YOUNG, ipa, 0, 0, onTable(v, OP_MKYOUNG, ipa, 0, 0, CACHE_NONE, 0));
+  return answer(a, SERVICE_YOUNG, ipa, 0, 0, onTable(v, OP_MKYOUNG, ipa, 0, 0, CACHE_NONE, sharing()));
 }

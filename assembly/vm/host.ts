@@ -89,6 +89,11 @@ function areaOf(h: Host, hva: u64): Area {
   return hva < area.end ? area : changetype<Area>(0);
 }
 
+/** Is it an area of anonymous memory? Null is allowed. */
+function isAnonymous(area: Area): bool {
+  return area ? area.hugetlb === 0 : false;
+}
+
 /** Makes room for one more area; false when memory is spent. */
 function growAreas(h: Host): bool {
   const bytes: u32 = h.areas === 0 ? 0 : (<u32>UNIT_BYTES) << h.areaOrder;
@@ -376,7 +381,7 @@ function eachBlock<C extends Change>(h: Host, start: u64, end: u64, state: u8): 
   for (let i = first; i < last; i++) {
     const base = i << h.blockShift,
       area = areaOf(h, max(base, start));
-    if (area?.hugetlb !== 0) continue;
+    if (!isAnonymous(area)) continue;
     const b = blockOf(h, area, base);
     if (!b) continue;
     const from = start > base ? <u32>((start - base) >> h.ps) : 0,
@@ -463,7 +468,7 @@ function splitAround(h: Host, at: u64, start: u64, end: u64): void {
   const next = at + blockBytes(h);
   if (!((at < start && start < next) || (at < end && end < next))) return;
   const area = areaOf(h, max(at, start));
-  if (area?.hugetlb !== 0) return;
+  if (!isAnonymous(area)) return;
   const b = blockOf(h, area, at);
   // An untouched block has no huge page yet, so there is nothing to split.
   if (b && b.flags & B_WHOLE && b.state !== UNTOUCHED) splitBlock(h, b);
@@ -472,7 +477,7 @@ function splitAround(h: Host, at: u64, start: u64, end: u64): void {
 /** One page was replaced, but not given back: the VMM wrote to a page that it could only read before. */
 function replaced(h: Host, hva: u64): void {
   const area = areaOf(h, hva);
-  if (area?.hugetlb !== 0) return;
+  if (!isAnonymous(area)) return;
   const b = touchedBlock(h, hva);
   if (!b) return;
   const page = <u32>((hva & (blockBytes(h) - 1)) >> h.ps),

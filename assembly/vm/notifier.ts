@@ -4,11 +4,12 @@ import { alignDown } from "../arch/granule";
 import { PROT_R } from "../arch/protection";
 import { CACHE_NONE } from "../memory/cache";
 import { OP_FLUSH, OP_MAP, OP_TEST_CLEAR_YOUNG, OP_UNMAP } from "../table/submit";
+import { HARVEST_FREEZE, harvest } from "./dirty/dbm";
 import { enable, startsDirty } from "./dirty/log";
 import { assume } from "./host";
 import { onRange, onTable } from "./operate";
 import { CHANGE_CREATE, CHANGE_DELETE, CHANGE_MOVE, setSlot, slotAt, slotNamed, slots } from "./slots";
-import { agent, hostOf, SLOT_LOGS, Slot, Vm } from "./state";
+import { agent, hostOf, LOG_DBM, SLOT_LOGS, Slot, Vm } from "./state";
 
 // What is done to the guest's part of a host range.
 const UNMAP: u32 = 0;
@@ -16,9 +17,15 @@ const TEST: u32 = 1;
 const AGE: u32 = 2;
 const REPLACE: u32 = 3;
 
-/** Does `what` to [gpa, gpa + size). */
-function apply(v: Vm, what: u32, gpa: u64, size: u64): void {
-  if (what === UNMAP) onRange(v, OP_UNMAP, gpa, size, 0);
+/** Unmaps a part of a slot. Dirty state that the hardware keeps goes to the log first [DBM-6, NOT-12]. */
+function unmapPart(v: Vm, s: Slot, gpa: u64, size: u64): void {
+  if (v.strategy === LOG_DBM && s.flags & SLOT_LOGS) harvest(v, s, gpa, size, HARVEST_FREEZE);
+  onRange(v, OP_UNMAP, gpa, size, 0);
+}
+
+/** Does `what` to [gpa, gpa + size), a part of a slot. */
+function apply(v: Vm, s: Slot, what: u32, gpa: u64, size: u64): void {
+  if (what === UNMAP) unmapPart(v, s, gpa, size);
   else if (what === REPLACE) onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
   else onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, what === AGE ? 1 : 0);
 }
@@ -35,7 +42,7 @@ function onHostRange(v: Vm, start: u64, end: u64, what: u32): u32 {
     if (from >= to) continue;
     const first = alignDown(from - slot.hva, page + 1),
       last = alignDown(to - slot.hva + page, page + 1);
-    apply(v, what, slot.gpa + first, last - first);
+    apply(v, slot, what, slot.gpa + first, last - first);
     met++;
   }
   return met;
@@ -58,7 +65,19 @@ export function changePage(v: Vm, hva: u64): u32 {
 
 /** Unmaps a guest range. */
 export function unmapGuest(v: Vm, gpa: u64, size: u64): i32 {
+  if (v.strategy === LOG_DBM) freezeGuest(v, gpa, size);
   return onRange(v, OP_UNMAP, gpa, size, 0);
+}
+
+/** Collects the dirty state that the hardware keeps for a guest range; stores fault afterwards. */
+function freezeGuest(v: Vm, gpa: u64, size: u64): void {
+  const s = slots(v);
+  for (let i: u32 = 0; i < s.count; i++) {
+    const slot = slotAt(s, i),
+      from = max(gpa, slot.gpa),
+      to = min(gpa + size, slot.gpa + slot.size);
+    if (from < to && slot.flags & SLOT_LOGS) harvest(v, slot, from, to - from, HARVEST_FREEZE);
+  }
 }
 
 /**

@@ -1,17 +1,19 @@
 // Memory slots: guest addresses to the VMM's addresses and back [DLG-1, DLG-2, NOT-30].
 //
 // A set of slots never changes while somebody may read it: a change is made in the other set, which is then published, and
-// waits for a grace period before the old one is used again. Readers are in a read section.
+// waits until whoever used the old one has finished. A reader counts its word up when it begins and when it ends, so an odd
+// count says that it is reading. Its first store must not pass the load of `active` after it, nor the publication of `active`
+// the loads of the readers' words after it: that takes sequential consistency, which Wasm's atomics have. Readers may sleep.
 
 import { UNIT_BYTES } from "../arch/granule";
-import { synchronize } from "../memory/epoch";
 import { EEXIST, EINVAL, ENOMEM } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
-import { ORDERS } from "../memory/layout";
+import { header, ORDERS, parallel } from "../memory/layout";
+import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";
 import { drop } from "./sparse";
-import { agent, SLOT_ALL_DIRTY, SLOT_LOG, SLOT_LOGS, SLOT_READ_ONLY, Slot, SlotSet, setOf, Vm } from "./state";
+import { Agent, agent, agentOf, SLOT_ALL_DIRTY, SLOT_LOG, SLOT_LOGS, SLOT_READ_ONLY, Slot, SlotSet, setOf, Vm } from "./state";
 
 /** KVM_USER_MEM_SLOTS of arm64. */
 const MAX_SLOTS: u32 = 32767;
@@ -39,6 +41,34 @@ function activeWord(v: Vm): usize {
 /** The set in use. */
 export function slots(v: Vm): SlotSet {
   return setOf(v, peek(activeWord(v)));
+}
+
+function readsWord(a: Agent): usize {
+  return changetype<usize>(a) + offsetof<Agent>("reads");
+}
+
+/** This walker uses slots from here on. Not nested. */
+export function beginReading(a: Agent): void {
+  publish(readsWord(a), a.reads + 1);
+}
+
+/** What was found among the slots is not used any more. */
+export function endReading(a: Agent): void {
+  publish(readsWord(a), a.reads + 1);
+}
+
+/** Waits until everybody who may use the old set has finished; false if one makes no progress. */
+function awaitReaders(v: Vm): bool {
+  if (!parallel()) return true;
+  for (let id: u32 = 0; id < header().maxWalkers; id++) {
+    const word = readsWord(agentOf(v, id)),
+      seen = peek(word);
+    for (let i: u32 = 0; seen & 1 && peek(word) === seen; i++) {
+      if (isTooLate(i)) return false;
+      nap(i);
+    }
+  }
+  return true;
 }
 
 /** How many slots of `s` begin at or below `gpa`. */
@@ -184,7 +214,7 @@ export function setSlot(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u6
   }
   publish(activeWord(v), 1 - v.active);
   v.mostSlots = max(v.mostSlots, to.count);
-  synchronize(); // nobody reads the old set any more
+  if (!awaitReaders(v)) return change; // one makes no progress: what it may read stays
   if (old !== 0 && old !== log) drop(old);
   return change;
 }

@@ -111,7 +111,19 @@ export class Vm {
   mostSlots: u32;
   /** Ranges that were write-protected for the dirty log. */
   protects: u32;
+  /** Top node of the words that were last taken out of a dirty log, and how many words that log has. */
+  report: u32;
+  reportWords: u32;
+  /** LOG_* */
+  strategy: u32;
+  spare: u32;
 }
+
+// Vm.strategy: how stores to pages that log are noticed.
+/** They are write-protected; the fault marks them. */
+export const LOG_PROTECT: u32 = 0;
+/** Hardware keeps their dirty state; reading the log collects it. */
+export const LOG_DBM: u32 = 1;
 
 const SETS_AT: u32 = 128;
 const HOST_AT: u32 = 256;
@@ -132,7 +144,8 @@ export class Agent {
   marks: u32;
   /** The slot that it found last. */
   lastSlot: u32;
-  spare: u32;
+  /** Odd while it uses a set of slots. */
+  reads: u32;
   /** OPERATIONS rows of OUTCOMES counts follow. */
   counts: u32;
 }
@@ -150,9 +163,14 @@ export function hostOf(v: Vm): Host {
   return changetype<Host>(changetype<usize>(v) + HOST_AT);
 }
 
+/** The part of walker `id`. */
+export function agentOf(v: Vm, id: u32): Agent {
+  return changetype<Agent>(changetype<usize>(v) + AGENTS_AT + id * AGENT_BYTES);
+}
+
 /** This walker's part. */
 export function agent(v: Vm): Agent {
-  return changetype<Agent>(changetype<usize>(v) + AGENTS_AT + walker().id * AGENT_BYTES);
+  return agentOf(v, walker().id);
 }
 
 /** The count of operations `op` of this walker that ended as `outcome`. */

@@ -105,9 +105,11 @@ let compiled: WebAssembly.Module | undefined;
 export class VirtualMachine implements Disposable {
   /** The VMM's memory, which lies behind the slots. */
   readonly host: HostMemory;
-  readonly #core: VmCore;
+  /** The module's exports, for those who want no facade. */
+  readonly core: VmCore;
+  /** Pointer of the VM in the engine's memory; assembly/vm/state.ts draws it. */
+  readonly pointer: number;
   readonly #engine: Engine;
-  readonly #pointer: number;
   readonly #record: VmView;
   readonly #agent: AgentView;
   #closed = false;
@@ -116,21 +118,26 @@ export class VirtualMachine implements Disposable {
     compiled ??= compile(fromBase64(BYTES));
     const engine = table.engine;
     this.#engine = engine;
-    this.#core = instantiateVm(compiled, engine.memory, engine.hosts);
-    engine.check(this.#core.vmAttach(engine.walker), "createVm");
+    this.core = instantiateVm(compiled, engine.memory, engine.hosts);
+    engine.check(this.core.vmAttach(engine.walker), "createVm");
     const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
     const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;
-    const pointer = this.#core.vmCreate(table.handle, ipaBits, physBase, flags, 0);
+    const pointer = this.core.vmCreate(table.handle, ipaBits, physBase, flags, 0);
     if (pointer < 0 && pointer >= -K.MAX_ERRNO) throw new GranuleError(pointer, { operation: "createVm" });
-    this.#pointer = pointer >>> 0;
-    this.#record = new VmView(engine.words, this.#pointer);
-    this.#agent = new AgentView(engine.words, this.#core.vmAgent(this.#pointer) >>> 0);
-    this.host = new HostMemory(this.#core, this.#pointer);
+    this.pointer = pointer >>> 0;
+    this.#record = new VmView(engine.words, this.pointer);
+    this.#agent = new AgentView(engine.words, this.core.vmAgent(this.pointer) >>> 0);
+    this.host = new HostMemory(this.core, this.pointer);
   }
 
   /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 on, 3 with all pages dirty at first [DLG-6]. */
   set manualDirtyLog(mode: number) {
     this.#record.manualDirtyLog = mode;
+  }
+
+  /** Whether the hardware keeps the dirty state of pages that log: then a store to a clean page does not fault [DBM-1]. */
+  set hardwareDirtyLog(on: boolean) {
+    this.#record.strategy = on ? K.LOG_DBM : K.LOG_PROTECT;
   }
 
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE in bytes, 0 for off [DLG-30]. */
@@ -150,12 +157,12 @@ export class VirtualMachine implements Disposable {
 
   /** Is a guest address in a slot? */
   isMemory(gpa: number): boolean {
-    return this.#core.vmFindSlot(this.#pointer, gpa) >= 0;
+    return this.core.vmFindSlot(this.pointer, gpa) >= 0;
   }
 
   /** The VMM's address of a guest address; -1 outside the slots. */
   hostAddress(gpa: number): number {
-    return this.#core.vmHostAddress(this.#pointer, gpa);
+    return this.core.vmHostAddress(this.pointer, gpa);
   }
 
   /** Services a fault of a vCPU [FLT-5, FLT-6]. */
@@ -165,63 +172,68 @@ export class VirtualMachine implements Disposable {
       (write ? K.FAULT_WRITE : 0) |
       (exec ? K.FAULT_EXEC : 0) |
       Number(put(BigInt(level - K.FIRST_LEVEL), K.FAULT_LEVEL));
-    this.#core.vmFault(this.#pointer, ipa, what);
+    this.core.vmFault(this.pointer, ipa, what);
     const { kind: service, size, prot, ipa: at } = this.#agent;
     return { kind: SERVICES[service] as Service["kind"], ipa: Number(at), size: Number(size), prot };
   }
 
   /** Level at which the table ends for a guest address, and whether a leaf is there. */
   look(ipa: number): { level: number; valid: boolean } | undefined {
-    const found = this.#core.vmLevel(this.#pointer, ipa);
+    const found = this.core.vmLevel(this.pointer, ipa);
     return found < 0 ? undefined : { level: (found & 7) + K.FIRST_LEVEL, valid: (found & 8) !== 0 };
   }
 
   /** Creates, moves, changes or deletes a memory slot. A request that KVM would refuse changes nothing [DLG-1, DLG-2]. */
   setRegion({ slot, flags, gpa, size, hva }: SlotRequest): "done" | "refused" {
-    return this.#core.vmSetRegion(this.#pointer, slot, flags, gpa, size, hva) < 0 ? "refused" : "done";
+    return this.core.vmSetRegion(this.pointer, slot, flags, gpa, size, hva) < 0 ? "refused" : "done";
   }
 
   /** KVM_GET_DIRTY_LOG: pages written since they were last protected; `undefined` if logging is off [DLG-13..15]. */
   getDirtyLog(slot: number): number | undefined {
-    const pages = this.#core.vmGetDirtyLog(this.#pointer, slot);
+    const pages = this.core.vmGetDirtyLog(this.pointer, slot);
     return pages < 0 ? undefined : pages;
   }
 
   /** KVM_CLEAR_DIRTY_LOG of what is dirty in a range [DLG-16]. */
   clearDirtyLog(slot: number, firstPage: number, pages: number): void {
-    this.#core.vmClearDirtyLog(this.#pointer, slot, firstPage, pages);
+    this.core.vmClearDirtyLog(this.pointer, slot, firstPage, pages);
   }
 
   /** The dirty bitmap as it is, one bit a page in words of 64; `undefined` if logging is off [DLG-13]. */
   dirtyBitmap(slot: number): BigUint64Array | undefined {
-    const pages = this.#core.vmSlotPages(this.#pointer, slot);
+    const pages = this.core.vmSlotPages(this.pointer, slot);
     if (pages < 0) return undefined;
+    return this.#words(pages, (from, out, max) => this.core.vmDirtyWords(this.pointer, slot, from, out, max));
+  }
+
+  /** The bits that the last read or clear of a dirty log took out of it, for a slot of so many pages. */
+  takenBitmap(pages: number): BigUint64Array {
+    return this.#words(pages, (from, out, max) => this.core.vmTakenWords(this.pointer, from, out, max));
+  }
+
+  /** The words of a bitmap, which the core copies out buffer by buffer. */
+  #words(pages: number, copy: (from: number, out: number, max: number) => number): BigUint64Array {
     const bitmap = new BigUint64Array(Math.ceil(pages / 64));
     const out = this.#engine.borrowBuffer();
-    try {
-      for (let i = 0; i < bitmap.length; ) {
-        const n = this.#core.vmDirtyWords(this.#pointer, slot, i, out, this.#engine.bufferBytes / 8);
-        if (n <= 0) return undefined;
-        bitmap.set(this.#engine.u64.subarray(out / 8, out / 8 + n), i);
-        i += n;
-      }
-    } finally {
-      this.#engine.returnBuffer(out);
+    for (let i = 0, n = 1; i < bitmap.length && n > 0; i += n) {
+      n = copy(i, out, this.#engine.bufferBytes / 8);
+      bitmap.set(this.#engine.u64.subarray(out / 8, out / 8 + n), i);
     }
+    this.#engine.returnBuffer(out);
     return bitmap;
   }
 
   /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. True if it lies in a slot. */
   invalidate(start: number, end: number): boolean {
-    return this.#core.vmInvalidate(this.#pointer, start, end) > 0;
+    return this.core.vmInvalidate(this.pointer, start, end) > 0;
   }
 
   /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */
   unmap(gpa: number, size: number): readonly HostRange[] {
-    this.#core.vmUnmap(this.#pointer, gpa, size);
+    this.core.vmUnmap(this.pointer, gpa, size);
     const parts: HostRange[] = [];
     for (let i = 0; ; ) {
-      i = this.#core.vmHostPart(this.#pointer, gpa, size, i);
+      i = this.core.vmHostPart(this.pointer, gpa, size, i);
       if (i === 0) return parts;
       const start = Number(this.#agent.ipa);
       parts.push({ start, end: start + Number(this.#agent.size) });
@@ -230,17 +242,17 @@ export class VirtualMachine implements Disposable {
 
   /** The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. */
   age(start: number, end: number, clear: boolean): boolean {
-    return this.#core.vmAge(this.#pointer, start, end, clear ? 1 : 0) > 0;
+    return this.core.vmAge(this.pointer, start, end, clear ? 1 : 0) > 0;
   }
 
   /** The host replaced a page: the new one is mapped read-only, without memory for tables (before 6.10) [NOT-11]. */
   changePage(hva: number): boolean {
-    return this.#core.vmChangePage(this.#pointer, hva) > 0;
+    return this.core.vmChangePage(this.pointer, hva) > 0;
   }
 
   /** The guest switched its caches on or off: without forced write-back, KVM cleans all of its memory. */
   cleanCaches(): void {
-    this.#core.vmCleanCaches(this.#pointer);
+    this.core.vmCleanCaches(this.pointer);
   }
 
   /** What was done to the table, and how it ended. */
@@ -248,7 +260,7 @@ export class VirtualMachine implements Disposable {
     const counts: OperationCount[] = [];
     for (let op = 0; op < K.OPERATIONS; op++) {
       OUTCOMES.forEach((status, outcome) => {
-        const count = this.#engine.u32[this.#core.vmCounter(this.#pointer, op, outcome) >>> 2] ?? 0;
+        const count = this.#engine.u32[this.core.vmCounter(this.pointer, op, outcome) >>> 2] ?? 0;
         if (count > 0) counts.push({ op, status, count });
       });
     }
@@ -257,7 +269,7 @@ export class VirtualMachine implements Disposable {
 
   /** Gives back what the VM keeps; the table is the caller's. Twice is harmless. */
   close(): void {
-    if (!this.#closed && !this.#engine.closed) this.#core.vmDestroy(this.#pointer);
+    if (!this.#closed && !this.#engine.closed) this.core.vmDestroy(this.pointer);
     this.#closed = true;
   }
 

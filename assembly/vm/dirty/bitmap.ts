@@ -29,6 +29,11 @@ export function wordsOf(v: Vm, s: Slot): u32 {
   return (pagesOf(v, s) + WORD_PAGES - 1) >> WORD_SHIFT;
 }
 
+/** Makes sure that a page can be marked; false when memory is spent. */
+export function reserve(s: Slot, page: u32): bool {
+  return make(rootOf(s), page >> WORD_SHIFT, initial(s)) !== 0;
+}
+
 /** Marks a page as written; false when memory is spent. */
 export function mark(s: Slot, page: u32): bool {
   const p = make(rootOf(s), page >> WORD_SHIFT, initial(s));
