@@ -10,7 +10,7 @@ import * as M from "./sim/machine";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
-import { clearDirtyLog as clearLog, getDirtyLog as getLog, reported, dropReport } from "./vm/dirty/log";
+import { clearDirtyLog as clearLog, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
 import * as F from "./vm/fault";
 import * as H from "./vm/host";
 import * as N from "./vm/notifier";

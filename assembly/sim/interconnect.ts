@@ -3,7 +3,16 @@
 
 import { ipaOperand, MAX_RANGE_PAGES, rangeNum, rangeOperand, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, Table } from "../memory/layout";
-import { complete, post, TLBI_DOMAIN_LOW, TLBI_IPA, TLBI_LPA2, TLBI_RANGE, TLBI_STAGE1, TLBI_VMID } from "../mmu/invalidate";
+import {
+  complete,
+  post,
+  TLBI_DOMAIN_LOW,
+  TLBI_IPA,
+  TLBI_LPA2,
+  TLBI_RANGE,
+  TLBI_STAGE1,
+  TLBI_VMID,
+} from "../mmu/invalidate";
 import { awaitAccesses, contextOf, cpuAt, Machine, machineOf, running, tlbOf } from "../sim/machine";
 
 /** Who hears it: the CPU that issues it, or all of the inner shareable domain. */
@@ -12,14 +21,12 @@ const INNER: u32 = 1;
 
 /** The running CPU issues a TLBI. */
 function issue(m: Machine, form: u32, domain: u32, operand: u64): void {
-  const from = running(m),
-    vmid = contextOf(cpuAt(m, from)).vmid;
+  const from = running(m);
   form |= domain << TLBI_DOMAIN_LOW;
   for (let i: u32 = 0; i < m.cpus; i++) {
     if (domain === LOCAL && i !== from) continue;
     const cpu = cpuAt(m, i);
-    post(tlbOf(cpu), from, form, operand, vmid);
-    cpu.heard++;
+    post(tlbOf(cpu), from, form, operand, contextOf(cpu).vmid);
   }
 }
 

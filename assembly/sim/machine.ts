@@ -1,17 +1,17 @@
 // A machine: CPUs with their TLBs, on which the vCPUs of a VM run. One block of the arena:
 //
 //   byte    0  Machine: the VM, and where its CPUs are
-//         512  the CPU that each walker is running now
+//         512  the CPU that each walker is running now, + 1
 //        1024  Cpu records
 //
 // A CPU's context and TLB are records of mmu/, which the host has made (bindings/mmu): a CPU is run by one walker at a time,
 // and any walker may take entries out of its TLB.
 
-import { isInMemory } from "../memory/physical";
 import { EINVAL, ENOMEM, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
+import { isInMemory } from "../memory/physical";
 import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";
 import { CONTEXT_BYTES, Context, contextAt, isUsable } from "../mmu/context";
@@ -21,6 +21,8 @@ import { isVm, tableOf, Vm } from "../vm/state";
 export const MACHINE_MAGIC: u32 = 0x68636d67; // "gmch"
 /** CPUs of a machine at most. */
 export const MAX_CPUS: u32 = 64;
+/** What a walker runs that runs no CPU. */
+export const NO_CPU: u32 = u32.MAX_VALUE;
 const RUNNING_AT: u32 = 512;
 const CPUS_AT: u32 = 1024;
 export const CPU_BYTES: u32 = 1024;
@@ -82,8 +84,6 @@ export class Cpu {
   retries: u64;
   /** Accesses given up after MAX_TRIES faults. */
   stuck: u64;
-  /** TLBIs that reached its TLB. */
-  heard: u64;
   /** Odd while the guest runs; changes every few accesses. */
   step: u32;
   /** log2 of the granule. */
@@ -137,14 +137,14 @@ function runningWord(m: Machine): usize {
   return changetype<usize>(m) + RUNNING_AT + (walker().id << 2);
 }
 
-/** The CPU that this walker runs; 0 if it runs none. */
+/** The CPU that this walker runs; NO_CPU if it runs none, as a VMM's thread does. */
 export function running(m: Machine): u32 {
-  return load<u32>(runningWord(m));
+  return load<u32>(runningWord(m)) - 1;
 }
 
-/** This walker runs CPU `i` from now on. */
+/** This walker runs CPU `i` from now on; NO_CPU for none. */
 export function setRunning(m: Machine, i: u32): void {
-  store<u32>(runningWord(m), i);
+  store<u32>(runningWord(m), i + 1);
 }
 
 function stepWord(cpu: Cpu): usize {
@@ -205,7 +205,8 @@ export function addCpu(m: Machine, context: u32, tlb: u32): i32 {
 
 /** Can the CPU run? Its context and TLB are still what they were, and its workload makes sense; the host may have written here. */
 export function isReady(cpu: Cpu): bool {
-  if (cpu.pages === 0 || cpu.stride === 0 || cpu.stride > cpu.pages || cpu.cursor >= cpu.pages || cpu.seed === 0) return false;
+  if (cpu.pages === 0 || cpu.stride === 0 || cpu.stride > cpu.pages || cpu.cursor >= cpu.pages || cpu.seed === 0)
+    return false;
   if (cpu.pages > 1 << 30 || cpu.base >> 52 !== 0) return false;
   return isInMemory(cpu.context, CONTEXT_BYTES) && isUsable(contextAt(cpu.context)) && isUsableTlb(cpu.tlb);
 }

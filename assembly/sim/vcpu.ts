@@ -4,16 +4,24 @@
 import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
 import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
-import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
+import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
-import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_BEYOND, SERVICE_MMIO, SERVICE_REFUSED } from "../vm/fault";
+import {
+  FAULT_EXEC,
+  FAULT_LEVEL,
+  FAULT_WRITE,
+  fault,
+  SERVICE_BEYOND,
+  SERVICE_MMIO,
+  SERVICE_REFUSED,
+} from "../vm/fault";
 import { agent, tableOf } from "../vm/state";
-import { contextOf, Cpu, cpuAt, Machine, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
-import { Generator } from "./workload";
+import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
 import { witness } from "./witness";
+import { Generator } from "./workload";
 
 /** Faults that one access may take. */
 const MAX_TRIES: u32 = 64;
@@ -69,7 +77,6 @@ export function run(m: Machine, i: u32, n: u32): void {
     t = tlbOf(cpu);
   setRunning(m, i);
   turn(cpu);
-  // Each kind of access has its own tag and right: they are kept beside each other.
   while (n !== 0) {
     const some = min(n, STEP);
     runSome(m, cpu, c, t, some);
@@ -77,6 +84,7 @@ export function run(m: Machine, i: u32, n: u32): void {
     n -= some;
   }
   turn(cpu);
+  setRunning(m, NO_CPU);
 }
 
 function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {

@@ -8,7 +8,7 @@ import { handOver } from "../memory/intent";
 import { WORD_SHIFT } from "../vm/dirty/bitmap";
 import { reported } from "../vm/dirty/log";
 import { Slot } from "../vm/state";
-import { CHUNKS, copiedWord, Cpu, cpuAt, Machine, storesWord, vmOf } from "./machine";
+import { CHUNKS, Cpu, copiedWord, cpuAt, Machine, storesWord, vmOf } from "./machine";
 
 const COUNT_SHIFT: u32 = 2;
 /** log2 of the block of a chunk in units, and of the counts in it. */
@@ -55,7 +55,8 @@ export function copyReported(m: Machine, s: Slot): void {
   const v = vmOf(m),
     first = <u32>(s.gpa >> v.ps);
   for (let i: u32 = 0; i < v.reportWords; i++) {
-    for (let bits = reported(v, i); bits !== 0; bits &= bits - 1) copyPage(m, first + (i << WORD_SHIFT) + <u32>ctz(bits));
+    for (let bits = reported(v, i); bits !== 0; bits &= bits - 1)
+      copyPage(m, first + (i << WORD_SHIFT) + <u32>ctz(bits));
   }
 }
 

@@ -27,7 +27,7 @@ function unmapPart(v: Vm, s: Slot, gpa: u64, size: u64): void {
 function apply(v: Vm, s: Slot, what: u32, gpa: u64, size: u64): void {
   if (what === UNMAP) unmapPart(v, s, gpa, size);
   else if (what === REPLACE) onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
-  else onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, what === AGE ? 1 : 0);
+  else if (onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, what === AGE ? 1 : 0) > 0) agent(v).status = 1;
 }
 
 /** Does `what` to the guest's parts of the host range [start, end), in whole pages [NOT-2]. How many there were. */
@@ -53,8 +53,12 @@ export function invalidate(v: Vm, start: u64, end: u64): u32 {
   return onHostRange(v, start, end, UNMAP);
 }
 
-/** The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. */
+/**
+ * The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. This walker's Agent says
+ * it: status 1 for young.
+ */
 export function age(v: Vm, start: u64, end: u64, clear: bool): u32 {
+  agent(v).status = 0;
   return onHostRange(v, start, end, clear ? AGE : TEST);
 }
 

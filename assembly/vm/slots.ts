@@ -13,7 +13,19 @@ import { header, ORDERS, parallel } from "../memory/layout";
 import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";
 import { drop } from "./sparse";
-import { Agent, agent, agentOf, SLOT_ALL_DIRTY, SLOT_LOG, SLOT_LOGS, SLOT_READ_ONLY, Slot, SlotSet, setOf, Vm } from "./state";
+import {
+  Agent,
+  agent,
+  agentOf,
+  SLOT_ALL_DIRTY,
+  SLOT_LOG,
+  SLOT_LOGS,
+  SLOT_READ_ONLY,
+  Slot,
+  SlotSet,
+  setOf,
+  Vm,
+} from "./state";
 
 /** KVM_USER_MEM_SLOTS of arm64. */
 const MAX_SLOTS: u32 = 32767;

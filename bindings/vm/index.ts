@@ -4,10 +4,21 @@
  * @module
  */
 
-import { Vm, type VmOptions } from "./vm.js";
+import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
 
 export type { HostMemory, HostPage } from "./host-memory.js";
-export type { Backing, CpuStats, DirtyLog, DirtyPolicy, SlotOptions, Vm, VmOptions, Workload } from "./vm.js";
+export type {
+  Backing,
+  CpuStats,
+  DirtyLog,
+  DirtyPolicy,
+  SlotOptions,
+  Vm,
+  VmOptions,
+  VmTicket,
+  VmWorker,
+  Workload,
+} from "./vm.js";
 
 /**
  * A VM without memory. Throws EINVAL for options that make no sense.
@@ -26,4 +37,21 @@ export type { Backing, CpuStats, DirtyLog, DirtyPolicy, SlotOptions, Vm, VmOptio
  */
 export function createVm(options: VmOptions = {}): Vm {
   return new Vm(options);
+}
+
+/**
+ * Joins the VM of a ticket on this thread, to run vCPUs of it beside others. EBUSY (thrown) if somebody is that walker already.
+ *
+ * @example
+ * ```ts
+ * import { createVm, joinVm } from "granule/vm";
+ * using vm = createVm({ cpus: 2, walkers: 2 });
+ * vm.addSlot({ gpa: 0, size: 2 << 20 });
+ * using other = joinVm(vm.ticket(1)); // on another thread, as a rule
+ * other.run(1, 1000, { gpa: 0, size: 2 << 20, writes: 0.5 });
+ * console.log(vm.stats().map((cpu) => cpu.accesses)); // [ 0, 1000 ]
+ * ```
+ */
+export function joinVm(ticket: VmTicket): VmWorker {
+  return new VmWorker(ticket);
 }

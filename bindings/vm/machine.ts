@@ -1,6 +1,6 @@
 import { BYTES } from "../core/bytes.vm.generated.js";
 import * as K from "../core/constants.generated.js";
-import { compile, fromBase64 } from "../core/core.js";
+import { type CoreSource, compile, fromBase64 } from "../core/core.js";
 import { GranuleError } from "../core/errors.js";
 import { put } from "../core/field.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
@@ -56,6 +56,8 @@ export interface MachineOptions {
   readonly ipaBits: number;
   /** A write to the huge zero page gives a small page (Linux before 6.13), not a huge one. Default false. */
   readonly splitsHugeZero?: boolean;
+  /** The VM's module, in place of the inlined one. */
+  readonly module?: CoreSource;
 }
 
 /** Operations that were done, by opcode and outcome. */
@@ -95,6 +97,12 @@ const OUTCOMES: readonly (number | undefined)[] = [
 
 let compiled: WebAssembly.Module | undefined;
 
+/** The inlined module, compiled once. */
+function inlined(): WebAssembly.Module {
+  compiled ??= compile(fromBase64(BYTES));
+  return compiled;
+}
+
 /**
  * The memory of a VM: its slots, the faults of its vCPUs, and what the host does to the memory behind the slots. All of
  * it becomes operations on one stage-2 table. Faults are serviced as KVM does it [FLT-5..42], in the core.
@@ -107,6 +115,8 @@ export class VirtualMachine implements Disposable {
   readonly host: HostMemory;
   /** The module's exports, for those who want no facade. */
   readonly core: VmCore;
+  /** The module, for instances in other threads. */
+  readonly module: WebAssembly.Module;
   /** Pointer of the VM in the engine's memory; assembly/vm/state.ts draws it. */
   readonly pointer: number;
   readonly #engine: Engine;
@@ -114,11 +124,11 @@ export class VirtualMachine implements Disposable {
   readonly #agent: AgentView;
   #closed = false;
 
-  constructor({ table, ipaBits, splitsHugeZero = false }: MachineOptions) {
-    compiled ??= compile(fromBase64(BYTES));
+  constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
     const engine = table.engine;
     this.#engine = engine;
-    this.core = instantiateVm(compiled, engine.memory, engine.hosts);
+    this.module = compile(module);
+    this.core = instantiateVm(this.module, engine.memory, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
     const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
     const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;
@@ -231,6 +241,11 @@ export class VirtualMachine implements Disposable {
   /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */
   unmap(gpa: number, size: number): readonly HostRange[] {
     this.core.vmUnmap(this.pointer, gpa, size);
+    return this.hostRanges(gpa, size);
+  }
+
+  /** The host ranges of a guest range, as far as it lies in slots. */
+  hostRanges(gpa: number, size: number): readonly HostRange[] {
     const parts: HostRange[] = [];
     for (let i = 0; ; ) {
       i = this.core.vmHostPart(this.pointer, gpa, size, i);
@@ -240,7 +255,10 @@ export class VirtualMachine implements Disposable {
     }
   }
 
-  /** The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. */
+  /**
+   * The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. Whether it lies in a
+   * slot.
+   */
   age(start: number, end: number, clear: boolean): boolean {
     return this.core.vmAge(this.pointer, start, end, clear ? 1 : 0) > 0;
   }
@@ -253,6 +271,11 @@ export class VirtualMachine implements Disposable {
   /** The guest switched its caches on or off: without forced write-back, KVM cleans all of its memory. */
   cleanCaches(): void {
     this.core.vmCleanCaches(this.pointer);
+  }
+
+  /** Did the last `age` find an access flag? */
+  get young(): boolean {
+    return this.#agent.status === 1;
   }
 
   /** What was done to the table, and how it ended. */

@@ -1,11 +1,13 @@
 import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
+import type { CoreSource } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { CpuView } from "../core/sim-views.generated.js";
+import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { createEngine } from "../index.js";
 import { createMmu, createTlb, stage2Registers, type Tlb, type TlbPreset } from "../mmu/index.js";
 import { type Granule, levelShift } from "../model/granule.js";
-import type { Engine } from "../tables/engine.js";
+import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
@@ -25,6 +27,8 @@ export interface VmOptions {
   hardwareDirty?: boolean;
   /** CPUs, each with a vCPU and TLBs of its own. Default 1, at most 64. */
   cpus?: number;
+  /** Threads that may work on the VM at the same time, this one included; `ticket` lets the others in. Default 1. */
+  walkers?: number;
   /** The shape of the TLBs. Default `cortex-a76`. */
   tlb?: TlbPreset;
   /** TLBs that keep whatever the architecture lets them keep, and drop what they may. Default false. */
@@ -35,6 +39,8 @@ export interface VmOptions {
   witness?: boolean;
   /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
   arenaBytes?: number;
+  /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
+  module?: CoreSource;
 }
 
 const VM: OptionKinds<VmOptions> = {
@@ -43,11 +49,13 @@ const VM: OptionKinds<VmOptions> = {
   lpa2: "boolean",
   hardwareDirty: "boolean",
   cpus: "number",
+  walkers: "number",
   tlb: "any",
   adversarial: "boolean",
   seed: "number",
   witness: "boolean",
   arenaBytes: "number",
+  module: "any",
 };
 
 /** A slot of guest memory; addresses and sizes in bytes, plain numbers. */
@@ -92,7 +100,12 @@ export interface DirtyPolicy {
   eagerSplit?: number;
 }
 
-const POLICY: OptionKinds<DirtyPolicy> = { strategy: "any", manual: "boolean", initiallySet: "boolean", eagerSplit: "number" };
+const POLICY: OptionKinds<DirtyPolicy> = {
+  strategy: "any",
+  manual: "boolean",
+  initiallySet: "boolean",
+  eagerSplit: "number",
+};
 
 /** What the vCPUs do. */
 export interface Workload {
@@ -133,8 +146,6 @@ export interface CpuStats {
   retries: number;
   /** Accesses given up after 64 faults. */
   stuck: number;
-  /** TLBIs that reached this CPU. */
-  tlbis: number;
 }
 
 /** What a read of a dirty log said. */
@@ -178,14 +189,18 @@ export class Vm implements Disposable {
   constructor(options: VmOptions) {
     checkOptions("createVm", options, VM);
     const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false } = options;
-    const { cpus = 1, witness = false, arenaBytes = 256 << 20 } = options;
+    const { cpus = 1, walkers = 1, witness = false, arenaBytes = 256 << 20 } = options;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS) {
       throw invalid("createVm", `cpus is ${describe(cpus)}: 1 to ${K.MAX_CPUS}`);
     }
     this.#hardwareDirty = hardwareDirty;
-    this.engine = createEngine({ arenaBytes });
+    this.engine = createEngine({ arenaBytes, walkers });
     this.table = this.engine.createStage2({ granule, ipaBits, lpa2, hardwareDirty, hardwareAf: hardwareDirty });
-    this.#machine = new VirtualMachine({ table: this.table, ipaBits });
+    this.#machine = new VirtualMachine({
+      table: this.table,
+      ipaBits,
+      ...(options.module === undefined ? {} : { module: options.module }),
+    });
     this.host = this.#machine.host;
     this.#pointer = this.#check(this.#machine.core.machineCreate(this.#machine.pointer, witness ? 1 : 0), "createVm");
     this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addTlb(options, i));
@@ -219,15 +234,19 @@ export class Vm implements Disposable {
    */
   addSlot(options: SlotOptions): number {
     this.#open("addSlot");
-    const { gpa, size, slot = this.#slots.size, backing = "thp", filled = false, readOnly = false } = checkOptions(
-      "addSlot",
-      options,
-      SLOT,
-    );
+    const {
+      gpa,
+      size,
+      slot = this.#slots.size,
+      backing = "thp",
+      filled = false,
+      readOnly = false,
+    } = checkOptions("addSlot", options, SLOT);
     checkChoice("addSlot", "backing", backing, Object.keys(HUGETLB) as Backing[]);
     const { hva = HVA_BASE + gpa } = options;
     if (this.#slots.has(slot)) throw invalid("addSlot", `slot ${slot} is there already`);
-    if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_SLOTS) throw invalid("addSlot", `slot is ${describe(slot)}: 0 to ${MAX_SLOTS - 1}`);
+    if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_SLOTS)
+      throw invalid("addSlot", `slot is ${describe(slot)}: 0 to ${MAX_SLOTS - 1}`);
     this.host.define({ hva, size, hugetlb: HUGETLB[backing], thp: backing === "thp", fresh: !filled });
     const all = { slot, gpa, size, hva, backing, filled, readOnly };
     this.#setRegion("addSlot", all, readOnly ? READ_ONLY : 0);
@@ -292,7 +311,7 @@ export class Vm implements Disposable {
     checkOptions("run", workload, WORKLOAD);
     if (!Number.isInteger(accesses) || accesses < 0) throw invalid("run", `accesses is ${describe(accesses)}`);
     this.#cpus.forEach((cpu, i) => {
-      this.#setWorkload(cpu, i, workload);
+      setWorkload(cpu, i, this.#cpus.length, workload, this.table.granule);
     });
     for (let done = 0; done < accesses; done += TURN) {
       const n = Math.min(TURN, accesses - done);
@@ -300,28 +319,6 @@ export class Vm implements Disposable {
         this.#check(this.#machine.core.machineRun(this.#pointer, i, n), "run");
       }
     }
-  }
-
-  #setWorkload(cpu: CpuView, i: number, workload: Workload): void {
-    const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
-    const page = this.table.granule;
-    checkChoice("run", "pattern", pattern, ["random", "sequential"]);
-    checkChoice("run", "division", division, ["shared", "disjoint"]);
-    const all = size / page;
-    const pages = division === "disjoint" ? Math.floor(all / this.#cpus.length) : all;
-    const first = division === "disjoint" ? i * pages : 0;
-    if (!Number.isInteger(gpa / page) || !Number.isInteger(all) || pages < 1 || pages > 2 ** 30) {
-      throw invalid("run", `the region is ${describe(size)} bytes from ${describe(gpa)}: whole pages, one for each CPU at least`);
-    }
-    if (!(writes >= 0 && fetches >= 0 && writes + fetches <= 1)) {
-      throw invalid("run", `writes is ${describe(writes)}, fetches ${describe(fetches)}: shares that are 1 together at most`);
-    }
-    cpu.base = BigInt(gpa + first * page);
-    cpu.pages = pages;
-    cpu.pattern = pattern === "random" ? K.PATTERN_RANDOM : K.PATTERN_SEQUENTIAL;
-    cpu.cursor = 0;
-    cpu.writes = Math.round(writes * SHARES);
-    cpu.fetches = Math.round(fetches * SHARES);
   }
 
   /**
@@ -341,6 +338,31 @@ export class Vm implements Disposable {
   clearDirtyLog(slot: number): void {
     this.#slot("clearDirtyLog", slot);
     this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+  }
+
+  /**
+   * The host changes the memory behind a guest range: the notifier unmaps it first [NOT-1, NOT-6]. `discard`: the pages are given
+   * back (a balloon); `collapse`: small pages become a huge one; `share`: pages are merged and read-only until they are written
+   * (KSM).
+   */
+  changeHost(what: "discard" | "collapse" | "share", gpa: number, size: number): void {
+    this.#open("changeHost");
+    checkChoice("changeHost", "what", what, ["discard", "collapse", "share"]);
+    for (const { start, end } of this.#machine.hostRanges(gpa, size)) {
+      this.#machine.invalidate(start, end);
+      this.host[what](start, end);
+    }
+  }
+
+  /** Was a page of the guest range accessed since the last time? The access flags are clear afterwards [NOT-8]. */
+  age(gpa: number, size: number): boolean {
+    this.#open("age");
+    const ranges = this.#machine.hostRanges(gpa, size);
+    const young = ranges.map(({ start, end }) => {
+      this.#machine.age(start, end, true);
+      return this.#machine.young;
+    });
+    return young.some(Boolean);
   }
 
   /**
@@ -365,8 +387,17 @@ export class Vm implements Disposable {
       aborts: Number(cpu.aborts),
       retries: Number(cpu.retries),
       stuck: Number(cpu.stuck),
-      tlbis: Number(cpu.heard),
     }));
+  }
+
+  /**
+   * What another thread needs to run vCPUs as walker `walker`, 1 or more: a value to post to a worker, for `joinVm` there. EINVAL
+   * for a walker that the VM was not made for.
+   */
+  ticket(walker: number): VmTicket {
+    this.#open("ticket");
+    const { pointer, module } = this.#machine;
+    return { engine: this.engine.ticket(walker), module, vm: pointer, machine: this.#pointer, cpus: this.#cpus.length };
   }
 
   /** Lets go of everything, the engine too. Twice is harmless. */
@@ -379,6 +410,92 @@ export class Vm implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** A VM as another thread gets it; can be posted to a worker. */
+export interface VmTicket {
+  engine: EngineTicket;
+  module: WebAssembly.Module;
+  /** Pointers of the VM and of its machine. */
+  vm: number;
+  machine: number;
+  cpus: number;
+}
+
+const TICKET: OptionKinds<VmTicket> = {
+  engine: "object",
+  module: "object",
+  vm: "number",
+  machine: "number",
+  cpus: "number",
+};
+
+/** The part of a VM that another thread has: it runs vCPUs. Make one with `joinVm`. */
+export class VmWorker implements Disposable {
+  readonly #engine: Engine;
+  readonly #core: VmCore;
+  readonly #ticket: VmTicket;
+
+  /** @internal Use `joinVm`. */
+  constructor(ticket: VmTicket) {
+    this.#ticket = checkOptions("joinVm", ticket, TICKET);
+    this.#engine = joinEngine(ticket.engine);
+    this.#core = instantiateVm(ticket.module, this.#engine.memory, this.#engine.hosts);
+    this.#engine.check(this.#core.vmAttach(this.#engine.walker), "joinVm");
+  }
+
+  /**
+   * Runs `accesses` accesses on CPU `cpu`, which no other thread may run meanwhile. EINVAL for a CPU that there is not, or a
+   * region that is not whole pages.
+   */
+  run(cpu: number, accesses: number, workload: Workload): void {
+    const { machine, cpus } = this.#ticket;
+    checkOptions("run", workload, WORKLOAD);
+    const pointer = this.#core.machineCpu(machine, cpu) >>> 0;
+    if (pointer === 0) throw invalid("run", `cpu is ${describe(cpu)}: 0 to ${cpus - 1}`);
+    const record = new CpuView(this.#engine.words, pointer);
+    setWorkload(record, cpu, cpus, workload, 2 ** record.ps);
+    for (let done = 0; done < accesses; done += TURN) {
+      this.#engine.check(this.#core.machineRun(machine, cpu, Math.min(TURN, accesses - done)), "run");
+    }
+  }
+
+  /** Leaves the VM. Twice is harmless. */
+  close(): void {
+    this.#engine.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Writes a workload into the record of CPU `i` of `cpus`. EINVAL for one that makes no sense. */
+function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, page: number): void {
+  const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
+  checkChoice("run", "pattern", pattern, ["random", "sequential"]);
+  checkChoice("run", "division", division, ["shared", "disjoint"]);
+  const all = size / page;
+  const pages = division === "disjoint" ? Math.floor(all / cpus) : all;
+  const first = division === "disjoint" ? i * pages : 0;
+  if (!Number.isInteger(gpa / page) || !Number.isInteger(all) || pages < 1 || pages > 2 ** 30) {
+    throw invalid(
+      "run",
+      `the region is ${describe(size)} bytes from ${describe(gpa)}: whole pages, one for each CPU at least`,
+    );
+  }
+  if (!(writes >= 0 && fetches >= 0 && writes + fetches <= 1)) {
+    throw invalid(
+      "run",
+      `writes is ${describe(writes)}, fetches ${describe(fetches)}: shares that are 1 together at most`,
+    );
+  }
+  cpu.base = BigInt(gpa + first * page);
+  cpu.pages = pages;
+  cpu.pattern = pattern === "random" ? K.PATTERN_RANDOM : K.PATTERN_SEQUENTIAL;
+  cpu.cursor = 0;
+  cpu.writes = Math.round(writes * SHARES);
+  cpu.fetches = Math.round(fetches * SHARES);
 }
 
 /** A state of the generator that is not 0, and different for each CPU. */

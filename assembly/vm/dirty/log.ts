@@ -9,8 +9,8 @@ import { onRange, onTable } from "../operate";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
 import { LOG_DBM, LOG_PROTECT, SLOT_LOGS, Slot, Vm } from "../state";
-import { HARVEST_BEGIN, HARVEST_COLLECT, harvest } from "./dbm";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
+import { HARVEST_BEGIN, HARVEST_COLLECT, harvest } from "./dbm";
 
 // Vm.manualDirtyLog
 const MANUAL: u32 = 1;
