@@ -10,7 +10,7 @@
 import { EINVAL, ENOMEM, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
-import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
+import { isArenaRange, Table, walker } from "../memory/layout";
 import { isInMemory } from "../memory/physical";
 import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";

@@ -9,16 +9,8 @@ import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
 import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
-import {
-  FAULT_EXEC,
-  FAULT_LEVEL,
-  FAULT_WRITE,
-  fault,
-  SERVICE_BEYOND,
-  SERVICE_MMIO,
-  SERVICE_REFUSED,
-} from "../vm/fault";
-import { agent, tableOf } from "../vm/state";
+import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
+import { agent } from "../vm/state";
 import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
 import { witness } from "./witness";
 import { Generator } from "./workload";

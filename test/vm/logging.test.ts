@@ -4,7 +4,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { compile } from "../../bindings/core/compile.mjs";
 import * as K from "../../bindings/core/constants.generated.js";
 import { MODULES } from "../../bindings/core/modules.mjs";
