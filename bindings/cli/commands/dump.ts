@@ -91,5 +91,12 @@ In the 6.12 form an X marks what must NOT be executed: the kernel prints it that
     "kernel-compat": { type: "boolean", help: "stage 2: leave out the last run, as kernels do" },
     ...SCRIPT_OPTIONS,
   },
+  examples: [
+    { line: "granule dump ops.jsonl", shows: "the table that the operations leave" },
+    {
+      line: "granule dump ops.jsonl --until 40 --format 7.x",
+      shows: "the table after line 40, in the columns of Linux 7.x",
+    },
+  ],
   run,
 };

@@ -86,5 +86,6 @@ OPS is a file, gzipped or not, or - for standard input. ${BOUNDS_HELP}`,
     },
     ...SCRIPT_OPTIONS,
   },
+  examples: [{ line: "granule image ops.jsonl --out table", shows: "table/image.bin and table/manifest.json" }],
   run,
 };
