@@ -1,4 +1,5 @@
 import type { ParseArgsConfig } from "node:util";
+import type { Granule } from "../model/granule.js";
 import { printableJson } from "../report/printable.js";
 
 /** Exit codes of the command line. */
@@ -158,6 +159,24 @@ export function integerOption(args: CommandArgs, name: string, min: number, max:
     throw new UsageError(`--${name} is a whole number from ${min} to ${max}, not ${value}`);
   }
   return n;
+}
+
+const GRANULES: Readonly<Record<string, Granule>> = {
+  "4k": 4096,
+  "16k": 16384,
+  "64k": 65536,
+  "4096": 4096,
+  "16384": 16384,
+  "65536": 65536,
+};
+
+/** The value of `--granule`: a page size such as 4k, 4K or 4096. */
+export function granuleOption(args: CommandArgs): Granule | undefined {
+  const value = stringOption(args, "granule");
+  if (value === undefined) return undefined;
+  const found = Object.entries(GRANULES).find(([name]) => name === value.toLowerCase());
+  if (found === undefined) throw new UsageError(`--granule is 4k, 16k or 64k, not ${value}`);
+  return found[1];
 }
 
 /** The one operand of a command; UsageError for none or more. */
