@@ -22,6 +22,13 @@ export function parseWord(text: string): bigint | undefined {
   return value >> 64n ? undefined : value;
 }
 
+/** An address as dumps and registers show it: hex with or without 0x; undefined for anything else. */
+export function parseAddress(text: string): bigint | undefined {
+  const digits = /^(?:0x)?([0-9a-f]+)$/i.exec(text.replaceAll("_", ""))?.[1];
+  const value = digits === undefined ? undefined : BigInt(`0x${digits}`);
+  return value === undefined || value >> 64n ? undefined : value;
+}
+
 /** An address or a size: hex with 0x, or decimal digits, and K, M, G or T behind; undefined for anything else. */
 export function parseSize(text: string): bigint | undefined {
   const parts = /^(0x[0-9a-f]+|\d+)([kmgt]?)(?:i?b)?$/i.exec(text.replaceAll("_", ""));

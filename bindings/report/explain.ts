@@ -36,6 +36,8 @@ export interface Reading {
   levels: string;
   /** Its meaning in one sentence. */
   summary: string;
+  /** The same in a few words, for a line of a list: `2M block at 0x80000000: rw-, Normal write-back`. */
+  brief: string;
   /** All 64 bits, the highest first. */
   fields: Field[];
   /** Remarks on what may surprise. */
@@ -65,6 +67,7 @@ const SHAREABILITY = [
   "inner shareable: all CPUs of the system",
 ];
 const S2AP = ["no access: every access faults", "read only", "write only", "read and write"];
+const XNX_LETTERS = "xu-p";
 const XNX = ["executable at EL1 and EL0", "executable at EL0 only", "not executable", "executable at EL1 only"];
 
 /** Stage-2 memory attributes [FMT-20, FMT-22]. */
@@ -218,6 +221,30 @@ function leafRights(d: bigint, c: Context): string[] {
   return [accessPermission(get(d, K.S1_AP), c), stage1Execute(d, c), memory];
 }
 
+/** Rights as letters. With FEAT_XNX, u stands for execution at EL0 only, p for EL1 only. */
+function leafLetters(d: bigint, c: Context): string {
+  const word = (read: boolean, write: boolean, execute: string) => `${read ? "r" : "-"}${write ? "w" : "-"}${execute}`;
+  if (c.stage === "2") {
+    const execute = c.xnx ? XNX_LETTERS.charAt(get(d, XN_CODE)) : d & K.XN ? "-" : "x";
+    return word((d & K.S2_R) !== 0n, (d & K.S2_W) !== 0n, execute);
+  }
+  const ap = get(d, K.S1_AP),
+    writes = (ap & 2) === 0,
+    user = (ap & 1) !== 0;
+  if (!isSplit(c)) return word(true, writes, d & K.XN ? "-" : "x");
+  const own = word(true, writes, d & K.PXN || ap === EL0_WRITES ? "-" : "x");
+  return `${privileged(c)} ${own}, EL0 ${word(user, user && writes, d & K.XN ? "-" : "x")}`;
+}
+
+function leafBrief(d: bigint, c: Context, what: string, memory: string): string {
+  const marks = [
+    d & K.AF ? "" : ", not accessed",
+    d & K.DBM ? ", DBM" : "",
+    d & K.CONTIGUOUS ? ", contiguous" : "",
+  ].join("");
+  return `${what}: ${leafLetters(d, c)}, ${memory}${marks}`;
+}
+
 function leafNotes(d: bigint, c: Context, kind: "page" | "block" | "reserved"): string[] {
   const notes: string[] = [];
   if (kind === "reserved")
@@ -256,14 +283,16 @@ function leaf(d: bigint, c: Context, kind: "page" | "block" | "reserved"): Readi
   if (kind === "block" && low > NT_BIT + 1)
     rules.push(["nT", K.NT, set("block size is being changed (FEAT_BBM)", "not in a change of size")]);
   const pa = (decodeAddress(c.shift, c.lpa2, d) >> BigInt(low)) << BigInt(low);
-  const size =
-    kind === "block" ? (c.level === undefined ? "block" : `block of ${sizeName(low)}`) : `${sizeName(low)} page`;
-  const [access, execute, memory] = leafRights(d, c);
+  const known = kind !== "block" || c.level !== undefined,
+    size = known ? sizeName(low) : "";
+  const what = kind === "block" ? (known ? `block of ${size}` : "block") : `${size} page`;
+  const [access = "", execute = "", memory = ""] = leafRights(d, c);
   const age = d & K.AF ? "accessed" : "not accessed yet";
   return {
     kind,
     levels: c.level === undefined ? (kind === "block" ? "0..2" : "3") : String(c.level),
-    summary: `A ${kind === "reserved" ? "reserved entry" : size} at 0x${pa.toString(16)}: ${access}, ${execute}, ${memory}, ${age}.`,
+    brief: leafBrief(d, c, `${known ? `${size} ` : ""}${kind} at 0x${pa.toString(16)}`, memory),
+    summary: `A ${kind === "reserved" ? "reserved entry" : what} at 0x${pa.toString(16)}: ${access}, ${execute}, ${memory}, ${age}.`,
     fields: cut(d, rules),
     notes: leafNotes(d, c, kind),
     pa,
@@ -295,6 +324,7 @@ function table(d: bigint, c: Context): Reading {
   return {
     kind: "table",
     levels: c.level === undefined ? "-1..2" : String(c.level),
+    brief: `table at 0x${pa.toString(16)}`,
     summary: `The next table, at 0x${pa.toString(16)}: the walk continues there, one level down.`,
     fields: cut(d, [...limits, ...next, ["type", K.TYPE, () => "1: a table"], ["V", K.VALID, () => "valid"]]),
     notes: c.stage !== "hyp" ? [] : ["KVM writes address and type only: no limits for the tables below [FMT-7]."],
@@ -316,6 +346,7 @@ function typed(d: bigint): Reading {
     kind: type === K.TYPE_LOCKED ? "locked" : "annotation",
     levels: "any",
     summary: `Not valid; annotated as Linux 7.x does: ${meaning}.`,
+    brief: `not valid: ${meaning}`,
     fields: cut(d, [
       ["type", K.ANNOTATION_TYPE, () => meaning],
       ["payload", K.ANNOTATION_PAYLOAD, () => "belongs to the type", "hex"],
@@ -334,6 +365,7 @@ function unused(d: bigint): Reading {
     kind: d === 0n ? "empty" : "invalid",
     levels: "any",
     summary: d === 0n ? "Not valid: nothing is mapped." : "Not valid: hardware looks at no other bit, software may.",
+    brief: d === 0n ? "empty" : "not valid: software's own",
     fields: cut(d, [
       [
         "software",
@@ -360,6 +392,7 @@ function invalid(d: bigint): Reading {
     kind,
     levels: "any",
     summary: `Not valid: ${says[kind as "empty"]}.`,
+    brief: d === 0n ? "empty" : `not valid: ${says[kind as "empty"]}`,
     fields: cut(d, [
       ["lock", K.LOCKED_612, set("locked: a walker is changing this entry", "not locked")],
       [

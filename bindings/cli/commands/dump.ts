@@ -14,22 +14,10 @@ import {
   writeJson,
 } from "../command.js";
 import { BOUNDS_HELP } from "../input.js";
+import { writeLines } from "../output.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
 const FORMATS: readonly PtdumpFormat[] = ["6.12", "7.x"];
-/** Lines a write: a table of a million runs must not become one string. */
-const LINES = 4096;
-
-async function writeLines(lines: Iterable<string>, io: CommandIo): Promise<void> {
-  let pending: string[] = [];
-  for (const line of lines) {
-    if (pending.push(line) < LINES) continue;
-    await io.out(`${pending.join("\n")}\n`);
-    pending = [];
-  }
-  if (pending.length > 0) await io.out(`${pending.join("\n")}\n`);
-}
-
 async function writeRuns(table: Table, options: PtdumpOptions, io: CommandIo): Promise<void> {
   const { granule, inputBits, startLevel } = table.info();
   const head = {
