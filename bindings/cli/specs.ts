@@ -102,17 +102,15 @@ export function checkSpec(spec: Spec, limits: SpecLimits): void {
     fail(`its output ends at ${hex(pa + size)}, but ${outputBits}-bit addresses end at ${hex(outputEnd)} (--pa-bits)`);
 }
 
-/** The mappings that lie over an earlier one: the later wins. */
-export function overlapping(specs: readonly Spec[]): [later: Spec, earlier: Spec][] {
-  const found: [Spec, Spec][] = [];
-  const sorted = specs
-    .map((spec, order) => ({ spec, order }))
-    .sort((a, b) => (a.spec.address < b.spec.address ? -1 : 1));
-  let reach = sorted[0];
-  for (const next of sorted.slice(1)) {
-    if (reach && next.spec.address < reach.spec.address + reach.spec.size)
-      found.push(next.order > reach.order ? [next.spec, reach.spec] : [reach.spec, next.spec]);
-    if (!reach || next.spec.address + next.spec.size > reach.spec.address + reach.spec.size) reach = next;
+/** UsageError for two mappings that overlap: a table has one answer for an address. */
+export function checkApart(specs: readonly Spec[]): void {
+  const sorted = [...specs].sort((a, b) => (a.address < b.address ? -1 : 1));
+  for (const [i, spec] of sorted.entries()) {
+    const next = sorted[i + 1];
+    const end = spec.address + spec.size;
+    if (next && next.address < end)
+      throw new UsageError(
+        `${printableShort(spec.text)} ends at ${hex(end)} and overlaps ${printableShort(next.text)}`,
+      );
   }
-  return found;
 }

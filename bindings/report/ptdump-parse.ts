@@ -3,7 +3,16 @@
 import { invalid } from "../core/errors.js";
 import type { LeafRun, LeafTable } from "./leaf-runs.js";
 import { printableShort } from "./printable.js";
-import { columnsText, FORMS, type Form, type PtdumpEntryOptions, type PtdumpRun, runLine, spread } from "./ptdump.js";
+import {
+  columnsText,
+  FORMS,
+  type Form,
+  INVALID,
+  type PtdumpEntryOptions,
+  type PtdumpRun,
+  runLine,
+  spread,
+} from "./ptdump.js";
 
 /** A line of a dump. */
 export interface ParsedRun extends PtdumpRun {
@@ -36,20 +45,28 @@ const EVERYTHING = (1 << 20) - 1;
 function attributesOf(form: Form, columns: string): number | undefined {
   if (columns === "") return 0;
   let rest = columns,
-    attributes = 0;
-  for (const { mask, value, set, clear } of form.columns) {
-    const taken = [set, clear].find((text) => text !== "" && startsWith(rest, ` ${text}`));
+    attributes = 0,
+    done = 0;
+  for (const [column, { mask, value, set, clear }] of form.columns.entries()) {
+    if (mask === done) continue; // of columns with one mask, one is printed
+    // What needs a valid entry is not looked for once "F" was seen; the first column tells.
+    const possible = value & 1 && column > 0 && !(attributes & 1) ? [clear] : [set, clear];
+    const taken = possible.find((text) => text !== "" && isNext(rest, text));
     if (taken === undefined) continue;
+    done = mask;
     attributes |= taken === set ? value : mask & ~value;
     rest = rest.slice(1 + taken.length);
   }
-  attributes &= EVERYTHING;
+  // Columns stand for an entry that is not zero: of EL2's form " F" is all that is seen of one that is not valid.
+  attributes = attributes & EVERYTHING || INVALID;
   return columnsText(form, attributes).trimEnd() === columns.trimEnd() ? attributes : undefined;
 }
 
-/** Does the text begin so, or end within what would be blanks? */
-function startsWith(text: string, start: string): boolean {
-  return text.length >= start.length ? text.startsWith(start) : text.padEnd(start.length) === start;
+/** Is the next column this one? Blanks at the end may be lost. */
+function isNext(rest: string, column: string): boolean {
+  const text = ` ${column}`;
+  if (rest.length < text.length) return rest.padEnd(text.length) === text;
+  return rest.startsWith(text) && " ".startsWith(rest.charAt(text.length));
 }
 
 /** A form that all lines so far can have, and the attributes of these lines by it. */

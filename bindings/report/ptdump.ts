@@ -71,8 +71,8 @@ const ATTRIBUTE_INDEX = Number(maskOf(K.S1_ATTR));
 const READ_ONLY = Number(K.AP2);
 const PXN = 1 << XN_LOW;
 const GP = 1 << 18;
-/** An EL2 entry that is not valid, and not zero either. */
-const INVALID = 1 << 19;
+/** @internal An EL2 entry that is not valid, and not zero either. */
+export const INVALID = 1 << 19;
 const LOW_BITS = K.VALID | K.TYPE | K.S2_R | K.S2_W | K.AF;
 const EL2_LOW_BITS = K.VALID | K.TYPE | maskOf(K.S1_ATTR) | K.AP2 | K.AF;
 /** XN and PXN of stage 1, both bits of XN of stage 2. */

@@ -8,6 +8,7 @@ import { protNames } from "../../model/protection.js";
 import { explain } from "../../report/explain.js";
 import { tableImage } from "../../report/image.js";
 import { type LeafFormat, leafTable } from "../../report/leaf-runs.js";
+import { printable } from "../../report/printable.js";
 import { ptdumpLines, sizeName } from "../../report/ptdump.js";
 import { columns, plural } from "../../report/text.js";
 import type { Engine } from "../../tables/engine.js";
@@ -27,7 +28,7 @@ import {
 } from "../command.js";
 import { writeImageFolder } from "../image-folder.js";
 import { writeJsonLists, writeLines } from "../output.js";
-import { checkSpec, overlapping, readSpecs, type Spec } from "../specs.js";
+import { checkApart, checkSpec, readSpecs, type Spec } from "../specs.js";
 import { type Walk, type WalkRules, walkJson, walkText } from "../walk-text.js";
 import { ask, type Question, questionsOf } from "./walk.js";
 
@@ -77,17 +78,30 @@ function wantedOf(args: CommandArgs): Wanted {
   };
 }
 
-/** Where the table's memory lies: as asked for, or where no mapping leads, so that a table never maps itself. */
+/** Where the table's memory lies: as asked for, or in the first GiB where no mapping leads, so that no table maps itself. */
 function baseOf(args: CommandArgs, specs: readonly Spec[]): bigint {
   const text = stringOption(args, "base");
   if (text === undefined) {
-    const ends = specs.map(({ pa, size }) => pa + size).filter((end) => end > DEFAULT_BASE);
-    const highest = ends.reduce((a, b) => (a > b ? a : b), DEFAULT_BASE);
-    return ((highest + BASE_ALIGN - 1n) / BASE_ALIGN) * BASE_ALIGN;
+    let base = DEFAULT_BASE;
+    for (const { pa, size } of [...specs].sort((a, b) => (a.pa < b.pa ? -1 : 1))) {
+      const end = pa + size;
+      if (pa < base + BASE_ALIGN && end > base) base = ((end + BASE_ALIGN - 1n) / BASE_ALIGN) * BASE_ALIGN;
+    }
+    return base;
   }
   if (!/^0x[0-9a-f]{1,13}$/i.test(text) || BigInt(text) % (1n << 20n) !== 0n)
     throw new UsageError(`--base is a hex address below 2^52 on a 1 MiB boundary, not ${text}`);
   return BigInt(text);
+}
+
+/** Runs a step of the library; what it refuses is wrong usage here. */
+function orUsage<T>(step: () => T, words: (error: GranuleError) => string): T {
+  try {
+    return step();
+  } catch (error) {
+    if (error instanceof GranuleError) throw new UsageError(words(error));
+    throw error;
+  }
 }
 
 function createTable(engine: Engine, wanted: Wanted): Made {
@@ -98,20 +112,24 @@ function createTable(engine: Engine, wanted: Wanted): Made {
   return engine.createStage2({ granule, lpa2, ipaBits: inputBits, paBits: bits, forcePte, fwb, xnx });
 }
 
+/** Why the table refuses a mapping whose addresses fit: rights that no entry can have, or no room. */
+function refusal({ code, hint }: GranuleError, table: Made, prot: number): string {
+  if (code !== "EINVAL") return hint;
+  const names = protNames(prot).join(" ") || "nothing";
+  return `${table.isHyp ? "EL2" : "stage 2"} has no mapping that allows ${names}`;
+}
+
 /** Performs the mappings; UsageError names the one that the table refuses. */
-function mapAll(table: Made, specs: readonly Spec[], io: CommandIo): void {
+function mapAll(table: Made, specs: readonly Spec[]): void {
   const { granule, inputBits, outputBits } = table.info();
   const limits = { granule, inputBits, outputBits, inputName: table.isHyp ? "VA" : "IPA" };
   for (const spec of specs) checkSpec(spec, limits);
-  for (const [later, earlier] of table.isHyp ? [] : overlapping(specs))
-    io.note(`${later.text} lies over ${earlier.text}: the later mapping wins`);
+  checkApart(specs);
   for (const { text, address, size, pa, prot } of specs) {
-    try {
-      table.map(address, size, pa, prot);
-    } catch (error) {
-      if (error instanceof GranuleError) throw new UsageError(`${text}: ${error.hint}`);
-      throw error;
-    }
+    orUsage(
+      () => void table.map(address, size, pa, prot),
+      (error) => `${printable(text)}: ${refusal(error, table, prot)}`,
+    );
   }
 }
 
@@ -230,8 +248,11 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (dump && args.json) throw new UsageError("--dump and --json are two forms of the same: choose one");
   const specs = await readSpecs(args.operands, io);
   using engine = createEngine({ arenaBytes: ARENA_BYTES, physBase: baseOf(args, specs) });
-  const table = createTable(engine, wanted);
-  mapAll(table, specs, io);
+  const table = orUsage(
+    () => createTable(engine, wanted),
+    ({ hint }) => hint,
+  );
+  mapAll(table, specs);
   const made = tableImage(table);
   if (folder !== undefined) await writeImageFolder(folder, made);
   const rules: WalkRules = { regime: made.manifest.stage, fwb: made.manifest.fwb };
