@@ -3,6 +3,13 @@ import { invalid } from "../core/errors.js";
 /**
  * What the counted events cost, in cycles of a CPU. These are assumptions, of the order of what server cores show, not
  * measurements: replace what you know better.
+ *
+ * @example
+ * ```ts
+ * import { COSTS, runWorkload } from "granule/sim";
+ * const { estimate } = runWorkload({ workload: "demand_paging", memory: 4 << 20, costs: { ...COSTS, exit: 0 } });
+ * console.log(estimate.exit); // 0
+ * ```
  */
 export const COSTS = {
   /** A guest exit and the entry after it. */
@@ -24,7 +31,15 @@ export const COSTS = {
 /** Costs by name, in cycles. */
 export type Costs = typeof COSTS;
 
-/** The default costs, with some replaced: `exit=900,tlbi=100`. EINVAL for a name that there is not, or a cost below 0. */
+/**
+ * The default costs, with some replaced: `exit=900,tlbi=100`. EINVAL for a name that there is not, or a cost below 0.
+ *
+ * @example
+ * ```ts
+ * import { costsOf } from "granule/sim";
+ * console.log(costsOf("exit=900").exit); // 900
+ * ```
+ */
 export function costsOf(text: string): Costs {
   const costs: Record<string, number> = { ...COSTS };
   for (const part of text === "" ? [] : text.split(",")) {

@@ -27,6 +27,7 @@ export interface Rounds {
 export interface WorkloadKind {
   /** One line for people. */
   readonly summary: string;
+  /** Does it, and adds what the reads of dirty logs said to `rounds`. */
   run(stage: Stage, rounds: Rounds): void;
 }
 
@@ -84,7 +85,15 @@ function migrate(stage: Stage, rounds: Rounds): void {
   collect(stage, rounds); // the guest stands still: what is left is copied
 }
 
-/** The workloads, named after the selftests of KVM that do the same. */
+/**
+ * The workloads by name, the names of the selftests of KVM that do the same.
+ *
+ * @example
+ * ```ts
+ * import { WORKLOADS } from "granule/sim";
+ * console.log(WORKLOADS.demand_paging?.summary); // every page is touched for the first time, page after page
+ * ```
+ */
 export const WORKLOADS: Readonly<Record<string, WorkloadKind>> = {
   demand_paging: {
     summary: "every page is touched for the first time, page after page",

@@ -24,7 +24,17 @@ export interface HostPage {
   readonly writable: boolean;
 }
 
-/** The VMM's own memory, as a guest's fault sees it: assembly/vm/host.ts has the model. Ranges are [start, end) in bytes. */
+/**
+ * The VMM's own memory, as a guest's fault sees it: assembly/vm/host.ts has the model. Ranges are [start, end) in bytes.
+ *
+ * @example
+ * ```ts
+ * import { createVm } from "granule/vm";
+ * using vm = createVm();
+ * vm.host.define({ hva: 2 ** 32, size: 2 << 20, hugetlb: 0, thp: true, fresh: true });
+ * console.log(vm.host.touch(2 ** 32, false)?.writable, vm.host.touch(2 ** 32, true)?.writable); // false true
+ * ```
+ */
 export class HostMemory {
   readonly #core: VmCore;
   readonly #vm: number;

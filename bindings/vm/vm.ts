@@ -167,6 +167,15 @@ const HUGETLB: Readonly<Record<Backing, number>> = { "4k": 0, thp: 0, "hugetlb-2
 /**
  * A virtual machine that runs: memory slots, vCPUs with TLBs, faults serviced as KVM does it, dirty logging. Make one with
  * `createVm`. Every access goes through TLB and walk; nothing crosses into JavaScript on the way.
+ *
+ * @example
+ * ```ts
+ * import { createVm } from "granule/vm";
+ * using vm = createVm({ tlb: "tiny" });
+ * vm.addSlot({ gpa: 0, size: 2 << 20, backing: "4k" });
+ * vm.run(512, { gpa: 0, size: 2 << 20, pattern: "sequential", writes: 1 });
+ * console.log(vm.stats()[0]?.translationFaults, vm.table.countLeaves()); // 512 512
+ * ```
  */
 export class Vm implements Disposable {
   /** The engine that has its table. */
@@ -430,7 +439,20 @@ const TICKET: OptionKinds<VmTicket> = {
   cpus: "number",
 };
 
-/** The part of a VM that another thread has: it runs vCPUs. Make one with `joinVm`. */
+/**
+ * The part of a VM that another thread has: it runs vCPUs. Make one with `joinVm`.
+ *
+ * @example
+ * ```ts
+ * import { createVm, joinVm, type VmWorker } from "granule/vm";
+ * const populate = (vm: VmWorker, cpu: number) => vm.run(cpu, 512, { gpa: 0, size: 2 << 20, pattern: "sequential" });
+ * using vm = createVm({ walkers: 2 });
+ * vm.addSlot({ gpa: 0, size: 2 << 20, backing: "4k" });
+ * using worker = joinVm(vm.ticket(1));
+ * populate(worker, 0);
+ * console.log(vm.table.countLeaves()); // 512
+ * ```
+ */
 export class VmWorker implements Disposable {
   readonly #engine: Engine;
   readonly #core: VmCore;

@@ -3,7 +3,7 @@ import { LOG_DIRTY, READ_ONLY } from "../../bindings/vm/machine.js";
 import { FIRST, MIB2, machine, pagesOf, WRITE } from "./support.js";
 
 describe("memory slots", () => {
-  it("are created, flagged, moved and deleted [DLG-1]", () => {
+  it("are created, flagged, moved and deleted, with a bit for each page that logs [DLG-1, DLG-13]", () => {
     const { vm } = machine();
     expect(vm.setRegion(FIRST)).toBe("done");
     expect(vm.setRegion(FIRST)).toBe("done");
