@@ -3,14 +3,15 @@
 // Addresses and sizes are doubles, which hold every address of 52 bits; any other value is refused. Statuses are 0, or more
 // where a comment says so, or a negative errno.
 
-import { EINVAL, ENOENT, OK } from "./memory/errno";
+import { EINVAL, ENOENT, ENOMEM, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
-import { clearDirtyLog as clearLog, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
+import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
+import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ring";
 import * as F from "./vm/fault";
 import * as H from "./vm/host";
 import * as N from "./vm/notifier";
@@ -55,6 +56,7 @@ export function vmCreate(table: u32, ipaBits: u32, physBase: f64, host: u32, oth
 /** Gives back all that the VM keeps. The table is its owner's. */
 export function vmDestroy(vm: u32): i32 {
   if (!isUsable(vm)) return EINVAL;
+  for (let i: u32 = 0; i < S.RINGS; i++) vmSetRing(vm, i, 0);
   dropReport(vmAt(vm));
   discardSlots(vmAt(vm));
   H.discardHost(S.hostOf(vmAt(vm)));
@@ -203,6 +205,29 @@ export function vmTakenWords(vm: u32, from: u32, out: u32, max: u32): i32 {
   return n;
 }
 
+/** Gives vCPU `cpu` a dirty ring of `entries`, a power of two above 64; 0 takes it away. 0, EINVAL or ENOMEM. */
+export function vmSetRing(vm: u32, cpu: u32, entries: u32): i32 {
+  if (!isUsable(vm) || cpu >= S.RINGS || entries >> 16 !== 0) return EINVAL;
+  const made = entries === 0 ? 0 : createRing(entries);
+  if (entries !== 0 && made === 0) return entries & (entries - 1) || entries <= RING_RESERVED ? EINVAL : ENOMEM;
+  const old = S.ringOf(vmAt(vm), cpu);
+  S.setRing(vmAt(vm), cpu, made);
+  if (old !== 0) discardRing(old);
+  return OK;
+}
+
+/** Collects all dirty rings into the bitmaps of their slots, and protects their pages; how many entries there were. */
+export function vmCollectRings(vm: u32): i32 {
+  return isUsable(vm) ? <i32>collectRings(vmAt(vm)) : EINVAL;
+}
+
+/** How often vCPU `cpu` stopped because its ring was full; 0 without a ring. */
+export function vmRingFull(vm: u32, cpu: u32): u32 {
+  if (!isUsable(vm) || cpu >= S.RINGS) return 0;
+  const ring = S.ringOf(vmAt(vm), cpu);
+  return ring === 0 ? 0 : timesFull(ring);
+}
+
 // --- the VMM's memory -------------------------------------------------------------------------
 
 /** Sets the kind of [start, end) of the VMM's memory: bytes of a hugetlb page or 0, AREA_*. */
@@ -263,13 +288,12 @@ export function machineCpu(machine: u32, cpu: u32): u32 {
   return <u32>changetype<usize>(M.cpuAt(M.machineAt(machine), cpu));
 }
 
-/** Runs `n` accesses of a CPU's workload. EINVAL for no CPU, or a workload that cannot be. */
+/** Runs `n` accesses of a CPU's workload: how many are left, because its dirty ring is full. EINVAL for no CPU, or a workload that cannot be. */
 export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
   if (!isMachine(machine) || cpu >= M.machineAt(machine).cpus) return EINVAL;
   const m = M.machineAt(machine);
   if (!M.isReady(M.cpuAt(m, cpu))) return EINVAL;
-  runCpu(m, cpu, n);
-  return OK;
+  return <i32>runCpu(m, cpu, min<u32>(n, i32.MAX_VALUE));
 }
 
 /** KVM_GET_DIRTY_LOG, or with `clear` KVM_CLEAR_DIRTY_LOG of the whole slot; the pages that were taken out of the log are copied. Pages that were dirty. */

@@ -9,16 +9,17 @@ import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
 import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
+import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
-import { agent } from "../vm/state";
+import { agent, ringOf } from "../vm/state";
 import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
 /** Faults that one access may take. */
 const MAX_TRIES: u32 = 64;
-/** Accesses between two steps: whoever waits for this CPU waits for so many at most. */
-const STEP: u32 = 64;
+/** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
+const STEP: u32 = RING_RESERVED;
 
 /** An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
 function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
@@ -60,23 +61,31 @@ function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
 }
 
 /**
- * Runs `n` accesses of the CPU's workload, as this walker. Preconditions: no other walker runs this CPU; the context has a
+ * Runs `n` accesses of the CPU's workload, as this walker; how many are left, because the vCPU's dirty ring is full [RNG-7]. Preconditions: no other walker runs this CPU; the context has a
  * stage 2, no stage 1.
  */
-export function run(m: Machine, i: u32, n: u32): void {
+export function run(m: Machine, i: u32, n: u32): u32 {
   const cpu = cpuAt(m, i),
     c = contextOf(cpu),
     t = tlbOf(cpu);
+  const ring = ringOf(vmOf(m), i);
   setRunning(m, i);
+  agent(vmOf(m)).ring = ring;
   turn(cpu);
   while (n !== 0) {
+    if (ring !== 0 && isSoftFull(ring)) {
+      noteFull(ring);
+      break;
+    }
     const some = min(n, STEP);
     runSome(m, cpu, c, t, some);
     passStep(cpu);
     n -= some;
   }
   turn(cpu);
+  agent(vmOf(m)).ring = 0;
   setRunning(m, NO_CPU);
+  return n;
 }
 
 function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {

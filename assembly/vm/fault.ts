@@ -13,10 +13,11 @@ import { Answer, result } from "../record/result";
 import { OP_MAP, OP_MKYOUNG, OP_RELAX_PERMS, SUBMIT_TOP_UP } from "../table/submit";
 import { HANDLE_FAULT, SHARED } from "../table/walk";
 import { mark, reserve } from "./dirty/bitmap";
+import { push } from "./dirty/ring";
 import { PAGE_HUGETLB, PAGE_SHIFT, PAGE_WRITABLE, touch } from "./host";
 import { look, onTable } from "./operate";
 import { beginReading, endReading, findSlot } from "./slots";
-import { Agent, agent, hostOf, SLOT_LOGS, SLOT_READ_ONLY, Slot, Vm } from "./state";
+import { Agent, agent, hostOf, LOG_RING, noteOverflow, SLOT_LOGS, SLOT_READ_ONLY, Slot, Vm } from "./state";
 
 // A fault as the VM is told of it:  10:8 level + 1   5 exec   4 write   3:0 FAULT_*
 export const FAULT_KIND: u32 = 0 | (4 << WIDTH);
@@ -86,7 +87,7 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
   const r = relax
     ? onTable(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing())
     : onTable(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing());
-  if (writable && logs) noteDirty(a, s, gfn); // behind the mapping [FLT-38]
+  if (writable && logs && r === OK) noteDirty(v, a, s, gfn); // behind the mapping [FLT-38]
   return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start, size, prot, r);
 }
 
@@ -95,7 +96,15 @@ function sharing(): u32 {
   return parallel() ? SHARED : 0;
 }
 
-function noteDirty(a: Agent, s: Slot, page: u32): void {
+/** A page of a slot that logs was made writable: the vCPU's ring has it, or the slot's bitmap [DLG-20]. */
+function noteDirty(v: Vm, a: Agent, s: Slot, page: u32): void {
+  if (v.strategy === LOG_RING && a.ring !== 0) {
+    if (push(a.ring, s.id, page)) {
+      a.marks++;
+      return;
+    }
+    noteOverflow(v);
+  }
   if (mark(s, page)) a.marks++;
 }
 

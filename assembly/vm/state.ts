@@ -1,6 +1,7 @@
 // What a VM keeps, in one block of the arena. The host writes the policy; the rest is this room's.
 //
 //   byte    0  Vm: its table, its policy, its slots, the memory behind them
+//         512  the rings of the vCPUs
 //        1024  one Agent for each walker: the record of its last operation, and what it did
 //
 // Walkers service faults at the same time. Slots change by copies: a change publishes a new set, and waits until nobody
@@ -12,6 +13,7 @@ import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
 import { isTableHandle, tableAt } from "../memory/tables";
+import { peek, publish } from "../memory/word";
 
 export const VM_MAGIC: u32 = 0x6d766d67; // "gmvm"
 const AGENTS_AT: u32 = 1024;
@@ -116,7 +118,8 @@ export class Vm {
   reportWords: u32;
   /** LOG_* */
   strategy: u32;
-  spare: u32;
+  /** A ring had no room once, and a bitmap took its page. */
+  overflowed: u32;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.
@@ -124,9 +127,14 @@ export class Vm {
 export const LOG_PROTECT: u32 = 0;
 /** Hardware keeps their dirty state; reading the log collects it. */
 export const LOG_DBM: u32 = 1;
+/** They are write-protected; the fault pushes them onto the vCPU's ring. */
+export const LOG_RING: u32 = 2;
 
 const SETS_AT: u32 = 128;
 const HOST_AT: u32 = 256;
+const RINGS_AT: u32 = 512;
+/** vCPUs that can have a ring. */
+export const RINGS: u32 = 64;
 
 /** What one walker does for the VM. */
 @view()
@@ -146,6 +154,9 @@ export class Agent {
   lastSlot: u32;
   /** Odd while it uses a set of slots. */
   reads: u32;
+  /** Ring of the vCPU that it runs, 0 for none. */
+  ring: u32;
+  spare: u32;
   /** OPERATIONS rows of OUTCOMES counts follow. */
   counts: u32;
 }
@@ -176,6 +187,32 @@ export function agent(v: Vm): Agent {
 /** The count of operations `op` of this walker that ended as `outcome`. */
 export function countOf(v: Vm, op: u32, outcome: u32): usize {
   return changetype<usize>(agent(v)) + offsetof<Agent>("counts") + ((op * OUTCOMES + outcome) << 2);
+}
+
+function ringWord(v: Vm, i: u32): usize {
+  return changetype<usize>(v) + RINGS_AT + (i << 2);
+}
+
+/** The ring of vCPU `i`, 0 for none. */
+export function ringOf(v: Vm, i: u32): u32 {
+  return peek(ringWord(v, i));
+}
+
+export function setRing(v: Vm, i: u32, ring: u32): void {
+  publish(ringWord(v, i), ring);
+}
+
+function overflowWord(v: Vm): usize {
+  return changetype<usize>(v) + offsetof<Vm>("overflowed");
+}
+
+/** A page that a ring had no room for is about to be marked in a bitmap: whoever sees the mark sees this first. */
+export function noteOverflow(v: Vm): void {
+  publish(overflowWord(v), 1);
+}
+
+export function hasOverflowed(v: Vm): bool {
+  return peek(overflowWord(v)) !== 0;
 }
 
 export function tableOf(v: Vm): Table {

@@ -8,8 +8,8 @@ import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from
 import { COSTS, type Costs, estimate } from "./cost.js";
 import { type Rounds, WORKLOADS } from "./workloads.js";
 
-/** How stores are noticed: write protection, the same with blocks split at once, hardware dirty state. */
-export type DirtyStrategy = "wp" | "eager" | "dbm";
+/** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
+export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm";
 
 /** A run of a workload. All of it but the time depends on these settings alone. */
 export interface RunConfig {
@@ -49,7 +49,15 @@ export interface RunReport {
   /** Of this machine, this time: the only part that differs from run to run. */
   seconds: number;
   accesses: number;
-  faults: { translation: number; permission: number; access: number; exits: number; aborts: number; retries: number };
+  faults: {
+    translation: number;
+    permission: number;
+    access: number;
+    exits: number;
+    aborts: number;
+    retries: number;
+    ringFull: number;
+  };
   dirty: { written: number; reported: number; unlogged: number; rounds: number[] };
   counters: Counters;
   tlb: { hits: number; misses: number; tlbis: number; flushed: number; conflicts: number; rewalks: number };
@@ -66,12 +74,12 @@ function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
   const { writes = 0.5, iterations = 5, seed = 1 } = config;
-  const splitChunk = config.splitChunk ?? (dirty === "wp" ? 0 : 2 ** levelShift(granule, 2));
+  const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
   return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk };
 }
 
 function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
-  return { strategy: dirty === "dbm" ? "dbm" : "protect", manual, eagerSplit: dirty === "wp" ? 0 : splitChunk };
+  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
@@ -117,10 +125,11 @@ function reportOf(
     exits: sumOf(stats, "exits"),
     aborts: sumOf(stats, "aborts"),
     retries: sumOf(stats, "retries"),
+    ringFull: sumOf(stats, "ringFull"),
   };
   const taken = faults.translation + faults.permission + faults.access;
   const events = {
-    exit: taken + faults.exits,
+    exit: taken + faults.exits + faults.ringFull,
     fault: taken,
     walk: tlb.misses,
     tlbi: tlb.tlbis,
@@ -165,7 +174,7 @@ export function runWorkload(config: RunConfig): RunReport {
     throw invalid("runWorkload", `there is no workload ${config.workload}: ${Object.keys(WORKLOADS).join(", ")}`);
   }
   const all = filledIn(config);
-  checkChoice("runWorkload", "dirty", all.dirty, ["wp", "eager", "dbm"]);
+  checkChoice("runWorkload", "dirty", all.dirty, ["wp", "eager", "ring", "dbm"]);
   const { granule, memory, vcpus, backing, tlb, adversarial, writes, iterations, seed } = all;
   const hardwareDirty = all.dirty === "dbm";
   const vm = createVm({

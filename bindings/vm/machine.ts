@@ -145,9 +145,9 @@ export class VirtualMachine implements Disposable {
     this.#record.manualDirtyLog = mode;
   }
 
-  /** Whether the hardware keeps the dirty state of pages that log: then a store to a clean page does not fault [DBM-1]. */
-  set hardwareDirtyLog(on: boolean) {
-    this.#record.strategy = on ? K.LOG_DBM : K.LOG_PROTECT;
+  /** How stores to pages that log are noticed; assembly/vm/state.ts says what each means. */
+  setStrategy(strategy: "protect" | "dbm" | "ring"): void {
+    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING }[strategy];
   }
 
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE in bytes, 0 for off [DLG-30]. */

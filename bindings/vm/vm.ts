@@ -89,9 +89,12 @@ const SLOT: OptionKinds<SlotOptions> = {
 export interface DirtyPolicy {
   /**
    * `protect`: pages are write-protected, and the fault of a store marks its page. `dbm`: hardware keeps the dirty state, and
-   * reading the log collects it [DBM-9]; for a VM with `hardwareDirty`. Default `protect`.
+   * reading the log collects it [DBM-9]; for a VM with `hardwareDirty`. `ring`: as `protect`, but the fault pushes the page onto a
+   * ring of its vCPU, which stops when the ring is nearly full until it was collected [RNG-7]. Default `protect`.
    */
-  strategy?: "protect" | "dbm";
+  strategy?: "protect" | "dbm" | "ring";
+  /** Entries of a ring, a power of two from 128 to 32768. Default 4096. */
+  ringEntries?: number;
   /** A read of the log leaves it as it is; `clear` clears it [DLG-6]. Default false. */
   manual?: boolean;
   /** With `manual`: all pages are dirty at first, and each clear protects [DLG-10]. Default false. */
@@ -102,6 +105,7 @@ export interface DirtyPolicy {
 
 const POLICY: OptionKinds<DirtyPolicy> = {
   strategy: "any",
+  ringEntries: "number",
   manual: "boolean",
   initiallySet: "boolean",
   eagerSplit: "number",
@@ -146,6 +150,8 @@ export interface CpuStats {
   retries: number;
   /** Accesses given up after 64 faults. */
   stuck: number;
+  /** How often the vCPU stopped because its dirty ring was nearly full. */
+  ringFull: number;
 }
 
 /** What a read of a dirty log said. */
@@ -285,7 +291,7 @@ export class Vm implements Disposable {
     this.#open("setDirtyPolicy");
     const { manual = false, initiallySet = false, eagerSplit = 0 } = checkOptions("setDirtyPolicy", policy, POLICY);
     const { strategy = "protect" } = policy;
-    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm"]);
+    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring"]);
     if (strategy === "dbm" && !this.#hardwareDirty) {
       throw invalid("setDirtyPolicy", "dbm needs CPUs that keep dirty state: createVm({ hardwareDirty: true })");
     }
@@ -297,10 +303,19 @@ export class Vm implements Disposable {
     if (eagerSplit !== 0 && !shifts.includes(eagerSplit)) {
       throw invalid("setDirtyPolicy", `eagerSplit is ${describe(eagerSplit)}: 0, or the bytes of a page or block`);
     }
-    this.#machine.hardwareDirtyLog = strategy === "dbm";
+    if (strategy === "ring" && manual)
+      throw invalid("setDirtyPolicy", "a ring is collected as a whole: leave manual out");
+    this.#machine.setStrategy(strategy);
+    this.#setRings(strategy === "ring" ? (policy.ringEntries ?? 4096) : 0);
     this.#manual = manual;
     this.#machine.manualDirtyLog = (manual ? 1 : 0) | (initiallySet ? 2 : 0);
     this.#machine.eagerSplit = eagerSplit;
+  }
+
+  #setRings(entries: number): void {
+    this.tlbs.forEach((_, i) => {
+      this.#check(this.#machine.core.vmSetRing(this.#machine.pointer, i, entries), "setDirtyPolicy");
+    });
   }
 
   /** Begins or ends the dirty log of a slot [DLG-10, DLG-12]. */
@@ -325,8 +340,17 @@ export class Vm implements Disposable {
     for (let done = 0; done < accesses; done += TURN) {
       const n = Math.min(TURN, accesses - done);
       for (let i = 0; i < this.#cpus.length; i++) {
-        this.#check(this.#machine.core.machineRun(this.#pointer, i, n), "run");
+        this.#runOne(i, n);
       }
+    }
+  }
+
+  /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
+  #runOne(i: number, n: number): void {
+    const { core, pointer } = this.#machine;
+    for (let left = n; left > 0; ) {
+      left = this.#check(core.machineRun(this.#pointer, i, left), "run");
+      if (left > 0) this.#check(core.vmCollectRings(pointer), "run");
     }
   }
 
@@ -386,7 +410,7 @@ export class Vm implements Disposable {
   /** What happened on each CPU. */
   stats(): CpuStats[] {
     this.#open("stats");
-    return this.#cpus.map((cpu) => ({
+    return this.#cpus.map((cpu, i) => ({
       accesses: Number(cpu.accesses),
       stores: Number(cpu.stores),
       translationFaults: Number(cpu.translationFaults),
@@ -396,6 +420,7 @@ export class Vm implements Disposable {
       aborts: Number(cpu.aborts),
       retries: Number(cpu.retries),
       stuck: Number(cpu.stuck),
+      ringFull: this.#machine.core.vmRingFull(this.#machine.pointer, i) >>> 0,
     }));
   }
 
@@ -467,19 +492,25 @@ export class VmWorker implements Disposable {
   }
 
   /**
-   * Runs `accesses` accesses on CPU `cpu`, which no other thread may run meanwhile. EINVAL for a CPU that there is not, or a
-   * region that is not whole pages.
+   * Runs `accesses` accesses on CPU `cpu`, which no other thread may run meanwhile; how many are left, because the vCPU's dirty
+   * ring is full and whoever reads the log has to come first. EINVAL for a CPU that there is not, or a region that is not whole
+   * pages.
    */
-  run(cpu: number, accesses: number, workload: Workload): void {
+  run(cpu: number, accesses: number, workload: Workload): number {
     const { machine, cpus } = this.#ticket;
     checkOptions("run", workload, WORKLOAD);
     const pointer = this.#core.machineCpu(machine, cpu) >>> 0;
     if (pointer === 0) throw invalid("run", `cpu is ${describe(cpu)}: 0 to ${cpus - 1}`);
     const record = new CpuView(this.#engine.words, pointer);
     setWorkload(record, cpu, cpus, workload, 2 ** record.ps);
-    for (let done = 0; done < accesses; done += TURN) {
-      this.#engine.check(this.#core.machineRun(machine, cpu, Math.min(TURN, accesses - done)), "run");
+    for (let left = accesses; left > 0; ) {
+      const n = Math.min(TURN, left);
+      const rest = this.#core.machineRun(machine, cpu, n);
+      this.#engine.check(rest, "run");
+      left -= n - rest;
+      if (rest > 0) return left;
     }
+    return 0;
   }
 
   /** Leaves the VM. Twice is harmless. */

@@ -25,14 +25,14 @@ describe("granule run", () => {
   it.each([
     [["run"], "name one workload"],
     [["run", "sleep"], "there is no workload sleep"],
-    [["run", "migration", "--dirty", "ring"], "--dirty takes one of wp, eager, dbm"],
+    [["run", "migration", "--dirty", "hdbss"], "--dirty takes one of wp, eager, ring, dbm"],
     [["run", "migration", "--memory", "lots"], "--memory takes bytes"],
     [["run", "migration", "--writes", "2"], "--writes takes 0 to 1"],
     [["run", "migration", "--cost", "x=1"], "x is no cost"],
     [["compare", "migration"], "say what to vary"],
     [["compare", "migration", "--vary", "dirty"], "--vary takes NAME=A,B"],
     [["compare", "migration", "--vary", "sleep=1"], "there is no setting sleep"],
-    [["compare", "migration", "--vary", "dirty=wp,ring"], "--dirty takes one of wp"],
+    [["compare", "migration", "--vary", "dirty=wp,hdbss"], "--dirty takes one of wp"],
     [["compare", "migration", "--vary", "dirty=wp", "--sort", "luck"], "--sort"],
   ])("%j is refused", async (args, words) => {
     const { code, stderr } = await granule(args);

@@ -12,7 +12,7 @@ function repeatable(report: RunReport): Omit<RunReport, "seconds"> {
 
 describe("a workload", () => {
   it.each(NAMES)("%s logs every store, however it is logged, and depends on its settings alone", (workload) => {
-    for (const dirty of ["wp", "eager", "dbm"] as const) {
+    for (const dirty of ["wp", "eager", "ring", "dbm"] as const) {
       for (const adversarial of [false, true]) {
         const config = { workload, dirty, adversarial, memory: 8 * MIB, vcpus: 2, tlb: "cortex-a53", seed: 3 } as const;
         const report = runWorkload(config);
@@ -36,7 +36,8 @@ describe("a workload", () => {
 
   it("reports the same pages however they are logged, at very different costs", () => {
     const of = (dirty: DirtyStrategy) => runWorkload({ workload: "migration", memory: 16 * MIB, dirty });
-    const [wp, eager, dbm] = [of("wp"), of("eager"), of("dbm")];
+    const [wp, eager, ring, dbm] = [of("wp"), of("eager"), of("ring"), of("dbm")];
+    expect(ring.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(eager.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(dbm.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(wp.dirty.reported).toBeGreaterThan(100);
@@ -51,7 +52,7 @@ describe("a workload", () => {
 
   it("refuses what it does not know", () => {
     expect(() => runWorkload({ workload: "toString" })).toThrow("there is no workload toString");
-    expect(() => runWorkload({ workload: "migration", dirty: "ring" as never })).toThrow("dirty");
+    expect(() => runWorkload({ workload: "migration", dirty: "hdbss" as never })).toThrow("dirty");
     expect(() => costsOf("exit=many")).toThrow("exit is many");
     expect(() => costsOf("sleep=1")).toThrow("sleep is no cost");
   });

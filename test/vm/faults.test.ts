@@ -150,6 +150,15 @@ describe("logging", () => {
     expect(vm.stats()[0]).toMatchObject({ translationFaults: 1, permissionFaults: 0 });
   });
 
+  it("by a ring stops the vCPU when its ring is nearly full, and goes on when it was collected [RNG-7, RNG-8]", () => {
+    const { vm, ram } = guest({ backing: "4k" });
+    vm.setDirtyPolicy({ strategy: "ring", ringEntries: 128 });
+    vm.logDirty(ram, true);
+    vm.run(1000, { gpa: RAM, size: 8 * MIB, pattern: "sequential", writes: 1 });
+    expect(vm.stats()[0]).toMatchObject({ accesses: 1000, ringFull: 15 }); // 64 pages a time
+    expect([vm.dirtyLog(ram).pages, vm.unlogged()]).toEqual([1000, 0]);
+  });
+
   it("by the hardware leaves blocks and annotations alone [DBM-6, DBM-7]", () => {
     const { vm, ram, touch, leaf } = guest({ filled: true }, { hardwareDirty: true });
     touch("w");
@@ -205,6 +214,11 @@ describe("a VM", () => {
     ["dbm without hardware for it", () => createVm().setDirtyPolicy({ strategy: "dbm" }), "hardwareDirty"],
     ["initiallySet alone [DLG-6]", () => createVm().setDirtyPolicy({ initiallySet: true }), "manual"],
     ["a chunk that is no block", () => createVm().setDirtyPolicy({ eagerSplit: 5000 }), "eagerSplit"],
+    [
+      "a ring of no power of two [RNG-3]",
+      () => createVm().setDirtyPolicy({ strategy: "ring", ringEntries: 100 }),
+      "EINVAL",
+    ],
     ["a slot twice", () => guest().vm.addSlot({ slot: 0, gpa: 0, size: 4096 }), "slot 0"],
     ["a slot of no page", () => createVm().addSlot({ gpa: 1, size: 4096 }), "EINVAL"],
     ["a slot over another", () => guest().vm.addSlot({ gpa: RAM, size: 4096 }), "EEXIST"],

@@ -1,50 +1,28 @@
 // The dirty log of a slot: KVM_SET_USER_MEMORY_REGION with LOG_DIRTY_PAGES, KVM_GET_DIRTY_LOG and
 // KVM_CLEAR_DIRTY_LOG [DLG-10..18, DLG-30..35].
 
-import { CACHE_ARENA } from "../../memory/cache";
 import { EINVAL, ENOENT, OK } from "../../memory/errno";
 import { observe, publish } from "../../memory/shared";
-import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
-import { onRange, onTable } from "../operate";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
-import { LOG_DBM, LOG_PROTECT, SLOT_LOGS, Slot, Vm } from "../state";
+import { hasOverflowed, LOG_DBM, LOG_RING, RINGS, ringOf, SLOT_LOGS, Slot, Vm } from "../state";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
 import { HARVEST_BEGIN, HARVEST_COLLECT, harvest } from "./dbm";
+import { flushRange, protect, splitEagerly } from "./protect";
+import { collectRing } from "./ring";
 
 // Vm.manualDirtyLog
 const MANUAL: u32 = 1;
 const INITIALLY_SET: u32 = 3;
-/** A range of more chunks is split in one operation. */
-const MAX_CHUNKS: u64 = 1 << 12;
 
 /** Do new bitmaps begin with all pages dirty [DLG-5]? */
 export function startsDirty(v: Vm): bool {
   return v.manualDirtyLog === INITIALLY_SET;
 }
 
-/** Removes write permission and flushes [DLG-10, TLB-26]. */
-function protect(v: Vm, gpa: u64, size: u64): void {
-  v.protects++;
-  onRange(v, OP_WRPROTECT, gpa, size, 0);
-  onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
-}
-
-/** Splits blocks chunk by chunk, if eager splitting is on [DLG-32]. A failure fails nothing [DLG-33]. */
-function splitEagerly(v: Vm, gpa: u64, size: u64): void {
-  if (v.eagerSplit === 0) return;
-  const chunk = size / v.eagerSplit > MAX_CHUNKS ? size : v.eagerSplit,
-    end = gpa + size;
-  for (let at = gpa; at < end; ) {
-    const next = min(at - (at % chunk) + chunk, end);
-    onTable(v, OP_SPLIT, at, next - at, 0, CACHE_ARENA, 0);
-    at = next;
-  }
-}
-
 /** Stores to a range of a slot are noticed from now on. What was dirty before is in the log. */
 function watch(v: Vm, s: Slot, gpa: u64, size: u64): void {
-  if (v.strategy === LOG_PROTECT) {
+  if (v.strategy !== LOG_DBM) {
     protect(v, gpa, size);
     splitEagerly(v, gpa, size);
   } else {
@@ -59,9 +37,9 @@ export function enable(v: Vm, s: Slot): void {
   if (!startsDirty(v)) watch(v, s, s.gpa, s.size);
 }
 
-/** Protects a span of pages that were dirty; of neighbouring words the spans come as one. What hardware tracks is clean already. */
+/** Protects a span of pages that were dirty; of neighbouring words the spans come as one. What hardware tracks is clean already, and what came out of a ring is protected. */
 function protectSpan(v: Vm, s: Slot, first: u32, pages: u32): void {
-  if (pages === 0 || v.strategy !== LOG_PROTECT) return;
+  if (pages === 0 || v.strategy === LOG_DBM || (v.strategy === LOG_RING && !hasOverflowed(v))) return;
   const gpa = s.gpa + ((<u64>first) << v.ps),
     size = (<u64>pages) << v.ps;
   protect(v, gpa, size);
@@ -129,12 +107,21 @@ function takeWords(v: Vm, s: Slot, word: u32, end: u32): u32 {
 export function getDirtyLog(v: Vm, id: u32): i32 {
   const s = slotNamed(v, id);
   if (!s || !(s.flags & SLOT_LOGS)) return ENOENT;
+  if (v.strategy === LOG_RING) collectRings(v);
   if (v.strategy === LOG_DBM) {
     v.protects++;
     const status = harvest(v, s, s.gpa, s.size, HARVEST_COLLECT);
     if (status < 0) return status;
   }
   return v.manualDirtyLog & MANUAL ? countDirty(v, s) : takeWords(v, s, 0, wordsOf(v, s));
+}
+
+/** Collects all rings into the bitmaps of their slots, protects the pages, and flushes once; how many entries there were. */
+export function collectRings(v: Vm): u32 {
+  let taken: u32 = 0;
+  for (let i: u32 = 0; i < RINGS; i++) if (ringOf(v, i) !== 0) taken += collectRing(v, ringOf(v, i));
+  if (taken !== 0) flushRange(v, 0, (<u64>1) << v.ipaBits);
+  return taken;
 }
 
 /** KVM_CLEAR_DIRTY_LOG of what is dirty in [first, first + pages), in whole words [DLG-16]; `reported` says what that was. */
