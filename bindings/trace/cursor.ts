@@ -1,5 +1,5 @@
 import { TraceSyntaxError } from "./errors.js";
-import { Interner } from "./intern.js";
+import { Interner, matches } from "./intern.js";
 
 export const SPACE: number = 32;
 const MINUS = 45;
@@ -24,13 +24,28 @@ const ARGUMENTS = [
   "ret",
   "young",
 ] as const;
-export type Argument = (typeof ARGUMENTS)[number];
-type NumberArgument = Exclude<Argument, "pgt" | "mmu">;
+type Argument = (typeof ARGUMENTS)[number];
 
-const SLOT: ReadonlyMap<string, number> = new Map(ARGUMENTS.map((name, slot) => [name, slot]));
-const SLOT_OF = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Record<Argument, number>;
-const POINTERS = (1 << SLOT_OF.pgt) | (1 << SLOT_OF.mmu);
-const RETURNS = (1 << SLOT_OF.ret) | (1 << SLOT_OF.young);
+/** The arguments as their forms ask for them. */
+export const ARG = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Readonly<
+  Record<Argument, number>
+>;
+const POINTERS = (1 << ARG.pgt) | (1 << ARG.mmu);
+const RETURNS = (1 << ARG.ret) | (1 << ARG.young);
+/** What is missing where the value of an argument is no number. */
+const NUMBER_AFTER: readonly string[] = ARGUMENTS.map((name) => `a number after ${name}=`);
+
+/** A place in `SLOTS` for a key, from its ends and its length: no two arguments share one. */
+function placeOf(first: number, last: number, length: number): number {
+  return (first + 2 * last + 3 * length) & 63;
+}
+
+const SLOTS = new Int8Array(64).fill(-1);
+ARGUMENTS.forEach((name, slot) => {
+  const place = placeOf(name.charCodeAt(0), name.charCodeAt(name.length - 1), name.length);
+  if (SLOTS[place] !== -1) throw new Error(`the place of ${name} is taken`);
+  SLOTS[place] = slot;
+});
 
 const word = new DataView(new ArrayBuffer(8));
 
@@ -40,11 +55,13 @@ function bigOf(high: number, low: number): bigint {
   return word.getBigUint64(0);
 }
 
-/** Value of a hex digit, or -1. */
+/** Values of hex digits, by character; -1 for others. Digits and letters mix, so a branch would often be guessed wrong. */
+const NIBBLES = Int8Array.from({ length: 128 }, (_, c) =>
+  "0123456789abcdef".indexOf(String.fromCharCode(c).toLowerCase()),
+);
+
 function nibble(c: number): number {
-  if (c >= 48 && c <= 57) return c - 48;
-  const letter = c | 32;
-  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+  return c < 128 ? (NIBBLES[c] as number) : -1;
 }
 
 /**
@@ -70,11 +87,10 @@ export class Cursor {
   #high = 0;
   #low = 0;
   #seen = 0;
-  readonly #numbers: number[] = ARGUMENTS.map(() => 0);
+  readonly #numbers = new Float64Array(ARGUMENTS.length);
   readonly #pointers: string[] = ["", ""];
   #wideProt: bigint | undefined;
   readonly #words = new Interner((text) => text);
-  readonly #slots = new Interner((text) => SLOT.get(text) ?? -1);
 
   fail(expected: string): never {
     throw new TraceSyntaxError(this.line, this.text.slice(this.start, this.end), expected);
@@ -195,11 +211,17 @@ export class Cursor {
       let equals = key;
       while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
       if (equals === end) this.fail("key=value");
-      const slot = this.#slots.get(text, key, equals);
+      const slot = this.#slotOf(key, equals);
       this.pos = equals + 1;
       if (slot < 0) this.#passValue();
       else this.#argument(slot);
     }
+  }
+
+  #slotOf(from: number, to: number): number {
+    const { text } = this;
+    const slot = SLOTS[placeOf(text.charCodeAt(from), text.charCodeAt(to - 1), to - from)] as number;
+    return slot >= 0 && matches(text, from, to, ARGUMENTS[slot] as string) ? slot : -1;
   }
 
   #passPlace(): void {
@@ -224,57 +246,62 @@ export class Cursor {
     if (this.#seen & bit) this.fail(`${ARGUMENTS[slot]}= only once`);
     this.#seen |= bit;
     if (bit & POINTERS) {
-      const from = this.pos;
-      this.#passWord();
-      if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
-      this.#pointers[slot] = this.#words.get(this.text, from, this.pos);
+      this.#pointer(slot);
       return;
     }
     this.#numbers[slot] = this.#value(slot, bit);
-    if (this.pos < this.end && this.char() !== SPACE) {
-      this.fail(`a number after ${ARGUMENTS[slot]}=`);
-    }
+    if (this.pos < this.end && this.char() !== SPACE) this.fail(NUMBER_AFTER[slot] as string);
+  }
+
+  /** Few tables are in use at a time: most pointers are the same as the one before. */
+  #pointer(slot: number): void {
+    const from = this.pos;
+    this.#passWord();
+    if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
+    if (matches(this.text, from, this.pos, this.#pointers[slot] as string)) return;
+    this.#pointers[slot] = this.#words.get(this.text, from, this.pos);
   }
 
   /** 0x... is hex, anything else signed decimal: the type of a probe's argument decides which it is. */
   #value(slot: number, bit: number): number {
     const hex = this.char() === ZERO && (this.text.charCodeAt(this.pos + 1) | 32) === 120;
-    if (!hex) return this.decimal(`a number after ${ARGUMENTS[slot]}=`);
-    const value = this.hex(`a number after ${ARGUMENTS[slot]}=`);
+    const what = NUMBER_AFTER[slot] as string;
+    if (!hex) return this.decimal(what);
+    const value = this.hex(what);
     // A probe of the default type shows -11 as 0xfffffff5 or as 0xfffffffffffffff5.
     if (bit & RETURNS) return this.#low | 0;
     if (value <= Number.MAX_SAFE_INTEGER) return value;
     // A kernel without this argument shows the content of a register.
-    if (slot === SLOT_OF.flags) return this.#low;
-    if (slot !== SLOT_OF.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
+    if (slot === ARG.flags) return this.#low;
+    if (slot !== ARG.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
     this.#wideProt = this.exact();
     return 0;
   }
 
-  has(name: Argument): boolean {
-    return (this.#seen & (1 << SLOT_OF[name])) !== 0;
+  /** Was the argument given? Arguments are named by `ARG`. */
+  has(argument: number): boolean {
+    return (this.#seen & (1 << argument)) !== 0;
   }
 
-  number(name: NumberArgument): number {
-    const slot = SLOT_OF[name];
-    if ((this.#seen & (1 << slot)) === 0) this.fail(`${name}=`);
-    return this.#numbers[slot] as number;
+  number(argument: number): number {
+    if ((this.#seen & (1 << argument)) === 0) this.fail(`${ARGUMENTS[argument]}=`);
+    return this.#numbers[argument] as number;
   }
 
   /** An address or a size: never negative. */
-  natural(name: NumberArgument): number {
-    const value = this.number(name);
-    if (value < 0) this.fail(`${name}= not below 0`);
+  natural(argument: number): number {
+    const value = this.number(argument);
+    if (value < 0) this.fail(`${ARGUMENTS[argument]}= not below 0`);
     return value;
   }
 
-  pointer(name: "pgt" | "mmu"): string {
-    if (!this.has(name)) this.fail(`${name}=`);
-    return this.#pointers[SLOT_OF[name]] as string;
+  pointer(argument: number): string {
+    if (!this.has(argument)) this.fail(`${ARGUMENTS[argument]}=`);
+    return this.#pointers[argument] as string;
   }
 
   prot(): number | bigint {
-    const narrow = this.natural("prot");
+    const narrow = this.natural(ARG.prot);
     return this.#wideProt ?? narrow;
   }
 

@@ -208,20 +208,24 @@ export class TraceParser {
    */
   parse(block: string): TraceEvent[] {
     const events: TraceEvent[] = [];
+    const c = this.#cursor;
+    c.text = block;
     for (let start = 0; start < block.length; ) {
       const newline = block.indexOf("\n", start);
       const end = newline < 0 ? block.length : newline;
-      this.#cursor.line = this.#firstLine + this.#lines++;
-      const event = this.#lenient ? this.#tryLine(block, start, end) : this.#parseLine(block, start, end);
+      c.line = this.#firstLine + this.#lines++;
+      c.start = c.pos = start;
+      c.end = end > start && block.charCodeAt(end - 1) === RETURN ? end - 1 : end;
+      const event = this.#lenient ? this.#tryLine() : this.#parseLine();
       if (event !== undefined) events.push(event);
       start = end + 1;
     }
     return events;
   }
 
-  #tryLine(text: string, start: number, end: number): TraceEvent | undefined {
+  #tryLine(): TraceEvent | undefined {
     try {
-      return this.#parseLine(text, start, end);
+      return this.#parseLine();
     } catch (error) {
       this.#keep(error);
       this.#malformed++;
@@ -235,11 +239,9 @@ export class TraceParser {
     if (this.#errors.length < KEPT_ERRORS) this.#errors.push(error);
   }
 
-  #parseLine(text: string, start: number, end: number): TraceEvent | undefined {
+  /** The line that the cursor stands at. */
+  #parseLine(): TraceEvent | undefined {
     const c = this.#cursor;
-    c.text = text;
-    c.start = c.pos = start;
-    c.end = end > start && text.charCodeAt(end - 1) === RETURN ? end - 1 : end;
     c.skipBlanks();
     const first = c.char();
     if (first === -1) return undefined;
