@@ -101,7 +101,18 @@ export class Cursor {
   }
 
   skipBlanks(): void {
-    while (this.pos < this.end && this.text.charCodeAt(this.pos) === SPACE) this.pos++;
+    const { text, end } = this;
+    let { pos } = this;
+    while (pos < end && text.charCodeAt(pos) === SPACE) pos++;
+    this.pos = pos;
+  }
+
+  /** Goes to the next blank, or to the end of the line. */
+  skipWord(): void {
+    const { text, end } = this;
+    let { pos } = this;
+    while (pos < end && text.charCodeAt(pos) !== SPACE) pos++;
+    this.pos = pos;
   }
 
   /** Goes past exactly this text. */
@@ -230,15 +241,11 @@ export class Cursor {
     this.pos = close + 1;
   }
 
-  #passWord(): void {
-    while (this.pos < this.end && this.text.charCodeAt(this.pos) !== SPACE) this.pos++;
-  }
-
   /** Skips the value of an unknown argument: a string in quotes may hold blanks. */
   #passValue(): void {
     const close = this.char() === QUOTE ? this.text.indexOf('"', this.pos + 1) : -1;
     if (close >= 0 && close < this.end) this.pos = close;
-    this.#passWord();
+    this.skipWord();
   }
 
   #argument(slot: number): void {
@@ -256,7 +263,7 @@ export class Cursor {
   /** Few tables are in use at a time: most pointers are the same as the one before. */
   #pointer(slot: number): void {
     const from = this.pos;
-    this.#passWord();
+    this.skipWord();
     if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
     if (matches(this.text, from, this.pos, this.#pointers[slot] as string)) return;
     this.#pointers[slot] = this.#words.get(this.text, from, this.pos);

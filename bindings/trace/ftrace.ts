@@ -40,8 +40,6 @@ const TENS: readonly number[] = Array.from({ length: 16 }, (_, n) => 10 ** n);
  * some recorders allow more. Without a bound, a hostile line could offer a million brackets.
  */
 const MAX_OPENING = 256;
-/** No line begins with this. */
-const NOTHING = "\n";
 
 /** Errors that are kept to be shown; the rest are only counted. */
 const KEPT_ERRORS = 10;
@@ -151,8 +149,9 @@ export class TraceParser {
   #lostEvents = 0;
   #grouped = 0;
   #continuations = 0;
-  /** What the last line had up to its bracket; `task` and `pid` were read from it. */
-  #opening = NOTHING;
+  /** What the last line had up to its bracket, and how much of it; `task` and `pid` were read from it. */
+  readonly #opening = new Uint16Array(MAX_OPENING + 1);
+  #openingLength = 0;
   /** Does the text of the last event go on, or may it, on lines of their own? */
   #open = false;
   #lastMarker: EventOf<"marker"> | undefined;
@@ -290,11 +289,11 @@ export class TraceParser {
     const { text, end } = c;
     const first = c.pos;
     // Most lines begin as the one before did: then task and thread are known.
-    if (text.startsWith(this.#opening, first)) {
-      const entry = this.#readColumns(first + this.#opening.length);
+    if (this.#opensAlike(first)) {
+      const entry = this.#readColumns(first + this.#openingLength);
       if (entry !== undefined) return entry;
     }
-    this.#opening = NOTHING;
+    this.#openingLength = 0;
     const limit = Math.min(end, first + MAX_OPENING);
     let at = text.indexOf("[", first);
     for (; at >= 0 && at < limit; at = text.indexOf("[", at + 1)) {
@@ -302,10 +301,19 @@ export class TraceParser {
       if (!this.#readTask(first, at)) continue;
       const entry = this.#readColumns(at + 1);
       if (entry === undefined) continue;
-      this.#opening = text.slice(first, at + 1);
+      this.#openingLength = at + 1 - first;
+      for (let i = 0; i < this.#openingLength; i++) this.#opening[i] = text.charCodeAt(first + i);
       return entry;
     }
     return undefined;
+  }
+
+  #opensAlike(first: number): boolean {
+    const opening = this.#opening;
+    const length = this.#openingLength;
+    const { text } = this.#cursor;
+    for (let i = 0; i < length; i++) if (text.charCodeAt(first + i) !== opening[i]) return false;
+    return length > 0;
   }
 
   /** The columns from the digits of the CPU on. */
@@ -334,7 +342,7 @@ export class TraceParser {
     c.skipBlanks();
     const time = this.#stamp();
     if (time >= 0) return time;
-    while (c.pos < c.end && c.text.charCodeAt(c.pos) !== SPACE) c.pos++;
+    c.skipWord();
     c.skipBlanks();
     return this.#stamp();
   }

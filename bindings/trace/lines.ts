@@ -7,8 +7,8 @@ const MAX_LINE_BYTES = 1 << 20;
  * 128 KiB where garbage costs least; a larger one costs eight times as much a byte.
  */
 const BLOCK_BYTES = 1 << 16;
-/** What Node unpacks at a time. */
-const UNPACKED_BYTES = 1 << 18;
+/** What Node unpacks at a time, and how much of it may wait to be read. */
+const UNPACKED = { chunkSize: 1 << 18, readableHighWaterMark: 1 << 20 };
 const NEWLINE = 10;
 const MIB = 1 << 20;
 
@@ -114,7 +114,7 @@ function unpackOnNode(): Unpack | undefined {
   const stream = process?.getBuiltinModule?.("node:stream") as typeof import("node:stream") | undefined;
   if (!zlib || !stream) return undefined;
   return (chunks) => {
-    const gunzip = zlib.createGunzip({ chunkSize: UNPACKED_BYTES });
+    const gunzip = zlib.createGunzip(UNPACKED);
     // An error on either side ends the other one, and reaches the reader of `gunzip`: nothing is left for the callback.
     return stream.pipeline(stream.Readable.from(chunks, { objectMode: true }), gunzip, () => {});
   };
