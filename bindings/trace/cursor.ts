@@ -1,5 +1,5 @@
 import { TraceSyntaxError } from "./errors.js";
-import { Interner, matches } from "./intern.js";
+import { type Codes, codesOf, Interner, matches } from "./intern.js";
 
 export const SPACE: number = 32;
 const MINUS = 45;
@@ -7,6 +7,7 @@ const ZERO = 48;
 const QUOTE = 34;
 const OPEN = 40;
 const EQUALS = 61;
+const NEWLINE = 10;
 
 /** Arguments of a probe, in the order of their bits in `Cursor.seen`. */
 const ARGUMENTS = [
@@ -35,6 +36,8 @@ const RETURNS = (1 << ARG.ret) | (1 << ARG.young);
 /** What is missing where the value of an argument is no number. */
 const NUMBER_AFTER: readonly string[] = ARGUMENTS.map((name) => `a number after ${name}=`);
 
+const ARGUMENT_CODES = ARGUMENTS.map(codesOf);
+
 /** A place in `SLOTS` for a key, from its ends and its length: no two arguments share one. */
 function placeOf(first: number, last: number, length: number): number {
   return (first + 2 * last + 3 * length) & 63;
@@ -46,6 +49,17 @@ ARGUMENTS.forEach((name, slot) => {
   if (SLOTS[place] !== -1) throw new Error(`the place of ${name} is taken`);
   SLOTS[place] = slot;
 });
+
+const ENCODER = new TextEncoder();
+/** How far behind the text a look ahead may go. */
+const AHEAD = 2;
+
+/** The codes of a text that is not all ASCII, and room behind them. */
+function wide(text: string): Uint16Array {
+  const codes = new Uint16Array(text.length + AHEAD);
+  for (let i = 0; i < text.length; i++) codes[i] = text.charCodeAt(i);
+  return codes;
+}
 
 const word = new DataView(new ArrayBuffer(8));
 
@@ -70,6 +84,8 @@ function nibble(c: number): number {
  */
 export class Cursor {
   text = "";
+  /** The same text, and two line ends: a look ahead need not ask where the text ends. */
+  codes: Codes = new Uint8Array(0);
   /** Next character, and the first one after the line. */
   pos = 0;
   end = 0;
@@ -91,37 +107,50 @@ export class Cursor {
   readonly #pointers: string[] = ["", ""];
   #wideProt: bigint | undefined;
   readonly #words = new Interner((text) => text);
+  readonly #tables = new Interner((text) => text);
+  #narrow = new Uint8Array(0);
+
+  /** Takes a text to read in. */
+  open(text: string): void {
+    const { length } = text;
+    this.text = text;
+    if (this.#narrow.length < length + AHEAD) this.#narrow = new Uint8Array(length + AHEAD);
+    const { read, written } = ENCODER.encodeInto(text, this.#narrow);
+    // As many bytes as characters: then each byte is one.
+    this.codes = read === length && written === length ? this.#narrow : wide(text);
+    this.codes.fill(NEWLINE, length, length + AHEAD);
+  }
 
   fail(expected: string): never {
     throw new TraceSyntaxError(this.line, this.text.slice(this.start, this.end), expected);
   }
 
   char(): number {
-    return this.pos < this.end ? this.text.charCodeAt(this.pos) : -1;
+    return this.pos < this.end ? (this.codes[this.pos] as number) : -1;
   }
 
   skipBlanks(): void {
-    const { text, end } = this;
+    const { codes, end } = this;
     let { pos } = this;
-    while (pos < end && text.charCodeAt(pos) === SPACE) pos++;
+    while (pos < end && (codes[pos] as number) === SPACE) pos++;
     this.pos = pos;
   }
 
   /** Goes to the next blank, or to the end of the line. */
   skipWord(): void {
-    const { text, end } = this;
+    const { codes, end } = this;
     let { pos } = this;
-    while (pos < end && text.charCodeAt(pos) !== SPACE) pos++;
+    while (pos < end && (codes[pos] as number) !== SPACE) pos++;
     this.pos = pos;
   }
 
   /** Goes past exactly this text. */
   expect(literal: string): void {
-    const { text, pos } = this;
+    const { codes, pos } = this;
     const { length } = literal;
     if (pos + length > this.end) this.fail(`"${literal.trim()}"`);
     for (let i = 0; i < length; i++) {
-      if (text.charCodeAt(pos + i) !== literal.charCodeAt(i)) this.fail(`"${literal.trim()}"`);
+      if ((codes[pos + i] as number) !== literal.charCodeAt(i)) this.fail(`"${literal.trim()}"`);
     }
     this.pos = pos + length;
   }
@@ -136,7 +165,7 @@ export class Cursor {
   until(literal: string): string {
     const stop = this.text.indexOf(literal, this.pos);
     if (stop < 0 || stop + literal.length > this.end) this.fail(`"${literal.trim()}"`);
-    const found = this.#words.get(this.text, this.pos, stop);
+    const found = this.#words.get(this.codes, this.pos, stop);
     this.pos = stop + literal.length;
     return found;
   }
@@ -151,14 +180,14 @@ export class Cursor {
    * 2^53 the result is rounded; `exact` gives all its bits.
    */
   hex(what: string): number {
-    const { text, end } = this;
+    const { codes, end } = this;
     let pos = this.pos;
-    if (text.charCodeAt(pos) === ZERO && (text.charCodeAt(pos + 1) | 32) === 120) pos += 2;
+    if ((codes[pos] as number) === ZERO && ((codes[pos + 1] as number) | 32) === 120) pos += 2;
     const first = pos;
     let high = 0;
     let low = 0;
     for (; pos < end; pos++) {
-      const digit = nibble(text.charCodeAt(pos));
+      const digit = nibble(codes[pos] as number);
       if (digit < 0) break;
       if (high >>> 28 !== 0) this.fail(`${what} of at most 64 bits`);
       high = (high << 4) | (low >>> 28);
@@ -191,14 +220,14 @@ export class Cursor {
 
   /** A decimal number below 2^53, exact. */
   decimal(what = "a decimal number"): number {
-    const { text, end } = this;
+    const { codes, end } = this;
     let pos = this.pos;
-    const negative = text.charCodeAt(pos) === MINUS && pos < end;
+    const negative = (codes[pos] as number) === MINUS && pos < end;
     if (negative) pos++;
     const first = pos;
     let value = 0;
     for (; pos < end; pos++) {
-      const digit = text.charCodeAt(pos) - ZERO;
+      const digit = (codes[pos] as number) - ZERO;
       if (digit < 0 || digit > 9) break;
       value = value * 10 + digit;
     }
@@ -212,7 +241,7 @@ export class Cursor {
    * are skipped: a probe may record more than granule needs.
    */
   arguments(): void {
-    const { text, end } = this;
+    const { codes, end } = this;
     this.#seen = 0;
     this.#wideProt = undefined;
     this.skipBlanks();
@@ -220,7 +249,7 @@ export class Cursor {
     for (this.skipBlanks(); this.pos < end; this.skipBlanks()) {
       const key = this.pos;
       let equals = key;
-      while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
+      while (equals < end && (codes[equals] as number) !== EQUALS) equals++;
       if (equals === end) this.fail("key=value");
       const slot = this.#slotOf(key, equals);
       this.pos = equals + 1;
@@ -230,9 +259,9 @@ export class Cursor {
   }
 
   #slotOf(from: number, to: number): number {
-    const { text } = this;
-    const slot = SLOTS[placeOf(text.charCodeAt(from), text.charCodeAt(to - 1), to - from)] as number;
-    return slot >= 0 && matches(text, from, to, ARGUMENTS[slot] as string) ? slot : -1;
+    const { codes } = this;
+    const slot = SLOTS[placeOf(codes[from] as number, codes[to - 1] as number, to - from)] as number;
+    return slot >= 0 && matches(codes, from, to, ARGUMENT_CODES[slot] as Uint16Array) ? slot : -1;
   }
 
   #passPlace(): void {
@@ -260,18 +289,16 @@ export class Cursor {
     if (this.pos < this.end && this.char() !== SPACE) this.fail(NUMBER_AFTER[slot] as string);
   }
 
-  /** Few tables are in use at a time: most pointers are the same as the one before. */
   #pointer(slot: number): void {
     const from = this.pos;
     this.skipWord();
     if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
-    if (matches(this.text, from, this.pos, this.#pointers[slot] as string)) return;
-    this.#pointers[slot] = this.#words.get(this.text, from, this.pos);
+    this.#pointers[slot] = this.#tables.get(this.codes, from, this.pos);
   }
 
   /** 0x... is hex, anything else signed decimal: the type of a probe's argument decides which it is. */
   #value(slot: number, bit: number): number {
-    const hex = this.char() === ZERO && (this.text.charCodeAt(this.pos + 1) | 32) === 120;
+    const hex = this.char() === ZERO && ((this.codes[this.pos + 1] as number) | 32) === 120;
     const what = NUMBER_AFTER[slot] as string;
     if (!hex) return this.decimal(what);
     const value = this.hex(what);
@@ -314,6 +341,6 @@ export class Cursor {
 
   /** Interns a stretch of the text, so that equal names are one string. */
   word(from: number, to: number): string {
-    return this.#words.get(this.text, from, to);
+    return this.#words.get(this.codes, from, to);
   }
 }
