@@ -107,7 +107,9 @@ export class Cursor {
   readonly #pointers: string[] = ["", ""];
   #wideProt: bigint | undefined;
   readonly #words = new Interner((text) => text);
+  /** Pointers apart from other words: mostly the same one comes again. */
   readonly #tables = new Interner((text) => text);
+  /** Codes of ASCII text, which nearly all is; used again for each text. */
   #narrow = new Uint8Array(0);
 
   /** Takes a text to read in. */
