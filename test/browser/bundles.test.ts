@@ -1,13 +1,13 @@
 // A small application that uses the installed package, built with vite and with esbuild as their documentation says, served by a
 // plain web server and by vite's own, and run in Chromium.
 
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as esbuild from "esbuild";
 import type { Browser, Page } from "playwright-core";
 import { build, createServer } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ROOT, text } from "../house/sources.js";
+import { ROOT } from "../house/sources.js";
 import { installInto, Scratch } from "../package/packed.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 import { ISOLATION, serve } from "./server.js";
@@ -24,13 +24,6 @@ const COOPERATIVE = {
   threads: false,
   reason: expect.stringMatching(/Cross-Origin-Opener-Policy.*Cross-Origin-Embedder-Policy.*docs\/parallel\.md/),
 };
-
-/** Text that is in a bundle if a core is. */
-function bytesOf(module: string): string {
-  const [, base64 = ""] = /BYTES = "([^"]+)"/.exec(text(`dist/bindings/core/bytes.${module}.generated.js`)) ?? [];
-  expect(base64.length).toBeGreaterThan(10_000);
-  return base64.slice(-2000);
-}
 
 describe.skipIf(chromiumPath === undefined)(`bundles in Chromium${whySkipped}`, () => {
   const scratch = new Scratch();
@@ -167,12 +160,8 @@ describe.skipIf(chromiumPath === undefined)(`bundles in Chromium${whySkipped}`, 
 
     it("as one classic script works with createWorker", async () => {
       const folder = join(project, "classic");
-      const define = { "import.meta.url": "undefined" };
-      await bundle(folder, {
-        entryPoints: { main: "main.ts", "pool-worker": "granule/worker" },
-        format: "iife",
-        define,
-      });
+      const entryPoints = { main: "main.ts", "pool-worker": "granule/worker" };
+      await bundle(folder, { entryPoints, format: "iife" });
       expect(await runBundle(folder, true, "?worker=pool-worker.js")).toEqual({ value: THREADS });
     });
 
@@ -184,47 +173,6 @@ describe.skipIf(chromiumPath === undefined)(`bundles in Chromium${whySkipped}`, 
           /^GranuleError: EINVAL: createPool: .*did not load.*createWorker: docs\/parallel\.md/,
         ),
       });
-    });
-  });
-
-  describe("an application that imports createEngine only", () => {
-    const code =
-      'import { createEngine } from "granule"; globalThis.kind = createEngine().createStage2().leaf(0).kind;';
-
-    it("carries neither the hardware's walker nor the judge nor the pool, with esbuild", async () => {
-      const stdin = { contents: code, resolveDir: project };
-      const { metafile, outputFiles } = await esbuild.build({
-        stdin,
-        bundle: true,
-        format: "esm",
-        minify: true,
-        write: false,
-        metafile: true,
-      });
-      const [output] = Object.values(metafile.outputs);
-      const carried = Object.entries(output?.inputs ?? {}).filter(([, { bytesInOutput }]) => bytesInOutput > 0);
-      const names = carried.map(([path]) => path.replace(/^.*dist\/bindings\//, ""));
-      expect(names).toContain("core/bytes.granule.generated.js");
-      expect(names.filter((name) => /^(?:mmu|audit|workers|trace|report)\/|mmu|audit|debug/.test(name))).toEqual([]);
-      const bundled = outputFiles[0]?.text ?? "";
-      expect(["granule", "mmu", "audit"].filter((module) => bundled.includes(bytesOf(module)))).toEqual(["granule"]);
-      console.log(`createEngine alone, bundled: ${bundled.length} bytes`);
-    });
-
-    it("carries none of them with vite", async () => {
-      const entry = join(project, "engine-only.js");
-      writeFileSync(entry, code);
-      const built = await build({
-        root: project,
-        configFile: false,
-        logLevel: "silent",
-        build: { write: false, rollupOptions: { input: entry } },
-      });
-      const outputs = [built].flat().flatMap((one) => ("output" in one ? one.output : []));
-      expect(outputs.map(({ type }) => type)).toEqual(["chunk"]); // and no script of a worker
-      const [chunk] = outputs;
-      const bundled = chunk?.type === "chunk" ? chunk.code : "";
-      expect(["granule", "mmu", "audit"].filter((module) => bundled.includes(bytesOf(module)))).toEqual(["granule"]);
     });
   });
 
