@@ -28,6 +28,7 @@ export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlb
 export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export { type Capabilities, capabilities } from "./workers/capabilities.js";
+export type { BrowserWorker, CreateWorker, NodeWorker, PoolWorker } from "./workers/kinds.js";
 export { createPool, type JobOptions, type JobReport, Pool, type PoolOptions } from "./workers/pool.js";
 
 /** What stage-1 and stage-2 tables have in common; `engine` is the engine that it lives in. */

@@ -24,6 +24,6 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createEngine(options: EngineOptions = {}): Engine {
-  compiled ??= compile(fromBase64(BYTES));
+  compiled ??= compile(fromBase64(BYTES), "createEngine");
   return Engine.make(compiled, options);
 }

@@ -33,7 +33,7 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createJudge(options: JudgeOptions = {}, source?: CoreSource): Judge {
-  if (source === undefined) compiled ??= compile(fromBase64(BYTES));
+  if (source === undefined) compiled ??= compile(fromBase64(BYTES), "createJudge");
   return new Judge(source ?? (compiled as WebAssembly.Module), options);
 }
 

@@ -91,7 +91,7 @@ export class Judge {
     const demand = (rule: number): never => {
       throw new Error(`the judge broke its rule ${rule}`);
     };
-    this.#core = instantiateModule<AuditCore>(compile(source), this.#memory, { demand });
+    this.#core = instantiateModule<AuditCore>(compile(source, "createJudge"), this.#memory, { demand });
     this.#words = new Words(this.#memory.buffer);
     this.reset();
   }

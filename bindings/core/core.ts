@@ -1,4 +1,5 @@
-import { invalid } from "./errors.js";
+import { EINVAL, EPERM } from "./constants.generated.js";
+import { GranuleError } from "./errors.js";
 import type { Core, Host } from "./interfaces.generated.js";
 
 export type { AuditCore, Core, Host, MmuCore, VmCore } from "./interfaces.generated.js";
@@ -14,13 +15,35 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** A compiled core; throws EINVAL for what is no Wasm. */
-export function compile(source: CoreSource): WebAssembly.Module {
-  if (source instanceof WebAssembly.Module) return source;
+/** The shortest module that there is. */
+const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+const NO_WASM = "there is no WebAssembly here";
+const FORBIDDEN =
+  "WebAssembly may not be compiled here: the response header Content-Security-Policy (or its meta element) needs " +
+  "'wasm-unsafe-eval' in script-src";
+const NO_CORE =
+  "the core does not compile: its bytes are not a granule core, or there are no WebAssembly threads and SIMD here";
+
+/** Why not even an empty module compiles here, and what to do; undefined if one does. */
+export function wasmRefusal(): string | undefined {
+  if (typeof WebAssembly !== "object") return NO_WASM;
   try {
-    return new WebAssembly.Module(source);
+    new WebAssembly.Module(EMPTY_MODULE);
+    return undefined;
+  } catch {
+    return FORBIDDEN; // no other reason is left for bytes that are right
+  }
+}
+
+/** A compiled core. EPERM where no Wasm may be compiled; EINVAL for bytes that are no core. */
+export function compile(source: CoreSource, operation: string): WebAssembly.Module {
+  if (typeof WebAssembly === "object" && source instanceof WebAssembly.Module) return source;
+  try {
+    return new WebAssembly.Module(source as BufferSource);
   } catch (cause) {
-    throw Object.assign(invalid("compile", "these bytes are not a granule core"), { cause });
+    const refusal = wasmRefusal();
+    throw new GranuleError(refusal ? EPERM : EINVAL, { operation, hint: refusal ?? NO_CORE, cause });
   }
 }
 

@@ -5,5 +5,5 @@ export type { MmuCore } from "./interfaces.generated.js";
 
 /** One instance of the hardware's walker on `memory`. */
 export function instantiateMmu(source: CoreSource, memory: WebAssembly.Memory): MmuCore {
-  return instantiateModule<MmuCore>(compile(source), memory);
+  return instantiateModule<MmuCore>(compile(source, "createMmu"), memory);
 }

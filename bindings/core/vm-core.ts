@@ -5,5 +5,5 @@ export type { VmCore } from "./interfaces.generated.js";
 
 /** One instance of the VM's module on `memory`, with the functions that the tables of an engine have. */
 export function instantiateVm(source: CoreSource, memory: WebAssembly.Memory, host: Host): VmCore {
-  return instantiate<VmCore>(compile(source), memory, host);
+  return instantiate<VmCore>(compile(source, "createVm"), memory, host);
 }

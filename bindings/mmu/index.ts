@@ -72,6 +72,6 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createMmu(options: MmuOptions): Mmu {
-  compiled ??= compile(fromBase64(BYTES));
+  compiled ??= compile(fromBase64(BYTES), "createMmu");
   return new Mmu(compiled, options);
 }

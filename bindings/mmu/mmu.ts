@@ -115,7 +115,7 @@ export class Mmu implements Disposable {
     this.space = spaceOf(options);
     const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
-    this.module = compile(source);
+    this.module = compile(source, "createMmu");
     this.core = instantiateMmu(this.module, memory);
     this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;

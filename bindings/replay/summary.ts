@@ -4,25 +4,34 @@ import { looksLikeHostOnly, type Manifest, type ProtectionNumbering, type TraceS
 import type { Geometry } from "./config.js";
 import type { Replayer } from "./replayer.js";
 import { decodeSyndrome } from "./syndrome.js";
-import { bump, type Tally } from "./tally.js";
 
 /** Faults of a trace by what their syndrome says. */
 export class FaultTally {
-  /** By `"<kind> level <n>"`. */
-  readonly #byCode: Tally = {};
+  /** By status code, of which there are 64. */
+  readonly #byCode = new Map<number, number>();
   readonly #byAccess = { read: 0, write: 0, exec: 0, walk: 0 };
   #total = 0;
 
   add(esr: number): void {
     const s = decodeSyndrome(esr);
-    bump(this.#byCode, s.kind === "other" ? `status 0x${(esr & 0x3f).toString(16)}` : `${s.kind} level ${s.level}`);
+    const code = esr & STATUS_CODE;
+    this.#byCode.set(code, (this.#byCode.get(code) ?? 0) + 1);
     this.#byAccess[s.walk ? "walk" : s.exec ? "exec" : s.write ? "write" : "read"]++;
     this.#total++;
   }
 
   summary(): FaultSummary {
-    return { total: this.#total, byCode: { ...this.#byCode }, byAccess: { ...this.#byAccess } };
+    const byCode = Object.fromEntries([...this.#byCode].map(([code, n]) => [nameOf(code), n]));
+    return { total: this.#total, byCode, byAccess: { ...this.#byAccess } };
   }
+}
+
+const STATUS_CODE = 0x3f;
+
+/** `"<kind> level <n>"`, or the code itself. */
+function nameOf(code: number): string {
+  const { kind, level } = decodeSyndrome(code);
+  return kind === "other" ? `status 0x${code.toString(16)}` : `${kind} level ${level}`;
 }
 
 /** What a report is made of. */

@@ -56,7 +56,7 @@ export class Engine extends EngineMemory {
     const begin = (core: Core) =>
       core.initialise(arenaBytes, physBase, maxTables, walkers, journalRecords) || core.attach(0, maySleep() ? 1 : 0);
     const engine = new Engine(
-      { module: compile(source), memory: memoryOf(wasmPages), id: newId() },
+      { module: compile(source, "createEngine"), memory: memoryOf(wasmPages), id: newId() },
       begin,
       "createEngine",
     );

@@ -1,5 +1,5 @@
 import { TraceSyntaxError } from "./errors.js";
-import { Interner } from "./intern.js";
+import { type Codes, codesOf, Interner, matches } from "./intern.js";
 
 export const SPACE: number = 32;
 const MINUS = 45;
@@ -7,6 +7,7 @@ const ZERO = 48;
 const QUOTE = 34;
 const OPEN = 40;
 const EQUALS = 61;
+const NEWLINE = 10;
 
 /** Arguments of a probe, in the order of their bits in `Cursor.seen`. */
 const ARGUMENTS = [
@@ -24,13 +25,41 @@ const ARGUMENTS = [
   "ret",
   "young",
 ] as const;
-export type Argument = (typeof ARGUMENTS)[number];
-type NumberArgument = Exclude<Argument, "pgt" | "mmu">;
+type Argument = (typeof ARGUMENTS)[number];
 
-const SLOT: ReadonlyMap<string, number> = new Map(ARGUMENTS.map((name, slot) => [name, slot]));
-const SLOT_OF = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Record<Argument, number>;
-const POINTERS = (1 << SLOT_OF.pgt) | (1 << SLOT_OF.mmu);
-const RETURNS = (1 << SLOT_OF.ret) | (1 << SLOT_OF.young);
+/** The arguments as their forms ask for them. */
+export const ARG = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Readonly<
+  Record<Argument, number>
+>;
+const POINTERS = (1 << ARG.pgt) | (1 << ARG.mmu);
+const RETURNS = (1 << ARG.ret) | (1 << ARG.young);
+/** What is missing where the value of an argument is no number. */
+const NUMBER_AFTER: readonly string[] = ARGUMENTS.map((name) => `a number after ${name}=`);
+
+const ARGUMENT_CODES = ARGUMENTS.map(codesOf);
+
+/** A place in `SLOTS` for a key, from its ends and its length: no two arguments share one. */
+function placeOf(first: number, last: number, length: number): number {
+  return (first + 2 * last + 3 * length) & 63;
+}
+
+const SLOTS = new Int8Array(64).fill(-1);
+ARGUMENTS.forEach((name, slot) => {
+  const place = placeOf(name.charCodeAt(0), name.charCodeAt(name.length - 1), name.length);
+  if (SLOTS[place] !== -1) throw new Error(`the place of ${name} is taken`);
+  SLOTS[place] = slot;
+});
+
+const ENCODER = new TextEncoder();
+/** How far behind the text a look ahead may go. */
+const AHEAD = 2;
+
+/** The codes of a text that is not all ASCII, and room behind them. */
+function wide(text: string): Uint16Array {
+  const codes = new Uint16Array(text.length + AHEAD);
+  for (let i = 0; i < text.length; i++) codes[i] = text.charCodeAt(i);
+  return codes;
+}
 
 const word = new DataView(new ArrayBuffer(8));
 
@@ -40,11 +69,13 @@ function bigOf(high: number, low: number): bigint {
   return word.getBigUint64(0);
 }
 
-/** Value of a hex digit, or -1. */
+/** Values of hex digits, by character; -1 for others. Digits and letters mix, so a branch would often be guessed wrong. */
+const NIBBLES = Int8Array.from({ length: 128 }, (_, c) =>
+  "0123456789abcdef".indexOf(String.fromCharCode(c).toLowerCase()),
+);
+
 function nibble(c: number): number {
-  if (c >= 48 && c <= 57) return c - 48;
-  const letter = c | 32;
-  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+  return c < 128 ? (NIBBLES[c] as number) : -1;
 }
 
 /**
@@ -53,6 +84,8 @@ function nibble(c: number): number {
  */
 export class Cursor {
   text = "";
+  /** The same text, and two line ends: a look ahead need not ask where the text ends. */
+  codes: Codes = new Uint8Array(0);
   /** Next character, and the first one after the line. */
   pos = 0;
   end = 0;
@@ -70,31 +103,56 @@ export class Cursor {
   #high = 0;
   #low = 0;
   #seen = 0;
-  readonly #numbers: number[] = ARGUMENTS.map(() => 0);
+  readonly #numbers = new Float64Array(ARGUMENTS.length);
   readonly #pointers: string[] = ["", ""];
   #wideProt: bigint | undefined;
   readonly #words = new Interner((text) => text);
-  readonly #slots = new Interner((text) => SLOT.get(text) ?? -1);
+  /** Pointers apart from other words: mostly the same one comes again. */
+  readonly #tables = new Interner((text) => text);
+  /** Codes of ASCII text, which nearly all is; used again for each text. */
+  #narrow = new Uint8Array(0);
+
+  /** Takes a text to read in. */
+  open(text: string): void {
+    const { length } = text;
+    this.text = text;
+    if (this.#narrow.length < length + AHEAD) this.#narrow = new Uint8Array(length + AHEAD);
+    const { read, written } = ENCODER.encodeInto(text, this.#narrow);
+    // As many bytes as characters: then each byte is one.
+    this.codes = read === length && written === length ? this.#narrow : wide(text);
+    this.codes.fill(NEWLINE, length, length + AHEAD);
+  }
 
   fail(expected: string): never {
     throw new TraceSyntaxError(this.line, this.text.slice(this.start, this.end), expected);
   }
 
   char(): number {
-    return this.pos < this.end ? this.text.charCodeAt(this.pos) : -1;
+    return this.pos < this.end ? (this.codes[this.pos] as number) : -1;
   }
 
   skipBlanks(): void {
-    while (this.pos < this.end && this.text.charCodeAt(this.pos) === SPACE) this.pos++;
+    const { codes, end } = this;
+    let { pos } = this;
+    while (pos < end && (codes[pos] as number) === SPACE) pos++;
+    this.pos = pos;
+  }
+
+  /** Goes to the next blank, or to the end of the line. */
+  skipWord(): void {
+    const { codes, end } = this;
+    let { pos } = this;
+    while (pos < end && (codes[pos] as number) !== SPACE) pos++;
+    this.pos = pos;
   }
 
   /** Goes past exactly this text. */
   expect(literal: string): void {
-    const { text, pos } = this;
+    const { codes, pos } = this;
     const { length } = literal;
     if (pos + length > this.end) this.fail(`"${literal.trim()}"`);
     for (let i = 0; i < length; i++) {
-      if (text.charCodeAt(pos + i) !== literal.charCodeAt(i)) this.fail(`"${literal.trim()}"`);
+      if ((codes[pos + i] as number) !== literal.charCodeAt(i)) this.fail(`"${literal.trim()}"`);
     }
     this.pos = pos + length;
   }
@@ -109,7 +167,7 @@ export class Cursor {
   until(literal: string): string {
     const stop = this.text.indexOf(literal, this.pos);
     if (stop < 0 || stop + literal.length > this.end) this.fail(`"${literal.trim()}"`);
-    const found = this.#words.get(this.text, this.pos, stop);
+    const found = this.#words.get(this.codes, this.pos, stop);
     this.pos = stop + literal.length;
     return found;
   }
@@ -124,14 +182,14 @@ export class Cursor {
    * 2^53 the result is rounded; `exact` gives all its bits.
    */
   hex(what: string): number {
-    const { text, end } = this;
+    const { codes, end } = this;
     let pos = this.pos;
-    if (text.charCodeAt(pos) === ZERO && (text.charCodeAt(pos + 1) | 32) === 120) pos += 2;
+    if ((codes[pos] as number) === ZERO && ((codes[pos + 1] as number) | 32) === 120) pos += 2;
     const first = pos;
     let high = 0;
     let low = 0;
     for (; pos < end; pos++) {
-      const digit = nibble(text.charCodeAt(pos));
+      const digit = nibble(codes[pos] as number);
       if (digit < 0) break;
       if (high >>> 28 !== 0) this.fail(`${what} of at most 64 bits`);
       high = (high << 4) | (low >>> 28);
@@ -164,14 +222,14 @@ export class Cursor {
 
   /** A decimal number below 2^53, exact. */
   decimal(what = "a decimal number"): number {
-    const { text, end } = this;
+    const { codes, end } = this;
     let pos = this.pos;
-    const negative = text.charCodeAt(pos) === MINUS && pos < end;
+    const negative = (codes[pos] as number) === MINUS && pos < end;
     if (negative) pos++;
     const first = pos;
     let value = 0;
     for (; pos < end; pos++) {
-      const digit = text.charCodeAt(pos) - ZERO;
+      const digit = (codes[pos] as number) - ZERO;
       if (digit < 0 || digit > 9) break;
       value = value * 10 + digit;
     }
@@ -185,7 +243,7 @@ export class Cursor {
    * are skipped: a probe may record more than granule needs.
    */
   arguments(): void {
-    const { text, end } = this;
+    const { codes, end } = this;
     this.#seen = 0;
     this.#wideProt = undefined;
     this.skipBlanks();
@@ -193,13 +251,19 @@ export class Cursor {
     for (this.skipBlanks(); this.pos < end; this.skipBlanks()) {
       const key = this.pos;
       let equals = key;
-      while (equals < end && text.charCodeAt(equals) !== EQUALS) equals++;
+      while (equals < end && (codes[equals] as number) !== EQUALS) equals++;
       if (equals === end) this.fail("key=value");
-      const slot = this.#slots.get(text, key, equals);
+      const slot = this.#slotOf(key, equals);
       this.pos = equals + 1;
       if (slot < 0) this.#passValue();
       else this.#argument(slot);
     }
+  }
+
+  #slotOf(from: number, to: number): number {
+    const { codes } = this;
+    const slot = SLOTS[placeOf(codes[from] as number, codes[to - 1] as number, to - from)] as number;
+    return slot >= 0 && matches(codes, from, to, ARGUMENT_CODES[slot] as Uint16Array) ? slot : -1;
   }
 
   #passPlace(): void {
@@ -208,15 +272,11 @@ export class Cursor {
     this.pos = close + 1;
   }
 
-  #passWord(): void {
-    while (this.pos < this.end && this.text.charCodeAt(this.pos) !== SPACE) this.pos++;
-  }
-
   /** Skips the value of an unknown argument: a string in quotes may hold blanks. */
   #passValue(): void {
     const close = this.char() === QUOTE ? this.text.indexOf('"', this.pos + 1) : -1;
     if (close >= 0 && close < this.end) this.pos = close;
-    this.#passWord();
+    this.skipWord();
   }
 
   #argument(slot: number): void {
@@ -224,62 +284,65 @@ export class Cursor {
     if (this.#seen & bit) this.fail(`${ARGUMENTS[slot]}= only once`);
     this.#seen |= bit;
     if (bit & POINTERS) {
-      const from = this.pos;
-      this.#passWord();
-      if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
-      this.#pointers[slot] = this.#words.get(this.text, from, this.pos);
+      this.#pointer(slot);
       return;
     }
     this.#numbers[slot] = this.#value(slot, bit);
-    if (this.pos < this.end && this.char() !== SPACE) {
-      this.fail(`a number after ${ARGUMENTS[slot]}=`);
-    }
+    if (this.pos < this.end && this.char() !== SPACE) this.fail(NUMBER_AFTER[slot] as string);
+  }
+
+  #pointer(slot: number): void {
+    const from = this.pos;
+    this.skipWord();
+    if (this.pos === from) this.fail(`a pointer after ${ARGUMENTS[slot]}=`);
+    this.#pointers[slot] = this.#tables.get(this.codes, from, this.pos);
   }
 
   /** 0x... is hex, anything else signed decimal: the type of a probe's argument decides which it is. */
   #value(slot: number, bit: number): number {
-    const hex = this.char() === ZERO && (this.text.charCodeAt(this.pos + 1) | 32) === 120;
-    if (!hex) return this.decimal(`a number after ${ARGUMENTS[slot]}=`);
-    const value = this.hex(`a number after ${ARGUMENTS[slot]}=`);
+    const hex = this.char() === ZERO && ((this.codes[this.pos + 1] as number) | 32) === 120;
+    const what = NUMBER_AFTER[slot] as string;
+    if (!hex) return this.decimal(what);
+    const value = this.hex(what);
     // A probe of the default type shows -11 as 0xfffffff5 or as 0xfffffffffffffff5.
     if (bit & RETURNS) return this.#low | 0;
     if (value <= Number.MAX_SAFE_INTEGER) return value;
     // A kernel without this argument shows the content of a register.
-    if (slot === SLOT_OF.flags) return this.#low;
-    if (slot !== SLOT_OF.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
+    if (slot === ARG.flags) return this.#low;
+    if (slot !== ARG.prot) this.fail(`${ARGUMENTS[slot]}= below 2^53`);
     this.#wideProt = this.exact();
     return 0;
   }
 
-  has(name: Argument): boolean {
-    return (this.#seen & (1 << SLOT_OF[name])) !== 0;
+  /** Was the argument given? Arguments are named by `ARG`. */
+  has(argument: number): boolean {
+    return (this.#seen & (1 << argument)) !== 0;
   }
 
-  number(name: NumberArgument): number {
-    const slot = SLOT_OF[name];
-    if ((this.#seen & (1 << slot)) === 0) this.fail(`${name}=`);
-    return this.#numbers[slot] as number;
+  number(argument: number): number {
+    if ((this.#seen & (1 << argument)) === 0) this.fail(`${ARGUMENTS[argument]}=`);
+    return this.#numbers[argument] as number;
   }
 
   /** An address or a size: never negative. */
-  natural(name: NumberArgument): number {
-    const value = this.number(name);
-    if (value < 0) this.fail(`${name}= not below 0`);
+  natural(argument: number): number {
+    const value = this.number(argument);
+    if (value < 0) this.fail(`${ARGUMENTS[argument]}= not below 0`);
     return value;
   }
 
-  pointer(name: "pgt" | "mmu"): string {
-    if (!this.has(name)) this.fail(`${name}=`);
-    return this.#pointers[SLOT_OF[name]] as string;
+  pointer(argument: number): string {
+    if (!this.has(argument)) this.fail(`${ARGUMENTS[argument]}=`);
+    return this.#pointers[argument] as string;
   }
 
   prot(): number | bigint {
-    const narrow = this.natural("prot");
+    const narrow = this.natural(ARG.prot);
     return this.#wideProt ?? narrow;
   }
 
   /** Interns a stretch of the text, so that equal names are one string. */
   word(from: number, to: number): string {
-    return this.#words.get(this.text, from, to);
+    return this.#words.get(this.codes, from, to);
   }
 }

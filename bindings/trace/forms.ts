@@ -1,4 +1,4 @@
-import type { Cursor } from "./cursor.js";
+import { ARG, type Cursor } from "./cursor.js";
 import type {
   EventOf,
   HvaEvent,
@@ -223,11 +223,11 @@ function entry(c: Cursor): EventOf<"entry"> {
 }
 
 function flags(c: Cursor): number {
-  return c.has("flags") ? c.natural("flags") : 0;
+  return c.has(ARG.flags) ? c.natural(ARG.flags) : 0;
 }
 
 function optionalTable(c: Cursor): string | undefined {
-  return c.has("pgt") ? c.pointer("pgt") : undefined;
+  return c.has(ARG.pgt) ? c.pointer(ARG.pgt) : undefined;
 }
 
 function s2Map(c: Cursor): EventOf<"s2_map"> {
@@ -241,10 +241,10 @@ function s2Map(c: Cursor): EventOf<"s2_map"> {
     pid,
     event,
     kind: "s2_map",
-    pgt: c.pointer("pgt"),
-    ipa: c.natural("ipa"),
-    size: c.natural("size"),
-    phys: c.natural("phys"),
+    pgt: c.pointer(ARG.pgt),
+    ipa: c.natural(ARG.ipa),
+    size: c.natural(ARG.size),
+    phys: c.natural(ARG.phys),
     prot: c.prot(),
     flags: flags(c),
   };
@@ -253,7 +253,7 @@ function s2Map(c: Cursor): EventOf<"s2_map"> {
 function s2Range(kind: S2RangeEvent["kind"]): Read {
   return (c) => {
     c.arguments();
-    const pgt = c.pointer("pgt");
+    const pgt = c.pointer(ARG.pgt);
     const { line, time, cpu, task, pid, event } = c;
     return {
       line,
@@ -264,8 +264,8 @@ function s2Range(kind: S2RangeEvent["kind"]): Read {
       event,
       kind,
       pgt,
-      ipa: c.natural("ipa"),
-      size: c.natural("size"),
+      ipa: c.natural(ARG.ipa),
+      size: c.natural(ARG.size),
     };
   };
 }
@@ -283,8 +283,8 @@ function s2Split(c: Cursor): EventOf<"s2_split"> {
     event,
     kind: "s2_split",
     pgt,
-    ipa: c.natural("ipa"),
-    size: c.natural("size"),
+    ipa: c.natural(ARG.ipa),
+    size: c.natural(ARG.size),
   };
 }
 
@@ -299,8 +299,8 @@ function s2RelaxPerms(c: Cursor): EventOf<"s2_relax_perms"> {
     pid,
     event,
     kind: "s2_relax_perms",
-    pgt: c.pointer("pgt"),
-    ipa: c.natural("ipa"),
+    pgt: c.pointer(ARG.pgt),
+    ipa: c.natural(ARG.ipa),
     prot: c.prot(),
     flags: flags(c),
   };
@@ -318,8 +318,8 @@ function s2Age(kind: S2AgeEvent["kind"]): Read {
       pid,
       event,
       kind,
-      pgt: c.pointer("pgt"),
-      ipa: c.natural("ipa"),
+      pgt: c.pointer(ARG.pgt),
+      ipa: c.natural(ARG.ipa),
     };
   };
 }
@@ -335,10 +335,10 @@ function s2TestClearYoung(c: Cursor): EventOf<"s2_test_clear_young"> {
     pid,
     event,
     kind: "s2_test_clear_young",
-    pgt: c.pointer("pgt"),
-    ipa: c.natural("ipa"),
-    size: c.natural("size"),
-    mkold: c.number("mkold") !== 0,
+    pgt: c.pointer(ARG.pgt),
+    ipa: c.natural(ARG.ipa),
+    size: c.natural(ARG.size),
+    mkold: c.number(ARG.mkold) !== 0,
   };
 }
 
@@ -354,10 +354,10 @@ function s2CreateUnlinked(c: Cursor): EventOf<"s2_create_unlinked"> {
     event,
     kind: "s2_create_unlinked",
     pgt: optionalTable(c),
-    phys: c.natural("phys"),
-    level: c.number("level"),
+    phys: c.natural(ARG.phys),
+    level: c.number(ARG.level),
     prot: c.prot(),
-    forcePte: c.number("force_pte") !== 0,
+    forcePte: c.number(ARG.force_pte) !== 0,
   };
 }
 
@@ -374,14 +374,14 @@ function s2FreeUnlinked(c: Cursor): EventOf<"s2_free_unlinked"> {
     event,
     kind: "s2_free_unlinked",
     pgt,
-    level: c.number("level"),
+    level: c.number(ARG.level),
   };
 }
 
 function s2Destroy(c: Cursor): EventOf<"s2_destroy"> {
   c.arguments();
   const { line, time, cpu, task, pid, event } = c;
-  return { line, time, cpu, task, pid, event, kind: "s2_destroy", pgt: c.pointer("pgt") };
+  return { line, time, cpu, task, pid, event, kind: "s2_destroy", pgt: c.pointer(ARG.pgt) };
 }
 
 function tlbiIpa(kind: TlbiIpaEvent["kind"]): Read {
@@ -396,8 +396,8 @@ function tlbiIpa(kind: TlbiIpaEvent["kind"]): Read {
       pid,
       event,
       kind,
-      ipa: c.natural("ipa"),
-      level: c.number("level"),
+      ipa: c.natural(ARG.ipa),
+      level: c.number(ARG.level),
     };
   };
 }
@@ -413,22 +413,22 @@ function tlbiRange(c: Cursor): EventOf<"tlbi_range"> {
     pid,
     event,
     kind: "tlbi_range",
-    ipa: c.natural("ipa"),
-    pages: c.natural("pages"),
+    ipa: c.natural(ARG.ipa),
+    pages: c.natural(ARG.pages),
   };
 }
 
 function tlbiVmid(c: Cursor): EventOf<"tlbi_vmid"> {
   c.arguments();
   const { line, time, cpu, task, pid, event } = c;
-  return { line, time, cpu, task, pid, event, kind: "tlbi_vmid", mmu: c.pointer("mmu") };
+  return { line, time, cpu, task, pid, event, kind: "tlbi_vmid", mmu: c.pointer(ARG.mmu) };
 }
 
 /** Return probes name their value `ret`, or `young` where it is an answer. */
 function returned(of: string): Read {
   return (c): ReturnEvent => {
     c.arguments();
-    const value = c.has("young") ? c.number("young") : c.number("ret");
+    const value = c.has(ARG.young) ? c.number(ARG.young) : c.number(ARG.ret);
     const { line, time, cpu, task, pid, event } = c;
     return { line, time, cpu, task, pid, event, kind: "ret", of, value };
   };

@@ -2,7 +2,7 @@ import { Cursor, SPACE } from "./cursor.js";
 import { TraceSyntaxError } from "./errors.js";
 import type { EventOf, TraceEvent } from "./events.js";
 import { FORMS, type Form } from "./forms.js";
-import { Interner } from "./intern.js";
+import { codesOf, Interner } from "./intern.js";
 
 /*
  * A line that begins an event is one of
@@ -40,8 +40,6 @@ const TENS: readonly number[] = Array.from({ length: 16 }, (_, n) => 10 ** n);
  * some recorders allow more. Without a bound, a hostile line could offer a million brackets.
  */
 const MAX_OPENING = 256;
-/** No line begins with this. */
-const NOTHING = "\n";
 
 /** Errors that are kept to be shown; the rest are only counted. */
 const KEPT_ERRORS = 10;
@@ -151,8 +149,9 @@ export class TraceParser {
   #lostEvents = 0;
   #grouped = 0;
   #continuations = 0;
-  /** What the last line had up to its bracket; `task` and `pid` were read from it. */
-  #opening = NOTHING;
+  /** What the last line had up to its bracket, and how much of it; `task` and `pid` were read from it. */
+  readonly #opening = new Uint16Array(MAX_OPENING + 1);
+  #openingLength = 0;
   /** Does the text of the last event go on, or may it, on lines of their own? */
   #open = false;
   #lastMarker: EventOf<"marker"> | undefined;
@@ -208,20 +207,24 @@ export class TraceParser {
    */
   parse(block: string): TraceEvent[] {
     const events: TraceEvent[] = [];
+    const c = this.#cursor;
+    c.open(block);
     for (let start = 0; start < block.length; ) {
       const newline = block.indexOf("\n", start);
       const end = newline < 0 ? block.length : newline;
-      this.#cursor.line = this.#firstLine + this.#lines++;
-      const event = this.#lenient ? this.#tryLine(block, start, end) : this.#parseLine(block, start, end);
+      c.line = this.#firstLine + this.#lines++;
+      c.start = c.pos = start;
+      c.end = end > start && block.charCodeAt(end - 1) === RETURN ? end - 1 : end;
+      const event = this.#lenient ? this.#tryLine() : this.#parseLine();
       if (event !== undefined) events.push(event);
       start = end + 1;
     }
     return events;
   }
 
-  #tryLine(text: string, start: number, end: number): TraceEvent | undefined {
+  #tryLine(): TraceEvent | undefined {
     try {
-      return this.#parseLine(text, start, end);
+      return this.#parseLine();
     } catch (error) {
       this.#keep(error);
       this.#malformed++;
@@ -235,11 +238,9 @@ export class TraceParser {
     if (this.#errors.length < KEPT_ERRORS) this.#errors.push(error);
   }
 
-  #parseLine(text: string, start: number, end: number): TraceEvent | undefined {
+  /** The line that the cursor stands at. */
+  #parseLine(): TraceEvent | undefined {
     const c = this.#cursor;
-    c.text = text;
-    c.start = c.pos = start;
-    c.end = end > start && text.charCodeAt(end - 1) === RETURN ? end - 1 : end;
     c.skipBlanks();
     const first = c.char();
     if (first === -1) return undefined;
@@ -285,14 +286,14 @@ export class TraceParser {
    */
   #readHead(): EventName | undefined {
     const c = this.#cursor;
-    const { text, end } = c;
+    const { text, codes, end } = c;
     const first = c.pos;
     // Most lines begin as the one before did: then task and thread are known.
-    if (text.startsWith(this.#opening, first)) {
-      const entry = this.#readColumns(first + this.#opening.length);
+    if (this.#opensAlike(first)) {
+      const entry = this.#readColumns(first + this.#openingLength);
       if (entry !== undefined) return entry;
     }
-    this.#opening = NOTHING;
+    this.#openingLength = 0;
     const limit = Math.min(end, first + MAX_OPENING);
     let at = text.indexOf("[", first);
     for (; at >= 0 && at < limit; at = text.indexOf("[", at + 1)) {
@@ -300,10 +301,19 @@ export class TraceParser {
       if (!this.#readTask(first, at)) continue;
       const entry = this.#readColumns(at + 1);
       if (entry === undefined) continue;
-      this.#opening = text.slice(first, at + 1);
+      this.#openingLength = at + 1 - first;
+      for (let i = 0; i < this.#openingLength; i++) this.#opening[i] = codes[first + i] as number;
       return entry;
     }
     return undefined;
+  }
+
+  #opensAlike(first: number): boolean {
+    const opening = this.#opening;
+    const length = this.#openingLength;
+    const { codes } = this.#cursor;
+    for (let i = 0; i < length; i++) if ((codes[first + i] as number) !== opening[i]) return false;
+    return length > 0;
   }
 
   /** The columns from the digits of the CPU on. */
@@ -318,12 +328,12 @@ export class TraceParser {
     const c = this.#cursor;
     let cpu = 0;
     let pos = from;
-    for (; isDigit(c.text.charCodeAt(pos)) && pos - from < 9; pos++) {
-      cpu = cpu * 10 + (c.text.charCodeAt(pos) - ZERO);
+    for (; isDigit(c.codes[pos] as number) && pos - from < 9; pos++) {
+      cpu = cpu * 10 + ((c.codes[pos] as number) - ZERO);
     }
     c.pos = pos + 2;
-    const closed = c.text.charCodeAt(pos) === BRACKET_END;
-    return pos > from && closed && c.text.charCodeAt(pos + 1) === SPACE && c.pos < c.end ? cpu : -1;
+    const closed = (c.codes[pos] as number) === BRACKET_END;
+    return pos > from && closed && (c.codes[pos + 1] as number) === SPACE && c.pos < c.end ? cpu : -1;
   }
 
   /** "d.... 25.892344:" or "25.892344:" in seconds, or -1. Stands behind the colon. */
@@ -332,7 +342,7 @@ export class TraceParser {
     c.skipBlanks();
     const time = this.#stamp();
     if (time >= 0) return time;
-    while (c.pos < c.end && c.text.charCodeAt(c.pos) !== SPACE) c.pos++;
+    c.skipWord();
     c.skipBlanks();
     return this.#stamp();
   }
@@ -340,18 +350,18 @@ export class TraceParser {
   /** One timestamp with its colon, or -1 without moving. */
   #stamp(): number {
     const c = this.#cursor;
-    const { text, end } = c;
+    const { codes, end } = c;
     let value = 0;
     let fraction = -1;
     let pos = c.pos;
     for (; pos < end; pos++) {
-      const char = text.charCodeAt(pos);
+      const char = codes[pos] as number;
       if (char === DOT && fraction < 0 && pos > c.pos) fraction = pos + 1;
       else if (isDigit(char)) value = value * 10 + (char - ZERO);
       else break;
     }
     const digits = fraction < 0 ? 0 : pos - fraction;
-    const colon = pos < end && text.charCodeAt(pos) === COLON;
+    const colon = pos < end && (codes[pos] as number) === COLON;
     if (pos === c.pos || !colon || digits > 15 || value > Number.MAX_SAFE_INTEGER) return -1;
     c.pos = pos + 1;
     return value / (TENS[digits] as number);
@@ -360,21 +370,21 @@ export class TraceParser {
   /** "TASK-PID", "TASK-PID (TGID)", "TASK TID" or "TASK PID/TID" before the bracket. */
   #readTask(first: number, bracket: number): boolean {
     const c = this.#cursor;
-    const { text } = c;
+    const { codes } = c;
     const from = this.#pastInstance(first, bracket);
     let last = this.#trim(from, bracket);
-    if (last > from && text.charCodeAt(last - 1) === PARENTHESIS_END) {
-      while (last > from && text.charCodeAt(last) !== PARENTHESIS) last--;
+    if (last > from && (codes[last - 1] as number) === PARENTHESIS_END) {
+      while (last > from && (codes[last] as number) !== PARENTHESIS) last--;
       last = this.#trim(from, last);
     }
     let digits = this.#digits(from, last);
     if (digits === last || last - digits > 15) return false;
     c.pid = 0;
     for (let i = digits; i < last; i++) {
-      c.pid = c.pid * 10 + (text.charCodeAt(i) - ZERO);
+      c.pid = c.pid * 10 + ((codes[i] as number) - ZERO);
     }
-    if (text.charCodeAt(digits - 1) === SLASH) digits = this.#digits(from, digits - 1);
-    const separator = digits > from ? text.charCodeAt(digits - 1) : -1;
+    if ((codes[digits - 1] as number) === SLASH) digits = this.#digits(from, digits - 1);
+    const separator = digits > from ? (codes[digits - 1] as number) : -1;
     if (separator !== DASH && separator !== SPACE) return false;
     c.task = c.word(from, this.#trim(from, digits - 1));
     return true;
@@ -385,46 +395,46 @@ export class TraceParser {
    * follow it, since trace-cmd pads the task to 16 characters.
    */
   #pastInstance(first: number, bracket: number): number {
-    const { text } = this.#cursor;
+    const { codes } = this.#cursor;
     let pos = first;
-    while (pos < bracket && text.charCodeAt(pos) !== SPACE) pos++;
-    const named = pos > first + 1 && text.charCodeAt(pos - 1) === COLON && text.charCodeAt(pos + 1) === SPACE;
+    while (pos < bracket && (codes[pos] as number) !== SPACE) pos++;
+    const named = pos > first + 1 && (codes[pos - 1] as number) === COLON && (codes[pos + 1] as number) === SPACE;
     if (!named) return first;
-    while (pos < bracket && text.charCodeAt(pos) === SPACE) pos++;
+    while (pos < bracket && (codes[pos] as number) === SPACE) pos++;
     return pos;
   }
 
   /** Goes back over blanks. */
   #trim(first: number, from: number): number {
     let last = from;
-    while (last > first && this.#cursor.text.charCodeAt(last - 1) === SPACE) last--;
+    while (last > first && (this.#cursor.codes[last - 1] as number) === SPACE) last--;
     return last;
   }
 
   /** Goes back over digits. */
   #digits(first: number, from: number): number {
     let last = from;
-    while (last > first && isDigit(this.#cursor.text.charCodeAt(last - 1))) last--;
+    while (last > first && isDigit(this.#cursor.codes[last - 1] as number)) last--;
     return last;
   }
 
   /** "kvm_guest_fault: " or "kvm:kvm_guest_fault: ": the colon that ends it has a blank behind. */
   #readEvent(cpu: number, time: number): EventName | undefined {
     const c = this.#cursor;
-    const { text, end } = c;
+    const { codes, end } = c;
     c.skipBlanks();
     const start = c.pos;
     let from = start;
     let pos = from;
     for (; pos < end; pos++) {
-      const char = text.charCodeAt(pos);
+      const char = codes[pos] as number;
       if (char === SPACE) break;
       if (char !== COLON) continue;
-      if (pos + 1 >= end || text.charCodeAt(pos + 1) === SPACE) break;
+      if (pos + 1 >= end || (codes[pos + 1] as number) === SPACE) break;
       from = pos + 1;
     }
-    const named = pos < end && pos > from && text.charCodeAt(pos) === COLON;
-    const entry = named ? this.#eventNames.get(text, from, pos) : this.#nameless(start);
+    const named = pos < end && pos > from && (codes[pos] as number) === COLON;
+    const entry = named ? this.#eventNames.get(codes, from, pos) : this.#nameless(start);
     if (entry === undefined) return undefined;
     if (named && from > start) this.#grouped++;
     c.pos = named ? pos + 1 : end;
@@ -437,11 +447,11 @@ export class TraceParser {
 
   /** A stack, or a line of the function tracer: good columns, and no name of an event behind them. */
   #nameless(start: number): EventName | undefined {
-    const { text, end } = this.#cursor;
+    const { text, codes, end } = this.#cursor;
     const said = text.slice(start, Math.min(end, start + MAX_OPENING));
-    const stack = text.charCodeAt(start) === LESS ? STACK.exec(said) : null;
+    const stack = (codes[start] as number) === LESS ? STACK.exec(said) : null;
     const name = stack ? (stack[1] ? NAMELESS.user : NAMELESS.kernel) : FUNCTION.test(said) && NAMELESS.function;
-    return name ? this.#eventNames.get(name, 0, name.length) : undefined;
+    return name ? this.#eventNames.get(codesOf(name), 0, name.length) : undefined;
   }
 
   /** A comment. That of tracefs tells how many events were overwritten before the first one here. */

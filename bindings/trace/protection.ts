@@ -21,6 +21,7 @@ export type ProtectionNumbering = "6.x" | "7.x";
 
 /** SW0..SW3: both of Linux's numberings have them where a descriptor has them. */
 function software(prot: number | bigint): number {
+  if (typeof prot === "number") return 0; // a plain number ends below them
   return get(BigInt(prot), K.SW) << K.PROT_SW_LOW;
 }
 
@@ -29,6 +30,7 @@ function permissions(prot: number | bigint, bits: number): number {
   if (typeof prot === "number" && !Number.isSafeInteger(prot)) {
     throw new RangeError(`protection ${prot} is not an exact integer`);
   }
+  if (typeof prot === "number" && prot >>> bits === 0 && prot >>> 0 === prot) return prot;
   const wide = BigInt(prot);
   const low = BigInt((1 << bits) - 1);
   if ((wide & ~(low | K.SW_MASK)) !== 0n) {

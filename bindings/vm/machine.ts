@@ -99,7 +99,7 @@ let compiled: WebAssembly.Module | undefined;
 
 /** The inlined module, compiled once. */
 function inlined(): WebAssembly.Module {
-  compiled ??= compile(fromBase64(BYTES));
+  compiled ??= compile(fromBase64(BYTES), "createVm");
   return compiled;
 }
 
@@ -127,7 +127,7 @@ export class VirtualMachine implements Disposable {
   constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
     const engine = table.engine;
     this.#engine = engine;
-    this.module = compile(module);
+    this.module = compile(module, "createVm");
     this.core = instantiateVm(this.module, engine.memory, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
     const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;

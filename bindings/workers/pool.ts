@@ -1,3 +1,4 @@
+import { checkChoice, checkFunction, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { type ProtLike, toProt } from "../model/protection.js";
@@ -10,6 +11,7 @@ import type { Table } from "../tables/table.js";
 import type { Burial } from "../tables/walkers.js";
 import { capabilities } from "./capabilities.js";
 import { startCooperative } from "./cooperative.js";
+import type { CreateWorker } from "./kinds.js";
 import type { Gate, Reply, Step } from "./protocol.js";
 import { startThread, type Thread } from "./thread.js";
 
@@ -19,6 +21,11 @@ export interface PoolOptions {
   size?: number;
   /** `"threads"`, `"cooperative"` (this thread, a piece at a time), or `"auto"` (default): threads where there are some. */
   mode?: "auto" | "threads" | "cooperative";
+  /**
+   * Makes a worker that runs `granule/worker`, where a bundler or a content security policy hides the package's own way. It is
+   * asked once for each worker, and only where there are threads. The pool ends the worker.
+   */
+  createWorker?: CreateWorker;
 }
 
 /** How a job runs. */
@@ -64,6 +71,9 @@ interface Member {
 
 const CONTROL_BYTES = 4096;
 const WORD = 4;
+/** How long a worker may take to load its script and to answer. */
+const PATIENCE_MS = 30_000;
+const SILENT = `a worker has not answered for ${PATIENCE_MS / 1000} s: does it run granule/worker?`;
 
 /**
  * Workers on one engine's memory, each one of its walkers. Make one with `createPool`. Jobs are batches and columns in that
@@ -85,6 +95,7 @@ export class Pool implements AsyncDisposable {
   /** `"threads"`, or `"cooperative"` where there are none. */
   readonly mode: "threads" | "cooperative";
   readonly #engine: Engine;
+  readonly #createWorker: CreateWorker | undefined;
   readonly #members: Member[] = [];
   readonly #queue: Job[] = [];
   readonly #control: number;
@@ -95,8 +106,9 @@ export class Pool implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   /** @internal Use `createPool`. */
-  constructor(engine: Engine, mode: "threads" | "cooperative") {
+  constructor(engine: Engine, mode: "threads" | "cooperative", createWorker?: CreateWorker) {
     this.mode = mode;
+    this.#createWorker = createWorker;
     this.#engine = engine;
     this.#control = engine.takeBlock(CONTROL_BYTES);
   }
@@ -108,7 +120,7 @@ export class Pool implements AsyncDisposable {
       onReply: (reply: Reply) => this.#heard(index, reply),
       onDeath: (cause: unknown) => this.#died(index, cause),
     };
-    const thread = this.mode === "threads" ? await startThread(events) : startCooperative(events);
+    const thread = this.mode === "threads" ? await startThread(events, this.#createWorker) : startCooperative(events);
     const control = this.#control + index * WORD;
     const member: Member = { walker, thread, control, job: undefined, alive: true, joined: false, ready: undefined };
     this.#members.push(member);
@@ -119,9 +131,20 @@ export class Pool implements AsyncDisposable {
     thread.idle(true);
   }
 
+  /** Kept when the worker says that it is ready; rejects when it dies, or says nothing for a while. */
   #ready(member: Member): Promise<void> {
     return new Promise((resolve, reject) => {
-      member.ready = { resolve, reject };
+      const patience = setTimeout(() => {
+        reject(new GranuleError(K.ETIMEDOUT, { operation: "pool", hint: SILENT }));
+        member.thread.terminate();
+      }, PATIENCE_MS);
+      const settle =
+        <T>(end: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(patience);
+          end(value);
+        };
+      member.ready = { resolve: settle<void>(resolve), reject: settle(reject) };
     });
   }
 
@@ -389,7 +412,8 @@ function failure(reply: Extract<Reply, { type: "failed" }>): Error {
 /**
  * A pool of workers on `engine`, which must have been made with at least one walker more than workers (`walkers: size + 1`).
  * In Node the workers are worker_threads, in browsers module workers, which need a cross-origin isolated page; elsewhere a
- * cooperative pool does the same jobs on this thread. EINVAL for a size that does not fit, or threads that are not there.
+ * cooperative pool does the same jobs on this thread. `capabilities().reason` says why. EINVAL for a size that does not fit,
+ * threads that are not there, and a worker that does not start; ETIMEDOUT for one that does not answer.
  *
  * @example
  * ```ts
@@ -413,6 +437,9 @@ function failure(reply: Extract<Reply, { type: "failed" }>): Error {
  * ```
  */
 export async function createPool(engine: Engine, options: PoolOptions = {}): Promise<Pool> {
+  const { mode = "auto", createWorker } = checkOptions("createPool", options, OPTIONS);
+  checkChoice("createPool", "mode", mode, ["auto", "threads", "cooperative"]);
+  if (createWorker !== undefined) checkFunction("createPool", "createWorker", createWorker);
   const { threads, reason, cores } = capabilities();
   const spare = engine.walkers().filter(({ attached }) => !attached);
   const size = options.size ?? Math.max(1, Math.min(spare.length, cores));
@@ -422,14 +449,21 @@ export async function createPool(engine: Engine, options: PoolOptions = {}): Pro
       `${size} workers: the engine has ${spare.length} walkers to spare (createEngine({ walkers }))`,
     );
   }
-  const wanted = options.mode ?? "auto";
-  if (wanted === "threads" && !threads) throw invalid("createPool", `no threads: ${reason}`);
-  const pool = new Pool(engine, threads && wanted !== "cooperative" ? "threads" : "cooperative");
+  if (mode === "threads" && !threads) throw invalid("createPool", `no threads: ${reason}`);
+  const pool = new Pool(engine, threads && mode !== "cooperative" ? "threads" : "cooperative", createWorker);
   try {
     for (const { id } of spare.slice(0, size)) await pool.add(id);
   } catch (error) {
     await pool.close();
-    throw error;
+    throw error instanceof GranuleError ? error : didNotStart(error);
   }
   return pool;
+}
+
+const OPTIONS: OptionKinds<PoolOptions> = { size: "number", mode: "any", createWorker: "any" };
+
+function didNotStart(cause: unknown): GranuleError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const hint = `a worker did not start: ${why}. Bundled code may need createWorker: docs/parallel.md of the package, "Bundlers"`;
+  return new GranuleError(K.EINVAL, { operation: "createPool", hint, cause });
 }

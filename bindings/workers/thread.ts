@@ -1,3 +1,6 @@
+import { startInBrowser } from "./browser.js";
+import type { BrowserWorker, CreateWorker, NodeWorker, PoolWorker } from "./kinds.js";
+import { startInNode, workerThreads } from "./node.js";
 import type { Reply, Request } from "./protocol.js";
 
 /** A thread as the pool sees it. */
@@ -16,20 +19,28 @@ export interface ThreadEvents {
   onDeath(cause: unknown): void;
 }
 
-type BrowserWorker = {
-  postMessage(message: Request): void;
-  terminate(): void;
-  addEventListener(type: string, listener: (event: { data?: Reply; message?: string }) => void): void;
-};
+/** What an error of a browser's worker tells; a script that did not load tells nothing. */
+interface ErrorEvent {
+  readonly message?: string;
+  readonly filename?: string;
+  readonly lineno?: number;
+}
 
-function inBrowser(WorkerClass: new (url: URL, options: object) => BrowserWorker, events: ThreadEvents): Thread {
-  const worker = new WorkerClass(new URL("./worker.js", import.meta.url), { type: "module" });
-  worker.addEventListener("message", ({ data }) => events.onReply(data as Reply));
+const NOT_LOADED =
+  "its script did not load (is it there, and does worker-src of the content security policy allow it?)";
+
+function causeOf({ message, filename, lineno }: ErrorEvent): Error {
+  return new Error(message ? `${message} (${filename}:${lineno})` : NOT_LOADED);
+}
+
+function watchBrowser(worker: BrowserWorker, events: ThreadEvents): Thread {
   const end = (cause: Error): void => {
     worker.terminate(); // an error alone does not end a browser's worker, and none says when it has ended
     events.onDeath(cause);
   };
-  worker.addEventListener("error", ({ message }) => end(new Error(message ?? "the worker failed")));
+  worker.addEventListener("message", ({ data }) => events.onReply(data as Reply));
+  worker.addEventListener("messageerror", () => end(new Error("a message of the worker could not be read")));
+  worker.addEventListener("error", (event) => end(causeOf(event as ErrorEvent)));
   return {
     post: (request) => worker.postMessage(request),
     terminate: () => end(new Error("stopped")),
@@ -37,12 +48,9 @@ function inBrowser(WorkerClass: new (url: URL, options: object) => BrowserWorker
   };
 }
 
-async function inNode(events: ThreadEvents): Promise<Thread> {
-  const node = "node:worker_threads"; // named by a variable, so that no bundler looks for it where there is no Node
-  const { Worker } = (await import(node)) as typeof import("node:worker_threads");
-  const worker = new Worker(new URL("./worker.js", import.meta.url));
+function watchNode(worker: NodeWorker, events: ThreadEvents): Thread {
   let cause: unknown;
-  worker.on("message", (reply: Reply) => events.onReply(reply));
+  worker.on("message", (reply) => events.onReply(reply as Reply));
   worker.on("error", (error) => {
     cause = error;
   });
@@ -54,8 +62,14 @@ async function inNode(events: ThreadEvents): Promise<Thread> {
   };
 }
 
-/** Starts a thread of this place's kind. */
-export async function startThread(events: ThreadEvents): Promise<Thread> {
-  const { Worker } = globalThis as { Worker?: new (url: URL, options: object) => BrowserWorker };
-  return Worker ? inBrowser(Worker, events) : inNode(events);
+/** A worker of this place's kind. */
+function startHere(): PoolWorker {
+  const threads = typeof Worker === "function" ? undefined : workerThreads();
+  return threads ? startInNode(threads) : startInBrowser();
+}
+
+/** Starts a thread: the worker that `create` gives, or one of this place's kind. */
+export async function startThread(events: ThreadEvents, create: CreateWorker = startHere): Promise<Thread> {
+  const worker = await create();
+  return "on" in worker ? watchNode(worker, events) : watchBrowser(worker, events);
 }

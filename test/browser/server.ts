@@ -13,7 +13,11 @@ const TYPES: Readonly<Record<string, string>> = {
   ".map": "application/json",
   ".wasm": "application/wasm",
 };
-const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+/** The two headers of an isolated page. */
+export const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
 
 /** A server that ends with `await using`. */
 export interface Site extends AsyncDisposable {

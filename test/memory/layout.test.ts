@@ -8,7 +8,7 @@ import { Words } from "../../bindings/core/view.js";
 import { Hosts } from "../../bindings/tables/host.js";
 import { Results } from "../../bindings/tables/results.js";
 
-const MODULE = compile(fromBase64(BYTES));
+const MODULE = compile(fromBase64(BYTES), "test");
 const ARENA = 1 << 20;
 const BASE = 0x8000_0000n;
 const PAGES = 64;

@@ -13,7 +13,7 @@ interface Manifest {
   readonly dependencies?: object;
   readonly peerDependencies?: object;
   readonly optionalDependencies?: object;
-  readonly sideEffects: boolean;
+  readonly sideEffects: readonly string[];
   readonly engines: { readonly node: string };
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
@@ -120,9 +120,20 @@ describe("the package", () => {
     for (const hook of ["preinstall", "install", "postinstall"]) expect(manifest.scripts).not.toHaveProperty(hook);
   });
 
-  it("is free of side effects and says which Node it needs", () => {
-    expect(manifest.sideEffects).toBe(false);
+  it("is free of side effects but for the worker's script, and says which Node it needs", () => {
+    const script = manifest.exports["./worker"] as { readonly default: string };
+    expect(manifest.sideEffects).toEqual([script.default]);
     expect(manifest.engines.node).toBe(">=20.19");
+  });
+
+  it("has every source map that its code and types name", () => {
+    const named = paths
+      .filter((path) => /^dist\/.*\.(?:js|d\.ts)$/.test(path))
+      .flatMap((path) =>
+        [...text(path).matchAll(/^\/\/# sourceMappingURL=(.*)$/gm)].map(([, map = ""]) => posix.join(path, "..", map)),
+      );
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter((path) => !paths.includes(path))).toEqual([]);
   });
 });
 

@@ -36,6 +36,42 @@ describe("event text (TRC-1..13, TRC-20)", () => {
   });
 });
 
+describe("a parser that has read other text before", () => {
+  const line = `${HEAD}s2_map_ret: (f) ret=0`;
+
+  it("sees nothing of it behind the end of a shorter text", () => {
+    const parser = new TraceParser();
+    expect(parser.parse(`${line}x10\n${line}\n`)).toMatchObject([{ value: 16 }, { value: 0 }]);
+    expect(parser.parse(line)).toMatchObject([{ value: 0 }]);
+    expect(parser.parse(`${line.slice(0, -1)}-1`)).toMatchObject([{ value: -1 }]);
+    expect(parser.parse(line.slice(0, -1) + 1)).toMatchObject([{ value: 1 }]);
+  });
+
+  it("reads text of any alphabet, and ASCII after it", () => {
+    const parser = new TraceParser();
+    const names = ["kvmt", "größe", "\u{1d11e}", "日本語-7", "\ud800", "kvmt"];
+    const block = names.map((name, i) => `${name}-${i} [000] ..... 1.5: kvm_access_fault: IPA: ${i}000\n`);
+    const expected = names.map((task, i) => ({ task, pid: i, ipa: i * 4096, line: i + 1 }));
+    expect(parser.parse(block.join(""))).toMatchObject(expected);
+    const again = block.map((text) => parser.parse(text)[0]);
+    expect(again).toMatchObject(expected.map((event, i) => ({ ...event, line: 7 + i })));
+    expect(parser.parse(`t-1 [0] 1.0: print: é "日本"\n`)).toMatchObject([{ kind: "marker", text: 'é "日本"' }]);
+  });
+
+  it("knows each name and pointer, in whatever order they come", () => {
+    const names = fc.array(fc.constantFrom("a", "b", "ab", "ba", "vcpu-1", "vcpu-10"), { maxLength: 40 });
+    fc.assert(
+      fc.property(names, names, (tasks, pointers) => {
+        const lines = tasks.map(
+          (task, i) => `${task}-7 [000] ..... 1.5: s2_destroy: (f) pgt=${pointers[i] ?? "0x1"}\n`,
+        );
+        const expected = tasks.map((task, i) => ({ task, pgt: pointers[i] ?? "0x1" }));
+        expect(new TraceParser().parse(lines.join(""))).toMatchObject(expected);
+      }),
+    );
+  });
+});
+
 describe("spellings", () => {
   const fault = "kvm_access_fault: IPA: 1000";
   const columns: readonly [string, string, object][] = [

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   type ByteSource,
   readBlocks,
@@ -74,7 +74,21 @@ describe("a file", () => {
   });
 });
 
-describe("sources", () => {
+/** Node's own gunzip, and what browsers have, which Node has too. */
+const UNPACKERS = ["node:zlib", "DecompressionStream"] as const;
+
+function unpackWith(unpacker: (typeof UNPACKERS)[number]): void {
+  beforeEach(() => {
+    if (unpacker === "node:zlib") return;
+    vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined as never);
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+}
+
+describe.each(UNPACKERS)("sources, unpacked with %s", (unpacker) => {
+  unpackWith(unpacker);
   const lines = Array.from({ length: 5000 }, (_, i) => `${HEAD}kvm_entry: PC: 0x${i.toString(16)}`);
   const text = `${lines.join("\r\n")}\n`;
   const bytes = bytesOf(text);
@@ -99,6 +113,34 @@ describe("sources", () => {
   it("an empty one and one of a single byte", async () => {
     expect(await eventsOf([])).toEqual([]);
     expect(await eventsOf(new Uint8Array([10]))).toEqual([]);
+  });
+
+  it("blocks are whole lines, and small however large the chunks are", async () => {
+    const long = bytesOf(text.repeat(4));
+    const blocks: string[] = [];
+    for await (const block of readBlocks(long)) blocks.push(block);
+    expect(blocks.join("")).toBe(text.repeat(4));
+    expect(blocks.length).toBeGreaterThan(4);
+    expect(blocks.filter((block) => block.length > 1 << 17 || !block.endsWith("\n"))).toEqual([]);
+  });
+
+  it("gzip data is given up when reading stops early", async () => {
+    let end = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield* inChunks(packed, 1000);
+      } finally {
+        end();
+      }
+    }
+    for await (const batch of readTrace(endless())) {
+      expect(batch.length).toBeGreaterThan(0);
+      break;
+    }
+    await ended;
   });
 
   it("no character is split between blocks", async () => {
@@ -130,7 +172,8 @@ describe("sources", () => {
   });
 });
 
-describe("damage", () => {
+describe.each(UNPACKERS)("damage, unpacked with %s", (unpacker) => {
+  unpackWith(unpacker);
   const whole = new Uint8Array(readFileSync(FIXTURE));
 
   it.each([2, 5, 10, 20, 1000, 5000, 5415, 5422])("gzip data of %i bytes is cut short", async (length) => {

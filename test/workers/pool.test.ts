@@ -1,6 +1,8 @@
 // The pool on real worker threads and, with the same tests, on this thread. Workers load the built files: so does this.
 
-import { describe, expect, it } from "vitest";
+import { readFileSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { describe, expect, it, vi } from "vitest";
 import { createEngine as createDebugEngine } from "../../dist/bindings/debug.js";
 import {
   type Columns,
@@ -10,8 +12,10 @@ import {
   type Engine,
   GranuleError,
   type Pool,
+  type PoolOptions,
   type Stage2Table,
 } from "../../dist/bindings/index.js";
+import { createEngine as createSlimEngine } from "../../dist/bindings/slim.js";
 
 const PAGE = 4096n;
 const PA = 0x40_0000_0000n;
@@ -237,15 +241,134 @@ describe("capabilities", () => {
     expect(capabilities().cores).toBeGreaterThan(0);
   });
 
-  it("name what a browser lacks", () => {
-    const page = { document: {}, Worker: class {}, navigator: { hardwareConcurrency: 8 } };
+  it("name what a browser lacks, and what to do", () => {
+    const page = { document: {}, SharedArrayBuffer, Worker: class {}, navigator: { hardwareConcurrency: 8 } };
     expect(capabilities({ ...page, crossOriginIsolated: true })).toEqual({
+      wasm: true,
       threads: true,
       reason: undefined,
       cores: 8,
       sleeps: false,
     });
-    expect(capabilities({ ...page, crossOriginIsolated: false }).reason).toMatch(/cross-origin isolated/);
-    expect(capabilities({ document: {} }).reason).toMatch(/no workers/);
+    const headers = /Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp/;
+    expect(capabilities({ ...page, crossOriginIsolated: false }).reason).toMatch(headers);
+    expect(capabilities({ ...page, SharedArrayBuffer: undefined }).reason).toMatch(headers);
+    expect(capabilities({ ...page, crossOriginIsolated: false, isSecureContext: false }).reason).toMatch(/https/);
+    expect(capabilities({ ...page, Worker: undefined }).reason).toMatch(/no workers/);
+  });
+
+  it("point to a document and a heading that are there", () => {
+    const { reason = "" } = capabilities({ document: {} });
+    const [, path = "", heading = ""] = /\((\S+\.md) of the package, "(.*)"\)/.exec(reason) ?? [];
+    expect(readFileSync(new URL(`../../${path}`, import.meta.url), "utf8")).toContain(`\n## ${heading}\n`);
+  });
+
+  it("and createEngine say that WebAssembly is forbidden, where it is", () => {
+    const { Module } = WebAssembly;
+    const forbid = vi.spyOn(WebAssembly, "Module").mockImplementation(function refuse(): never {
+      throw new WebAssembly.CompileError("WebAssembly.Module(): violates the content security policy");
+    } as never);
+    const bytes = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+    try {
+      expect(capabilities()).toMatchObject({
+        wasm: false,
+        threads: false,
+        reason: expect.stringMatching(/wasm-unsafe-eval/),
+      });
+      expect(() => createSlimEngine(bytes)).toThrow(
+        expect.objectContaining({
+          name: "GranuleError",
+          code: "EPERM",
+          message: expect.stringMatching(/wasm-unsafe-eval/),
+        }),
+      );
+    } finally {
+      forbid.mockRestore();
+    }
+    expect(WebAssembly.Module).toBe(Module);
+    expect(() => createSlimEngine(bytes.fill(1))).toThrow(/EINVAL: createEngine: the core does not compile/);
+  });
+});
+
+describe("createWorker", () => {
+  const SCRIPT = new URL("../../dist/bindings/workers/worker.js", import.meta.url);
+
+  async function poolOf(options: PoolOptions): Promise<string> {
+    const engine = createEngine({ arenaBytes: 8 << 20, walkers: 3 });
+    const created = createPool(engine, { size: 2, ...options });
+    const outcome = await created.then(
+      (pool) => pool.close().then(() => `${pool.mode}`),
+      (error: unknown) => String(error),
+    );
+    expect(engine.walkers().map(({ attached }) => attached)).toEqual([true, false, false]);
+    engine.close();
+    return outcome;
+  }
+
+  it("makes the workers, at once or later", async () => {
+    let made = 0;
+    const createWorker = () => {
+      made++;
+      return new Worker(SCRIPT);
+    };
+    expect(await poolOf({ createWorker })).toBe("threads");
+    expect(await poolOf({ createWorker: async () => createWorker() })).toBe("threads");
+    expect(await poolOf({ createWorker, mode: "cooperative" })).toBe("cooperative");
+    expect(made).toBe(4);
+  });
+
+  it("may make a worker that does more than serve a pool, and hears messages of others", async () => {
+    const code = `
+      import { parentPort } from "node:worker_threads";
+      import ${JSON.stringify(SCRIPT.href)};
+      parentPort.on("message", (message) => { if (message?.own) parentPort.postMessage({ type: "own" }); });`;
+    const heard: unknown[] = [];
+    const createWorker = () => {
+      const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+      worker.on("message", ({ type }) => void heard.push(type));
+      worker.postMessage({ own: true });
+      worker.postMessage(null);
+      worker.postMessage("text");
+      return worker;
+    };
+    expect(await poolOf({ createWorker })).toBe("threads");
+    expect(heard).toEqual(["own", "ready", "own", "ready", "ready", "ready"]);
+  });
+
+  it.each([
+    [
+      "throws",
+      () => Promise.reject(new Error("no such script")),
+      /EINVAL: createPool: a worker did not start: no such script/,
+    ],
+    ["makes one that fails", () => new Worker("throw new Error('lost')", { eval: true }), /did not start: lost/],
+    ["makes one that ends", () => new Worker("process.exit(3)", { eval: true }), /did not start: .*exit code 3/],
+    ["is no function", 7 as never, /EINVAL: createPool: createWorker is 7, no function/],
+  ] as const)(
+    "that %s is an error of createPool, and leaves the engine as it was",
+    async (_what, createWorker, message) => {
+      expect(await poolOf({ createWorker })).toMatch(message);
+    },
+  );
+
+  it("that makes a worker of another kind ends after a while", async () => {
+    vi.useFakeTimers();
+    try {
+      const terminate = vi.fn();
+      const mute = { postMessage() {}, addEventListener() {}, terminate };
+      const outcome = poolOf({ createWorker: () => mute });
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(await outcome).toMatch(/ETIMEDOUT: .*does it run granule\/worker/);
+      expect(terminate).toHaveBeenCalled();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("and mode are checked, and other options are refused", async () => {
+    expect(await poolOf({ mode: "fast" as never })).toMatch(/mode is "fast": one of auto, threads, cooperative/);
+    expect(await poolOf({ workers: 2 } as never)).toMatch(
+      /unknown option workers: the options are size, mode, createWorker/,
+    );
   });
 });
