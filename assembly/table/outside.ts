@@ -76,7 +76,7 @@ class OutsideVisitor extends Visitor {
     return visit(changetype<OutsideWalk>(w), TABLE_PRE, p, old, level, w.addr);
   }
 
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64, _table: usize): i32 {
     return visit(changetype<OutsideWalk>(w), TABLE_POST, p, old, level, addr);
   }
 }
