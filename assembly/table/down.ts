@@ -24,14 +24,13 @@ import { tableOf } from "./mmops";
 @unmanaged
 export class Step {
   /**
-   * From table descriptor `d` to `offset` bytes into the table that it names; 0 unless `d` names a table of the arena exactly
-   * as this core writes it. Such a descriptor is t.origin plus a multiple of the page size. Rotating the difference moves any
-   * stray low bit to the top, so one comparison is enough. The fields of the table are arguments, so that a loop keeps them in
-   * locals.
+   * From table descriptor `d` to the table that it names; 0 unless `d` names a table of the arena exactly as this core writes
+   * it. Such a descriptor is t.origin plus a multiple of the page size. Rotating the difference moves any stray low bit to the
+   * top, so one comparison is enough. The fields of the table are arguments, so that a loop keeps them in locals.
    */
-  @inline static down(d: u64, offset: usize, ps: u64, reach: u64, origin: u64, arena: usize): usize {
+  @inline static down(d: u64, ps: u64, reach: u64, origin: u64, arena: usize): usize {
     const page = rotr<u64>(d - origin, ps);
-    return page < reach ? arena + ((<usize>page) << (<usize>ps)) + offset : 0;
+    return page < reach ? arena + ((<usize>page) << (<usize>ps)) : 0;
   }
 }
 
@@ -42,7 +41,7 @@ function offsetIn(addr: u64, ps: u32, level: i32): usize {
 
 /** Pointer of the table that table descriptor `d` names, 0 when that is no page of this memory. */
 export function tableBelow(t: Table, d: u64): usize {
-  const table = Step.down(d, 0, t.ps, t.reach, t.origin, header().arena);
+  const table = Step.down(d, t.ps, t.reach, t.origin, header().arena);
   return table ? table : tableOf(t, d);
 }
 
@@ -93,7 +92,7 @@ export function descend(t: Table, addr: u64, floor: u32, shared: bool): usize {
   if (!table) return 0;
   for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
     const old = read(table + ((<u32>(addr >> sh) & mask) << ENTRY_SHIFT), shared);
-    let below = Step.down(old, 0, ps, reach, origin, arena);
+    let below = Step.down(old, ps, reach, origin, arena);
     if (!below) {
       if (!isTable(old, level)) break;
       below = tableOf(t, old);
@@ -165,8 +164,8 @@ export function findSlots<A extends Access>(t: Table, addrs: usize, slots: usize
 }
 
 /**
- * The common way, through one to three tables of the arena down to the last level, is the inner loop: it has no call and no
- * shift by a variable, and whatever else may be met only leaves it. `findSlot` handles that row.
+ * The inner loop is the common way: through one to three tables of the arena, told as `Step.down` tells them, down to the last
+ * level. It has no call, and below the start tables constant shifts. Whatever else it meets ends it; `findSlot` does that row.
  */
 function slotsIn<A extends Access, G extends Granule>(t: Table, addrs: usize, slots: usize, n: u32): bool {
   const ps = changetype<G>(0).ps(),
@@ -203,7 +202,8 @@ function slotsIn<A extends Access, G extends Granule>(t: Table, addrs: usize, sl
       slots += 4;
     }
     if (addrs === end) break;
-    const found = load<u64>(addrs) >= t.inputEnd ? OUTSIDE : findSlot(t, load<u64>(addrs), shared);
+    const addr = load<u64>(addrs);
+    const found = addr >= t.inputEnd ? OUTSIDE : findSlot(t, addr, shared);
     if (!found) return false;
     store<u32>(slots, <u32>found);
     addrs += ENTRY_BYTES;
