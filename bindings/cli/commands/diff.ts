@@ -147,10 +147,10 @@ differ, by name. Neighbours are compared as ranges: a block of 2M and 512 pages 
 which --ignore level leaves out.
 
 A and B are any of these, gzipped or not; - is standard input:
-  ptdump text         stage2_page_tables from a live host's debugfs (Linux 6.12 to 7.x), or of granule dump
-  raw tables          .s2raw files
-  image               a folder with image.bin and manifest.json, as granule image and granule make --image write it
-  operations file     .jsonl; performed up to its end, or to the line that destroys the table
+  ptdump text      stage2_page_tables of a live host's debugfs (Linux 6.12 to 7.x), or of granule dump
+  raw tables       .s2raw files
+  image            a folder with image.bin and manifest.json, from granule image or make --image
+  operations file  .jsonl; performed up to its end, or to the line that destroys the table
 
 ptdump text has no output addresses and no memory types, so these are not compared. A kernel does not print the last run
 of the address space.`,
