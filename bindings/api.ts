@@ -25,7 +25,7 @@ export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./
 export type { ForcePte, Stage2Config } from "./tables/stage2.js";
 export type { EntryOptions, Outcome, Range, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
-export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
+export type { Phase, Run, RunVisitor, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export { type Capabilities, capabilities } from "./workers/capabilities.js";
 export type { BrowserWorker, CreateWorker, NodeWorker, PoolWorker } from "./workers/kinds.js";

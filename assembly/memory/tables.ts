@@ -1,7 +1,7 @@
 // The record of a table: the handle that names it, how it is taken and given back, and the words of it that walkers share.
 
 import { demand, RULE_TABLE_RECORD } from "../demand";
-import { Growth, header, LINE, me, TABLE_BYTES, Table, walker } from "./layout";
+import { Growth, header, LINE, me, parallel, TABLE_BYTES, Table, walker } from "./layout";
 import { add, claim, peek, publish, swap } from "./word";
 
 // A handle names one life of a table record: its address, and beside that a number that changes when the record is given to
@@ -82,6 +82,10 @@ export function growthOf(t: Table): Growth {
 
 /** Adds `n`, negative too, to the table's pages; returns the sum. Walkers may do so at the same time; no order is needed, as nothing else depends on it. */
 export function addPages(t: Table, n: i32): u32 {
+  if (!parallel()) {
+    growthOf(t).pages += n;
+    return growthOf(t).pages;
+  }
   return add(changetype<usize>(growthOf(t)) + offsetof<Growth>("pages"), n) + n;
 }
 

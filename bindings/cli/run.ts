@@ -144,8 +144,31 @@ export function overview(): string {
   return `${OVERVIEW}\ncommands:\n${columns(rows).join("\n")}\n${EPILOGUE}`;
 }
 
-/** The lines of an option's help, after its name. */
-function optionRow(name: string, { short, value, help, default: fallback }: CommandOption): string[] {
+/** Columns that help takes of a terminal. */
+const HELP_WIDTH = 100;
+
+/** Paragraphs as lines of the width of help; one with indented lines is a list, which stays as it is. */
+function paragraphs(text: string): string[] {
+  return text
+    .trim()
+    .split(/\n{2,}/)
+    .flatMap((paragraph, i) => {
+      const lines = /^ /m.test(paragraph) ? paragraph.split("\n") : wrap(paragraph, HELP_WIDTH);
+      return i === 0 ? lines : ["", ...lines];
+    });
+}
+
+/** Two columns: names, and what each means, over as many lines as it takes. */
+function definitions(rows: readonly (readonly [name: string, meaning: string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return columns(
+    rows.flatMap(([name, meaning]) =>
+      wrap(meaning, HELP_WIDTH - width - 2).map((line, i) => [i === 0 ? name : "", line]),
+    ),
+  );
+}
+
+function optionRow(name: string, { short, value, help = "", default: fallback }: CommandOption): [string, string] {
   const flag = `  ${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
   return [flag, `${help}${typeof fallback === "string" ? ` (default ${fallback})` : ""}`];
 }
@@ -155,19 +178,18 @@ export function commandHelp(command: Command): string {
   const { name, usage, help, examples = [] } = command;
   const forms = usage.split("\n").map((form, i) => `${i === 0 ? "usage:" : "      "} granule ${name} ${form}`);
   const shown = Object.entries(optionsOf(command)).filter(([, option]) => option.help !== undefined);
-  const options = columns(shown.map(([option, about]) => optionRow(option, about)));
   const tried = examples.flatMap(({ line, shows }) => [`  ${line}`, `      ${shows}`]);
   const exits = exitsOf(command).map(({ code, meaning }) => `${code} ${meaning}`);
   return [
     ...forms,
     "",
-    help.trim(),
+    ...paragraphs(help),
     ...(tried.length > 0 ? ["", "examples:", ...tried] : []),
     "",
     "options:",
-    ...options,
+    ...definitions(shown.map(([option, about]) => optionRow(option, about))),
     "",
-    ...wrap(`exit code: ${exits.join(", ")}`),
+    ...wrap(`exit code: ${exits.join("; ")}`, HELP_WIDTH),
     "",
   ].join("\n");
 }

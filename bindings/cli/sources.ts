@@ -28,15 +28,25 @@ export interface Source {
   readonly table: LeafTable;
 }
 
-/** The leaves of an image as hardware finds them: each walk ends at one, or at a hole that is passed in one step. */
+/**
+ * The leaves of an image as hardware finds them: each walk ends at one, or at a hole that is passed in one step. Each ends at a
+ * descriptor of its own, unless tables are shared or lead to themselves: such an image would have no end of leaves.
+ */
 function* imageLeaves(folder: ImageFolder, inputBits: number): Generator<Leaf> {
   using mmu = mmuOf(folder);
   const end = 1n << BigInt(inputBits);
+  let left = folder.image.length / K.ENTRY_BYTES;
   let at = 0n;
   while (at < end) {
     const last = mmu.explainWalk(at, "r", { at: true }).steps.at(-1);
     if (last === undefined) return;
-    const size = span(granuleShift(last.granule), last.level);
+    if (left-- === 0)
+      throw new InputError(
+        `${folder.folder}: a table is reached in several ways: there are more walks than descriptors`,
+      );
+    // A table that is not in memory ends all walks that its parent's entry covers.
+    const level = last.kind === "unreadable" ? last.level - 1 : last.level;
+    const size = span(granuleShift(last.granule), level);
     if ((last.kind === "block" || last.kind === "page") && last.descriptor !== undefined)
       yield { address: at & -size, level: last.level, descriptor: last.descriptor };
     at = (at & -size) + size;

@@ -203,7 +203,7 @@ export class Mmu implements Disposable {
    * using mmu = createMmu({ engine, registers: stage2Registers(table) });
    * const { steps, result } = mmu.explainWalk(0x4000_1234, "r");
    * for (const { level, kind, output } of steps) console.log(level, kind, output?.toString(16));
-   * // 1 table 80002000
+   * // 1 table 80001000
    * // 2 block 80000000
    * console.log(result.ok && result.pa.toString(16)); // 80001234
    * ```

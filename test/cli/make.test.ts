@@ -32,7 +32,7 @@ describe("granule make", () => {
       code: 0,
       err: "",
       out: [
-        "Stage 2, 40-bit IPAs, 4K pages: levels 1 to 3, 2 start tables side by side at 0xc0002000, 6 table pages in all",
+        "Stage 2, 40-bit IPAs, 4K pages, levels 1 to 3: 2 start tables at 0xc0002000, 6 table pages in all",
         "",
         "IPA                    size  level  mapped as       PA          rights, memory",
         "0x9000000-0x9001000    4K        3  1 page of 4K    0x9000000   rw-, Device-nGnRE",

@@ -19,19 +19,22 @@ function totalBytes(ranges: readonly { start: bigint; end: bigint }[]): number {
   return ranges.reduce((sum, { start, end }) => sum + Number(end - start), 0);
 }
 
-/** Names of what one of the tables does not tell, for a person. */
-function untold(a: LeafTable, b: LeafTable): string[] {
-  const pa = [...a.runs, ...b.runs].some((run) => run.pa === undefined) ? ["PA"] : [];
-  const known = a.known & b.known;
-  const stage2: [string, bigint][] = [
-    ["MemAttr", maskOf(K.S2_ATTR)],
-    ["SH", maskOf(K.SH)],
-    ["XN[0]", K.PXN],
-    ["Cont", K.CONTIGUOUS],
-    ["DBM", K.DBM],
-    ["SW", maskOf(K.SW)],
-  ];
-  return [...pa, ...stage2.filter(([, mask]) => (known & mask) === 0n).map(([name]) => name)];
+/** Fields that ptdump text may lack, by name. */
+const UNTOLD: readonly (readonly [name: string, mask: bigint])[] = [
+  ["MemAttr", maskOf(K.S2_ATTR)],
+  ["SH", maskOf(K.SH)],
+  ["XN[0]", K.PXN],
+  ["Cont", K.CONTIGUOUS],
+  ["DBM", K.DBM],
+  ["SW", maskOf(K.SW)],
+];
+
+/** Names of what the dumps among the sources do not tell. */
+function untold(sources: readonly Source[]): string[] {
+  const dumps = sources.filter(({ kind }) => kind === "ptdump");
+  if (dumps.length === 0) return [];
+  const known = dumps.reduce((both, { table }) => both & table.known, dumps[0]?.table.known ?? 0n);
+  return ["PA", ...UNTOLD.filter(([, mask]) => (known & mask) === 0n).map(([name]) => name)];
 }
 
 /** The range, and what of its mapping is known. */
@@ -89,7 +92,7 @@ async function writeDocument(found: TableDifference, a: Source, b: Source, io: C
   const { onlyA, onlyB, different } = found;
   const about = ({ name, kind, table }: Source) => ({ name, kind, mapped: hex(totalBytes(table.runs)) });
   const equal = onlyA.length + onlyB.length + different.length === 0;
-  const head = { schemaVersion: 1, equal, a: about(a), b: about(b), notCompared: untold(a.table, b.table) };
+  const head = { schemaVersion: 1, equal, a: about(a), b: about(b), notCompared: untold([a, b]) };
   await writeJsonLists(io, head, [
     ["onlyA", onlyA.map(runJson)],
     ["onlyB", onlyB.map(runJson)],
@@ -111,10 +114,9 @@ function compared(a: Source, b: Source, args: CommandArgs): TableDifference {
 
 /** Says what a person may not expect: what is not compared, and levels of different sizes. */
 function remarks(a: Source, b: Source, io: CommandIo): void {
-  const missing = untold(a.table, b.table);
+  const missing = untold([a, b]);
   const dumps = [a, b].filter(({ kind }) => kind === "ptdump").map(({ name }) => name);
-  if (missing.length > 0)
-    io.note(`not compared: ${missing.join(", ")} (not in ${dumps.join(" and ") || "one of them"})`);
+  if (missing.length > 0) io.note(`not compared: ${missing.join(", ")} (not in ${dumps.join(" and ")})`);
   const [x, y] = [a.table.granule, b.table.granule];
   if (x !== undefined && y !== undefined && x !== y)
     io.note(`the page sizes differ, ${x / 1024}K and ${y / 1024}K: levels stand for different sizes`);
@@ -147,10 +149,10 @@ differ, by name. Neighbours are compared as ranges: a block of 2M and 512 pages 
 which --ignore level leaves out.
 
 A and B are any of these, gzipped or not; - is standard input:
-  ptdump text         stage2_page_tables from a live host's debugfs (Linux 6.12 to 7.x), or of granule dump
-  raw tables          .s2raw files
-  image               a folder with image.bin and manifest.json, as granule image and granule make --image write it
-  operations file     .jsonl; performed up to its end, or to the line that destroys the table
+  ptdump text      stage2_page_tables of debugfs (Linux 6.12 to 7.x), or granule's own
+  raw tables       .s2raw files
+  image            a folder with image.bin and manifest.json, from granule image or make --image
+  operations file  .jsonl; performed up to its end, or to the line that destroys the table
 
 ptdump text has no output addresses and no memory types, so these are not compared. A kernel does not print the last run
 of the address space.`,

@@ -114,6 +114,7 @@ function createTable(engine: Engine, wanted: Wanted): Made {
 
 /** Why the table refuses a mapping whose addresses fit: rights that no entry can have, or no room. */
 function refusal({ code, hint }: GranuleError, table: Made, prot: number): string {
+  if (code === "ENOMEM") return `the table needs more than ${sizeName(BigInt(ARENA_BYTES))} for its pages`;
   if (code !== "EINVAL") return hint;
   const names = protNames(prot).join(" ") || "nothing";
   return `${table.isHyp ? "EL2" : "stage 2"} has no mapping that allows ${names}`;
@@ -140,9 +141,10 @@ function formatOf(table: Made, { stage, granule, lpa2 }: Wanted): LeafFormat & {
 /** The table in a few lines: its shape, and its mappings. */
 function summaryLines(table: Made, wanted: Wanted, io: CommandIo): string[] {
   const { granule, startLevel, rootPages, rootPa, inputBits, pages } = table.info();
-  const roots = rootPages === 1 ? "1 start table" : `${rootPages} start tables side by side`;
+  const roots = rootPages === 1 ? "1 start table" : `${rootPages} start tables`;
   const what = table.isHyp ? `EL2, ${inputBits}-bit VAs` : `Stage 2, ${inputBits}-bit IPAs`;
-  const head = `${what}, ${granule / 1024}K pages: levels ${startLevel} to 3, ${roots} at ${hex(rootPa)}, ${plural(pages, "table page")} in all`;
+  const shape = `${what}, ${granule / 1024}K pages, levels ${startLevel} to 3`;
+  const head = `${shape}: ${roots} at ${hex(rootPa)}, ${plural(pages, "table page")} in all`;
   const { runs } = leafTable(table.leaves(), formatOf(table, wanted));
   const { stage, lpa2, xnx, fwb } = { ...wanted, ...formatOf(table, wanted) };
   const rows = runs.map(({ start, end, level, pa = 0n, attributes }) => {
@@ -285,11 +287,14 @@ UX, AS_STAGE1). - reads SPECs from standard input, one a line; # begins a commen
     stage: { type: "string", value: "2|el2", help: "a guest's stage 2, or EL2's own stage 1 (default 2)" },
     pages: { type: "boolean", help: "stage 2: pages only, no blocks" },
     xnx: { type: "boolean", help: "stage 2: separate execute rights of EL1 and EL0 (FEAT_XNX)" },
-    fwb: { type: "boolean", help: "stage 2: --no-fwb: the CPU has no forced write-back (FEAT_S2FWB)" },
+    fwb: {
+      type: "boolean",
+      help: "stage 2: the CPU has forced write-back, FEAT_S2FWB (default; --no-fwb: it has not)",
+    },
     base: {
       type: "string",
       value: "ADDRESS",
-      help: "physical address of the table's memory (default: behind what is mapped)",
+      help: "physical address of the table's memory (default: in a GiB that nothing is mapped to)",
     },
     dump: { type: "boolean", help: "print ptdump text in place of the summary" },
     image: {

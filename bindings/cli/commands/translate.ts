@@ -94,7 +94,8 @@ async function objectsOf<T extends object>(
 
 async function answersOf(folder: string, io: CommandIo): Promise<SetAnswer[]> {
   const path = (await fileOf(folder, "results.jsonl")) ?? (await fileOf(folder, "queries.jsonl"));
-  if (path === undefined) throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked`);
+  if (path === undefined)
+    throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked; or give addresses`);
   const answers = await objectsOf(path, io, isQuery, "addr, access or how is missing or wrong");
   if (answers.length === 0) throw new InputError(`${path}: nothing is asked`);
   // Of a file of questions alone the fields of an answer are missing: `isRecorded` tells.
@@ -245,7 +246,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 export const translate: Command = {
   name: "translate",
   usage: "DIR ADDRESS [r|w|x]... [--el 0|1|2]\nDIR... [--out OUT]",
-  summary: "walk a table image as the hardware does, level by level, or compare with another MMU's answers",
+  summary: "walk a table image level by level, or compare with another MMU's answers",
   help: `With addresses: walks the table image in DIR as an Arm CPU does, and prints each descriptor on the way (where it lies,
 its 64 bits, what it says) and the answer: the physical address and the rights, or the fault with the registers that the
 exception level reads. r, w or x behind an address says read (the default), write or fetch. Addresses are hex, with 0x or
@@ -280,7 +281,6 @@ ${SET_BOUNDS_HELP}`,
     { code: Exit.FINDING, meaning: "a fault, or something differs" },
   ],
   examples: [
-    { line: "granule make 0x40000000:4M:0x80000000:rw --image table", shows: "makes an image to walk" },
     {
       line: "granule translate table 0x40001234 w 0x50000000",
       shows: "a write that translates, and a read that does not",
