@@ -224,6 +224,7 @@ export class FaultReplayer implements Replayer {
     const block = 2 ** levelShift(granule, 2);
     const size = Math.max(block, map.size);
     const gpa = map.ipa - (map.ipa % size);
+    if (gpa + size > this.#host.memory.end) return;
     if (!this.#options.backing)
       this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
     if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;

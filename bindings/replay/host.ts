@@ -56,6 +56,7 @@ export class Host {
   }
 
   #call(call: string, how: string, start: number, end: number): void {
+    if (start > end || end > this.memory.end) return; // no VMM has memory there: the kernel refused the call
     if (call === "munmap") this.memory.unmap(start, end, false);
     else if (call === "munmap+mmap") this.memory.unmap(start, end, true);
     else if (call === "mprotect") this.memory.protect(start, end, how !== "RO");
@@ -68,6 +69,7 @@ export class Host {
    * huge pages that the range covers only in part.
    */
   invalidated(task: string, start: number, end: number): void {
+    if (start > end || end > this.memory.end) return;
     if (task.startsWith("khugepaged")) this.memory.collapse(start, end);
     else {
       this.memory.splitPartly(start, end);
@@ -94,6 +96,7 @@ export function describeHost(
   const otherwise = backing ? { ...backing } : { hugetlb: files ? block : 0, thp: false };
   memory.otherwise(otherwise);
   for (const b of manifest?.backing ?? []) {
+    if (b.hva + b.size > memory.end) continue;
     const hugetlb = b.kind === "hugetlb" ? b.pageSize : 0;
     memory.define({
       hva: b.hva,

@@ -38,11 +38,14 @@ export interface HostPage {
 export class HostMemory {
   readonly #core: VmCore;
   readonly #vm: number;
+  /** First address that is no address of the VMM's: 2^50 with 4K pages, more with larger ones. */
+  readonly end: number;
 
   /** @internal A machine makes its own. */
-  constructor(core: VmCore, vm: number) {
+  constructor(core: VmCore, vm: number, blockShift: number) {
     this.#core = core;
     this.#vm = vm;
+    this.end = 2 ** (blockShift + K.KEY_BITS);
   }
 
   #check(status: number, operation: string): void {

@@ -5,6 +5,7 @@ import { GranuleError } from "../core/errors.js";
 import { put } from "../core/field.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { AgentView, VmView } from "../core/vm-views.generated.js";
+import { levelShift } from "../model/granule.js";
 import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import { HostMemory } from "./host-memory.js";
@@ -137,7 +138,7 @@ export class VirtualMachine implements Disposable {
     this.pointer = pointer >>> 0;
     this.#record = new VmView(engine.words, this.pointer);
     this.#agent = new AgentView(engine.words, this.core.vmAgent(this.pointer) >>> 0);
-    this.host = new HostMemory(this.core, this.pointer);
+    this.host = new HostMemory(this.core, this.pointer, levelShift(table.granule, 2));
   }
 
   /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 on, 3 with all pages dirty at first [DLG-6]. */
