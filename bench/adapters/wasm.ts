@@ -4,7 +4,14 @@
  * @module
  */
 import * as K from "../../bindings/core/constants.generated.js";
-import { type Columns, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
+import {
+  ipa as asIpa,
+  type Columns,
+  createEngine,
+  type Engine,
+  type PageCache,
+  type Stage2Table,
+} from "../../bindings/index.js";
 import {
   createMmu,
   createTlb,
@@ -182,7 +189,7 @@ export class WasmAdapter implements EngineAdapter {
   #guest(ipa: number, pages: number): MmuRegisters {
     const guest = this.#engine.createHyp({ vaBits: FOUR_LEVELS });
     for (let i = 0; i < pages; i++) guest.map(ipa + i * PAGE_SIZE, PAGE_SIZE, ipa + i * PAGE_SIZE, "rw");
-    this.#table.map(this.#engine.physBase, ARENA_BYTES, this.#engine.physBase, "rw");
+    this.#table.map(asIpa(this.#engine.physBase), ARENA_BYTES, this.#engine.physBase, "rw");
     const { vtcr, vttbr, hcr } = stage2Registers(this.#table);
     const ttbr0 = guest.info().rootPa;
     return {

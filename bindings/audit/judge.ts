@@ -75,7 +75,7 @@ export class Judge {
   #records = 0;
   #spent = false;
 
-  /** @internal Use `createJudge`. */
+  /** Use `createJudge`. */
   constructor(source: CoreSource, options: JudgeOptions = {}) {
     const cpus = options.cpus ?? K.MAX_CPUS;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS)

@@ -1,12 +1,13 @@
 import { invalid } from "./errors.js";
 import type { Core, Host } from "./interfaces.generated.js";
+import type { WasmMemory, WasmModule } from "./platform.js";
 
 export type { AuditCore, Core, Host, MmuCore } from "./interfaces.generated.js";
 
 /** What a core can be made of: compiled, or its bytes. */
-export type CoreSource = WebAssembly.Module | Uint8Array<ArrayBuffer> | ArrayBuffer;
+export type CoreSource = WasmModule | Uint8Array | ArrayBuffer;
 
-/** Bytes of a base64 text; present in browsers, workers and Node alike. */
+/** @internal Bytes of a base64 text; present in browsers, workers and Node alike. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
@@ -15,10 +16,10 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /** A compiled core; throws EINVAL for what is no Wasm. */
-export function compile(source: CoreSource): WebAssembly.Module {
+export function compile(source: CoreSource): WasmModule {
   if (source instanceof WebAssembly.Module) return source;
   try {
-    return new WebAssembly.Module(source);
+    return new WebAssembly.Module(source as BufferSource);
   } catch (cause) {
     throw Object.assign(invalid("compile", "these bytes are not a granule core"), { cause });
   }
@@ -30,12 +31,12 @@ function abort(_message: number, _file: number, line: number, column: number): n
 }
 
 /** An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module. */
-export function instantiateModule<T>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: object = {}): T {
+export function instantiateModule<T>(module: WasmModule, memory: WasmMemory, host: object = {}): T {
   return new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }).exports as unknown as T;
 }
 
 /** One instance of the core on `memory`. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): Core {
+export function instantiate(module: WasmModule, memory: WasmMemory, host: Host): Core {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();

@@ -4,8 +4,9 @@ import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { ContextView, ResultView } from "../core/mmu-views.generated.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, type Pa, toAddress } from "../model/address.js";
+import { type Ipa, type Like, type Pa, type PaLike, toAddress, type Va } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
 import { EngineMemory } from "../tables/memory.js";
@@ -30,7 +31,7 @@ export interface MmuOptions {
   /** Walk what this one walks, in the same memory: another CPU, or another regime of the same. */
   beside?: Mmu;
   /** Physical address of the image's first byte. Default 0. */
-  physBase?: AddressLike;
+  physBase?: PaLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
   regime?: "el1" | "el2";
   registers?: MmuRegisters;
@@ -92,9 +93,9 @@ function spaceOf(options: MmuOptions): Space {
  */
 export class Mmu implements Disposable {
   /** The memory it works in. */
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   /** @internal For instances in other threads. */
-  readonly module: WebAssembly.Module;
+  readonly module: WasmModule;
   /** The walker's exports, for those who want no facade. Pointers are checked there. */
   readonly core: MmuCore;
   /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
@@ -107,7 +108,7 @@ export class Mmu implements Disposable {
   readonly out: number;
   #closed = false;
 
-  /** @internal Use `createMmu`. */
+  /** Use `createMmu`. */
   constructor(source: CoreSource, options: MmuOptions) {
     this.space = spaceOf(options);
     const { memory, physBase, pointer, bytes } = this.space;
@@ -175,7 +176,7 @@ export class Mmu implements Disposable {
    * ```
    */
   translate(
-    address: AddressLike,
+    address: Like<Ipa | Va>,
     access: AccessKind = "r",
     options: AccessOptions = {},
   ): Translation | TranslationFault {
@@ -287,5 +288,5 @@ export class Mmu implements Disposable {
  */
 export function rowAddress(columns: MmuColumns, i: number): Pa | undefined {
   const [pa = 0n, info = K.INFO_FAULT] = columns.rows.subarray(2 * i, 2 * i + 2);
-  return info & K.INFO_FAULT ? undefined : pa;
+  return info & K.INFO_FAULT ? undefined : (pa as Pa);
 }

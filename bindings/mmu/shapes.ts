@@ -104,7 +104,7 @@ const POLICIES: Readonly<Record<Replacement, number>> = {
 /** Sizes that there are: 4 KiB to 2^55. */
 const ANY_SIZE = ((1n << 56n) - 1n) & ~0xfffn;
 
-/** @internal Names of the banks, in the order of the core. */
+/** Names of the banks, in the order of the core. */
 export const BANK_NAMES = ["data", "fetch", "second", "stage2", "walk"] as const;
 
 /** @internal A bank as the core has it. */

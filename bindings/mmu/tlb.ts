@@ -3,7 +3,7 @@ import { GranuleError, invalid } from "../core/errors.js";
 import { get } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, toAddress, type Va } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import type { Mmu, MmuColumns } from "./mmu.js";
 import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
@@ -91,9 +91,10 @@ export interface TlbEntry {
   asid: number;
   global: boolean;
   /** First input address, and bytes from there. */
-  address: bigint;
+  address: Ipa | Va;
   size: bigint;
-  output: bigint;
+  /** Where a translation leads, or where the table is: an IPA for a table of stage 1 alone. */
+  output: Ipa | Pa;
   /** Rights of both stages in INFO's bits for a translation, the descriptor for a leaf of stage 2. */
   info: bigint;
   /**
@@ -173,7 +174,7 @@ export class Tlb implements Disposable {
   readonly #head: TlbView;
   #closed = false;
 
-  /** @internal Use `createTlb`. */
+  /** Use `createTlb`. */
   constructor(mmu: Mmu, options: TlbOptions) {
     mmu.assertOpen("createTlb");
     this.mmu = mmu;
@@ -254,7 +255,7 @@ export class Tlb implements Disposable {
    * console.log(tlb.access(0x4000_0123).ok); // false
    * ```
    */
-  access(address: AddressLike, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+  access(address: Like<Ipa | Va>, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
     this.#assertOpen("access");
     const { mmu } = this;
     const word = mmu.accessWord(kind, options);
@@ -278,7 +279,7 @@ export class Tlb implements Disposable {
   }
 
   /** A speculative read, as hardware may make at any time: fills, sets access flags where HA does, reports nothing. */
-  speculate(address: AddressLike): void {
+  speculate(address: Like<Ipa | Va>): void {
     this.#assertOpen("speculate");
     const { mmu } = this;
     const at = halves(toAddress(address, "speculate"));
@@ -354,9 +355,9 @@ export class Tlb implements Disposable {
       vmid: get(tag, K.TAG_VMID),
       asid: get(tag, K.TAG_ASID),
       global: (tag & K.TAG_GLOBAL) !== 0n,
-      address,
+      address: address as Ipa | Va,
       size: BigInt.asUintN(64, ~mask) + 1n,
-      output,
+      output: output as Ipa | Pa,
       info,
       holes: get(tag, K.TAG_HOLES),
     };

@@ -2,6 +2,7 @@ import { checkOptions, checkWord, describe, type OptionKinds } from "../core/che
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile } from "../core/core.js";
 import { invalid } from "../core/errors.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { Batch } from "./batch.js";
 import { PageCache } from "./cache.js";
@@ -39,7 +40,7 @@ import {
 export class Engine extends EngineMemory {
   /** What happened, when asked for. */
   readonly journal: Journal;
-  readonly #module: WebAssembly.Module;
+  readonly #module: WasmModule;
 
   private constructor(place: Omit<EngineTicket, "walker">, begin: (core: Core) => number, operation: string) {
     super(place, begin, operation);
@@ -181,7 +182,7 @@ export class Engine extends EngineMemory {
   }
 }
 
-function memoryOf(pages: EngineLayout["wasmPages"]): WebAssembly.Memory {
+function memoryOf(pages: EngineLayout["wasmPages"]): WasmMemory {
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
 
@@ -192,8 +193,8 @@ function newId(): string {
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
-  module: WebAssembly.Module;
-  memory: WebAssembly.Memory;
+  module: WasmModule;
+  memory: WasmMemory;
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;

@@ -1,7 +1,7 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import type { AddressLike } from "../model/address.js";
+import type { PaLike, SizeLike, Va, VaLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
@@ -39,7 +39,7 @@ const CONFIG: OptionKinds<HypConfig> = {
 /**
  * The hypervisor's own stage 1: map and unmap. Make one with `engine.createHyp`. Addresses are VAs and PAs in bytes.
  */
-export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
+export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va> {
   readonly isHyp = true;
 
   private constructor(engine: E, granule: Granule, format: Format) {
@@ -93,19 +93,13 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
    * Maps [va, va + size) to pa.. [S1-1..5; kvm_pgtable_hyp_map]. R is required; X excludes W and Device. Where something
    * else is mapped it refuses before anything changes: EINVAL at a page, EEXIST at a block.
    */
-  map(
-    va: AddressLike,
-    size: AddressLike,
-    pa: AddressLike,
-    prot: ProtLike,
-    options: { cache?: CacheOption } = {},
-  ): void {
+  map(va: VaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options: { cache?: CacheOption } = {}): void {
     checkOptions("map", options, { cache: "any" });
     this.perform({ op: K.OP_HYP_MAP, name: "map", addr: va, size, phys: pa, prot, cache: options.cache });
   }
 
   /** Unmaps up to the first hole or a block larger than what is left; the bytes unmapped [S1-6; kvm_pgtable_hyp_unmap]. */
-  unmap(va: AddressLike, size: AddressLike): bigint {
+  unmap(va: VaLike, size: SizeLike): bigint {
     this.perform({ op: K.OP_HYP_UNMAP, name: "unmap", addr: va, size });
     return this.performed().value;
   }

@@ -1,14 +1,14 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type Pa, type PaLike, toAddress } from "../model/address.js";
 
 /** How to make an engine. Every field has a default. */
 export interface EngineOptions {
   /** Bytes for tables, a multiple of 1 MiB. Default 64 MiB; up to nearly 4 GiB. Only touched pages cost memory. */
   arenaBytes?: number;
   /** Physical address of the arena's first byte, a multiple of 1 MiB below 2^52. Default 0x8000_0000. */
-  physBase?: AddressLike;
+  physBase?: PaLike;
   /** Tables that can live at once. Default 256. */
   maxTables?: number;
   /**
@@ -33,7 +33,7 @@ const OPTIONS: OptionKinds<EngineOptions> = {
 
 /** What an engine is laid out as. */
 export interface EngineLayout extends Required<Omit<EngineOptions, "physBase">> {
-  physBase: bigint;
+  physBase: Pa;
   /** Pages of the Wasm memory. */
   wasmPages: number;
 }
@@ -77,5 +77,5 @@ export function layoutOf(options: EngineOptions): EngineLayout {
   if (pages > MAX_WASM_PAGES) {
     throw invalid("createEngine", "arena and its metadata do not fit the 4 GiB of a wasm32 memory: try 4000 MiB");
   }
-  return { ...sizes, physBase: toAddress(physBase, "createEngine"), wasmPages: pages };
+  return { ...sizes, physBase: toAddress(physBase, "createEngine") as Pa, wasmPages: pages };
 }

@@ -2,8 +2,10 @@ import { checkWord } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type Core, instantiate } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { SubmissionView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
+import type { Pa } from "../model/address.js";
 import { Hosts } from "./host.js";
 import { isCount, UNIT } from "./layout.js";
 import { Results } from "./results.js";
@@ -34,7 +36,7 @@ const BUFFER_BYTES = 65536;
  */
 export abstract class EngineMemory implements Disposable {
   /** The linear memory; tables lie in it as real Arm tables. */
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   /** The core's exports, for those who want no facade. Handles and pointers are checked there. */
   readonly core: Core;
   /** Walkers that the engine was made for. */
@@ -42,7 +44,7 @@ export abstract class EngineMemory implements Disposable {
   /** Which of them this is; 0 is the one that made it. */
   readonly walker: number;
   /** Physical address of the arena's first byte. */
-  readonly physBase: bigint;
+  readonly physBase: Pa;
   /** Pointer of the arena's first byte in `memory`. */
   readonly arenaPointer: number;
   /** Bytes of the arena. */
@@ -66,7 +68,7 @@ export abstract class EngineMemory implements Disposable {
 
   /** @internal `begin` makes the instance a walker: a status. */
   protected constructor(
-    { module, memory, id }: { module: WebAssembly.Module; memory: WebAssembly.Memory; id: string },
+    { module, memory, id }: { module: WasmModule; memory: WasmMemory; id: string },
     begin: (core: Core) => number,
     operation: string,
   ) {
@@ -82,7 +84,7 @@ export abstract class EngineMemory implements Disposable {
     const info = this.results.engine;
     this.arenaPointer = info.arena;
     this.arenaBytes = info.arenaBytes;
-    this.physBase = info.physBase;
+    this.physBase = info.physBase as Pa;
     this.walkerCount = info.walkers;
     this.walker = info.walker;
     this.io = new SubmissionView(this.words, this.takeBlock(UNIT));

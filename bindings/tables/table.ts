@@ -4,7 +4,7 @@ import { GranuleError, invalid } from "../core/errors.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddress, type Va } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
@@ -50,7 +50,7 @@ export interface TableInfo {
   /** Start tables side by side, 1..16. */
   rootPages: number;
   /** Physical address of the first one; 0n once destroyed. */
-  rootPa: bigint;
+  rootPa: Pa;
   inputBits: number;
   /** Output addresses are below 2^outputBits. */
   outputBits: number;
@@ -72,13 +72,13 @@ export interface TableTicket {
 }
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range {
-  from?: AddressLike;
-  to?: AddressLike;
+export interface Range<A extends Ipa | Va = Ipa | Va> {
+  from?: Like<A>;
+  to?: Like<A>;
 }
 
 /** What else `entries` gives. */
-export interface EntryOptions extends Range {
+export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
   /** Table entries, before those below them. Default false. */
   tables?: boolean;
   /** Runs of empty entries. Default false. */
@@ -138,7 +138,8 @@ export function checkTableTicket(ticket: TableTicket, id: string): void {
 }
 
 /**
- * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine.
+ * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine, `A` the space of its input
+ * addresses.
  *
  * @example
  * ```ts
@@ -148,7 +149,9 @@ export function checkTableTicket(ticket: TableTicket, id: string): void {
  * console.log(pagesOf(engine.createHyp())); // 1
  * ```
  */
-export abstract class Table<E extends EngineMemory = EngineMemory> implements Disposable {
+export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa | Va = Ipa | Va>
+  implements Disposable
+{
   /** The engine that it lives in. */
   readonly engine: E;
   /** Page size in bytes. */
@@ -304,18 +307,18 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.assertUsable("info");
     engine.check(engine.core.tableInfo(this.#handle), "info");
     const { root, startLevel, rootPages, inputBits, outputBits, pages, peak } = engine.results.table;
-    const rootPa = root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer);
+    const rootPa = (root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer)) as Pa;
     return { granule: this.granule, startLevel, rootPages, rootPa, inputBits, outputBits, pages, peakPages: peak };
   }
 
   /**
    * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
    */
-  leaf(addr: AddressLike): Entry {
+  leaf(addr: Like<A>): Entry<A> {
     const at = toAddress(addr, "leaf");
     this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
     const { value, level } = this.performed();
-    const first = at & -span(this.format.ps, level);
+    const first = (at & -span(this.format.ps, level)) as A;
     return decodeEntry(this.engine, this.format, first, value, level);
   }
 
@@ -350,20 +353,20 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves, in order of address: blocks and pages. The table must not change meanwhile. */
-  *leaves(range: Range = {}): IterableIterator<Entry> {
+  *leaves(range: Range<A> = {}): IterableIterator<Entry<A>> {
     for (const entry of this.entries(range)) if (entry.descriptor & 1n) yield entry;
   }
 
   /** All entries that are not empty, in order of address; parents before children with `tables`. */
-  *entries(options: EntryOptions = {}): IterableIterator<Entry> {
+  *entries(options: EntryOptions<A> = {}): IterableIterator<Entry<A>> {
     const { engine, format } = this;
     for (const r of this.scan(options)) {
-      yield decodeEntry(engine, format, r.address, r.descriptor, r.level, r.references, r.entries);
+      yield decodeEntry(engine, format, r.address as A, r.descriptor, r.level, r.references, r.entries);
     }
   }
 
   /** @internal Records of the entries that are not empty, one view for all: each is valid until the next. */
-  *scan(options: EntryOptions = {}): IterableIterator<ScanRecordView> {
+  *scan(options: EntryOptions<A> = {}): IterableIterator<ScanRecordView> {
     checkOptions("entries", options, SCAN);
     this.assertUsable("entries");
     const root = options.root ?? { pointer: 0, level: 0 };
@@ -415,7 +418,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
-  countLeaves(addr: AddressLike = 0, size?: AddressLike): number {
+  countLeaves(addr: Like<A> = 0, size?: SizeLike): number {
     const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
     this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
     return Number(this.performed().value);
@@ -437,14 +440,14 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * console.log(pages); // 3
    * ```
    */
-  walk(addr: AddressLike, size: AddressLike, visitor: Visitor, options: WalkOptions = {}): number {
+  walk(addr: Like<A>, size: SizeLike, visitor: Visitor<A>, options: WalkOptions = {}): number {
     this.assertUsable("walk");
     const { engine } = this;
     const at = toAddress(addr, "walk");
     const bytes = toAddress(size, "walk");
     const flags = walkFlags(options);
     const cache = cacheHandle(options.cache, engine, "walk");
-    const context = new Visit(engine, this.format);
+    const context = new Visit<A>(engine, this.format);
     const visit = walkVisitor(context, checkFunction("walk", "the visitor", visitor));
     engine.hosts.visits.push({ table: this.#handle, visit, context });
     let status: number;
@@ -458,7 +461,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
-  poke(addr: AddressLike, descriptor: bigint): { old: bigint; level: number } {
+  poke(addr: Like<A>, descriptor: bigint): { old: bigint; level: number } {
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");

@@ -1,7 +1,7 @@
 import { checkNow, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
-import { toAddress } from "../model/address.js";
+import { type Ipa, toAddress, type Va } from "../model/address.js";
 import { type EntryKind, type Format, kindOf } from "./entry.js";
 import { join, type RawVisit } from "./host.js";
 import type { EngineMemory } from "./memory.js";
@@ -38,7 +38,7 @@ const OPTIONS: OptionKinds<WalkOptions> = {
 };
 
 /** Called for each visit. The walk continues after nothing or 0, and ends after a negative errno. */
-export type Visitor = (visit: Visit) => number | void;
+export type Visitor<A extends Ipa | Va = Ipa | Va> = (visit: Visit<A>) => number | void;
 
 /** The flags of walk options [WLK-3]. */
 export function walkFlags(options: WalkOptions): number {
@@ -71,7 +71,7 @@ export function walkFlags(options: WalkOptions): number {
  * console.log(table.leaf(0x1000).pa); // 40960n
  * ```
  */
-export class Visit {
+export class Visit<A extends Ipa | Va = Ipa | Va> {
   readonly #engine: EngineMemory;
   readonly #format: Format;
   /** Which visit this is. */
@@ -100,8 +100,8 @@ export class Visit {
   }
 
   /** Where the walk is, page aligned. */
-  get address(): bigint {
-    return join(this.#addressLow, this.#addressHigh);
+  get address(): A {
+    return join(this.#addressLow, this.#addressHigh) as A;
   }
 
   /** The entry as it was read, once. */
@@ -183,7 +183,7 @@ export class Visit {
 const PHASES: Readonly<Record<number, Phase>> = { [K.LEAF]: "leaf", [K.TABLE_PRE]: "pre", [K.TABLE_POST]: "post" };
 
 /** @internal A visitor in the shape in which the core calls it. */
-export function walkVisitor(visit: Visit, visitor: Visitor): RawVisit {
+export function walkVisitor<A extends Ipa | Va>(visit: Visit<A>, visitor: Visitor<A>): RawVisit {
   return (phase, level, addrLo, addrHi, oldLo, oldHi) => {
     visit.moveTo(PHASES[phase] ?? "leaf", level, addrLo, addrHi, oldLo, oldHi);
     const status = checkNow("walk", visitor(visit));

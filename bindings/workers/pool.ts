@@ -1,5 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import type { Signal } from "../core/platform.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import type { Batch } from "../tables/batch.js";
 import type { Columns } from "../tables/columns.js";
@@ -24,7 +25,7 @@ export interface PoolOptions {
 /** How a job runs. */
 export interface JobOptions {
   /** Ends the job between two pieces; the promise rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** Rows done so far, told after every piece of some thousand. */
   onProgress?: (done: number) => void;
   /** Which worker, 0..size-1. Default: the first that is free. */
@@ -94,7 +95,7 @@ export class Pool implements AsyncDisposable {
   #nextId = 1;
   #closed: Promise<void> | undefined;
 
-  /** @internal Use `createPool`. */
+  /** Use `createPool`. */
   constructor(engine: Engine, mode: "threads" | "cooperative") {
     this.mode = mode;
     this.#engine = engine;
