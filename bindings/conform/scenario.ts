@@ -141,6 +141,7 @@ export class Scenario implements Disposable {
       bti: h.bti,
       pageCount: h.mm_ops.page_count,
       quirks: this.#quirks,
+      strict: false, // a recording says what the kernel was asked
       hooks: this.#hooks(),
     });
   }
@@ -167,6 +168,7 @@ export class Scenario implements Disposable {
       fwb: h.fwb,
       tlbiRange: h.tlbi_range,
       quirks: this.#quirks,
+      strict: false,
       flags: { noFwb: h.flags.includes("NOFWB"), identity: h.flags.includes("IDMAP") },
       hooks: this.#hooks(),
       forcePte: typeof h.force_pte === "object" ? { below: BigInt(h.force_pte.below) } : h.force_pte,

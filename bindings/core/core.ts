@@ -25,14 +25,34 @@ export function compile(source: CoreSource): WasmModule {
   }
 }
 
+const WRONG_MODULE =
+  "this module is another one: granule.wasm is for engines, mmu.wasm for MMUs, audit.wasm for judges";
+
 /** The debug core calls this where an assertion of the compiler fails: the line is all that it can say. */
 function abort(_message: number, _file: number, line: number, column: number): never {
   throw new Error(`assertion failed in the core, line ${line}:${column} (see the stack)`);
 }
 
-/** An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module. */
-export function instantiateModule<T>(module: WasmModule, memory: WasmMemory, host: object = {}): T {
-  return new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }).exports as unknown as T;
+/**
+ * An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module, and `known`
+ * an export that tells it from the others. EINVAL for another module.
+ */
+export function instantiateModule<T>(
+  module: WasmModule,
+  memory: WasmMemory,
+  known: keyof T & string,
+  host: object = {},
+): T {
+  let exports: WebAssembly.Exports = {};
+  let cause: unknown;
+  try {
+    ({ exports } = new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }));
+  } catch (error) {
+    if (!(error instanceof WebAssembly.LinkError)) throw error;
+    cause = error; // it imports what this one does not
+  }
+  if (typeof exports[known] === "function") return exports as unknown as T;
+  throw Object.assign(invalid("instantiate", WRONG_MODULE), { cause });
 }
 
 /** One instance of the core on `memory`. */
@@ -40,5 +60,5 @@ export function instantiate(module: WasmModule, memory: WasmMemory, host: Host):
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<Core>(module, memory, { ...host, point, clock });
+  return instantiateModule<Core>(module, memory, "createStage2", { ...host, point, clock });
 }

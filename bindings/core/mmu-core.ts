@@ -6,5 +6,5 @@ export type { MmuCore } from "./interfaces.generated.js";
 
 /** One instance of the hardware's walker on `memory`. */
 export function instantiateMmu(source: CoreSource, memory: WasmMemory): MmuCore {
-  return instantiateModule<MmuCore>(compile(source), memory);
+  return instantiateModule<MmuCore>(compile(source), memory, "mmuConfigure");
 }

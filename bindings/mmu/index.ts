@@ -71,6 +71,8 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createMmu(options: MmuOptions): Mmu {
+  const source = options?.module ?? (options?.beside as Mmu | undefined)?.module;
+  if (source !== undefined) return new Mmu(source, options);
   compiled ??= compile(fromBase64(BYTES));
   return new Mmu(compiled, options);
 }

@@ -124,7 +124,12 @@ export class Engine extends EngineMemory {
    */
   bury(id: number): Burial {
     this.assertOpen("bury");
-    this.check(this.core.bury(checkWord("bury", "walker", id)), "bury");
+    this.check(this.core.bury(checkWord("bury", "walker", id)), "bury", (errno) => {
+      if (errno === K.EBUSY) return `walker ${id} is being buried by another walker`;
+      if (errno !== K.EINVAL) return undefined;
+      if (id >= this.walkerCount) return `there is no walker ${id}: walkers are 0..${this.walkerCount - 1}`;
+      return id === this.walker ? `walker ${id} is this one` : `walker ${id} is not attached: there is nothing to bury`;
+    });
     const { inSection, unlocked, wroteTables, coreLocks } = this.results.burial;
     return { walker: id, inSection: inSection !== 0, unlocked, wroteTables, coreLocks };
   }

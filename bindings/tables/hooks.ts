@@ -1,4 +1,4 @@
-import { checkFunction, checkNow, checkWord, describe } from "../core/check.js";
+import { checkFunction, checkNow, checkWord, describe, unknownName } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { type Pa, type PaLike, toAddress } from "../model/address.js";
@@ -111,7 +111,7 @@ export function checkHooks(operation: string, hooks: MmOps): void {
   if (prototype !== Object.prototype && prototype !== null) return;
   const unknown = Object.keys(hooks).find((name) => !NAMES.has(name));
   if (unknown !== undefined) {
-    throw invalid(operation, `unknown hook ${unknown}: the hooks are ${[...NAMES].join(", ")}`);
+    throw unknownName(operation, "hook", unknown, [...NAMES]);
   }
 }
 

@@ -6,6 +6,7 @@ import { type Granule, granuleShift } from "../model/granule.js";
 import type { ProtLike } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Format } from "./entry.js";
+import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
 import { checkQuirks, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
@@ -27,6 +28,9 @@ export interface HypConfig extends TableConfig {
   pageCount?: boolean;
 }
 
+/** Levels that there can be: -1 to 3. */
+const LEVELS = 5;
+
 const CONFIG: OptionKinds<HypConfig> = {
   ...TABLE_CONFIG,
   vaBits: "number",
@@ -42,13 +46,13 @@ const CONFIG: OptionKinds<HypConfig> = {
 export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va> {
   readonly isHyp = true;
 
-  private constructor(engine: E, granule: Granule, format: Format) {
-    super(engine, granule, format);
+  private constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
+    super(engine, granule, format, strict);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
   static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): HypTable<E> {
-    const table = new HypTable(engine, ticket.granule, ticket.format);
+    const table = new HypTable(engine, ticket.granule, ticket.format, ticket.strict);
     table.borrow(ticket.handle);
     return table;
   }
@@ -61,8 +65,10 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createHyp", "LPA2 is of 4K and 16K pages; 64K has pa52");
     const vaBits = config.vaBits ?? 48;
-    if (!Number.isInteger(vaBits) || vaBits < 0 || vaBits > 64)
-      throw invalid("createHyp", `vaBits ${vaBits} makes no sense`);
+    const [least, most] = [ps + 1, Math.min(63, ps + LEVELS * (ps - 3))];
+    if (!isCount(vaBits, least, most)) {
+      throw invalid("createHyp", `vaBits is ${vaBits}: tables of this granule translate ${least}..${most} bits`);
+    }
     const flags =
       K.T_HYP |
       (config.lpa2 ? K.T_LPA2 : 0) |
@@ -72,7 +78,7 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
       (config.barrier ? K.T_BARRIER : 0) |
       ((config.pageCount ?? true) ? K.T_PAGE_COUNT : 0) |
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
-    const table = new HypTable(engine, granule, { ps, flags });
+    const table = new HypTable(engine, granule, { ps, flags }, config.strict ?? true);
     table.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
     return table;
   }

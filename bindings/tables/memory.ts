@@ -75,7 +75,9 @@ export abstract class EngineMemory implements Disposable {
     this.memory = memory;
     this.id = id;
     this.core = instantiate(module, memory, this.hosts);
-    this.check(begin(this.core), operation);
+    this.check(begin(this.core), operation, (errno) =>
+      errno === K.EBUSY ? "somebody is this walker already" : undefined,
+    );
     this.words = new Words(memory.buffer);
     this.#u32 = this.words.u32;
     this.#u64 = this.words.u64;
@@ -119,10 +121,12 @@ export abstract class EngineMemory implements Disposable {
     if (this.#closed) throw invalid(operation, "the engine is closed");
   }
 
-  /** @internal Throws what a status says; what a hook threw comes first. */
-  check(status: number, operation: string, address?: bigint): void {
+  /** @internal Throws what a status says; what a hook threw comes first. `why` says more of an errno where it can. */
+  check(status: number, operation: string, why?: (errno: number) => string | undefined): void {
     this.hosts.rethrow();
-    if (status < 0) throw new GranuleError(status, address === undefined ? { operation } : { operation, address });
+    if (status >= 0) return;
+    const hint = why?.(status);
+    throw new GranuleError(status, hint === undefined ? { operation } : { operation, hint });
   }
 
   /** @internal Does `other` work in the same memory? EINVAL otherwise: its pointers and handles mean something else there. */
@@ -150,15 +154,22 @@ export abstract class EngineMemory implements Disposable {
     this.assertOpen("takeBlock");
     checkWord("takeBlock", "bytes", bytes);
     const order = Math.max(0, Math.ceil(Math.log2(bytes / UNIT)));
-    const p = isCount(bytes, 1, UNIT << (K.ORDERS - 1)) ? this.core.takeBlock(order) >>> 0 : 0;
-    if (p === 0) throw new GranuleError(K.ENOMEM, { operation: "takeBlock" });
-    return p;
+    const most = UNIT << (K.ORDERS - 1);
+    const p = isCount(bytes, 1, most) ? this.core.takeBlock(order) >>> 0 : 0;
+    if (p !== 0) return p;
+    const { taken } = this.arena();
+    const hint =
+      bytes > most
+        ? `${bytes} bytes are more than a block has, ${most}`
+        : `no block of ${bytes} bytes: ${taken} of the arena's ${this.arenaBytes} bytes are taken (raise arenaBytes)`;
+    throw new GranuleError(K.ENOMEM, { operation: "takeBlock", hint });
   }
 
   /** Gives a block of `takeBlock` back; EINVAL for anything else. */
   giveBlock(pointer: number): void {
     this.assertOpen("giveBlock");
-    this.check(this.core.giveBlock(checkWord("giveBlock", "pointer", pointer)), "giveBlock");
+    const status = this.core.giveBlock(checkWord("giveBlock", "pointer", pointer));
+    this.check(status, "giveBlock", () => `no block of takeBlock begins at ${pointer}`);
   }
 
   /** Everything counted so far, by all walkers or by `walker`. */

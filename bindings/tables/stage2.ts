@@ -20,6 +20,7 @@ import {
   type ShareOptions,
   shareFlags,
 } from "./options.js";
+import { refusal, unlinkedRefusal } from "./refusal.js";
 import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
@@ -125,14 +126,14 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
 
-  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint) {
-    super(engine, granule, format);
+  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint, strict: boolean) {
+    super(engine, granule, format, strict);
     this.vtcr = vtcr;
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
   static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): Stage2Table<E> {
-    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr);
+    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr, ticket.strict);
     table.borrow(ticket.handle);
     return table;
   }
@@ -148,8 +149,8 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     if (config.vtcr !== undefined && Boolean(vtcr & K.VTCR_DS) !== Boolean(config.lpa2)) {
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
-    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
-    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
+    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr, config.strict ?? true);
+    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2", vtcr);
     try {
       table.setForcePte(config.forcePte === undefined ? "none" : config.forcePte);
     } catch (error) {
@@ -248,8 +249,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     const mask = toProt(prot);
     const flags = mapFlags(checkMap("mapColumns", options));
     const cache = cacheHandle(options.cache, this.engine, "mapColumns");
-    checkColumns("mapColumns", columns).run(this.engine, "mapColumns", n, (addresses, values, statuses) =>
-      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+    checkColumns("mapColumns", columns).run(
+      this.engine,
+      "mapColumns",
+      n,
+      (addresses, values, statuses) => core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+      (errno, address, phys) => refusal(this, errno, { address, phys, prot: mask, cache: options.cache }),
     );
   }
 
@@ -262,8 +267,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     const { core } = this.engine;
     const mask = toProt(prot);
     const flags = shareFlags(checkShare("relaxColumns", options));
-    checkColumns("relaxColumns", columns).run(this.engine, "relaxColumns", n, (addresses, _values, statuses) =>
-      core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+    checkColumns("relaxColumns", columns).run(
+      this.engine,
+      "relaxColumns",
+      n,
+      (addresses, _values, statuses) => core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+      (errno, address) => refusal(this, errno, { address, prot: mask }),
     );
   }
 
@@ -343,24 +352,21 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     const phys = toAddress(pa, "createUnlinked");
     checkOptions("createUnlinked", options, { cache: "any", forcePte: "boolean" });
     this.assertUsable("createUnlinked", level);
-    const status = core.createUnlinked(
-      this.handle,
-      phys,
-      level,
-      toProt(prot),
-      cacheHandle(options.cache, this.engine, "createUnlinked"),
-      options.forcePte ? 1 : 0,
+    const mask = toProt(prot);
+    const cache = cacheHandle(options.cache, this.engine, "createUnlinked");
+    const status = core.createUnlinked(this.handle, phys, level, mask, cache, options.forcePte ? 1 : 0);
+    this.engine.check(status, "createUnlinked", (errno) =>
+      unlinkedRefusal(this, errno, level, { address: 0n, phys, prot: mask, cache: options.cache }),
     );
-    this.engine.check(status, "createUnlinked", phys);
     return this.engine.results.unlinked.page;
   }
 
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
   freeUnlinked(pointer: number, level: number): void {
     this.assertUsable("freeUnlinked", level);
-    this.engine.check(
-      this.engine.core.freeUnlinked(this.handle, checkWord("freeUnlinked", "pointer", pointer), level),
-      "freeUnlinked",
+    const page = checkWord("freeUnlinked", "pointer", pointer);
+    this.engine.check(this.engine.core.freeUnlinked(this.handle, page, level), "freeUnlinked", (errno) =>
+      errno === K.EINVAL ? `${page} is no table page of the arena, or ${level} is no level (-1..3)` : undefined,
     );
   }
 }

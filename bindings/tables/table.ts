@@ -12,6 +12,7 @@ import { decodeEntry, type Entry, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
+import { type Asked, notWhole, refusal, unmade } from "./refusal.js";
 import { Visit, type Visitor, type WalkOptions, walkFlags, walkVisitor } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
 
@@ -27,6 +28,11 @@ export interface TableConfig {
   quirks?: "none" | "linux-6.12";
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;
+  /**
+   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which. False: the address is
+   * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
+   */
+  strict?: boolean;
 }
 
 /** @internal What `TableConfig` has. */
@@ -36,6 +42,7 @@ export const TABLE_CONFIG: OptionKinds<TableConfig> = {
   pa52: "boolean",
   quirks: "any",
   hooks: "any",
+  strict: "boolean",
 };
 
 /** @internal The words that a configuration may use. */
@@ -69,6 +76,7 @@ export interface TableTicket {
   /** @internal */
   format: Format;
   vtcr: bigint;
+  strict: boolean;
 }
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
@@ -103,6 +111,21 @@ export interface Operation {
   level?: number;
 }
 
+/** Operations on ranges that change what is mapped there, or its attributes, one bit each. */
+const WHOLE_PAGES = [
+  K.OP_MAP,
+  K.OP_UNMAP,
+  K.OP_SET_OWNER,
+  K.OP_ANNOTATE,
+  K.OP_WRPROTECT,
+  K.OP_TEST_CLEAR_YOUNG,
+  K.OP_FLUSH,
+  K.OP_SPLIT,
+  K.OP_DESTROY_RANGE,
+  K.OP_HYP_MAP,
+  K.OP_HYP_UNMAP,
+].reduce((mask, op) => mask | (1 << op), 0);
+
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
 
@@ -126,13 +149,15 @@ const TICKET: OptionKinds<TableTicket> = {
   granule: "number",
   format: "object",
   vtcr: "address",
+  strict: "boolean",
 };
 
 /** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
 export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
+  const { engine, hyp, handle, format, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
+  if (!whole || vtcr === undefined || strict === undefined)
+    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }
@@ -158,27 +183,30 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   readonly granule: Granule;
   /** @internal */
   readonly format: Format;
+  /** Are ranges refused that are not of whole pages? */
+  readonly strict: boolean;
   /** Is this a hypervisor stage-1 table? */
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
 
   /** @internal */
-  protected constructor(engine: E, granule: Granule, format: Format) {
+  protected constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
     this.engine = engine;
     this.granule = granule;
     this.format = format;
+    this.strict = strict;
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
+  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
     const { hosts } = this.engine;
     if (hooks !== undefined) checkHooks(operation, hooks);
     const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
     hosts.pending = host;
     const handle = make(hooks ? hookMask(hooks) : 0);
     hosts.pending = undefined;
-    this.engine.check(handle, operation);
+    this.engine.check(handle, operation, (errno) => unmade(this.engine, this.granule, errno, vtcr));
     this.#handle = handle;
     this.#owned = true;
     if (host) hosts.tables.set(handle, host);
@@ -186,9 +214,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
 
   /** @internal Works on a table that another walker owns. */
   protected borrow(handle: number): void {
-    this.engine.check(this.engine.core.tableInfo(handle), "adopt");
-    // A slot that another table has taken since looks different, unless that one is of the same make.
-    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
+    this.engine.check(this.engine.core.tableInfo(handle), "adopt", () => "the ticket's table is gone");
+    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket is of another table");
     this.#handle = handle;
   }
 
@@ -201,6 +228,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
       handle: this.#handle,
       granule: this.granule,
       format: this.format,
+      strict: this.strict,
     };
   }
 
@@ -269,23 +297,49 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     const { engine } = this;
     this.assertUsable(o.name, o.level ?? 0);
     const { io } = engine;
-    const addr = given(o, "addr");
+    const [addr, size, phys] = [given(o, "addr"), given(o, "size"), given(o, "phys")];
+    if (this.strict && (WHOLE_PAGES >> o.op) & 1) this.#assertWhole(o, addr, size, phys);
     io.address = addr;
-    io.size = given(o, "size");
-    io.phys = given(o, "phys");
+    io.size = size;
+    io.phys = phys;
     io.op = o.op;
     io.flags = o.flags ?? 0;
     io.table = this.#handle;
     io.cache = cacheHandle(o.cache, engine, o.name);
-    io.prot = toProt(o.prot ?? 0);
+    io.prot = "prot" in o ? toProt(o.prot as ProtLike) : 0;
     io.level = o.level ?? 0;
     engine.core.submit(io.at, 1, 0);
     const { status } = io;
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) {
-      throw new GranuleError(status, { operation: o.name, address: addr });
-    }
+    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, o, addr, size, phys);
     return status;
+  }
+
+  #assertWhole(o: Operation, address: bigint, size: bigint, phys: bigint): void {
+    const hint = notWhole(this.granule, { address, size, phys: o.op === K.OP_ANNOTATE ? 0n : phys });
+    if (hint !== undefined) throw new GranuleError(K.EINVAL, { operation: o.name, address, hint });
+  }
+
+  #refuse(status: number, o: Operation, address: bigint, size: bigint, payload: bigint): never {
+    const hasOutput = o.op === K.OP_MAP || o.op === K.OP_HYP_MAP;
+    const prot = o.prot === undefined ? undefined : toProt(o.prot);
+    const asked: Asked = {
+      address,
+      size,
+      phys: hasOutput ? payload : undefined,
+      prot,
+      cache: o.cache,
+      owner: o.op === K.OP_SET_OWNER ? o.level : undefined,
+      type: o.op === K.OP_ANNOTATE ? o.level : undefined,
+    };
+    throw this.refused(status, o.name, asked);
+  }
+
+  /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
+  protected refused(status: number, operation: string, asked: Asked): GranuleError {
+    const hint = refusal(this, status, asked);
+    const { address } = asked;
+    return new GranuleError(status, hint === undefined ? { operation, address } : { operation, address, hint });
   }
 
   /** @internal Is the table there, and `integer` one that the core takes as it is? EINVAL otherwise. */
@@ -380,6 +434,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
       for (let i = 0; i < records; i++) {
         record.at = i * ScanRecordView.BYTES;
         yield record;
+        this.assertUsable("entries"); // the caller may have closed it
       }
       if (!more) return;
       level = record.level;
@@ -403,7 +458,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     try {
       const max = bufferBytes / ScanRecordView.BYTES;
       const status = core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
-      engine.check(status, "entries", cursor);
+      if (status < 0) throw this.refused(status, "entries", { address: cursor, size: end - cursor });
       const { records, more } = engine.results.scanEnd;
       const bytes = engine.u32.slice(buffer / 4, (buffer + records * ScanRecordView.BYTES) / 4).buffer;
       return { words: new Words(bytes), records, more: more !== 0 };
@@ -465,7 +520,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
-    engine.check(engine.core.poke(this.#handle, at, toAddress(descriptor, "poke")), "poke", at);
+    const status = engine.core.poke(this.#handle, at, toAddress(descriptor, "poke"));
+    if (status < 0) throw this.refused(status, "poke", { address: at });
     const { value, level } = engine.results.answer;
     return { old: value, level };
   }

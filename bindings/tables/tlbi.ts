@@ -76,7 +76,7 @@ export function tlbiOperations(engine: EngineMemory, range: TlbiRange): TlbiOper
       range.lpa2 ? 1 : 0,
       (range.ranged ?? true) ? 1 : 0,
     );
-    engine.check(status, "tlbiOperations", address);
+    engine.check(status, "tlbiOperations");
     const step = engine.results.rangeStep;
     const pages = Number(step.pages);
     operations.push({
