@@ -130,6 +130,7 @@ Arm64 page tables as KVM keeps them: build, check, dump, explain, replay.
 
 const EPILOGUE = `
 Every command has --help and --json. Data goes to stdout, notes and progress to stderr.
+The files that commands read and write are described in the package's docs/formats/.
 Exit code: 0 fine, 1 something was found, 2 usage, 3 unreadable input, 130 interrupted.
 NO_COLOR=1 turns colours off.
 `;

@@ -226,7 +226,7 @@ export class Scenario implements Disposable {
     }
   }
 
-  /** Performs an operation line; every result field of FORMAT.md. */
+  /** Performs an operation line; every result field of docs/formats/operations.md. */
   perform(line: Line, n: number): Actual {
     this.engine.journal.clear();
     this.#read = 0;
@@ -401,7 +401,8 @@ function ranged(operation: (t: Stage2Table, addr: bigint, size: bigint, s: Scena
   };
 }
 
-const OPERATIONS: Readonly<Record<string, Perform>> = {
+/** What performs each operation of a file, by its name there. */
+export const OPERATIONS: Readonly<Record<string, Perform>> = {
   map: (s, line, n) => {
     const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [
       bigint,

@@ -219,7 +219,7 @@ export const conform: Command = {
   name: "conform",
   usage: "PATH... [--casemate DIR]",
   summary: "run files of recorded operations and compare every result with the kernel's",
-  help: `Performs recorded page-table operations (vectors/FORMAT.md) on the Wasm core and compares every result with what
+  help: `Performs recorded page-table operations (docs/formats/operations.md) on the Wasm core and compares every result with what
 the kernel's own C gave: return values, TLB and cache maintenance in order, pages taken and freed, reference counts,
 warnings, and the SHA-256 of the whole table.
 

@@ -293,7 +293,7 @@ export const translate: Command = {
 and dirty state are set on the way. The answers are compared, field by field, with those that another MMU gave, and so are
 the words of the image that it changed. What the recording does not know (null) is not compared.
 
-DIR is a set (mmu-vectors/FORMAT.md) or a folder of sets. A set is a folder with manifest.json (stage 2 or EL2's stage 1,
+DIR is a set (docs/formats/sets.md) or a folder of sets. A set is a folder with manifest.json (stage 2 or EL2's stage 1,
 and the register values), image.bin, results.jsonl with questions and answers, or queries.jsonl with questions alone
 (addr, access, how), and changes.jsonl with the changed words; all but the manifest may be gzipped.
 ${SET_BOUNDS_HELP}
