@@ -43,15 +43,15 @@ export function instantiateModule<T>(
   known: keyof T & string,
   host: object = {},
 ): T {
-  let exports: WebAssembly.Exports = {};
+  let instance: WebAssembly.Instance | undefined;
   let cause: unknown;
   try {
-    ({ exports } = new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }));
+    instance = new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } });
   } catch (error) {
     if (!(error instanceof WebAssembly.LinkError)) throw error;
     cause = error; // it imports what this one does not
   }
-  if (typeof exports[known] === "function") return exports as unknown as T;
+  if (typeof instance?.exports[known] === "function") return instance.exports as unknown as T;
   throw Object.assign(invalid("instantiate", WRONG_MODULE), { cause });
 }
 
