@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
+import { nearest } from "../core/suggest.js";
 import { printable } from "../report/printable.js";
 import { columns, styler, wantsColour } from "../report/text.js";
 import {
@@ -167,6 +168,12 @@ export function version(): string {
   return "unknown";
 }
 
+/** A question behind what is not known: the name that was meant, if that can be told. */
+function meant(written: string, names: readonly string[], before = ""): string {
+  const name = nearest(written, names);
+  return name === undefined ? "" : `: did you mean ${before}${name}?`;
+}
+
 /** Splits the command line of `command`; parseArgs's own complaints become usage errors of one line. */
 function parse(command: Command, argv: readonly string[]): CommandArgs & { help: boolean } {
   try {
@@ -180,6 +187,10 @@ function parse(command: Command, argv: readonly string[]): CommandArgs & { help:
     return { operands: positionals, options, json: options.json === true, help: options.help === true };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    const [, unknown] = /^Unknown option '--(?:no-)?([^']*)'/.exec(message) ?? [];
+    if (unknown !== undefined) {
+      throw new UsageError(`no option --${unknown}${meant(unknown, Object.keys(parseArgsOptions(command)), "--")}`);
+    }
     // The first sentence names the option; the rest of it is advice on quoting.
     throw new UsageError((message.split(". ")[0] ?? message).replace(/\.$/, "").replace(/\s*\n\s*/g, " "));
   }
@@ -199,7 +210,10 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
     return Exit.OK;
   }
   const command = COMMANDS.find(({ name }) => name === first);
-  if (!command) throw new UsageError(`${first.startsWith("-") ? "no option" : "no command"} ${first}`);
+  if (!command) {
+    const names = COMMANDS.map(({ name }) => name);
+    throw new UsageError(first.startsWith("-") ? `no option ${first}` : `no command ${first}${meant(first, names)}`);
+  }
   const args = parse(command, rest);
   if (args.help) {
     await io.out(commandHelp(command));

@@ -9,6 +9,7 @@ import { createEngine, createPool, GranuleError } from "../../bindings/index.js"
 import { createMmu, createTlb, hypRegisters, stage2Registers, TlbDomain } from "../../bindings/mmu/index.js";
 import { ptdump, ptdumpLines, ptdumpOf, ptdumpRuns } from "../../bindings/report/index.js";
 import { createEngine as createSlim } from "../../bindings/slim.js";
+import { readTrace } from "../../bindings/trace/index.js";
 import { KB4, smallEngine } from "../support/tables.js";
 
 const wrong = (value: unknown) => value as never;
@@ -44,6 +45,7 @@ describe("options", () => {
     ["send", (o) => domain.send({ dsb: "ish" }, o)],
     ["follow", (o) => domain.follow(record, o)],
     ["createJudge", (o) => createJudge(o)],
+    ["readTrace", (o) => readTrace(new Uint8Array(0), o)],
     ["ptdump", (o) => ptdump(table, o)],
     ["ptdumpLines", (o) => ptdumpLines(table, o)],
     ["ptdumpRuns", (o) => ptdumpRuns(table, o)],
@@ -100,6 +102,9 @@ describe("options", () => {
     expect(messageOf(() => createTlb(mmu, { preset: wrong("toString") }))).toMatch(/"toString": one of tiny, /);
     expect(messageOf(() => ptdump(table, { format: wrong("8") }))).toMatch(/the format is "8": one of 6.12, 7.x/);
     expect(messageOf(() => createMmu({ engine, regime: wrong("EL2") }))).toMatch(/"EL2", did you mean el2\?/);
+    expect(messageOf(() => readTrace(new Uint8Array(0), { strict: wrong(["guest_fault"]) }))).toMatch(
+      /strict is not a Set/,
+    );
     expect(messageOf(() => mmu.setRegisters(wrong({ hrc: 1n })))).toMatch(/unknown register hrc, did you mean hcr\?/);
     expect(messageOf(() => engine.createStage2({ hooks: wrong({ get_page: () => 0 }) }))).toMatch(
       /unknown hook get_page, did you mean getPage\?/,
