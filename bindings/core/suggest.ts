@@ -28,9 +28,10 @@ function plain(name: string): string {
   return name.slice(0, 40).replaceAll(/[-_]/g, "").toLowerCase();
 }
 
-/** The name that was meant, if one is near enough to what was written. */
+/** The name that was meant, if one, and only one, is near enough to what was written. */
 export function nearest(written: string, names: readonly string[]): string | undefined {
   const all = names.map((name) => ({ name, far: distance(plain(written), plain(name)) }));
-  const [best] = all.sort((a, b) => a.far - b.far);
-  return best !== undefined && best.far <= slips(plain(written)) ? best.name : undefined;
+  const [best, next] = all.sort((a, b) => a.far - b.far);
+  if (best === undefined || best.far > slips(plain(written)) || next?.far === best.far) return undefined;
+  return best.name;
 }

@@ -124,6 +124,7 @@ describe("the name that was meant", () => {
     ["granul", "granule"],
     ["hardwareAF", "hardwareAf"],
     ["share", "shared"],
+    ["qaBits", undefined], // paBits as well as vaBits
     ["spot", undefined],
     ["size", undefined],
     ["x", undefined],
