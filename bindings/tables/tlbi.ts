@@ -1,7 +1,7 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import { TTL_UNKNOWN } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type Ipa, type IpaLike, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import type { EngineMemory } from "./memory.js";
 
@@ -9,7 +9,7 @@ import type { EngineMemory } from "./memory.js";
 export interface TlbiOperation {
   kind: "range" | "single";
   /** First address that it covers. */
-  address: bigint;
+  address: Ipa;
   pages: number;
   /** SCALE and NUM of a range operation, 0 otherwise. */
   scale: number;
@@ -22,7 +22,7 @@ export interface TlbiOperation {
 export interface TlbiRange {
   granule?: Granule;
   /** Rounded down to a page. */
-  address: AddressLike;
+  address: IpaLike;
   /** 1..2^21 [TLB-9]. */
   pages: number;
   /** Level hint (TTL), when known. */
@@ -76,12 +76,12 @@ export function tlbiOperations(engine: EngineMemory, range: TlbiRange): TlbiOper
       range.lpa2 ? 1 : 0,
       (range.ranged ?? true) ? 1 : 0,
     );
-    engine.check(status, "tlbiOperations", address);
+    engine.check(status, "tlbiOperations");
     const step = engine.results.rangeStep;
     const pages = Number(step.pages);
     operations.push({
       kind: step.scale < 0 ? "single" : "range",
-      address,
+      address: address as Ipa,
       pages,
       scale: Math.max(step.scale, 0),
       num: step.num,
