@@ -2,6 +2,7 @@ import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { halvesOf } from "../core/field.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { ContextView, ResultView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
@@ -11,10 +12,12 @@ import type { Engine } from "../tables/engine.js";
 import { EngineMemory } from "../tables/memory.js";
 import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
+  Access,
   type AccessKind,
   type AccessOptions,
   accessWord,
   faultOf,
+  isFault,
   type Translation,
   type TranslationFault,
   translationOf,
@@ -86,6 +89,17 @@ function spaceOf(options: MmuOptions): Space {
   throw invalid("createMmu", "give an engine, or an image");
 }
 
+/** The instance that works on each memory: several MMUs of one thread share it, so that a call from all of them is one function. */
+const cores = new WeakMap<WebAssembly.Memory, { module: WebAssembly.Module; core: MmuCore }>();
+
+function coreOn(module: WebAssembly.Module, memory: WebAssembly.Memory): MmuCore {
+  const known = cores.get(memory);
+  if (known?.module === module) return known.core;
+  const core = instantiateMmu(module, memory);
+  cores.set(memory, { module, core });
+  return core;
+}
+
 /**
  * The hardware's side of translation tables: a walker that reads them as a CPU does, reports the faults that a CPU would,
  * and sets access flags and dirty state. Make one with `createMmu`. It belongs to one thread at a time.
@@ -103,8 +117,11 @@ export class Mmu implements Disposable {
   readonly space: Space;
   readonly #context: ContextView;
   readonly #result: ResultView;
+  readonly #fault: ResultView;
   /** @internal Pointer of the record of the last access. */
   readonly out: number;
+  /** @internal Pointer of the record of the last fault of a lookup. */
+  readonly faultOut: number;
   #closed = false;
 
   /** @internal Use `createMmu`. */
@@ -113,13 +130,15 @@ export class Mmu implements Disposable {
     const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
     this.module = compile(source, "createMmu");
-    this.core = instantiateMmu(this.module, memory);
-    this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
+    this.core = coreOn(this.module, memory);
+    this.context = this.space.take(K.CONTEXT_BYTES + 2 * K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;
+    this.faultOut = this.out + K.RESULT_BYTES;
     const words = new Words(memory.buffer);
     const context = new ContextView(words, this.context);
     this.#context = context;
     this.#result = new ResultView(words, this.out);
+    this.#fault = new ResultView(words, this.faultOut);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
     if (regime !== "el1" && regime !== "el2")
       throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
@@ -133,6 +152,11 @@ export class Mmu implements Disposable {
       (fetchReads ? K.F_FETCH_READS : 0) |
       (updateCacheableOnly ? K.F_UPDATE_CACHEABLE : 0);
     this.setRegisters(options.registers ?? {});
+  }
+
+  /** True once closed. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** @internal */
@@ -152,7 +176,7 @@ export class Mmu implements Disposable {
   }
 
   /** @internal The access word of the core. */
-  accessWord(kind: AccessKind, options: AccessOptions): number {
+  accessWord(kind: AccessKind, options: AccessOptions | undefined): number {
     const word = accessWord(kind, options);
     if (word === undefined) throw invalid("translate", `${String(kind)} is not an access: r, w or x`);
     return word;
@@ -174,22 +198,56 @@ export class Mmu implements Disposable {
    * console.log(fault.ok, !fault.ok && fault.kind, fault.par.toString(16)); // false permission a1f
    * ```
    */
-  translate(
-    address: AddressLike,
-    access: AccessKind = "r",
-    options: AccessOptions = {},
-  ): Translation | TranslationFault {
+  translate(address: AddressLike, access: AccessKind = "r", options?: AccessOptions): Translation | TranslationFault {
     this.assertOpen("translate");
     const word = this.accessWord(access, options);
-    const at = toAddress(address, "translate");
-    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.out);
-    return this.lastResult(status, "translate", at);
+    const at = halvesOf(toAddress(address, "translate"));
+    const status = this.core.mmuTranslate(this.context, at[0] as number, at[1] as number, word, this.out);
+    return this.lastResult(status, "translate", address);
   }
 
   /** @internal What the record of the last access says. */
-  lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
-    if (status < 0) throw new GranuleError(status, { operation, address });
+  lastResult(status: number, operation: string, address: AddressLike): Translation | TranslationFault {
+    if (status < 0) throw new GranuleError(status, { operation, address: toAddress(address) });
     return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
+  }
+
+  /**
+   * Where one access goes, as a number; a negative `Fault` if it does not translate. The call for loops: no object, no bigint, no
+   * exception. It does what `translate` does, and `lastFault` has the details of a fault. `address` is a whole number of at most 53
+   * bits; addresses of the upper half are negative, as two's complement has them: `Number(BigInt.asIntN(64, va))`. `access` is of
+   * `Access`. -22 (EINVAL) for what is no address or access, or once closed.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { Access, createMmu, Fault, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "r");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * console.log(mmu.lookup(0x4000_0123).toString(16)); // 80000123
+   * console.log(mmu.lookup(0x4000_0123, Access.WRITE) === Fault.PERMISSION, mmu.lastFault()?.level); // true 3
+   * ```
+   */
+  lookup(address: number, access: number = Access.READ): number {
+    if (typeof address !== "number" || this.#closed) return K.EINVAL;
+    return this.core.mmuLookup(this.context, address, access, this.faultOut);
+  }
+
+  /**
+   * The details of the last fault that `lookup` gave, of this MMU or of a TLB over it: as `translate` gives them. Undefined if it never gave one.
+   *
+   * @example
+   * ```ts
+   * import { createMmu } from "granule/mmu";
+   * using mmu = createMmu({ image: new Uint8Array(8), paBits: 40 }); // both stages off
+   * console.log(mmu.lastFault(), mmu.lookup(2 ** 40), mmu.lastFault()?.kind); // undefined -4 address-size
+   * ```
+   */
+  lastFault(): TranslationFault | undefined {
+    this.assertOpen("lastFault");
+    return isFault(this.#fault) ? faultOf(this.#fault) : undefined;
   }
 
   /** @internal HCR_EL2 as it was set. */
@@ -240,7 +298,7 @@ export class Mmu implements Disposable {
    * console.log(rowAddress(columns, 0), rowAddress(columns, 1)); // 2415919120n undefined
    * ```
    */
-  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
+  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options?: AccessOptions): number {
     this.assertOpen("translateMany");
     const { addresses, rows } = columns;
     if (!Number.isInteger(n) || n < 0 || n > addresses.length) {

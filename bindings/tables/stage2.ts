@@ -7,18 +7,18 @@ import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import { type Columns, checkColumns } from "./columns.js";
+import { type DirectOptions, Stage2Direct } from "./direct.js";
 import type { Format } from "./entry.js";
 import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
   cacheHandle,
   checkMap,
-  checkShare,
   type LeafShareOptions,
   type MapOptions,
   mapFlags,
   type ShareOptions,
-  shareFlags,
+  shareFlagsOf,
 } from "./options.js";
 import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
@@ -124,10 +124,13 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
   readonly isHyp = false;
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
+  /** Its operations on plain numbers, exclusive, with tables from the arena. */
+  readonly direct: Stage2Direct;
 
   private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint) {
     super(engine, granule, format);
     this.vtcr = vtcr;
+    this.direct = new Stage2Direct(this);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
@@ -161,6 +164,24 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
 
   ticket(): TableTicket {
     return { ...this.ticketOf(), vtcr: this.vtcr };
+  }
+
+  /**
+   * Its operations on plain numbers that share the table, handle faults, or take tables from a cache, as a VMM's fault loop does.
+   * EINVAL for unknown options, or what is no cache of this engine.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, Prot } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * const table = engine.createStage2();
+   * const faults = table.createDirect({ shared: true, handleFault: true, cache: "own" });
+   * console.log(faults.map(0x1000, 4096, 0x8000, Prot.R), faults.map(0x1000, 4096, 0x8000, Prot.R)); // 0 -11
+   * ```
+   */
+  createDirect(options: DirectOptions): Stage2Direct {
+    this.assertUsable("createDirect");
+    return new Stage2Direct(this, options);
   }
 
   /**
@@ -204,36 +225,38 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * replaced by break-before-make; a change of permissions only is not made ("again" with `handleFault`): that is `relaxPerms`.
    * Throws ENOMEM when tables run out; what was mapped until then stays.
    */
-  map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: MapOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_MAP,
-      name: "map",
-      addr: ipa,
+  map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options?: MapOptions): Outcome {
+    const flags = options === undefined ? 0 : mapFlags(checkMap("map", options));
+    const status = this.perform(
+      K.OP_MAP,
+      "map",
+      ipa,
       size,
-      phys: pa,
-      prot,
-      flags: mapFlags(checkMap("map", options)),
-      cache: options.cache,
-    });
+      pa,
+      toProt(prot),
+      flags,
+      this.#cache("map", options?.cache),
+    );
+    return status === K.EAGAIN ? "again" : "done";
   }
 
-  #outcome(operation: Parameters<Table["perform"]>[0]): Outcome {
-    return this.perform(operation) === K.EAGAIN ? "again" : "done";
+  #cache(operation: string, cache: CacheOption): number {
+    return cache === undefined ? K.CACHE_ARENA : cacheHandle(cache, this.engine, operation);
   }
 
   /** Removes every leaf that the range touches, whole, and tables that become empty [S2-10, S2-11; kvm_pgtable_stage2_unmap]. */
   unmap(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_UNMAP, name: "unmap", addr: ipa, size });
+    this.perform(K.OP_UNMAP, "unmap", ipa, size);
   }
 
   /** Gives the pages to an owner: 0 erases, 1 is the hypervisor [S2-8; kvm_pgtable_stage2_set_owner]. 6.12 annotations only. */
   setOwner(ipa: AddressLike, size: AddressLike, owner: number, cache?: CacheOption): void {
-    this.perform({ op: K.OP_SET_OWNER, name: "setOwner", addr: ipa, size, cache, level: owner });
+    this.perform(K.OP_SET_OWNER, "setOwner", ipa, size, 0, 0, 0, this.#cache("setOwner", cache), owner);
   }
 
   /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
   annotate(ipa: AddressLike, size: AddressLike, type: number, payload: bigint, cache?: CacheOption): void {
-    this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
+    this.perform(K.OP_ANNOTATE, "annotate", ipa, size, payload, 0, 0, this.#cache("annotate", cache), type);
   }
 
   /**
@@ -261,72 +284,54 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     this.assertUsable("relaxColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
-    const flags = shareFlags(checkShare("relaxColumns", options));
+    const flags = shareFlagsOf("relaxColumns", options);
     checkColumns("relaxColumns", columns).run(this.engine, "relaxColumns", n, (addresses, _values, statuses) =>
       core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
     );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
-  wrprotect(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_WRPROTECT,
-      name: "wrprotect",
-      addr: ipa,
-      size,
-      flags: shareFlags(checkShare("wrprotect", options)),
-    });
+  wrprotect(ipa: AddressLike, size: AddressLike, options?: ShareOptions): void {
+    this.perform(K.OP_WRPROTECT, "wrprotect", ipa, size, 0, 0, shareFlagsOf("wrprotect", options));
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
-  mkyoung(ipa: AddressLike, options: LeafShareOptions = {}): bigint {
-    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(checkShare("mkyoung", options)) });
-    return this.performed().value;
+  mkyoung(ipa: AddressLike, options?: LeafShareOptions): bigint {
+    this.perform(K.OP_MKYOUNG, "mkyoung", ipa, 0, 0, 0, shareFlagsOf("mkyoung", options));
+    return this.performed();
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
-  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options: ShareOptions = {}): boolean {
-    const flags = shareFlags(checkShare("testClearYoung", options));
+  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options?: ShareOptions): boolean {
+    const flags = shareFlagsOf("testClearYoung", options);
     const level = clear ? 1 : 0;
-    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
+    return this.perform(K.OP_TEST_CLEAR_YOUNG, "testClearYoung", ipa, size, 0, 0, flags, K.CACHE_ARENA, level) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
-  relaxPerms(ipa: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_RELAX_PERMS,
-      name: "relaxPerms",
-      addr: ipa,
-      prot,
-      flags: shareFlags(checkShare("relaxPerms", options)),
-    });
+  relaxPerms(ipa: AddressLike, prot: ProtLike, options?: LeafShareOptions): Outcome {
+    const flags = shareFlagsOf("relaxPerms", options);
+    return this.perform(K.OP_RELAX_PERMS, "relaxPerms", ipa, 0, 0, toProt(prot), flags) === K.EAGAIN ? "again" : "done";
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
-  flush(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(checkShare("flush", options)) });
+  flush(ipa: AddressLike, size: AddressLike, options?: ShareOptions): void {
+    this.perform(K.OP_FLUSH, "flush", ipa, size, 0, 0, shareFlagsOf("flush", options));
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
-  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_SPLIT,
-      name: "split",
-      addr: ipa,
-      size,
-      cache,
-      flags: shareFlags(checkShare("split", options)),
-    });
+  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options?: ShareOptions): void {
+    this.perform(K.OP_SPLIT, "split", ipa, size, 0, 0, shareFlagsOf("split", options), this.#cache("split", cache));
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
   flushTlbRange(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_TLB_FLUSH_RANGE, name: "flushTlbRange", addr: ipa, size });
+    this.perform(K.OP_TLB_FLUSH_RANGE, "flushTlbRange", ipa, size);
   }
 
   /** Teardown in pieces: empties the range and frees tables that become empty; nothing is flushed [S2-27, BUG-33]. */
   destroyRange(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_DESTROY_RANGE, name: "destroyRange", addr: ipa, size });
+    this.perform(K.OP_DESTROY_RANGE, "destroyRange", ipa, size);
   }
 
   /**

@@ -6,12 +6,11 @@ import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
-import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
-import { decodeEntry, type Entry, type Format } from "./entry.js";
+import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { EngineMemory } from "./memory.js";
-import { type CacheOption, cacheHandle } from "./options.js";
+import { cacheHandle } from "./options.js";
 import { Visit, type Visitor, type WalkOptions, walkFlags, walkVisitor } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
 
@@ -90,26 +89,14 @@ export interface EntryOptions extends Range {
 /** Outcome of an operation that may lose a race or have nothing to do. */
 export type Outcome = "done" | "again";
 
-/** @internal The fields of one submission record. */
-export interface Operation {
-  op: number;
-  name: string;
-  addr?: AddressLike;
-  size?: AddressLike;
-  phys?: AddressLike;
-  prot?: ProtLike;
-  flags?: number;
-  cache?: CacheOption;
-  level?: number;
+/** Why an operation was refused; what is no address is named, since the core only says that there is one. */
+function refused(status: number, operation: string, ...addresses: readonly AddressLike[]): GranuleError {
+  const [address] = addresses.map((given) => toAddress(given, operation));
+  return new GranuleError(status, address === undefined ? { operation } : { operation, address });
 }
 
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
-
-/** An address of the operation; 0n only where it has none, not where the caller gave none. */
-function given(o: Operation, field: "addr" | "size" | "phys"): bigint {
-  return field in o ? toAddress(o[field] as AddressLike, o.name) : 0n;
-}
 
 const SCAN: OptionKinds<EntryOptions> = {
   from: "address",
@@ -261,28 +248,52 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     return this.#handle;
   }
 
-  /** @internal One operation through the engine's submission record. */
-  perform(o: Operation): number {
+  /** @internal One operation: numbers as they are, bigints through the engine's submission record. Both run the same operation of the core. */
+  perform(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike = 0,
+    prot = 0,
+    flags = 0,
+    cache: number = K.CACHE_ARENA,
+    level = 0,
+  ): number {
     const { engine } = this;
-    this.assertUsable(o.name, o.level ?? 0);
-    const { io } = engine;
-    const addr = given(o, "addr");
-    io.address = addr;
-    io.size = given(o, "size");
-    io.phys = given(o, "phys");
-    io.op = o.op;
-    io.flags = o.flags ?? 0;
-    io.table = this.#handle;
-    io.cache = cacheHandle(o.cache, engine, o.name);
-    io.prot = toProt(o.prot ?? 0);
-    io.level = o.level ?? 0;
-    engine.core.submit(io.at, 1, 0);
-    const { status } = io;
+    this.assertUsable(name, level);
+    const plain = typeof addr === "number" && typeof size === "number" && typeof phys === "number";
+    const status = plain
+      ? engine.core.call(op, this.#handle, flags, cache, addr, size, phys, prot, level)
+      : this.#submit(op, name, addr, size, phys, prot, flags, cache, level);
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) {
-      throw new GranuleError(status, { operation: o.name, address: addr });
-    }
+    if (status < 0 && status !== K.EAGAIN) throw refused(status, name, addr, size, phys);
     return status;
+  }
+
+  #submit(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot: number,
+    flags: number,
+    cache: number,
+    level: number,
+  ): number {
+    const { io, core } = this.engine;
+    io.address = toAddress(addr, name);
+    io.size = toAddress(size, name);
+    io.phys = toAddress(phys, name);
+    io.op = op;
+    io.flags = flags;
+    io.table = this.#handle;
+    io.cache = cache;
+    io.prot = prot;
+    io.level = level;
+    core.submit(io.at, 1, 0);
+    return io.status;
   }
 
   /** @internal Is the table there, and `integer` one that the core takes as it is? EINVAL otherwise. */
@@ -292,10 +303,9 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     if ((integer | 0) !== integer) throw invalid(operation, `${integer} is no 32-bit integer`);
   }
 
-  /** @internal Value and level that the last `perform` left. */
-  protected performed(): { value: bigint; level: number } {
-    const { value, foundLevel } = this.engine.io;
-    return { value, level: foundLevel };
+  /** @internal What the last `perform` answered: a descriptor, a count or bytes. */
+  protected performed(): bigint {
+    return this.engine.results.answer.value;
   }
 
   /** Geometry and use. */
@@ -312,11 +322,31 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
    */
   leaf(addr: AddressLike): Entry {
-    const at = toAddress(addr, "leaf");
-    this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
-    const { value, level } = this.performed();
-    const first = at & -span(this.format.ps, level);
-    return decodeEntry(this.engine, this.format, first, value, level);
+    this.perform(K.OP_GET_LEAF, "leaf", addr, 0);
+    const { engine, format } = this;
+    const { answer } = engine.results;
+    const { level } = answer;
+    return decodeEntry(engine, format, entryStart(addr, format.ps, level), answer.value, level);
+  }
+
+  /**
+   * Where the byte at `address` goes: its physical address as a number, or -1 where no leaf maps it. The call for loops: no object, no
+   * bigint, no exception. `address` is a number below 2^53; -34 (ERANGE) beyond the input space, -22 (EINVAL) for what is no
+   * address, or once closed. With other walkers it takes what `leaf` takes, and can be -110 (ETIMEDOUT) [WLK-14].
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+   * console.log(table.lookup(0x4001_2345).toString(16), table.lookup(0)); // 80012345 -1
+   * ```
+   */
+  lookup(address: number): number {
+    const { engine } = this;
+    if (typeof address !== "number" || engine.closed) return K.EINVAL;
+    return engine.core.lookup(this.#handle, address);
   }
 
   /**
@@ -417,8 +447,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
   countLeaves(addr: AddressLike = 0, size?: AddressLike): number {
     const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
-    this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
-    return Number(this.performed().value);
+    this.perform(K.OP_COUNT_LEAVES, "countLeaves", addr, bytes);
+    return Number(this.performed());
   }
 
   /**
@@ -473,7 +503,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    */
   destroy(): void {
     this.engine.hosts.assertIdle("destroy", this.#handle);
-    this.perform({ op: K.OP_DESTROY, name: "destroy" });
+    this.perform(K.OP_DESTROY, "destroy", 0, 0);
   }
 
   /** Destroys, and gives the handle back; a table that was adopted is only let go of. EBUSY as of `destroy`. */
