@@ -69,11 +69,10 @@ function refused(c: Context, addr: u64, access: u32, out: u32): f64 {
 /** Translates one access: its output address, or minus a FAULT_* with the record at `out`; EINVAL as mmuTranslate, and for no such access or address. */
 export function mmuLookup(context: u32, addr: f64, access: u32, out: u32): f64 {
   const wide = <i64>addr;
-  if (!isContext(context) || !isInMemory(out, RESULT_BYTES) || overlap(out, RESULT_BYTES, context, CONTEXT_BYTES))
-    return EINVAL;
+  if (!isContext(context) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
   if (!isExact(wide, addr) || !isPlainAccess(access)) return EINVAL;
   const c = plain(context),
-    pa = translateOne(c, wide, access, out);
+    pa = translateOne(c, wide, access);
   return pa >= 0 ? <f64>pa : refused(c, wide, access, out);
 }
 

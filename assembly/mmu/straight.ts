@@ -269,13 +269,12 @@ function run(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32): 
   return runSingle(c, s, addrs, end, rows, access);
 }
 
-/** Where the row of a single translation lies, behind its address. */
-const ONE: usize = 8;
-
-/** Translates one access by the same paths: its output address, or -1 for a fault, which `c` says. It works in 24 bytes at `p`. */
-export function translateOne(c: C.Context, addr: u64, access: u32, p: usize): i64 {
-  write(p, addr);
-  return translateMany(c, p, p + ONE, 1, access) ? -1 : <i64>read(p + ONE, false);
+/** Translates one access by the same paths: its output address, or -1 for a fault, which `c` says. Precondition: `isUsable`. */
+export function translateOne(c: C.Context, addr: u64, access: u32): i64 {
+  const at = C.single(c),
+    rows = at + ENTRY_BYTES;
+  write(at, addr);
+  return translateMany(c, at, rows, 1, access) ? -1 : <i64>read(rows, false);
 }
 
 /**

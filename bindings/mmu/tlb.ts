@@ -275,9 +275,12 @@ export class Tlb implements Disposable {
    * const table = engine.createStage2();
    * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
    * using tlb = createTlb(createMmu({ engine, registers: stage2Registers(table) }));
-   * let at = tlb.lookup(0x4000_0123, Access.WRITE);
-   * if (at < 0) console.log(tlb.lastFault()?.exception?.esr);
-   * console.log(at.toString(16), tlb.stats().wrMisses); // 80000123 1
+   * const load = (address: number) => {
+   *   const at = tlb.lookup(address, Access.READ);
+   *   return at >= 0 ? at.toString(16) : `ESR ${tlb.lastFault()?.exception?.esr.toString(16)}`;
+   * };
+   * console.log(load(0x4000_0123), load(0x4000_0124), load(0)); // 80000123 80000124 ESR 92000006
+   * console.log(tlb.stats().rdHits, tlb.stats().rdMisses); // 1 2
    * ```
    */
   lookup(address: number, access: number = Access.READ): number {
