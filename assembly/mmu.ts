@@ -2,13 +2,13 @@
 // Pointers are checked here. Statuses are 0 or a negative errno.
 
 import { EINVAL, OK } from "./memory/errno";
-import { isInMemory } from "./memory/physical";
+import { isInMemory, memoryBytes } from "./memory/physical";
 import { accessMany, accessOne, hit, speculate, through } from "./mmu/access";
 import { configure } from "./mmu/configure";
-import { CONTEXT_BYTES, CONTEXT_MAGIC, Context, contextAt, isUsable } from "./mmu/context";
+import { CONTEXT_BYTES, Context, contextAt, isUsable } from "./mmu/context";
 import { complete, post } from "./mmu/invalidate";
 import { translateMany, translateOne } from "./mmu/straight";
-import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, TLB_MAGIC, tlbAt } from "./mmu/tlb";
+import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, tlbAt } from "./mmu/tlb";
 import { RESULT_BYTES, ROW_BYTES, report, translate } from "./mmu/translate";
 import { A_EL0, A_FETCH, A_KIND, A_PAN } from "./mmu/walk";
 
@@ -52,12 +52,12 @@ const MOST: i64 = ((<i64>1) << 53) - 1;
 
 /** Is `wide` what a caller gave as a double? In two's complement, so that addresses of the upper half are negative and exact. */
 function isExact(wide: i64, given: f64): bool {
-  return <f64>wide === given && wide >= -MOST && wide <= MOST;
+  return <f64>wide === given && <u64>(wide + MOST) <= 2 * MOST;
 }
 
 /** Is this a read, a write or a fetch, from EL0 or with PAN or neither, and no more? */
 function isPlainAccess(access: u32): bool {
-  return (access & ~(A_KIND | A_EL0 | A_PAN)) === 0 && (access & A_KIND) !== A_KIND;
+  return access <= (A_KIND | A_EL0 | A_PAN) && (access & A_KIND) !== A_KIND;
 }
 
 /** The fault that `c` has just met: its record at `out`, and minus its FAULT_*. */
@@ -79,16 +79,15 @@ export function mmuLookup(context: u32, addr: f64, access: u32, out: u32): f64 {
 /** The same through a TLB. */
 export function mmuLookupTlb(context: u32, tlb: u32, addr: f64, access: u32, out: u32): f64 {
   const wide = <i64>addr;
-  if (!isInMemory(context, CONTEXT_BYTES) || !isInMemory(tlb, TLB_HEADER_BYTES)) return EINVAL;
   if (!isExact(wide, addr) || !isPlainAccess(access)) return EINVAL;
-  const c = contextAt(context),
-    t = tlbAt(tlb);
-  if (c.magic === CONTEXT_MAGIC && t.magic === TLB_MAGIC) {
-    const pa = hit(c, t, wide, access);
+  // A hit needs no more of the two than that they are in memory.
+  if (<u64>max(context, tlb) + TLB_HEADER_BYTES <= memoryBytes()) {
+    const pa = hit(contextAt(context), tlbAt(tlb), wide, access);
     if (pa >= 0) return <f64>pa;
   }
-  if (!isUsable(c) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
-  return through(c, t, wide, access) ? <f64>(<i64>c.pa) : refused(c, wide, access, out);
+  if (!isContext(context) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
+  const c = contextAt(context);
+  return through(c, tlbAt(tlb), wide, access) ? <f64>(<i64>c.pa) : refused(c, wide, access, out);
 }
 
 /** Makes a TLB of the `bytes` at `tlb`, whose header the host has filled in; see mmu/tlb.ts for its bytes. */

@@ -194,13 +194,6 @@ function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
 
-function countHits(t: T.Tlb, access: u32, n: u32): void {
-  const kind = access & A_KIND;
-  if (kind === A_WRITE) t.writeHits += n;
-  else if (kind === A_FETCH) t.fetchHits += n;
-  else t.readHits += n;
-}
-
 function countMiss(t: T.Tlb, access: u32): void {
   const kind = access & A_KIND;
   if (kind === A_WRITE) t.writeMisses++;
@@ -211,7 +204,7 @@ function countMiss(t: T.Tlb, access: u32): void {
 /** Answers by the entry at `p`. A permission fault needs no walk [HWM-32]. */
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
-  countHits(t, access, 1);
+  T.countHits(t, access & A_KIND, 1);
   if (observe(p) & T.TAG_SUSPECT && isContested(t, p, addr)) {
     t.conflicts++;
     follow(c, e, addr);
@@ -353,22 +346,24 @@ function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
 }
 
 /**
- * One access that a hint answers, for which the TLB need not be looked at as a whole: its output address, or -1. Then nothing has
- * changed, and `through` must make it. Any TLB in memory is allowed, whatever was written there since.
+ * One access that a hint answers by an entry of the first level, for which the TLB need not be looked at as a whole: its output address,
+ * or -1. Then nothing has changed, and `through` must make it. Whatever was written to either block is allowed; they lie in memory.
  */
 export function hit(c: C.Context, t: T.Tlb, addr: u64, access: u32): i64 {
-  access = accessOf(c, access);
-  const b = T.bank(t, firstBank(t, access));
-  if (!isPlain(c, t, access) || !T.isThere(b) || ((access & A_KIND) === A_FETCH && (addr & 3) !== 0)) return -1;
-  const shared = sharedTag(c, access),
-    at = T.hintOf(T.hintSlot(T.hintsOf(t, hintKind(access)), addr)),
-    need = put(wanted(access), INFO_RIGHTS);
-  if (at > T.lastEntry(b) || !Hinted.answers(at, addr, shared, ownTag(c, shared), need)) return -1;
-  const e = T.entry(at);
+  const fetch = hintKind(access),
+    at = T.hintOf(T.hintSlot(T.hintsOf(t, fetch), addr));
+  if (c.magic !== C.CONTEXT_MAGIC || !T.isFirstLevel(t, at)) return -1;
+  if (access & (A_EL0 | A_PAN)) access = accessOf(c, access);
+  if (!isPlain(c, t, access) || (fetch && (addr & 3) !== 0)) return -1;
+  const shared = sharedTag(c, access);
+  if (!Hinted.answers(at, addr, shared, ownTag(c, shared), put(wanted(access), INFO_RIGHTS))) return -1;
+  const e = T.entry(at),
+    b = T.bank(t, firstBank(t, access)),
+    out = e.out | (addr & ~e.mask);
   T.touch(t, at);
   b.hits++;
-  countHits(t, access, 1);
-  return e.out | (addr & ~e.mask);
+  T.countHits(t, access & A_KIND, 1);
+  return out;
 }
 
 /** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */
@@ -387,6 +382,6 @@ export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n:
   const hits = n - runHints(c, t, addrs, end, rows, access),
     b = T.bank(t, firstBank(t, access));
   b.hits += hits;
-  countHits(t, access, hits);
+  T.countHits(t, access & A_KIND, hits);
   return c.faults;
 }

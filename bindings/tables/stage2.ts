@@ -263,7 +263,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * Handles many translation faults in one call: maps the pages of the first `n` `addresses` to those of `values`, one
    * after the other, each as `map` with `handleFault` does; each one's status (0, or -11 for "again") goes to `statuses`.
    * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ENOMEM,
-   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
+   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 50.
    */
   mapColumns(columns: Columns, n: number, prot: ProtLike, options: MapOptions = {}): void {
     this.assertUsable("mapColumns");
