@@ -194,6 +194,13 @@ function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
 
+function countHits(t: T.Tlb, access: u32, n: u32): void {
+  const kind = access & A_KIND;
+  if (kind === A_WRITE) t.writeHits += n;
+  else if (kind === A_FETCH) t.fetchHits += n;
+  else t.readHits += n;
+}
+
 function countMiss(t: T.Tlb, access: u32): void {
   const kind = access & A_KIND;
   if (kind === A_WRITE) t.writeMisses++;
@@ -204,7 +211,7 @@ function countMiss(t: T.Tlb, access: u32): void {
 /** Answers by the entry at `p`. A permission fault needs no walk [HWM-32]. */
 function useEntry(c: C.Context, t: T.Tlb, s: C.Stage, p: usize, raw: u64, addr: u64, access: u32): bool {
   const e = T.entry(p);
-  T.countHits(t, access & A_KIND, 1);
+  countHits(t, access, 1);
   if (observe(p) & T.TAG_SUSPECT && isContested(t, p, addr)) {
     t.conflicts++;
     follow(c, e, addr);
@@ -362,7 +369,7 @@ export function hit(c: C.Context, t: T.Tlb, addr: u64, access: u32): i64 {
     out = e.out | (addr & ~e.mask);
   T.touch(t, at);
   b.hits++;
-  T.countHits(t, access & A_KIND, 1);
+  countHits(t, access, 1);
   return out;
 }
 
@@ -382,6 +389,6 @@ export function accessMany(c: C.Context, t: T.Tlb, addrs: usize, rows: usize, n:
   const hits = n - runHints(c, t, addrs, end, rows, access),
     b = T.bank(t, firstBank(t, access));
   b.hits += hits;
-  T.countHits(t, access & A_KIND, hits);
+  countHits(t, access, hits);
   return c.faults;
 }

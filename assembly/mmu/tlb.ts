@@ -26,9 +26,6 @@ export const TLB_BANKS_AT: u32 = 256;
 export const TLB_BANK_BYTES: u32 = 80;
 export const TLB_ENTRY_BYTES: u32 = 64;
 const ENTRY_BYTES_SHIFT: u32 = 6;
-/** log2 of the bytes from the counter of hits of one kind of access to that of the next. */
-const KIND_SHIFT: u32 = 4;
-const LAST_KIND: u32 = 2;
 const QUEUE_AT: u32 = 704;
 const MESSAGE_SHIFT: u32 = 5;
 /** Invalidations that can wait; one more, and the oldest is applied. */
@@ -255,12 +252,6 @@ export function bankBytes(b: Bank): u64 {
 /** Is `at`, any value, an entry of a first-level bank of the TLB, with all of it in memory? Banks lie one behind the other. */
 export function isFirstLevel(t: Tlb, at: u32): bool {
   return t.magic === TLB_MAGIC && at < bank(t, B_SECOND).pointer && <u64>at + TLB_ENTRY_BYTES <= memoryBytes();
-}
-
-/** Counts `n` hits of accesses of `kind`, 0 read, 1 write, 2 or 3 fetch: the counters of hits and misses lie by kind. */
-export function countHits(t: Tlb, kind: u32, n: u32): void {
-  const p = changetype<usize>(t) + offsetof<Tlb>("readHits") + (min<u32>(kind, LAST_KIND) << KIND_SHIFT);
-  store<u64>(p, load<u64>(p) + n);
 }
 
 /** Pointer of the last entry of a bank that is there. */

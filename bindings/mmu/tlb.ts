@@ -279,7 +279,7 @@ export class Tlb implements Disposable {
    *   const at = tlb.lookup(address, Access.READ);
    *   return at >= 0 ? at.toString(16) : `ESR ${tlb.lastFault()?.exception?.esr.toString(16)}`;
    * };
-   * console.log(load(0x4000_0123), load(0x4000_0124), load(0)); // 80000123 80000124 ESR 92000006
+   * console.log(load(0x4000_0123), load(0x4000_0124), load(0)); // 80000123 80000124 ESR 92000005
    * console.log(tlb.stats().rdHits, tlb.stats().rdMisses); // 1 2
    * ```
    */
