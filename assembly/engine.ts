@@ -31,12 +31,12 @@ import { bury as burial } from "./table/burial";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
-import { getLeaves as leavesOf } from "./table/lookup";
+import { getLeaves as leavesOf, translated } from "./table/lookup";
 import * as V from "./table/outside";
 import { scan as scanTable } from "./table/scan";
-import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
+import { begin, end as endUse, modeOf, SHARES_NOTHING, SHARES_READ } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
-import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
+import { operate, SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
 import { collect, drain, release, releaseSubtree, resumeTeardowns } from "./table/teardown";
 import { SHARED } from "./table/walk";
 
@@ -232,6 +232,47 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
 export function submit(p: u32, n: u32, stop: bool): i32 {
   if (L.me === 0 || !L.isArenaRange(p, <u64>n * SUBMIT_BYTES)) return EINVAL;
   return <i32>submitRecords(p, n, stop);
+}
+
+/** An address or size that a caller gives as a double: exact, and below 2^53. */
+function isExact(wide: u64, given: f64): bool {
+  return wide >> 53 === 0 && <f64>(<i64>wide) === given;
+}
+
+/**
+ * One operation (OP_*) with its fields as arguments instead of in a record, addresses as doubles: a status, EINVAL for a double that is no
+ * address. What it answers beside that is the Answer.
+ */
+export function call(
+  op: u32,
+  table: u32,
+  flags: u32,
+  cache: u32,
+  addr: f64,
+  size: f64,
+  phys: f64,
+  prot: u32,
+  level: i32,
+): i32 {
+  const a = <u64>(<i64>addr),
+    s = <u64>(<i64>size),
+    p = <u64>(<i64>phys);
+  if (L.me === 0 || !isExact(a, addr) || !isExact(s, size) || !isExact(p, phys)) return EINVAL;
+  return operate(op, table, flags, cache, a, s, p, prot, level);
+}
+
+/** Output address of the byte at `addr`; -1 where no leaf maps it, or an errno. */
+export function lookup(table: u32, addr: f64): f64 {
+  const a = <u64>(<i64>addr);
+  if (!T.isTableHandle(table) || !isExact(a, addr)) return EINVAL;
+  const t = T.tableAt(table);
+  if (!L.parallel()) return <f64>translated(t, a);
+  const mode = modeOf(t, SHARES_READ, 0);
+  const bad = begin(t, mode);
+  if (bad) return bad;
+  const r = translated(t, a);
+  endUse(t, mode);
+  return <f64>r;
 }
 
 function isStage2(table: u32): bool {

@@ -30,6 +30,7 @@ export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Columns } from "./tables/columns.js";
+export type { DirectOptions, HypDirect, Stage2Direct } from "./tables/direct.js";
 export { Engine, type EngineTicket, joinEngine } from "./tables/engine.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
 export type { MmOps } from "./tables/hooks.js";

@@ -281,6 +281,23 @@ export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: u
   return report(c, addr, access, through(c, t, addr, access), out);
 }
 
+/** What a hint must find for an access, and may: the parts of a hit that do not depend on the address. */
+@final
+@unmanaged
+class Hinted {
+  /**
+   * Does the entry at `at`, which a hint named, answer for `addr` by its rights alone? A hint may hold any value up to the last entry,
+   * aligned or not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps
+   * at an address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
+   * hit before that thread's TLBI.
+   */
+  @inline static answers(at: usize, addr: u64, shared: u64, own: u64, need: u64): bool {
+    const e = T.entry(at),
+      tag = read(at, false);
+    return ((addr ^ e.base) & e.mask) === 0 && (tag === shared || tag === own) && (e.info & need) !== 0;
+  }
+}
+
 function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
   if (!through(c, t, raw, access)) c.faults++;
   write(rows, c.pa);
@@ -289,10 +306,7 @@ function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
 
 /**
  * Accesses whose addresses are their own keys: those that a hint answers here, all others by `row`. Returns how many went to
- * `row`. The loop has few conditions so that all it needs stays in registers. A hint may hold any value up to `top`, aligned or
- * not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps at an
- * address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
- * hit before that thread's TLBI.
+ * `row`. The loop has few conditions so that all it needs stays in registers.
  */
 function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize, access: u32): u32 {
   const shared = sharedTag(c, access),
@@ -305,18 +319,14 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const addr = read(addrs, false),
       at = T.hintOf(T.hintSlot(hints, addr));
-    if (at <= top) {
+    if (at <= top && Hinted.answers(at, addr, shared, own, need)) {
       const e = T.entry(at),
-        tag = read(at, false),
-        bits = e.mask,
+        out = e.out | (addr & ~e.mask),
         info = e.info;
-      if (((addr ^ e.base) & bits) === 0 && (tag === shared || tag === own) && (info & need) !== 0) {
-        const out = e.out | (addr & ~bits);
-        e.used = ++clock;
-        write(rows, out);
-        write(rows + ROW_INFO, info);
-        continue;
-      }
+      e.used = ++clock;
+      write(rows, out);
+      write(rows + ROW_INFO, info);
+      continue;
     }
     t.clock = clock;
     row(c, t, addr, access, rows);
@@ -336,9 +346,31 @@ function isAligned(addrs: usize, end: usize): bool {
 
 /** Do the entry's rights alone decide a hit, in both halves? */
 function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
-  const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
-  if (t.flags & T.TLB_ADVERSARIAL || barred) return false;
+  if (t.flags & T.TLB_ADVERSARIAL) return false;
+  if (!(access & (A_EL0 | A_PAN))) return true;
+  if (access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1) return false;
   return isAnswerable(C.stage1(c, 0), c, access) && isAnswerable(C.stage1(c, 1), c, access);
+}
+
+/**
+ * One access that a hint answers by an entry of the first level, for which the TLB need not be looked at as a whole: its output address,
+ * or -1. Then nothing has changed, and `through` must make it. Whatever was written to either block is allowed; they lie in memory.
+ */
+export function hit(c: C.Context, t: T.Tlb, addr: u64, access: u32): i64 {
+  const fetch = hintKind(access),
+    at = T.hintOf(T.hintSlot(T.hintsOf(t, fetch), addr));
+  if (c.magic !== C.CONTEXT_MAGIC || !T.isFirstLevel(t, at)) return -1;
+  if (access & (A_EL0 | A_PAN)) access = accessOf(c, access);
+  if (!isPlain(c, t, access) || (fetch && (addr & 3) !== 0)) return -1;
+  const shared = sharedTag(c, access);
+  if (!Hinted.answers(at, addr, shared, ownTag(c, shared), put(wanted(access), INFO_RIGHTS))) return -1;
+  const e = T.entry(at),
+    b = T.bank(t, firstBank(t, access)),
+    out = e.out | (addr & ~e.mask);
+  T.touch(t, at);
+  b.hits++;
+  countHits(t, access, 1);
+  return out;
 }
 
 /** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */

@@ -409,18 +409,14 @@ export const OPERATIONS: Readonly<Record<string, Perform>> = {
       bigint,
       bigint,
     ];
+    const prot = protFromNames(names(line, "prot", n));
     // The flags as they are: a recording asks for visits that the facade's own map has no option for.
-    const operation = {
-      op: K.OP_MAP,
-      name: "map",
-      addr,
-      size,
-      phys,
-      prot: protFromNames(names(line, "prot", n)),
-      flags: walkFlagsOf(line, n).reduce((flags, [, flag]) => flags | flag, 0),
-      cache: s.cacheOption(line),
+    const flags = walkFlagsOf(line, n).reduce((all, [, flag]) => all | flag, 0);
+    const table = stage2(s, n);
+    const cache = s.cacheOption(line);
+    return {
+      ret: status(() => table.perform(K.OP_MAP, "map", addr, size, phys, prot, flags, cache) === K.EAGAIN && "again"),
     };
-    return { ret: status(() => stage2(s, n).perform(operation) === K.EAGAIN && "again") };
   },
   unmap: ranged((t, addr, size) => t.unmap(addr, size)),
   set_owner: (s, line, n) => {

@@ -2,21 +2,24 @@ import { checkChoice, checkOptions, describe, type OptionKinds, unknownName } fr
 import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { halvesOf } from "../core/field.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { ContextView, ResultView } from "../core/mmu-views.generated.js";
 import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { Words } from "../core/view.js";
-import { type Ipa, type Like, type Pa, type PaLike, toAddress, type Va } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, type PaLike, toAddress, type Va } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
 import { isCount } from "../tables/layout.js";
 import { EngineMemory } from "../tables/memory.js";
 import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
+  Access,
   type AccessKind,
   type AccessOptions,
   accessWord,
   faultOf,
+  isFault,
   type Translation,
   type TranslationFault,
   translationOf,
@@ -97,6 +100,17 @@ function spaceOf(options: MmuOptions): Space {
   throw invalid("createMmu", "give an engine, or an image");
 }
 
+/** The instance that works on each memory: several MMUs of one thread share it, so that a call from all of them is one function. */
+const cores = new WeakMap<WasmMemory, { module: WasmModule; core: MmuCore }>();
+
+function coreOn(module: WasmModule, memory: WasmMemory): MmuCore {
+  const known = cores.get(memory);
+  if (known?.module === module) return known.core;
+  const core = instantiateMmu(module, memory);
+  cores.set(memory, { module, core });
+  return core;
+}
+
 /**
  * The hardware's side of translation tables: a walker that reads them as a CPU does, reports the faults that a CPU would,
  * and sets access flags and dirty state. Make one with `createMmu`. It belongs to one thread at a time.
@@ -114,10 +128,13 @@ export class Mmu implements Disposable {
   readonly space: Space;
   readonly #context: ContextView;
   readonly #result: ResultView;
+  readonly #fault: ResultView;
   /** @internal Pointer of the record of the last access. */
   readonly out: number;
   /** Room for the steps of a walk, once one was asked for. */
   #steps: { pointer: number; words: Words } | undefined;
+  /** @internal Pointer of the record of the last fault of a lookup. */
+  readonly faultOut: number;
   #closed = false;
 
   /** Use `createMmu`. */
@@ -126,13 +143,15 @@ export class Mmu implements Disposable {
     const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
     this.module = compile(source, "createMmu");
-    this.core = instantiateMmu(this.module, memory);
-    this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
+    this.core = coreOn(this.module, memory);
+    this.context = this.space.take(K.CONTEXT_BYTES + 2 * K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;
+    this.faultOut = this.out + K.RESULT_BYTES;
     const words = new Words(memory.buffer);
     const context = new ContextView(words, this.context);
     this.#context = context;
     this.#result = new ResultView(words, this.out);
+    this.#fault = new ResultView(words, this.faultOut);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
     checkChoice("createMmu", "the regime", regime, ["el1", "el2"]);
     context.physBase = physBase;
@@ -145,6 +164,11 @@ export class Mmu implements Disposable {
       (fetchReads ? K.F_FETCH_READS : 0) |
       (updateCacheableOnly ? K.F_UPDATE_CACHEABLE : 0);
     this.setRegisters(options.registers ?? {});
+  }
+
+  /** True once closed. */
+  get closed(): boolean {
+    return this.#closed;
   }
 
   /** @internal */
@@ -164,7 +188,7 @@ export class Mmu implements Disposable {
   }
 
   /** @internal The access word of the core. */
-  accessWord(kind: AccessKind, options: AccessOptions): number {
+  accessWord(kind: AccessKind, options: AccessOptions | undefined): number {
     const word = accessWord(kind, options);
     if (word === undefined) throw invalid("translate", `${describe(kind)} is not an access: r, w or x`);
     return word;
@@ -189,13 +213,13 @@ export class Mmu implements Disposable {
   translate(
     address: Like<Ipa | Va>,
     access: AccessKind = "r",
-    options: AccessOptions = {},
+    options?: AccessOptions,
   ): Translation | TranslationFault {
     this.assertOpen("translate");
     const word = this.accessWord(access, options);
-    const at = toAddress(address, "translate");
-    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.out);
-    return this.lastResult(status, "translate", at);
+    const at = halvesOf(toAddress(address, "translate"));
+    const status = this.core.mmuTranslate(this.context, at[0] as number, at[1] as number, word, this.out);
+    return this.lastResult(status, "translate", address);
   }
 
   /**
@@ -217,12 +241,13 @@ export class Mmu implements Disposable {
    * console.log(result.ok && result.pa.toString(16)); // 80001234
    * ```
    */
-  explainWalk(address: Like<Ipa | Va>, access: AccessKind = "r", options: AccessOptions = {}): WalkExplanation {
+  explainWalk(address: Like<Ipa | Va>, access: AccessKind = "r", options?: AccessOptions): WalkExplanation {
     this.assertOpen("explainWalk");
     const word = this.accessWord(access, options);
     const at = toAddress(address, "explainWalk");
     const { pointer, words } = this.#stepRoom();
-    const [lo, hi] = [Number(at & 0xffff_ffffn), Number(at >> 32n)];
+    const halves = halvesOf(at);
+    const [lo, hi] = [halves[0] as number, halves[1] as number];
     const status = this.core.mmuExplain(this.context, lo, hi, word, this.out, pointer, STEPS_BYTES);
     const result = this.lastResult(status, "explainWalk", at);
     return { steps: stepsAt(words, pointer, this.#context.stepsTaken), result };
@@ -237,9 +262,47 @@ export class Mmu implements Disposable {
   }
 
   /** @internal What the record of the last access says. */
-  lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
-    if (status < 0) throw new GranuleError(status, { operation, address });
+  lastResult(status: number, operation: string, address: AddressLike): Translation | TranslationFault {
+    if (status < 0) throw new GranuleError(status, { operation, address: toAddress(address) });
     return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
+  }
+
+  /**
+   * Where one access goes, as a number; a negative `Fault` if it does not translate. The call for loops: no object, no bigint, no
+   * exception. It does what `translate` does, and `lastFault` has the details of a fault. `address` is a whole number of at most 53
+   * bits; addresses of the upper half are negative, as two's complement has them: `Number(BigInt.asIntN(64, va))`. `access` is of
+   * `Access`. -22 (EINVAL) for what is no address or access, or once closed.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { Access, createMmu, Fault, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "r");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * console.log(mmu.lookup(0x4000_0123).toString(16)); // 80000123
+   * console.log(mmu.lookup(0x4000_0123, Access.WRITE) === Fault.PERMISSION, mmu.lastFault()?.level); // true 3
+   * ```
+   */
+  lookup(address: number, access: number = Access.READ): number {
+    if (typeof address !== "number" || this.#closed) return K.EINVAL;
+    return this.core.mmuLookup(this.context, address, access, this.faultOut);
+  }
+
+  /**
+   * The details of the last fault that `lookup` gave, of this MMU or of a TLB over it: as `translate` gives them. Undefined if it never gave one.
+   *
+   * @example
+   * ```ts
+   * import { createMmu } from "granule/mmu";
+   * using mmu = createMmu({ image: new Uint8Array(8), paBits: 40 }); // both stages off
+   * console.log(mmu.lastFault(), mmu.lookup(2 ** 40), mmu.lastFault()?.kind); // undefined -4 address-size
+   * ```
+   */
+  lastFault(): TranslationFault | undefined {
+    this.assertOpen("lastFault");
+    return isFault(this.#fault) ? faultOf(this.#fault) : undefined;
   }
 
   /** @internal HCR_EL2 as it was set. */
@@ -290,7 +353,7 @@ export class Mmu implements Disposable {
    * console.log(rowAddress(columns, 0), rowAddress(columns, 1)); // 2415919120n undefined
    * ```
    */
-  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
+  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options?: AccessOptions): number {
     this.assertOpen("translateMany");
     const { addresses, rows } = this.checkColumns("translateMany", columns, n);
     return this.#many(addresses, rows, n, this.accessWord(access, options));

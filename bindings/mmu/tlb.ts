@@ -1,13 +1,13 @@
 import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
-import { get } from "../core/field.js";
+import { get, halvesOf } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, type Ipa, type Like, type Pa, toAddress, type Va } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
 import { Mmu, type MmuColumns } from "./mmu.js";
-import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
+import { Access, type AccessKind, type AccessOptions, type Translation, type TranslationFault } from "./result.js";
 import { BANK_NAMES, type BankWords, bankWords, SHAPE, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
 /** How often an adversary does what hardware may do: once in so many accesses, 0 for never. */
@@ -271,16 +271,49 @@ export class Tlb implements Disposable {
    * console.log(tlb.access(0x4000_0123).ok); // false
    * ```
    */
-  access(address: Like<Ipa | Va>, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+  access(address: Like<Ipa | Va>, kind: AccessKind = "r", options?: AccessOptions): Translation | TranslationFault {
     this.#assertOpen("access");
     const { mmu } = this;
     const word = mmu.accessWord(kind, options);
-    const at = toAddress(address, "access");
-    return mmu.lastResult(mmu.core.mmuAccess(mmu.context, this.pointer, ...halves(at), word, mmu.out), "access", at);
+    const at = halvesOf(toAddress(address, "access"));
+    const status = mmu.core.mmuAccess(mmu.context, this.pointer, at[0] as number, at[1] as number, word, mmu.out);
+    return mmu.lastResult(status, "access", address);
+  }
+
+  /**
+   * One access as `access` makes it, statistics and replacement included, with numbers alone: where it goes, or a negative `Fault`, of
+   * which `lastFault` has the details. Addresses, accesses and -22 (EINVAL) as of `Mmu.lookup`.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { Access, createMmu, createTlb, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+   * using tlb = createTlb(createMmu({ engine, registers: stage2Registers(table) }));
+   * const load = (address: number) => {
+   *   const at = tlb.lookup(address, Access.READ);
+   *   return at >= 0 ? at.toString(16) : `ESR ${tlb.lastFault()?.exception?.esr.toString(16)}`;
+   * };
+   * console.log(load(0x4000_0123), load(0x4000_0124), load(0)); // 80000123 80000124 ESR 92000005
+   * console.log(tlb.stats().rdHits, tlb.stats().rdMisses); // 1 2
+   * ```
+   */
+  lookup(address: number, access: number = Access.READ): number {
+    const { mmu } = this;
+    if (typeof address !== "number" || this.#closed || mmu.closed) return K.EINVAL;
+    return mmu.core.mmuLookupTlb(mmu.context, this.pointer, address, access, mmu.faultOut);
+  }
+
+  /** The details of the last fault that `lookup` gave, of this TLB, its MMU, or another TLB over that: `Mmu.lastFault`. */
+  lastFault(): TranslationFault | undefined {
+    this.#assertOpen("lastFault");
+    return this.mmu.lastFault();
   }
 
   /** Accesses of one kind to the first `n` addresses of columns, in order, as `Mmu.translateMany`; how many were faults. */
-  accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options: AccessOptions = {}): number {
+  accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options?: AccessOptions): number {
     this.#assertOpen("accessMany");
     const { mmu } = this;
     const { addresses, rows } = mmu.checkColumns("accessMany", columns, n);

@@ -58,6 +58,14 @@ export function toProt(prot: ProtLike): number {
     if (Number.isInteger(prot) && prot >= 0 && prot <= 0xffffffff) return prot;
     throw invalid("prot", `${prot} is not a protection mask`);
   }
+  return KNOWN.get(prot) ?? spell(prot);
+}
+
+/** Masks of letters that were given before: a program gives few, again and again. */
+const KNOWN: Map<string, number> = new Map();
+const MOST_KNOWN = 64;
+
+function spell(prot: string): number {
   if (typeof prot !== "string") throw invalid("prot", `a protection is a mask or letters, not ${typeof prot}`);
   let mask = 0;
   for (const letter of prot) {
@@ -65,6 +73,7 @@ export function toProt(prot: ProtLike): number {
     if (bit === undefined) throw invalid("prot", `"${prot}" has a letter other than r w x d n`);
     mask |= bit;
   }
+  if (KNOWN.size < MOST_KNOWN) KNOWN.set(prot, mask);
   return mask;
 }
 

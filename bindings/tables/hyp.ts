@@ -3,8 +3,9 @@ import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { PaLike, SizeLike, Va, VaLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
-import type { ProtLike } from "../model/protection.js";
+import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
+import { type DirectOptions, HypDirect } from "./direct.js";
 import type { Format } from "./entry.js";
 import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
@@ -45,9 +46,12 @@ const CONFIG: OptionKinds<HypConfig> = {
  */
 export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va> {
   readonly isHyp = true;
+  /** Its operations on plain numbers, with tables from the arena. */
+  readonly direct: HypDirect;
 
   private constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
     super(engine, granule, format, strict);
+    this.direct = new HypDirect(this);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
@@ -87,6 +91,22 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
     return { ...this.ticketOf(), vtcr: 0n };
   }
 
+  /**
+   * Its operations on plain numbers, with tables from `cache`. EINVAL for what is no cache of this engine.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, Prot } from "granule";
+   * using engine = createEngine();
+   * const cache = engine.createCache(4096, 4); // empty: there are no pages for tables
+   * console.log(engine.createHyp().createDirect({ cache }).map(0, 4096, 0x8000, Prot.R)); // -12
+   * ```
+   */
+  createDirect(options: Pick<DirectOptions, "cache">): HypDirect {
+    this.assertUsable("createDirect");
+    return new HypDirect(this, options);
+  }
+
   /** TCR_EL2 for this table on an nVHE CPU with `paBits` of physical address [REG-9]. */
   tcr(paBits = 48): bigint {
     this.assertUsable("tcr");
@@ -99,14 +119,14 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
    * Maps [va, va + size) to pa.. [S1-1..5; kvm_pgtable_hyp_map]. R is required; X excludes W and Device. Where something
    * else is mapped it refuses before anything changes: EINVAL at a page, EEXIST at a block.
    */
-  map(va: VaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options: { cache?: CacheOption } = {}): void {
-    checkOptions("map", options, { cache: "any" });
-    this.perform({ op: K.OP_HYP_MAP, name: "map", addr: va, size, phys: pa, prot, cache: options.cache });
+  map(va: VaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options?: { cache?: CacheOption }): void {
+    const cache = options === undefined ? undefined : checkOptions("map", options, { cache: "any" }).cache;
+    this.perform(K.OP_HYP_MAP, "map", va, size, pa, toProt(prot), 0, cache);
   }
 
   /** Unmaps up to the first hole or a block larger than what is left; the bytes unmapped [S1-6; kvm_pgtable_hyp_unmap]. */
   unmap(va: VaLike, size: SizeLike): bigint {
-    this.perform({ op: K.OP_HYP_UNMAP, name: "unmap", addr: va, size });
-    return this.performed().value;
+    this.perform(K.OP_HYP_UNMAP, "unmap", va, size, 0);
+    return this.performed();
   }
 }

@@ -35,6 +35,11 @@ export function shareFlags(options: LeafShareOptions): number {
   return (options.shared ? K.SHARED : 0) | (options.lockFree ? K.LOCK_FREE : 0);
 }
 
+/** The flags of an operation's share options, if it was given any; EINVAL names the first that is not one. */
+export function shareFlagsOf(operation: string, options: LeafShareOptions | undefined): number {
+  return options === undefined ? 0 : shareFlags(checkShare(operation, options));
+}
+
 /** The handle of a cache option, as the core knows it. EINVAL for what is no cache, or another engine's. */
 export function cacheHandle(cache: CacheOption, memory: EngineMemory, operation: string): number {
   if (cache === undefined || cache === "arena") return K.CACHE_ARENA;

@@ -159,6 +159,28 @@ export function unmade(engine: EngineMemory, granule: number, errno: number, vtc
     : `VTCR ${hex(vtcr)}: its TG0, T0SZ and SL0 make no table of granule ${granule}`;
 }
 
+/** Operations on ranges that change what is mapped there, or its attributes, one bit each. */
+const WHOLE_PAGES = [
+  K.OP_MAP,
+  K.OP_UNMAP,
+  K.OP_SET_OWNER,
+  K.OP_ANNOTATE,
+  K.OP_WRPROTECT,
+  K.OP_TEST_CLEAR_YOUNG,
+  K.OP_FLUSH,
+  K.OP_SPLIT,
+  K.OP_DESTROY_RANGE,
+  K.OP_HYP_MAP,
+  K.OP_HYP_UNMAP,
+].reduce((mask, op) => mask | (1 << op), 0);
+
+/** Is some of a range no whole page, where `op` needs such? `rest` is of the table; numbers, or the low halves of words. */
+export function isPartial(op: number, rest: number, address: number, size: number, phys: number): boolean {
+  if (((WHOLE_PAGES >> op) & 1) === 0) return false;
+  const low = op === K.OP_ANNOTATE ? address | size : address | size | phys; // annotations: a payload
+  return (low & rest) !== 0;
+}
+
 /** What of a range is no whole page, in words; undefined if all of it is. */
 export function notWhole(granule: number, { address, size = 0n, phys = 0n }: Asked): string | undefined {
   const rest = BigInt(granule - 1);

@@ -7,18 +7,18 @@ import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import { type Columns, checkColumns } from "./columns.js";
+import { type DirectOptions, Stage2Direct } from "./direct.js";
 import type { Format } from "./entry.js";
 import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
   cacheHandle,
   checkMap,
-  checkShare,
   type LeafShareOptions,
   type MapOptions,
   mapFlags,
   type ShareOptions,
-  shareFlags,
+  shareFlagsOf,
 } from "./options.js";
 import { refusal, unlinkedRefusal } from "./refusal.js";
 import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
@@ -125,10 +125,13 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
   readonly isHyp = false;
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
+  /** Its operations on plain numbers, exclusive, with tables from the arena. */
+  readonly direct: Stage2Direct;
 
   private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint, strict: boolean) {
     super(engine, granule, format, strict);
     this.vtcr = vtcr;
+    this.direct = new Stage2Direct(this);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
@@ -162,6 +165,24 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
 
   ticket(): TableTicket {
     return { ...this.ticketOf(), vtcr: this.vtcr };
+  }
+
+  /**
+   * Its operations on plain numbers that share the table, handle faults, or take tables from a cache, as a VMM's fault loop does.
+   * EINVAL for unknown options, or what is no cache of this engine.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, Prot } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * const table = engine.createStage2();
+   * const faults = table.createDirect({ shared: true, handleFault: true, cache: "own" });
+   * console.log(faults.map(0x1000, 4096, 0x8000, Prot.R), faults.map(0x1000, 4096, 0x8000, Prot.R)); // 0 -11
+   * ```
+   */
+  createDirect(options: DirectOptions): Stage2Direct {
+    this.assertUsable("createDirect");
+    return new Stage2Direct(this, options);
   }
 
   /**
@@ -205,43 +226,32 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
    * replaced by break-before-make; a change of permissions only is not made ("again" with `handleFault`): that is `relaxPerms`.
    * Throws ENOMEM when tables run out; what was mapped until then stays.
    */
-  map(ipa: IpaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options: MapOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_MAP,
-      name: "map",
-      addr: ipa,
-      size,
-      phys: pa,
-      prot,
-      flags: mapFlags(checkMap("map", options)),
-      cache: options.cache,
-    });
-  }
-
-  #outcome(operation: Parameters<Table["perform"]>[0]): Outcome {
-    return this.perform(operation) === K.EAGAIN ? "again" : "done";
+  map(ipa: IpaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options?: MapOptions): Outcome {
+    const flags = options === undefined ? 0 : mapFlags(checkMap("map", options));
+    const status = this.perform(K.OP_MAP, "map", ipa, size, pa, toProt(prot), flags, options?.cache);
+    return status === K.EAGAIN ? "again" : "done";
   }
 
   /** Removes every leaf that the range touches, whole, and tables that become empty [S2-10, S2-11; kvm_pgtable_stage2_unmap]. */
   unmap(ipa: IpaLike, size: SizeLike): void {
-    this.perform({ op: K.OP_UNMAP, name: "unmap", addr: ipa, size });
+    this.perform(K.OP_UNMAP, "unmap", ipa, size, 0);
   }
 
   /** Gives the pages to an owner: 0 erases, 1 is the hypervisor [S2-8; kvm_pgtable_stage2_set_owner]. 6.12 annotations only. */
   setOwner(ipa: IpaLike, size: SizeLike, owner: number, cache?: CacheOption): void {
-    this.perform({ op: K.OP_SET_OWNER, name: "setOwner", addr: ipa, size, cache, level: owner });
+    this.perform(K.OP_SET_OWNER, "setOwner", ipa, size, 0, 0, 0, cache, owner);
   }
 
   /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
   annotate(ipa: IpaLike, size: SizeLike, type: number, payload: bigint, cache?: CacheOption): void {
-    this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
+    this.perform(K.OP_ANNOTATE, "annotate", ipa, size, payload, 0, 0, cache, type);
   }
 
   /**
    * Handles many translation faults in one call: maps the pages of the first `n` `addresses` to those of `values`, one
    * after the other, each as `map` with `handleFault` does; each one's status (0, or -11 for "again") goes to `statuses`.
    * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ENOMEM,
-   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
+   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 50.
    */
   mapColumns(columns: Columns, n: number, prot: ProtLike, options: MapOptions = {}): void {
     this.assertUsable("mapColumns");
@@ -266,7 +276,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     this.assertUsable("relaxColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
-    const flags = shareFlags(checkShare("relaxColumns", options));
+    const flags = shareFlagsOf("relaxColumns", options);
     checkColumns("relaxColumns", columns).run(
       this.engine,
       "relaxColumns",
@@ -277,65 +287,47 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
-  wrprotect(ipa: IpaLike, size: SizeLike, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_WRPROTECT,
-      name: "wrprotect",
-      addr: ipa,
-      size,
-      flags: shareFlags(checkShare("wrprotect", options)),
-    });
+  wrprotect(ipa: IpaLike, size: SizeLike, options?: ShareOptions): void {
+    this.perform(K.OP_WRPROTECT, "wrprotect", ipa, size, 0, 0, shareFlagsOf("wrprotect", options));
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
-  mkyoung(ipa: IpaLike, options: LeafShareOptions = {}): bigint {
-    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(checkShare("mkyoung", options)) });
-    return this.performed().value;
+  mkyoung(ipa: IpaLike, options?: LeafShareOptions): bigint {
+    this.perform(K.OP_MKYOUNG, "mkyoung", ipa, 0, 0, 0, shareFlagsOf("mkyoung", options));
+    return this.performed();
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
-  testClearYoung(ipa: IpaLike, size: SizeLike, clear = true, options: ShareOptions = {}): boolean {
-    const flags = shareFlags(checkShare("testClearYoung", options));
+  testClearYoung(ipa: IpaLike, size: SizeLike, clear = true, options?: ShareOptions): boolean {
+    const flags = shareFlagsOf("testClearYoung", options);
     const level = clear ? 1 : 0;
-    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
+    return this.perform(K.OP_TEST_CLEAR_YOUNG, "testClearYoung", ipa, size, 0, 0, flags, undefined, level) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
-  relaxPerms(ipa: IpaLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_RELAX_PERMS,
-      name: "relaxPerms",
-      addr: ipa,
-      prot,
-      flags: shareFlags(checkShare("relaxPerms", options)),
-    });
+  relaxPerms(ipa: IpaLike, prot: ProtLike, options?: LeafShareOptions): Outcome {
+    const flags = shareFlagsOf("relaxPerms", options);
+    return this.perform(K.OP_RELAX_PERMS, "relaxPerms", ipa, 0, 0, toProt(prot), flags) === K.EAGAIN ? "again" : "done";
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
-  flush(ipa: IpaLike, size: SizeLike, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(checkShare("flush", options)) });
+  flush(ipa: IpaLike, size: SizeLike, options?: ShareOptions): void {
+    this.perform(K.OP_FLUSH, "flush", ipa, size, 0, 0, shareFlagsOf("flush", options));
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
-  split(ipa: IpaLike, size: SizeLike, cache?: CacheOption, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_SPLIT,
-      name: "split",
-      addr: ipa,
-      size,
-      cache,
-      flags: shareFlags(checkShare("split", options)),
-    });
+  split(ipa: IpaLike, size: SizeLike, cache?: CacheOption, options?: ShareOptions): void {
+    this.perform(K.OP_SPLIT, "split", ipa, size, 0, 0, shareFlagsOf("split", options), cache);
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
   flushTlbRange(ipa: IpaLike, size: SizeLike): void {
-    this.perform({ op: K.OP_TLB_FLUSH_RANGE, name: "flushTlbRange", addr: ipa, size });
+    this.perform(K.OP_TLB_FLUSH_RANGE, "flushTlbRange", ipa, size, 0);
   }
 
   /** Teardown in pieces: empties the range and frees tables that become empty; nothing is flushed [S2-27, BUG-33]. */
   destroyRange(ipa: IpaLike, size: SizeLike): void {
-    this.perform({ op: K.OP_DESTROY_RANGE, name: "destroyRange", addr: ipa, size });
+    this.perform(K.OP_DESTROY_RANGE, "destroyRange", ipa, size, 0);
   }
 
   /**

@@ -1,19 +1,19 @@
 import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { halvesOf } from "../core/field.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
 import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddress, type Va } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
-import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
-import { decodeEntry, type Entry, type Format } from "./entry.js";
+import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { VisitInProgress } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
-import { type Asked, notWhole, refusal, unmade } from "./refusal.js";
+import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -39,7 +39,7 @@ export interface TableConfig {
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;
   /**
-   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which. False: the address is
+   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which (`direct`: -22). False: the address is
    * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
    */
   strict?: boolean;
@@ -108,41 +108,14 @@ export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
 /** Outcome of an operation that may lose a race or have nothing to do. */
 export type Outcome = "done" | "again";
 
-/** @internal The fields of one submission record. */
-export interface Operation {
-  op: number;
-  name: string;
-  addr?: AddressLike;
-  size?: AddressLike;
-  phys?: AddressLike;
-  prot?: ProtLike;
-  flags?: number;
-  cache?: CacheOption;
-  level?: number;
-}
+type Three = [bigint, bigint, bigint];
 
-/** Operations on ranges that change what is mapped there, or its attributes, one bit each. */
-const WHOLE_PAGES = [
-  K.OP_MAP,
-  K.OP_UNMAP,
-  K.OP_SET_OWNER,
-  K.OP_ANNOTATE,
-  K.OP_WRPROTECT,
-  K.OP_TEST_CLEAR_YOUNG,
-  K.OP_FLUSH,
-  K.OP_SPLIT,
-  K.OP_DESTROY_RANGE,
-  K.OP_HYP_MAP,
-  K.OP_HYP_UNMAP,
-].reduce((mask, op) => mask | (1 << op), 0);
+function lowHalf(word: bigint): number {
+  return halvesOf(word)[0] as number;
+}
 
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
-
-/** An address of the operation; 0n only where it has none, not where the caller gave none. */
-function given(o: Operation, field: "addr" | "size" | "phys"): bigint {
-  return field in o ? toAddress(o[field] as AddressLike, o.name) : 0n;
-}
 
 const SCAN: OptionKinds<EntryOptions> = {
   from: "address",
@@ -195,6 +168,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   readonly format: Format;
   /** Are ranges refused that are not of whole pages? */
   readonly strict: boolean;
+  /** @internal The bits of an address that whole pages have not, of a strict table; 0 otherwise. */
+  readonly rest: number;
   /** Is this a hypervisor stage-1 table? */
   abstract readonly isHyp: boolean;
   #handle = 0;
@@ -206,6 +181,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     this.granule = granule;
     this.format = format;
     this.strict = strict;
+    this.rest = strict ? granule - 1 : 0;
   }
 
   /** @internal Makes the table with its hooks in place. */
@@ -302,47 +278,90 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     return this.#handle;
   }
 
-  /** @internal One operation through the engine's submission record. */
-  perform(o: Operation): number {
+  /** @internal One operation: numbers as they are, bigints through the engine's submission record. Both run the same operation of the core. */
+  perform(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot = 0,
+    flags = 0,
+    cache: CacheOption = undefined,
+    level = 0,
+  ): number {
     const { engine } = this;
-    this.assertUsable(o.name, o.level ?? 0);
-    const { io } = engine;
-    const [addr, size, phys] = [given(o, "addr"), given(o, "size"), given(o, "phys")];
-    if (this.strict && (WHOLE_PAGES >> o.op) & 1) this.#assertWhole(o, addr, size, phys);
-    io.address = addr;
-    io.size = size;
-    io.phys = phys;
-    io.op = o.op;
-    io.flags = o.flags ?? 0;
-    io.table = this.#handle;
-    io.cache = cacheHandle(o.cache, engine, o.name);
-    io.prot = "prot" in o ? toProt(o.prot as ProtLike) : 0;
-    io.level = o.level ?? 0;
-    engine.core.submit(io.at, 1, 0);
-    const { status } = io;
+    this.assertUsable(name, level);
+    const from = cacheHandle(cache, engine, name);
+    let status: number;
+    if (typeof addr === "number" && typeof size === "number" && typeof phys === "number") {
+      if (isPartial(op, this.rest, addr, size, phys)) this.#refuseParts(op, name, addr, size, phys);
+      status = engine.core.call(op, this.#handle, flags, from, addr, size, phys, prot, level);
+    } else {
+      status = this.#submit(op, name, addr, size, phys, prot, flags, from, level);
+    }
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, o, addr, size, phys);
+    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, op, name, addr, size, phys, prot, cache, level);
     return status;
   }
 
-  #assertWhole(o: Operation, address: bigint, size: bigint, phys: bigint): void {
-    const hint = notWhole(this.granule, { address, size, phys: o.op === K.OP_ANNOTATE ? 0n : phys });
-    if (hint !== undefined) throw new GranuleError(K.EINVAL, { operation: o.name, address, hint });
+  #submit(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot: number,
+    flags: number,
+    cache: number,
+    level: number,
+  ): number {
+    const { io, core } = this.engine;
+    const [a, s, p] = [toAddress(addr, name), toAddress(size, name), toAddress(phys, name)];
+    if (isPartial(op, this.rest, lowHalf(a), lowHalf(s), lowHalf(p))) this.#refuseParts(op, name, a, s, p);
+    io.address = a;
+    io.size = s;
+    io.phys = p;
+    io.op = op;
+    io.flags = flags;
+    io.table = this.#handle;
+    io.cache = cache;
+    io.prot = prot;
+    io.level = level;
+    core.submit(io.at, 1, 0);
+    return io.status;
   }
 
-  #refuse(status: number, o: Operation, address: bigint, size: bigint, payload: bigint): never {
-    const hasOutput = o.op === K.OP_MAP || o.op === K.OP_HYP_MAP;
-    const prot = o.prot === undefined ? undefined : toProt(o.prot);
+  #refuseParts(op: number, operation: string, addr: AddressLike, bytes: AddressLike, output: AddressLike): never {
+    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, operation)) as Three;
+    const hint = notWhole(this.granule, { address, size, phys: op === K.OP_ANNOTATE ? undefined : phys });
+    throw new GranuleError(K.EINVAL, { operation, address, hint: hint as string });
+  }
+
+  #refuse(
+    status: number,
+    op: number,
+    name: string,
+    addr: AddressLike,
+    bytes: AddressLike,
+    output: AddressLike,
+    prot: number,
+    cache: CacheOption,
+    level: number,
+  ): never {
+    // What is no address is named here: the core only says that there is one.
+    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, name)) as Three;
+    const hasOutput = op === K.OP_MAP || op === K.OP_HYP_MAP;
     const asked: Asked = {
       address,
       size,
-      phys: hasOutput ? payload : undefined,
-      prot,
-      cache: o.cache,
-      owner: o.op === K.OP_SET_OWNER ? o.level : undefined,
-      type: o.op === K.OP_ANNOTATE ? o.level : undefined,
+      phys: hasOutput ? phys : undefined,
+      prot: hasOutput || op === K.OP_RELAX_PERMS ? prot : undefined,
+      cache,
+      owner: op === K.OP_SET_OWNER ? level : undefined,
+      type: op === K.OP_ANNOTATE ? level : undefined,
     };
-    throw this.refused(status, o.name, asked);
+    throw this.refused(status, name, asked);
   }
 
   /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
@@ -359,10 +378,9 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     if ((integer | 0) !== integer) throw invalid(operation, `${integer} is no 32-bit integer`);
   }
 
-  /** @internal Value and level that the last `perform` left. */
-  protected performed(): { value: bigint; level: number } {
-    const { value, foundLevel } = this.engine.io;
-    return { value, level: foundLevel };
+  /** @internal What the last `perform` answered: a descriptor, a count or bytes. */
+  protected performed(): bigint {
+    return this.engine.results.answer.value;
   }
 
   /** Geometry and use. */
@@ -379,11 +397,31 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
    * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
    */
   leaf(addr: Like<A>): Entry<A> {
-    const at = toAddress(addr, "leaf");
-    this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
-    const { value, level } = this.performed();
-    const first = (at & -span(this.format.ps, level)) as A;
-    return decodeEntry(this.engine, this.format, first, value, level);
+    this.perform(K.OP_GET_LEAF, "leaf", addr, 0, 0);
+    const { engine, format } = this;
+    const { answer } = engine.results;
+    const { level } = answer;
+    return decodeEntry(engine, format, entryStart(addr, format.ps, level) as A, answer.value, level);
+  }
+
+  /**
+   * Where the byte at `address` goes: its physical address as a number, or -1 where no leaf maps it. The call for loops: no object, no
+   * bigint, no exception. `address` is a number below 2^53; -34 (ERANGE) beyond the input space, -22 (EINVAL) for what is no
+   * address, or once closed. With other walkers it takes what `leaf` takes, and can be -110 (ETIMEDOUT) [WLK-14].
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+   * console.log(table.lookup(0x4001_2345).toString(16), table.lookup(0)); // 80012345 -1
+   * ```
+   */
+  lookup(address: number): number {
+    const { engine } = this;
+    if (typeof address !== "number" || engine.closed) return K.EINVAL;
+    return engine.core.lookup(this.#handle, address);
   }
 
   /**
@@ -485,8 +523,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
   countLeaves(addr: Like<A> = 0, size?: SizeLike): number {
     const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
-    this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
-    return Number(this.performed().value);
+    this.perform(K.OP_COUNT_LEAVES, "countLeaves", addr, bytes, 0);
+    return Number(this.performed());
   }
 
   /**
@@ -579,7 +617,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
    */
   destroy(): void {
     this.engine.hosts.assertIdle("destroy", this.#handle);
-    this.perform({ op: K.OP_DESTROY, name: "destroy" });
+    this.perform(K.OP_DESTROY, "destroy", 0, 0, 0);
   }
 
   /** Destroys, and gives the handle back; a table that was adopted is only let go of. EBUSY as of `destroy`. */

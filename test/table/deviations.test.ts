@@ -58,15 +58,7 @@ function breakWhileHardwareWrites(quirks: Quirks): { outcome: string; kind: stri
 
 /** Maps two pages, one in each of two tables, with a flag that the facade's own map does not give. */
 function mapAndVisitAfter(table: Stage2Table): void {
-  table.perform({
-    op: OP_MAP,
-    name: "map",
-    addr: MB2 - KB4,
-    size: 2 * KB4,
-    prot: "r",
-    flags: TABLE_POST,
-    cache: "arena",
-  });
+  table.perform(OP_MAP, "map", MB2 - KB4, 2 * KB4, 0, Prot.R, TABLE_POST);
 }
 
 const BEYOND = 1n << 39n;
