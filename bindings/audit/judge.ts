@@ -30,6 +30,7 @@ export interface JudgeOptions {
 
 /** What `finish` says. */
 export interface Verdict {
+  /** `"violation"` when a rule was broken. */
   verdict: "ok" | "violation";
   /** The first 256 violations. */
   violations: Violation[];

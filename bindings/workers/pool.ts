@@ -42,7 +42,9 @@ export interface JobOptions {
 
 /** When a job ran: milliseconds since 1970, on a clock that all threads share. */
 export interface JobReport {
+  /** When a worker took it up. */
   started: number;
+  /** When its last piece was done. */
   ended: number;
 }
 
@@ -384,6 +386,7 @@ export class Pool implements AsyncDisposable {
     member.thread.terminate();
   }
 
+  /** The same as {@link close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
