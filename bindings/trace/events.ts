@@ -627,7 +627,17 @@ export type TraceEvent =
   | UnknownEvent
   | LostEvent;
 
-/** The event of one kind: `EventOf<"s2_map">` is {@link S2MapEvent}. */
+/**
+ * The event of one kind: `EventOf<"s2_map">` is {@link S2MapEvent}.
+ *
+ * @example
+ * ```ts
+ * import type { EventOf } from "granule/trace";
+ *
+ * const bytes = (events: EventOf<"s2_map">[]) => events.reduce((sum, { size }) => sum + size, 0);
+ * console.log(bytes([])); // 0
+ * ```
+ */
 export type EventOf<K extends TraceEvent["kind"]> = Extract<
   TraceEvent,
   {
@@ -636,5 +646,16 @@ export type EventOf<K extends TraceEvent["kind"]> = Extract<
   }
 >;
 
-/** The level of a TLBI that carries no level hint (TLBI_TTL_UNKNOWN). */
+/**
+ * The level of a TLBI that carries no level hint (TLBI_TTL_UNKNOWN).
+ *
+ * @example
+ * ```ts
+ * import { parseTraceLine, TLBI_LEVEL_UNKNOWN } from "granule/trace";
+ *
+ * const line = "kvmt-7 [000] d.... 1.5: tlbi_ipa: (__kvm_tlb_flush_vmid_ipa+0x0/0xd0) ipa=0x40400000 level=2147483647";
+ * const event = parseTraceLine(line);
+ * if (event?.kind === "tlbi_ipa") console.log(event.level === TLBI_LEVEL_UNKNOWN); // true
+ * ```
+ */
 export const TLBI_LEVEL_UNKNOWN: number = K.TTL_UNKNOWN;

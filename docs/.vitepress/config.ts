@@ -1,0 +1,127 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type DefaultTheme, defineConfig } from "vitepress";
+import { plainSourceLinks, statementAnchors, statementLinks } from "./markdown";
+
+const docs = new URL("../", import.meta.url);
+const root = new URL("../", docs);
+const built = (path: string) => fileURLToPath(new URL(`dist/bindings/${path}`, root));
+
+type Item = DefaultTheme.SidebarItem;
+
+/** The pages of a generated folder, by the titles in them. */
+function pagesOf(folder: string): Item[] {
+  const at = new URL(folder, docs);
+  if (!existsSync(at)) return [];
+  const names = readdirSync(at).filter((name) => name.endsWith(".md") && name !== "index.md");
+  return names.sort().map((name) => ({ text: name.replace(/\.md$/, ""), link: `/${folder}${name.replace(/\.md$/, "")}` }));
+}
+
+const ENTRIES = [
+  ["granule", "index"],
+  ["granule/mmu", "mmu"],
+  ["granule/audit", "audit"],
+  ["granule/trace", "trace"],
+  ["granule/trace/node", "trace/node"],
+  ["granule/report", "report"],
+  ["granule/slim", "slim"],
+  ["granule/debug", "debug"],
+] as const;
+const KINDS = ["functions", "classes", "interfaces", "type-aliases", "variables"];
+
+function api(): Item[] {
+  return ENTRIES.map(([text, folder]) => ({
+    text,
+    link: `/api/${folder}/`,
+    collapsed: true,
+    items: KINDS.flatMap((kind) => {
+      const items = pagesOf(`api/${folder}/${kind}/`);
+      return items.length === 0 ? [] : [{ text: kind.replace("-", " "), collapsed: true, items }];
+    }),
+  }));
+}
+
+const GUIDES: Item[] = [
+  {
+    text: "Get started",
+    items: [
+      { text: "Replay a trace", link: "/guide/traces" },
+      { text: "Write an emulator or a VMM", link: "/guide/emulators" },
+      { text: "Compare approaches", link: "/guide/comparing" },
+    ],
+  },
+  {
+    text: "Learn",
+    items: [
+      { text: "How a page-table entry dies", link: "/entry-dies" },
+      { text: "Record a guest", link: "/guide/recording" },
+      { text: "Several walkers", link: "/parallel" },
+      { text: "The hardware's side", link: "/mmu" },
+      { text: "The judge", link: "/audit" },
+    ],
+  },
+];
+
+/** Documents that others add, by their first heading. */
+function more(): Item[] {
+  const known = ["index", "entry-dies", "parallel", "mmu", "audit", "architecture", "deviations", "kernel-index", "changelog"];
+  const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
+  return names.sort().map((name) => ({
+    text: /^# (.*)$/m.exec(readFileSync(new URL(name, docs), "utf8"))?.[1] ?? name,
+    link: `/${name.slice(0, -3)}`,
+  }));
+}
+
+const REFERENCE: Item[] = [
+  { text: "Command", link: "/cli/", items: pagesOf("cli/") },
+  { text: "API", link: "/api/", items: api() },
+  {
+    text: "Project",
+    items: [
+      ...more(),
+      { text: "Architecture", link: "/architecture" },
+      { text: "Statements", link: "/spec/" },
+      { text: "Deviations from the kernel", link: "/deviations" },
+      { text: "From kernel functions to ours", link: "/kernel-index" },
+      { text: "Contributing", link: "/contributing" },
+      { text: "Changes", link: "/changelog" },
+    ],
+  },
+];
+
+export default defineConfig({
+  title: "granule",
+  description: "Arm64 page tables at WebAssembly speed",
+  // A site in a folder of a host: `npm run docs -- --base /granule/`.
+  outDir: "../build/site",
+  cacheDir: "../build/vitepress",
+  cleanUrls: false,
+  rewrites: { "spec/README.md": "spec/index.md" },
+  markdown: {
+    config: (md) => {
+      md.use(plainSourceLinks);
+      md.use(statementAnchors);
+      md.use(statementLinks);
+    },
+  },
+  vite: {
+    resolve: {
+      alias: [
+        { find: /^granule$/, replacement: built("index.js") },
+        { find: /^granule\/mmu$/, replacement: built("mmu/index.js") },
+      ],
+    },
+    server: { fs: { allow: [fileURLToPath(root)] } },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    outline: [2, 3],
+    nav: [
+      { text: "Guide", link: "/guide/traces", activeMatch: "/guide/|/entry-dies" },
+      { text: "Command", link: "/cli/", activeMatch: "/cli/" },
+      { text: "API", link: "/api/", activeMatch: "/api/" },
+      { text: "Statements", link: "/spec/", activeMatch: "/spec/" },
+    ],
+    sidebar: [...GUIDES, ...REFERENCE],
+  },
+});
