@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type DefaultTheme, defineConfig } from "vitepress";
-import { plainSourceLinks, statementAnchors, statementLinks } from "./markdown";
+import { folderLinks, plainSourceLinks, statementAnchors, statementLinks } from "./markdown.js";
 
 const docs = new URL("../", import.meta.url);
 const root = new URL("../", docs);
@@ -14,7 +14,9 @@ function pagesOf(folder: string): Item[] {
   const at = new URL(folder, docs);
   if (!existsSync(at)) return [];
   const names = readdirSync(at).filter((name) => name.endsWith(".md") && name !== "index.md");
-  return names.sort().map((name) => ({ text: name.replace(/\.md$/, ""), link: `/${folder}${name.replace(/\.md$/, "")}` }));
+  return names
+    .sort()
+    .map((name) => ({ text: name.replace(/\.md$/, ""), link: `/${folder}${name.replace(/\.md$/, "")}` }));
 }
 
 const ENTRIES = [
@@ -29,17 +31,21 @@ const ENTRIES = [
 ] as const;
 const KINDS = ["functions", "classes", "interfaces", "type-aliases", "variables"];
 
-function api(): Item[] {
-  return ENTRIES.map(([text, folder]) => ({
-    text,
-    link: `/api/${folder}/`,
-    collapsed: true,
-    items: KINDS.flatMap((kind) => {
-      const items = pagesOf(`api/${folder}/${kind}/`);
-      return items.length === 0 ? [] : [{ text: kind.replace("-", " "), collapsed: true, items }];
-    }),
-  }));
+/** The sidebar of one entry: its own exports, and the way to the other entries. Each page repeats its sidebar, so it has to be short. */
+function entryBar(entry: (typeof ENTRIES)[number]): Item[] {
+  const [text, folder] = entry;
+  const kinds = KINDS.flatMap((kind) => {
+    const items = pagesOf(`api/${folder}/${kind}/`);
+    return items.length === 0 ? [] : [{ text: kind.replace("-", " "), items }];
+  });
+  return [
+    { text, link: `/api/${folder}/`, items: kinds },
+    { text: "API", link: "/api/", items: entries },
+  ];
 }
+
+const entries: Item[] = ENTRIES.map(([text, folder]) => ({ text, link: `/api/${folder}/` }));
+const entryBars = Object.fromEntries(ENTRIES.map((entry) => [`/api/${entry[1]}/`, entryBar(entry)]));
 
 const GUIDES: Item[] = [
   {
@@ -64,7 +70,7 @@ const GUIDES: Item[] = [
 
 /** Documents that others add, by their first heading. */
 function more(): Item[] {
-  const known = ["index", "entry-dies", "parallel", "mmu", "audit", "architecture", "deviations", "kernel-index", "changelog"];
+  const known = ["parallel", "mmu", "audit", "architecture", "deviations", "kernel-index"];
   const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
   return names.sort().map((name) => ({
     text: /^# (.*)$/m.exec(readFileSync(new URL(name, docs), "utf8"))?.[1] ?? name,
@@ -74,7 +80,7 @@ function more(): Item[] {
 
 const REFERENCE: Item[] = [
   { text: "Command", link: "/cli/", items: pagesOf("cli/") },
-  { text: "API", link: "/api/", items: api() },
+  { text: "API", link: "/api/", items: entries },
   {
     text: "Project",
     items: [
@@ -96,10 +102,12 @@ export default defineConfig({
   outDir: "../build/site",
   cacheDir: "../build/vitepress",
   cleanUrls: false,
-  rewrites: { "spec/README.md": "spec/index.md" },
+  // Pages of the site alone lie in site/pages/, so that docs/ itself is what the package holds.
+  rewrites: { "spec/README.md": "spec/index.md", "site/pages/:page": ":page" },
   markdown: {
     config: (md) => {
       md.use(plainSourceLinks);
+      md.use(folderLinks);
       md.use(statementAnchors);
       md.use(statementLinks);
     },
@@ -108,9 +116,11 @@ export default defineConfig({
     resolve: {
       alias: [
         { find: /^granule$/, replacement: built("index.js") },
-        { find: /^granule\/mmu$/, replacement: built("mmu/index.js") },
+        { find: /^granule\/(mmu|audit|report)$/, replacement: built("$1/index.js") },
       ],
     },
+    // The index of the search is one piece.
+    build: { chunkSizeWarningLimit: 4096 },
     server: { fs: { allow: [fileURLToPath(root)] } },
   },
   themeConfig: {
@@ -122,6 +132,6 @@ export default defineConfig({
       { text: "API", link: "/api/", activeMatch: "/api/" },
       { text: "Statements", link: "/spec/", activeMatch: "/spec/" },
     ],
-    sidebar: [...GUIDES, ...REFERENCE],
+    sidebar: { ...entryBars, "/": [...GUIDES, ...REFERENCE] },
   },
 });

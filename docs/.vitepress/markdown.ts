@@ -11,7 +11,7 @@ interface Token {
 }
 interface State {
   tokens: Token[];
-  Token: new (type: string, tag: string, nesting: number) => Token;
+  Token: new (type: string, tag: string, nesting: -1 | 0 | 1) => Token;
   env: { relativePath?: string };
 }
 interface Markdown {
@@ -46,6 +46,16 @@ export function plainSourceLinks(md: Markdown): void {
         token.content = closes ? "</code>" : "<code>";
         if (closes) outside = false;
       }
+    }
+  });
+}
+
+/** A folder's README.md is its index.html. */
+export function folderLinks(md: Markdown): void {
+  md.core.ruler.push("folder-links", ({ tokens }) => {
+    for (const token of tokens.flatMap(({ children }) => children ?? [])) {
+      const href = token.type === "link_open" ? token.attrGet("href") : null;
+      if (href !== null && !/^https?:/.test(href)) token.attrSet("href", href.replace(/\bREADME\.md\b/, "index.md"));
     }
   });
 }

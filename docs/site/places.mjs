@@ -2,7 +2,7 @@
 // that names the functions and classes with an example that take it or give it. A type that is in none of them, and a function or class
 // without an example, is an error.
 
-import { CommentTag, Converter, Comment, ReflectionKind as Kind } from "typedoc";
+import { Comment, CommentTag, Converter, ReflectionKind as Kind } from "typedoc";
 
 const MOST = 4;
 const TYPES = Kind.Interface | Kind.TypeAlias;
@@ -29,13 +29,15 @@ function named(reflection) {
     if (type.type === "reference" && type.reflection) found.add(type.reflection);
     for (const inner of [type.elementType, type.target, type.objectType, type.indexType, type.checkType])
       if (inner && typeof inner === "object") fromType(inner);
-    for (const inner of [...(type.types ?? []), ...(type.elements ?? []), ...(type.typeArguments ?? [])]) fromType(inner.element ?? inner);
+    for (const inner of [...(type.types ?? []), ...(type.elements ?? []), ...(type.typeArguments ?? [])])
+      fromType(inner.element ?? inner);
     if (type.declaration) fromDeclaration(type.declaration);
   };
   const fromDeclaration = (at) => {
     fromType(at.type);
     for (const extended of at.extendedTypes ?? []) fromType(extended);
-    for (const part of [...(at.signatures ?? []), ...(at.parameters ?? []), ...(at.children ?? [])]) fromDeclaration(part);
+    for (const part of [...(at.signatures ?? []), ...(at.parameters ?? []), ...(at.children ?? [])])
+      fromDeclaration(part);
     if (at.getSignature) fromDeclaration(at.getSignature);
   };
   fromDeclaration(reflection);
@@ -82,7 +84,8 @@ function complete(project, logger) {
   for (const one of exported) {
     if (hasExample(one)) continue;
     const users = placesOf(one);
-    if (users.length === 0) logger.validationWarning(`${one.getFullName()} has no example, and no export with one names it`);
+    if (users.length === 0)
+      logger.validationWarning(`${one.getFullName()} has no example, and no export with one names it`);
     else {
       one.comment ??= new Comment();
       one.comment.blockTags.push(new CommentTag("@see", sentence(users)));
