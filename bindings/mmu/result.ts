@@ -43,17 +43,23 @@ export interface MemoryAttributes {
 
 /** Who may read, write and execute, both stages together. */
 export interface Rights {
+  /** Loads are permitted. */
   read: boolean;
+  /** Stores are permitted. */
   write: boolean;
+  /** Fetches are permitted. */
   execute: boolean;
 }
 
 /** An access that translates. */
 export interface Translation {
+  /** Tells a translation from a fault. */
   ok: true;
+  /** Where the access goes. */
   pa: Pa;
   /** What stage 2 was asked; 0 without stage 2. */
   ipa: Ipa;
+  /** Memory type and shareability, both stages combined. */
   attributes: MemoryAttributes;
   /** Of the EL of the regime that is not EL0. */
   privileged: Rights;
@@ -77,8 +83,11 @@ export interface Translation {
 
 /** A leaf that took part in a translation. */
 export interface LeafFacts {
+  /** Level of the leaf, -1 to 3. */
   level: number;
+  /** Bytes that it maps. */
   size: bigint;
+  /** Its Contiguous bit is set: it belongs to a run of equal entries. */
   contiguous: boolean;
   /** DBM over no write permission: a write would set dirty state. */
   dirtyable: boolean;
@@ -98,7 +107,9 @@ export type FaultKind =
 export interface FaultException {
   /** Exception level that takes it. */
   el: 1 | 2;
+  /** ESR of the exception level that takes it. */
   esr: bigint;
+  /** FAR of the exception level that takes it: the virtual address. */
   far: bigint;
   /** HPFAR_EL2; 0 for a fault of stage 1. */
   hpfar: bigint;
@@ -106,10 +117,13 @@ export interface FaultException {
 
 /** An access that faults. A value, not an error. */
 export interface TranslationFault {
+  /** Tells a fault from a translation. */
   ok: false;
+  /** Why it faults. */
   kind: FaultKind;
   /** 6-bit fault status code [HWM-1]. */
   fsc: number;
+  /** Level at which the walk ended, -1 to 3. */
   level: number;
   /** In stage 2. */
   stage2: boolean;
@@ -117,6 +131,7 @@ export interface TranslationFault {
   s1ptw: boolean;
   /** The address that stage 2 refused; 0 for a fault of stage 1. */
   ipa: Ipa;
+  /** PAR_EL1 as an address translation instruction would leave it: F is 1. */
   par: bigint;
   /** Undefined where an address translation instruction reports in PAR_EL1 alone. */
   exception: FaultException | undefined;

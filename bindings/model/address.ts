@@ -4,11 +4,20 @@ import { GranuleError } from "../core/errors.js";
 declare const kind: unique symbol;
 
 /** Intermediate physical address: a guest's physical address, the input of stage 2. Branded bigint, bytes. */
-export type Ipa = bigint & { readonly [kind]?: "ipa" };
+export type Ipa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [kind]?: "ipa";
+};
 /** Virtual address of the hypervisor, the input of EL2's stage 1. Branded bigint, bytes. */
-export type Va = bigint & { readonly [kind]?: "va" };
+export type Va = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [kind]?: "va";
+};
 /** Physical address, the output of both stages. Branded bigint, bytes. */
-export type Pa = bigint & { readonly [kind]?: "pa" };
+export type Pa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [kind]?: "pa";
+};
 
 /** An address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
 export type AddressLike = bigint | number;

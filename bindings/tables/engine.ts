@@ -192,8 +192,11 @@ function newId(): string {
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
+  /** The compiled core. */
   module: WebAssembly.Module;
+  /** The memory that all walkers share. */
   memory: WebAssembly.Memory;
+  /** Which walker its receiver becomes. */
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;

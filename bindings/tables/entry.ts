@@ -13,7 +13,9 @@ export interface Entry {
   address: bigint;
   /** log2 of the bytes that one entry covers. */
   shift: number;
+  /** Its level, -1 to 3. */
   level: number;
+  /** What it is. */
   kind: EntryKind;
   /** The 64 bits. */
   descriptor: bigint;

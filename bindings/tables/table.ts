@@ -55,17 +55,21 @@ export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): v
 
 /** Geometry and use of a table. */
 export interface TableInfo {
+  /** Page size in bytes. */
   granule: Granule;
+  /** Level of the start tables, -1 to 3. */
   startLevel: number;
   /** Start tables side by side, 1..16. */
   rootPages: number;
   /** Physical address of the first one; 0n once destroyed. */
   rootPa: bigint;
+  /** Input addresses are below 2^inputBits. */
   inputBits: number;
   /** Output addresses are below 2^outputBits. */
   outputBits: number;
-  /** Table pages now, start tables included, and the most that ever were. */
+  /** Table pages now, start tables included. */
   pages: number;
+  /** The most table pages that ever were. */
   peakPages: number;
 }
 
@@ -73,17 +77,23 @@ export interface TableInfo {
 export interface TableTicket {
   /** Which engine it is in, as its tickets say. */
   engine: string;
+  /** True for EL2's own stage 1. */
   hyp: boolean;
+  /** The core's name of the table. */
   handle: number;
+  /** Page size in bytes. */
   granule: Granule;
   /** @internal */
   format: Format;
+  /** VTCR_EL2; 0n for EL2's own stage 1. */
   vtcr: bigint;
 }
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
 export interface Range {
+  /** First input address. Default 0. */
   from?: AddressLike;
+  /** First address after the range. Default the end of the table. */
   to?: AddressLike;
 }
 
@@ -258,7 +268,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Who holds the table's lock now: the walker that writes, or is about to, and those that read. */
-  holders(): { writer: number | undefined; readers: number[] } {
+  holders(): {
+    /** The walker that holds it for writing. */
+    writer: number | undefined;
+    /** The walkers that hold it for reading. */
+    readers: number[];
+  } {
     this.assertUsable("holders");
     const { engine } = this;
     const writer = engine.core.writerOfTable(this.#handle);
@@ -505,7 +520,15 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
-  poke(addr: AddressLike, descriptor: bigint): { old: bigint; level: number } {
+  poke(
+    addr: AddressLike,
+    descriptor: bigint,
+  ): {
+    /** The descriptor that was there. */
+    old: bigint;
+    /** Level of the entry. */
+    level: number;
+  } {
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
@@ -535,6 +558,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -80,7 +80,7 @@ export function draw(table, root) {
 }
 
 const engine = createEngine();
-const table = engine.createStage2({ ipaBits: 40 });
+const table = engine.createStage2({ ipaBits: 39 });
 table.map(0x4000_0000, 128 << 20, 0x8000_0000, "rwx"); // RAM, as 2 MiB blocks
 table.unmap(0x4300_0000, 6 << 20); // a balloon took some back
 table.split(0x4040_0000, 2 << 20); // dirty logging split one block
