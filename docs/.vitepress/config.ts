@@ -98,7 +98,8 @@ const REFERENCE: Item[] = [
 export default defineConfig({
   title: "granule",
   description: "Arm64 page tables at WebAssembly speed",
-  // A site in a folder of a host: `npm run docs -- --base /granule/`.
+  // A site in a folder of a host: `DOCS_BASE=/granule/ npm run docs`.
+  base: process.env.DOCS_BASE ?? "/",
   outDir: "../build/site",
   cacheDir: "../build/vitepress",
   cleanUrls: false,

@@ -73,7 +73,7 @@ export function deadLinks(root, base = "/") {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [folder = "build/site", base = "/"] = process.argv.slice(2);
+  const [folder = "build/site", base = process.env.DOCS_BASE ?? "/"] = process.argv.slice(2);
   const { pages, dead } = deadLinks(folder, base);
   for (const line of dead) console.error(`dead link in ${line}`);
   console.log(`${pages} pages, ${dead.length} dead links`);
