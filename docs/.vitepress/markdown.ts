@@ -50,12 +50,13 @@ export function plainSourceLinks(md: Markdown): void {
   });
 }
 
-/** A folder's README.md is its index.html. */
+/** A folder's README.md is its index.html. Documents of the repository's root name docs/, which is the site's root. */
 export function folderLinks(md: Markdown): void {
   md.core.ruler.push("folder-links", ({ tokens }) => {
     for (const token of tokens.flatMap(({ children }) => children ?? [])) {
       const href = token.type === "link_open" ? token.attrGet("href") : null;
-      if (href !== null && !/^https?:/.test(href)) token.attrSet("href", href.replace(/\bREADME\.md\b/, "index.md"));
+      if (href !== null && !/^https?:/.test(href))
+        token.attrSet("href", href.replace(/\bREADME\.md\b/, "index.md").replace(/^docs\//, "./"));
     }
   });
 }

@@ -95,7 +95,8 @@ describe("recorded lines in the documentation of events", () => {
     const event = parseTraceLine(line);
     expect(event).toBeDefined();
     // MarkerEvent is of kind marker; kinds of one shape share a name, such as S2RangeEvent.
-    const kinds = text("bindings/trace/events.ts").split(`interface ${name} `)[1]?.split(";")[0] ?? "";
+    const source = ["events", "probed"].map((file) => text(`bindings/trace/${file}.ts`)).join("\n");
+    const kinds = source.split(`interface ${name} `)[1]?.split(";")[0] ?? "";
     expect(kinds).toContain(`"${event?.kind}"`);
   });
 });
