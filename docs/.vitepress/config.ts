@@ -13,7 +13,7 @@ type Item = DefaultTheme.SidebarItem;
 function pagesOf(folder: string): Item[] {
   const at = new URL(folder, docs);
   if (!existsSync(at)) return [];
-  const names = readdirSync(at).filter((name) => name.endsWith(".md") && name !== "index.md");
+  const names = readdirSync(at).filter((name) => name.endsWith(".md") && name !== "index.md" && name !== "README.md");
   return names
     .sort()
     .map((name) => ({ text: name.replace(/\.md$/, ""), link: `/${folder}${name.replace(/\.md$/, "")}` }));
@@ -29,14 +29,21 @@ const ENTRIES = [
   ["granule/slim", "slim"],
   ["granule/debug", "debug"],
 ] as const;
-const KINDS = ["functions", "classes", "interfaces", "type-aliases", "variables"];
+const KIND_TITLES = {
+  functions: "Functions",
+  classes: "Classes",
+  interfaces: "Interfaces",
+  "type-aliases": "Types",
+  variables: "Values",
+} as const;
+const KINDS = Object.keys(KIND_TITLES) as (keyof typeof KIND_TITLES)[];
 
 /** The sidebar of one entry: its own exports, and the way to the other entries. Each page repeats its sidebar, so it has to be short. */
 function entryBar(entry: (typeof ENTRIES)[number]): Item[] {
   const [text, folder] = entry;
   const kinds = KINDS.flatMap((kind) => {
     const items = pagesOf(`api/${folder}/${kind}/`);
-    return items.length === 0 ? [] : [{ text: kind.replace("-", " "), items }];
+    return items.length === 0 ? [] : [{ text: KIND_TITLES[kind], items }];
   });
   return [
     { text, link: `/api/${folder}/`, items: kinds },
@@ -78,9 +85,20 @@ function more(): Item[] {
   }));
 }
 
+/** Pages of a folder, by their first headings. */
+function titled(folder: string): Item[] {
+  return pagesOf(folder).map(({ text, link }) => ({
+    text: /^# (.*)$/m.exec(readFileSync(new URL(`.${link}.md`, docs), "utf8"))?.[1] ?? text ?? "",
+    link: link ?? "",
+  }));
+}
+
+const FORMATS = titled("formats/");
+
 const REFERENCE: Item[] = [
   { text: "Command", link: "/cli/", items: pagesOf("cli/") },
   { text: "API", link: "/api/", items: entries },
+  ...(FORMATS.length > 0 ? [{ text: "Formats", link: "/formats/", items: FORMATS }] : []),
   {
     text: "Project",
     items: [
@@ -100,11 +118,12 @@ export default defineConfig({
   description: "Arm64 page tables at WebAssembly speed",
   // A site in a folder of a host: `DOCS_BASE=/granule/ npm run docs`.
   base: process.env.DOCS_BASE ?? "/",
+  head: [["link", { rel: "icon", type: "image/svg+xml", href: `${process.env.DOCS_BASE ?? "/"}favicon.svg` }]],
   outDir: "../build/site",
   cacheDir: "../build/vitepress",
   cleanUrls: false,
   // Pages of the site alone lie in site/pages/, so that docs/ itself is what the package holds.
-  rewrites: { "spec/README.md": "spec/index.md", "site/pages/:page": ":page" },
+  rewrites: { ":folder/README.md": ":folder/index.md", "site/pages/:page": ":page" },
   markdown: {
     config: (md) => {
       md.use(plainSourceLinks);

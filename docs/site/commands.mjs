@@ -8,6 +8,8 @@ const folder = new URL("../cli/", import.meta.url);
 
 /** Text of a terminal as Markdown: nothing in it is markup. */
 const plain = (text) => text.replace(/[<>{}|\\*_`[\]]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+/** The same for paragraphs, where options look like code. */
+const words = (text) => plain(text).replace(/(?<![\w-])--[a-z][a-z-]*/g, (option) => `<code>${option}</code>`);
 const code = (text) => `<code v-pre>${plain(text)}</code>`;
 
 /** Paragraphs stay, and lines that are set in stay as they are. */
@@ -15,7 +17,7 @@ function paragraphs(help) {
   return help
     .trim()
     .split(/\n{2,}/)
-    .map((block) => (/^ /.test(block) ? `\`\`\`text\n${block}\n\`\`\`` : plain(block.replaceAll("\n", " "))))
+    .map((block) => (/^ /.test(block) ? `\`\`\`text\n${block}\n\`\`\`` : words(block.replaceAll("\n", " "))))
     .join("\n\n");
 }
 
@@ -24,7 +26,7 @@ function optionRows(options) {
     .filter(([, { help }]) => help !== undefined)
     .map(([name, { short, value, help, default: fallback }]) => {
       const flag = `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
-      return `| ${code(flag)} | ${plain(help)}${typeof fallback === "string" ? ` Default ${code(fallback)}.` : ""} |`;
+      return `| ${code(flag)} | ${plain(help)}${typeof fallback === "string" ? ` (default ${code(fallback)})` : ""} |`;
     });
 }
 

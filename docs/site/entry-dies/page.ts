@@ -136,7 +136,9 @@ export function start(root: HTMLElement): () => void {
         String(vmid),
         hex(output),
       ]);
-    const waiting = machine.pending > 0 ? [element("p", "warn", `${machine.pending} TLBI waits for its DSB`)] : [];
+    const { pending } = machine;
+    const text = pending === 1 ? "1 TLBI waits for its DSB" : `${pending} TLBIs wait for their DSB`;
+    const waiting = pending > 0 ? [element("p", "warn", text)] : [];
     return panel("What the TLB holds of it", table(["bank", "holds", "VMID", "PA"], rows, "Nothing."), ...waiting);
   }
 
