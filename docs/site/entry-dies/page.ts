@@ -37,6 +37,7 @@ function consequence(kind: StepKind, last: Read, machine: Machine): string {
   if (kind === "dsb" && machine.entries().length > 0)
     return "The entries of stage 2 are gone. The combined entries are still there: read the page.";
   if (kind === "dsb") return "Nothing of the old page is left. A read is a fault now, and the hypervisor can serve it.";
+  if (machine.finished && machine.skipped.size > 0) return "Done, but for what was left out. Read the page.";
   if (machine.finished) return "Done. Read the page: the walker finds the new one.";
   return last.stale ? "Reads still go to the old page." : "";
 }
@@ -91,7 +92,7 @@ export function start(root: HTMLElement): () => void {
 
   const read = () => {
     const step = machine.steps[machine.done - 1];
-    const when = step === undefined ? "before" : WHAT[step.kind][0].toLowerCase();
+    const when = step === undefined ? "Before" : WHAT[step.kind][0];
     log = [...log.slice(-4), [when, machine.read()]];
     draw();
   };
@@ -102,7 +103,7 @@ export function start(root: HTMLElement): () => void {
   const again = () => {
     machine.close();
     machine = new Machine();
-    log = [["before", machine.read()]];
+    log = [["Before", machine.read()]];
     draw();
   };
 
@@ -158,11 +159,7 @@ export function start(root: HTMLElement): () => void {
       );
     return panel(
       "The judge",
-      element(
-        "ul",
-        "reads",
-        ...violations.map(({ kind, message }) => element("li", "warn", element("b", "", kind), `: ${message}`)),
-      ),
+      element("ul", "reads", ...violations.map(({ message }) => element("li", "warn", message))),
     );
   }
 
@@ -190,7 +187,7 @@ export function start(root: HTMLElement): () => void {
     );
   }
 
-  log = [["before", machine.read()]];
+  log = [["Before", machine.read()]];
   draw();
   return () => machine.close();
 }
