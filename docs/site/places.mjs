@@ -2,7 +2,7 @@
 // that names the functions and classes with an example that take it or give it. A type that is in none of them, and a function or class
 // without an example, is an error.
 
-import { Comment, CommentTag, Converter, ReflectionKind as Kind } from "typedoc";
+import { CommentTag, Converter, ReflectionKind as Kind } from "typedoc";
 
 const MOST = 4;
 const TYPES = Kind.Interface | Kind.TypeAlias;
@@ -86,10 +86,8 @@ function complete(project, logger) {
     const users = placesOf(one);
     if (users.length === 0)
       logger.validationWarning(`${one.getFullName()} has no example, and no export with one names it`);
-    else {
-      one.comment ??= new Comment();
-      one.comment.blockTags.push(new CommentTag("@see", sentence(users)));
-    }
+    // Without a comment of its own it stays without one, so that typedoc says that it is not documented.
+    else one.comment?.blockTags.push(new CommentTag("@see", sentence(users)));
   }
 }
 
