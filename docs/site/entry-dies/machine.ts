@@ -43,7 +43,7 @@ function instructionOf({ kind, address, a, b }: JournalRecord): [StepKind, strin
   if (kind === J.TLBI_IPA) return ["tlbi-ipa", `tlbi ipas2e1is, ${hex(address)}`];
   if (kind === J.TLBI_STAGE1) return ["tlbi-stage1", "tlbi vmalle1is"];
   if (kind === J.ISB) return ["isb", "isb"];
-  if (kind === J.DCACHE) return ["cache", "clean the new page to the point of coherency"];
+  if (kind === J.DCACHE) return ["cache", "dc civac, each line of the page"];
   return undefined;
 }
 
