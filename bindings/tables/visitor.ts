@@ -78,6 +78,7 @@ export interface Run {
   readonly address: bigint;
   /** Bytes of input addresses that each entry covers. */
   readonly entryBytes: number;
+  /** Level of the entries, -1 to 3. */
   readonly level: number;
 }
 
