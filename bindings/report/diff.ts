@@ -26,7 +26,7 @@ export interface LeafDifference {
   start: bigint;
   /** First input address behind the range. */
   end: bigint;
-  /** The fields that differ, in the order of `explain`. */
+  /** The fields that differ. */
   fields: FieldDifference[];
 }
 
