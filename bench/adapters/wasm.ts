@@ -5,6 +5,7 @@
  */
 import * as K from "../../bindings/core/constants.generated.js";
 import {
+  ipa as asIpa,
   type Columns,
   createEngine,
   type Engine,
@@ -203,7 +204,7 @@ export class WasmAdapter implements EngineAdapter {
   #guest(ipa: number, pages: number): MmuRegisters {
     const guest = this.#engine.createHyp({ vaBits: FOUR_LEVELS });
     for (let i = 0; i < pages; i++) guest.map(ipa + i * PAGE_SIZE, PAGE_SIZE, ipa + i * PAGE_SIZE, "rw");
-    this.#table.map(this.#engine.physBase, ARENA_BYTES, this.#engine.physBase, "rw");
+    this.#table.map(asIpa(this.#engine.physBase), ARENA_BYTES, this.#engine.physBase, "rw");
     const { vtcr, vttbr, hcr } = stage2Registers(this.#table);
     const ttbr0 = guest.info().rootPa;
     return {

@@ -141,6 +141,7 @@ export class Scenario implements Disposable {
       bti: h.bti,
       pageCount: h.mm_ops.page_count,
       quirks: this.#quirks,
+      strict: false, // a recording says what the kernel was asked
       hooks: this.#hooks(),
     });
   }
@@ -167,6 +168,7 @@ export class Scenario implements Disposable {
       fwb: h.fwb,
       tlbiRange: h.tlbi_range,
       quirks: this.#quirks,
+      strict: false,
       flags: { noFwb: h.flags.includes("NOFWB"), identity: h.flags.includes("IDMAP") },
       hooks: this.#hooks(),
       forcePte: typeof h.force_pte === "object" ? { below: BigInt(h.force_pte.below) } : h.force_pte,
@@ -224,7 +226,7 @@ export class Scenario implements Disposable {
     }
   }
 
-  /** Performs an operation line; every result field of FORMAT.md. */
+  /** Performs an operation line; every result field of docs/formats/operations.md. */
   perform(line: Line, n: number): Actual {
     this.engine.journal.clear();
     this.#read = 0;
@@ -399,7 +401,8 @@ function ranged(operation: (t: Stage2Table, addr: bigint, size: bigint, s: Scena
   };
 }
 
-const OPERATIONS: Readonly<Record<string, Perform>> = {
+/** What performs each operation of a file, by its name there. */
+export const OPERATIONS: Readonly<Record<string, Perform>> = {
   map: (s, line, n) => {
     const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [
       bigint,

@@ -72,6 +72,8 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createMmu(options: MmuOptions): Mmu {
+  const source = options?.module ?? (options?.beside as Mmu | undefined)?.module;
+  if (source !== undefined) return new Mmu(source, options);
   compiled ??= compile(fromBase64(BYTES), "createMmu");
   return new Mmu(compiled, options);
 }

@@ -1,13 +1,15 @@
-import { checkOptions, describe, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkOptions, describe, type OptionKinds, unknownName } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { ContextView, ResultView } from "../core/mmu-views.generated.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, type Pa, toAddress } from "../model/address.js";
+import { type Ipa, type Like, type Pa, type PaLike, toAddress, type Va } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
+import { isCount } from "../tables/layout.js";
 import { EngineMemory } from "../tables/memory.js";
 import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
@@ -30,8 +32,13 @@ export interface MmuOptions {
   image?: Uint8Array;
   /** Walk what this one walks, in the same memory: another CPU, or another regime of the same. */
   beside?: Mmu;
+  /**
+   * The walker's own core, in place of the one that is inlined here: a compiled module, or the bytes of `granule/mmu.wasm`.
+   * For content security policies that allow no compilation, and to compile once for many workers.
+   */
+  module?: CoreSource;
   /** Physical address of the image's first byte. Default 0. */
-  physBase?: AddressLike;
+  physBase?: PaLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
   regime?: "el1" | "el2";
   /** The registers to begin with. What is left out is 0. */
@@ -57,11 +64,14 @@ export interface MmuColumns extends Disposable {
 }
 
 const MAX_ROWS = 1 << 15;
+/** The memory that columns lie in, until they are closed: their pointers mean something else in another. */
+const OPEN_COLUMNS = new WeakMap<MmuColumns, WasmMemory>();
 
 const OPTIONS: OptionKinds<MmuOptions> = {
   engine: "any",
   image: "any",
   beside: "any",
+  module: "object",
   physBase: "address",
   regime: "any",
   registers: "object",
@@ -106,9 +116,9 @@ function spaceOf(options: MmuOptions): Space {
  */
 export class Mmu implements Disposable {
   /** The memory it works in. */
-  readonly memory: WebAssembly.Memory;
-  /** @internal For instances in other threads. */
-  readonly module: WebAssembly.Module;
+  readonly memory: WasmMemory;
+  /** The compiled walker: give it to `createMmu` as `module`, in a worker too, and nothing is compiled there. */
+  readonly module: WasmModule;
   /** The walker's exports, for those who want no facade. Pointers are checked there. */
   readonly core: MmuCore;
   /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
@@ -123,7 +133,7 @@ export class Mmu implements Disposable {
   #steps: { pointer: number; words: Words } | undefined;
   #closed = false;
 
-  /** @internal Use `createMmu`. */
+  /** Use `createMmu`. */
   constructor(source: CoreSource, options: MmuOptions) {
     this.space = spaceOf(options);
     const { memory, physBase, pointer, bytes } = this.space;
@@ -137,8 +147,7 @@ export class Mmu implements Disposable {
     this.#context = context;
     this.#result = new ResultView(words, this.out);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
-    if (regime !== "el1" && regime !== "el2")
-      throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
+    checkChoice("createMmu", "the regime", regime, ["el1", "el2"]);
     context.physBase = physBase;
     context.pointer = pointer;
     context.bytes = bytes;
@@ -160,7 +169,7 @@ export class Mmu implements Disposable {
   setRegisters(registers: MmuRegisters): void {
     this.assertOpen("setRegisters");
     for (const [name, value] of Object.entries(registers)) {
-      if (!isRegister(name)) throw invalid("setRegisters", `${name} is not a register: ${REGISTER_NAMES.join(", ")}`);
+      if (!isRegister(name)) throw unknownName("setRegisters", "register", name, REGISTER_NAMES);
       if (value !== undefined) this.#context[name] = toAddress(value, "setRegisters");
     }
     const status = this.core.mmuConfigure(this.context);
@@ -170,7 +179,7 @@ export class Mmu implements Disposable {
   /** @internal The access word of the core. */
   accessWord(kind: AccessKind, options: AccessOptions): number {
     const word = accessWord(kind, options);
-    if (word === undefined) throw invalid("translate", `${String(kind)} is not an access: r, w or x`);
+    if (word === undefined) throw invalid("translate", `${describe(kind)} is not an access: r, w or x`);
     return word;
   }
 
@@ -191,7 +200,7 @@ export class Mmu implements Disposable {
    * ```
    */
   translate(
-    address: AddressLike,
+    address: Like<Ipa | Va>,
     access: AccessKind = "r",
     options: AccessOptions = {},
   ): Translation | TranslationFault {
@@ -221,7 +230,7 @@ export class Mmu implements Disposable {
    * console.log(result.ok && result.pa.toString(16)); // 80001234
    * ```
    */
-  explainWalk(address: AddressLike, access: AccessKind = "r", options: AccessOptions = {}): WalkExplanation {
+  explainWalk(address: Like<Ipa | Va>, access: AccessKind = "r", options: AccessOptions = {}): WalkExplanation {
     this.assertOpen("explainWalk");
     const word = this.accessWord(access, options);
     const at = toAddress(address, "explainWalk");
@@ -266,19 +275,19 @@ export class Mmu implements Disposable {
   createColumns(capacity: number): MmuColumns {
     this.assertOpen("createColumns");
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
-      throw invalid("createColumns", `capacity must be 1 to ${MAX_ROWS}`);
+      throw invalid("createColumns", `the capacity is ${describe(capacity)}: 1..${MAX_ROWS}`);
     }
     const space = this.space;
     const pointer = space.take(capacity * (8 + K.ROW_BYTES));
     const { buffer } = this.memory;
     const addresses = new BigUint64Array(buffer, pointer, capacity);
     const rows = new BigUint64Array(buffer, pointer + capacity * 8, capacity * (K.ROW_BYTES / 8));
-    let open = true;
     const close = () => {
-      if (open) space.give(pointer);
-      open = false;
+      if (OPEN_COLUMNS.delete(columns)) space.give(pointer);
     };
-    return { addresses, rows, close, [Symbol.dispose]: close };
+    const columns: MmuColumns = { addresses, rows, close, [Symbol.dispose]: close };
+    OPEN_COLUMNS.set(columns, this.memory);
+    return columns;
   }
 
   /**
@@ -301,11 +310,20 @@ export class Mmu implements Disposable {
    */
   translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
     this.assertOpen("translateMany");
-    const { addresses, rows } = columns;
-    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
-      throw invalid("translateMany", `there are ${addresses.length} rows`);
-    }
+    const { addresses, rows } = this.checkColumns("translateMany", columns, n);
     return this.#many(addresses, rows, n, this.accessWord(access, options));
+  }
+
+  /** @internal Columns that lie in this memory, are open and have `n` rows; EINVAL for others. */
+  checkColumns(operation: string, columns: MmuColumns, n: number): MmuColumns {
+    const open = OPEN_COLUMNS.get(columns);
+    if (open === undefined) {
+      throw invalid(operation, "these are not columns of an MMU, or they are closed: `mmu.createColumns` makes them");
+    }
+    if (open !== this.memory) throw invalid(operation, "the columns of another memory cannot be used here");
+    const { length } = columns.addresses;
+    if (isCount(n, 0, length)) return columns;
+    throw invalid(operation, `there are ${length} rows, and ${describe(n)} were asked for`);
   }
 
   #many(addresses: BigUint64Array, rows: BigUint64Array, n: number, word: number): number {
@@ -348,5 +366,5 @@ export class Mmu implements Disposable {
  */
 export function rowAddress(columns: MmuColumns, i: number): Pa | undefined {
   const [pa = 0n, info = K.INFO_FAULT] = columns.rows.subarray(2 * i, 2 * i + 2);
-  return info & K.INFO_FAULT ? undefined : pa;
+  return info & K.INFO_FAULT ? undefined : (pa as Pa);
 }

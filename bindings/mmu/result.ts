@@ -2,7 +2,7 @@ import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { get, widthOf } from "../core/field.js";
 import type { ResultView } from "../core/mmu-views.generated.js";
-import type { Ipa, Pa } from "../model/address.js";
+import type { Ipa, Pa, Va } from "../model/address.js";
 
 /** What kind of access is translated: a read, a write, a fetch. */
 export type AccessKind = "r" | "w" | "x";
@@ -109,9 +109,9 @@ export interface FaultException {
   el: 1 | 2;
   /** ESR of the exception level that takes it. */
   esr: bigint;
-  /** FAR of the exception level that takes it: the virtual address. */
-  far: bigint;
-  /** HPFAR_EL2; 0 for a fault of stage 1. */
+  /** The faulting virtual address; without stage 1 it has the number of the IPA. */
+  far: Va;
+  /** HPFAR_EL2, the register: the IPA's page is in bits 43:4 [HWM-4]; `ipa` is the address. 0 for a fault of stage 1. */
   hpfar: bigint;
 }
 
@@ -188,8 +188,8 @@ export function translationOf({ pa, ipa, info, par, updates }: ResultView): Tran
   const attr = get(info, K.INFO_ATTRIBUTE);
   return {
     ok: true,
-    pa,
-    ipa,
+    pa: pa as Pa,
+    ipa: ipa as Ipa,
     attributes: { attr, type: memoryType(attr), shareability: SHARES[get(info, K.INFO_SHARE)] as "NSH" },
     privileged: rightsOf(get(info, K.INFO_PRIVILEGED)),
     unprivileged: rightsOf(get(info, K.INFO_UNPRIVILEGED)),
@@ -212,9 +212,9 @@ export function faultOf({ ipa, info, par, esr, far, hpfar, target, updates }: Re
     level: get(info, K.INFO_FAULT_LEVEL) + K.FIRST_LEVEL,
     stage2: (info & K.INFO_STAGE2) !== 0n,
     s1ptw: (info & K.INFO_S1PTW) !== 0n,
-    ipa,
+    ipa: ipa as Ipa,
     par,
-    exception: target === 0 ? undefined : { el: target as 1 | 2, esr, far, hpfar },
+    exception: target === 0 ? undefined : { el: target as 1 | 2, esr, far: far as Va, hpfar },
     updates,
   };
 }

@@ -1,5 +1,6 @@
 // Shapes of TLBs: sets, ways, sizes and replacement; those of some public cores.
 
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 
@@ -106,7 +107,7 @@ const POLICIES: Readonly<Record<Replacement, number>> = {
 /** Sizes that there are: 4 KiB to 2^55. */
 const ANY_SIZE = ((1n << 56n) - 1n) & ~0xfffn;
 
-/** @internal Names of the banks, in the order of the core. */
+/** Names of the banks, in the order of the core. */
 export const BANK_NAMES = ["data", "fetch", "second", "stage2", "walk"] as const;
 
 /** @internal A bank as the core has it. */
@@ -127,10 +128,22 @@ function sizesOf(sizes: readonly number[] | undefined): bigint {
   }, 0n);
 }
 
+/** @internal What `TlbShape` has. */
+export const SHAPE: OptionKinds<TlbShape> = {
+  data: "object",
+  fetch: "object",
+  second: "object",
+  stage2: "object",
+  walk: "object",
+  combinedWalks: "boolean",
+  contiguous: "boolean",
+};
+const BANK: OptionKinds<TlbBankShape> = { entries: "number", ways: "number", sizes: "any", replacement: "any" };
+
 /** @internal Checks and converts. A walk cache holds tables of any reach. */
 export function bankWords(shape: TlbBankShape | undefined, walk: boolean): BankWords {
   if (shape === undefined) return { sets: 0, ways: 0, policy: 0, sizes: 0n };
-  const { entries, ways = entries, sizes, replacement = "plru" } = shape;
+  const { entries, ways = entries, sizes, replacement = "plru" } = checkOptions("createTlb", shape, BANK);
   const sets = entries / ways;
   const sound = [entries, ways, sets].every((n) => Number.isInteger(n) && n >= 1 && n <= 65536);
   if (!sound || (sets & (sets - 1)) !== 0)

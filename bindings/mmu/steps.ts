@@ -62,9 +62,9 @@ function kindOf(descriptor: bigint, level: number, flags: number): WalkStepKind 
 }
 
 /** First address of the next table or of the leaf: below a block's own bits there are others, such as nT. */
-function outputOf(kind: WalkStepKind, output: bigint, ps: number, level: number): bigint | undefined {
-  if (kind === "block") return output & -span(ps, level);
-  return kind === "table" || kind === "page" ? output : undefined;
+function outputOf(kind: WalkStepKind, output: bigint, ps: number, level: number): Ipa | Pa | undefined {
+  if (kind === "block") return (output & -span(ps, level)) as Ipa | Pa;
+  return kind === "table" || kind === "page" ? (output as Ipa | Pa) : undefined;
 }
 
 function stepOf({ input, address, pa, descriptor, output, level, flags }: StepView): WalkStep {
@@ -74,10 +74,10 @@ function stepOf({ input, address, pa, descriptor, output, level, flags }: StepVi
   return {
     stage: flags & K.STEP_STAGE2 ? 2 : 1,
     level,
-    input,
+    input: input as Va | Ipa,
     access: ACCESSES[flags & K.STEP_ACCESS] ?? "r",
-    address,
-    pa: unread ? undefined : pa,
+    address: address as Ipa | Pa,
+    pa: unread ? undefined : (pa as Pa),
     descriptor: unread ? undefined : descriptor,
     kind,
     output: outputOf(kind, output, ps, level),

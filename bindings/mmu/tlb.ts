@@ -1,13 +1,14 @@
+import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { get } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, toAddress, type Va } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
-import type { Mmu, MmuColumns } from "./mmu.js";
+import { Mmu, type MmuColumns } from "./mmu.js";
 import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
-import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
+import { BANK_NAMES, type BankWords, bankWords, SHAPE, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
 /** How often an adversary does what hardware may do: once in so many accesses, 0 for never. */
 export interface TlbWhims {
@@ -117,11 +118,11 @@ export interface TlbEntry {
   /** It answers for every ASID. */
   global: boolean;
   /** First input address. */
-  address: bigint;
+  address: Ipa | Va;
   /** Bytes that it covers. */
   size: bigint;
-  /** Physical address behind `address`; for tables, where the table lies. */
-  output: bigint;
+  /** Where a translation leads, or where the table is: an IPA for a table of stage 1 alone. */
+  output: Ipa | Pa;
   /** Rights of both stages in INFO's bits for a translation, the descriptor for a leaf of stage 2. */
   info: bigint;
   /**
@@ -142,6 +143,17 @@ export interface TlbiOptions {
   /** HCR_EL2 of that CPU: E2H and TGE choose the regime that the form acts on. Default: the MMU's. */
   hcr?: AddressLike;
 }
+
+const OPTIONS: OptionKinds<TlbOptions> = {
+  preset: "any",
+  shape: "object",
+  seed: "number",
+  adversarial: "boolean",
+  whims: "object",
+  sharing: "any",
+};
+const WHIMS: OptionKinds<TlbWhims> = { early: "number", drop: "number", prefetch: "number" };
+const TLBI: OptionKinds<TlbiOptions> = { vmid: "any", issuer: "number", lpa2: "boolean", hcr: "address" };
 
 const KINDS = ["leaf", "stage2", "table1", "table2", "tableOfBoth"] as const;
 const REGIMES = ["EL1&0", "EL2", "EL2&0"] as const;
@@ -214,11 +226,14 @@ export class Tlb implements Disposable {
   readonly #head: TlbView;
   #closed = false;
 
-  /** @internal Use `createTlb`. */
+  /** Use `createTlb`. */
   constructor(mmu: Mmu, options: TlbOptions) {
+    if (!(mmu instanceof Mmu)) throw invalid("createTlb", "the first argument is not an MMU: `createMmu` makes one");
     mmu.assertOpen("createTlb");
     this.mmu = mmu;
-    const { sharing } = options;
+    const { sharing, whims } = checkOptions("createTlb", options, OPTIONS);
+    if (whims !== undefined) checkOptions("createTlb", whims, WHIMS);
+    if (sharing !== undefined && !(sharing instanceof Tlb)) throw invalid("createTlb", "`sharing` is not a TLB");
     if (sharing && sharing.mmu.memory !== mmu.memory)
       throw invalid("createTlb", "`sharing` is a TLB in another memory");
     this.#owner = sharing === undefined;
@@ -232,9 +247,10 @@ export class Tlb implements Disposable {
     if (!sharing) this.#initialise(options, banks, bytes);
   }
 
-  static #banks({ preset = "neoverse-n1", shape = TLB_PRESETS[preset] }: TlbOptions): BankWords[] {
-    if (shape === undefined)
-      throw invalid("createTlb", `${String(preset)} is not a preset: ${Object.keys(TLB_PRESETS).join(", ")}`);
+  static #banks(options: TlbOptions): BankWords[] {
+    const { preset = "neoverse-n1", shape = TLB_PRESETS[preset] } = options;
+    if (options.shape === undefined) checkChoice("createTlb", "the preset", preset, Object.keys(TLB_PRESETS));
+    checkOptions("createTlb", shape, SHAPE);
     if (shape.data === undefined) throw invalid("createTlb", "a shape needs a data bank");
     return BANK_NAMES.map((name) => bankWords(shape[name], name === "walk"));
   }
@@ -295,7 +311,7 @@ export class Tlb implements Disposable {
    * console.log(tlb.access(0x4000_0123).ok); // false
    * ```
    */
-  access(address: AddressLike, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+  access(address: Like<Ipa | Va>, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
     this.#assertOpen("access");
     const { mmu } = this;
     const word = mmu.accessWord(kind, options);
@@ -307,10 +323,7 @@ export class Tlb implements Disposable {
   accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options: AccessOptions = {}): number {
     this.#assertOpen("accessMany");
     const { mmu } = this;
-    const { addresses, rows } = columns;
-    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
-      throw invalid("accessMany", `there are ${addresses.length} rows`);
-    }
+    const { addresses, rows } = mmu.checkColumns("accessMany", columns, n);
     const word = mmu.accessWord(kind, options);
     const [from, to] = [addresses.byteOffset, rows.byteOffset];
     const faults = mmu.core.mmuAccessMany(mmu.context, this.pointer, from, to, n, word);
@@ -319,7 +332,7 @@ export class Tlb implements Disposable {
   }
 
   /** A speculative read, as hardware may make at any time: fills, sets access flags where HA does, reports nothing. */
-  speculate(address: AddressLike): void {
+  speculate(address: Like<Ipa | Va>): void {
     this.#assertOpen("speculate");
     const { mmu } = this;
     const at = halves(toAddress(address, "speculate"));
@@ -342,9 +355,10 @@ export class Tlb implements Disposable {
    */
   invalidate(form: TlbiForm, operand: AddressLike = 0, options: TlbiOptions = {}): void {
     this.#assertOpen("invalidate");
+    checkOptions("invalidate", options, TLBI);
     const { vmid = this.mmu.tags.vmid, issuer = 0, lpa2 = false, hcr = this.mmu.hcr } = options;
     if (!Number.isInteger(vmid) || vmid < 0 || vmid >= VMIDS) {
-      throw invalid("invalidate", `${String(vmid)} is not a VMID: these are 0 to ${VMIDS - 1}`);
+      throw invalid("invalidate", `${describe(vmid)} is not a VMID: these are 0 to ${VMIDS - 1}`);
     }
     const host = toAddress(hcr, "invalidate");
     const word =
@@ -360,7 +374,7 @@ export class Tlb implements Disposable {
   dsb(domain: DsbDomain = "ish", issuer = 0): void {
     this.#assertOpen("dsb");
     const word = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain] : undefined;
-    if (word === undefined) throw invalid("dsb", `${String(domain)} is not a domain: nsh, ish or osh`);
+    if (word === undefined) throw invalid("dsb", `${describe(domain)} is not a domain: nsh, ish or osh`);
     this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
   }
 
@@ -395,9 +409,9 @@ export class Tlb implements Disposable {
       vmid: get(tag, K.TAG_VMID),
       asid: get(tag, K.TAG_ASID),
       global: (tag & K.TAG_GLOBAL) !== 0n,
-      address,
+      address: address as Ipa | Va,
       size: BigInt.asUintN(64, ~mask) + 1n,
-      output,
+      output: output as Ipa | Pa,
       info,
       holes: get(tag, K.TAG_HOLES),
     };

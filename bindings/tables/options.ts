@@ -22,7 +22,8 @@ export interface LeafShareOptions extends ShareOptions {
   lockFree?: boolean;
 }
 
-const SHARE: OptionKinds<LeafShareOptions> = { shared: "boolean", lockFree: "boolean" };
+/** @internal What `LeafShareOptions` has. */
+export const SHARE: OptionKinds<LeafShareOptions> = { shared: "boolean", lockFree: "boolean" };
 
 /** Share options, when they are such; EINVAL names the first that is not. */
 export function checkShare(operation: string, options: LeafShareOptions): LeafShareOptions {
@@ -57,7 +58,8 @@ export interface MapOptions extends ShareOptions {
   skipBreakTlbi?: boolean;
 }
 
-const MAP: OptionKinds<MapOptions> = {
+/** @internal What `MapOptions` has. */
+export const MAP: OptionKinds<MapOptions> = {
   shared: "boolean",
   cache: "any",
   handleFault: "boolean",

@@ -2,7 +2,7 @@ import { checkChoice, checkNow, checkOptions, checkWord, type OptionKinds } from
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { put, valuesOf } from "../core/field.js";
-import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
+import { type Ipa, type IpaLike, type PaLike, type SizeLike, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
@@ -20,6 +20,7 @@ import {
   type ShareOptions,
   shareFlags,
 } from "./options.js";
+import { refusal, unlinkedRefusal } from "./refusal.js";
 import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
@@ -66,7 +67,7 @@ export type ForcePte =
   | "all"
   | {
       /** Mappings that begin below this address are made of pages. */
-      below: AddressLike;
+      below: IpaLike;
     }
   | ((addr: Ipa, end: Ipa, prot: number) => boolean);
 
@@ -132,19 +133,19 @@ function vtcrOf(engine: EngineMemory, ps: number, c: Stage2Config): bigint {
  * Addresses are IPAs and PAs in bytes. Sizes are rounded out to pages [WLK-1]; a range beyond the input or output
  * address space is an ERANGE, and a refused operation changes nothing [PROP-8].
  */
-export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E> {
+export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E, Ipa> {
   readonly isHyp = false;
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
 
-  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint) {
-    super(engine, granule, format);
+  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint, strict: boolean) {
+    super(engine, granule, format, strict);
     this.vtcr = vtcr;
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
   static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): Stage2Table<E> {
-    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr);
+    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr, ticket.strict);
     table.borrow(ticket.handle);
     return table;
   }
@@ -160,8 +161,8 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     if (config.vtcr !== undefined && Boolean(vtcr & K.VTCR_DS) !== Boolean(config.lpa2)) {
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
-    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
-    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
+    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr, config.strict ?? true);
+    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2", vtcr);
     try {
       table.setForcePte(config.forcePte === undefined ? "none" : config.forcePte);
     } catch (error) {
@@ -216,7 +217,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * replaced by break-before-make; a change of permissions only is not made ("again" with `handleFault`): that is `relaxPerms`.
    * Throws ENOMEM when tables run out; what was mapped until then stays.
    */
-  map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: MapOptions = {}): Outcome {
+  map(ipa: IpaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options: MapOptions = {}): Outcome {
     return this.#outcome({
       op: K.OP_MAP,
       name: "map",
@@ -234,17 +235,17 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
   }
 
   /** Removes every leaf that the range touches, whole, and tables that become empty [S2-10, S2-11; kvm_pgtable_stage2_unmap]. */
-  unmap(ipa: AddressLike, size: AddressLike): void {
+  unmap(ipa: IpaLike, size: SizeLike): void {
     this.perform({ op: K.OP_UNMAP, name: "unmap", addr: ipa, size });
   }
 
   /** Gives the pages to an owner: 0 erases, 1 is the hypervisor [S2-8; kvm_pgtable_stage2_set_owner]. 6.12 annotations only. */
-  setOwner(ipa: AddressLike, size: AddressLike, owner: number, cache?: CacheOption): void {
+  setOwner(ipa: IpaLike, size: SizeLike, owner: number, cache?: CacheOption): void {
     this.perform({ op: K.OP_SET_OWNER, name: "setOwner", addr: ipa, size, cache, level: owner });
   }
 
   /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
-  annotate(ipa: AddressLike, size: AddressLike, type: number, payload: bigint, cache?: CacheOption): void {
+  annotate(ipa: IpaLike, size: SizeLike, type: number, payload: bigint, cache?: CacheOption): void {
     this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
   }
 
@@ -260,8 +261,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const mask = toProt(prot);
     const flags = mapFlags(checkMap("mapColumns", options));
     const cache = cacheHandle(options.cache, this.engine, "mapColumns");
-    checkColumns("mapColumns", columns).run(this.engine, "mapColumns", n, (addresses, values, statuses) =>
-      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+    checkColumns("mapColumns", columns).run(
+      this.engine,
+      "mapColumns",
+      n,
+      (addresses, values, statuses) => core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+      (errno, address, phys) => refusal(this, errno, { address, phys, prot: mask, cache: options.cache }),
     );
   }
 
@@ -274,13 +279,17 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const { core } = this.engine;
     const mask = toProt(prot);
     const flags = shareFlags(checkShare("relaxColumns", options));
-    checkColumns("relaxColumns", columns).run(this.engine, "relaxColumns", n, (addresses, _values, statuses) =>
-      core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+    checkColumns("relaxColumns", columns).run(
+      this.engine,
+      "relaxColumns",
+      n,
+      (addresses, _values, statuses) => core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+      (errno, address) => refusal(this, errno, { address, prot: mask }),
     );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
-  wrprotect(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
+  wrprotect(ipa: IpaLike, size: SizeLike, options: ShareOptions = {}): void {
     this.perform({
       op: K.OP_WRPROTECT,
       name: "wrprotect",
@@ -291,20 +300,20 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
-  mkyoung(ipa: AddressLike, options: LeafShareOptions = {}): bigint {
+  mkyoung(ipa: IpaLike, options: LeafShareOptions = {}): bigint {
     this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(checkShare("mkyoung", options)) });
     return this.performed().value;
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
-  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options: ShareOptions = {}): boolean {
+  testClearYoung(ipa: IpaLike, size: SizeLike, clear = true, options: ShareOptions = {}): boolean {
     const flags = shareFlags(checkShare("testClearYoung", options));
     const level = clear ? 1 : 0;
     return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
-  relaxPerms(ipa: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
+  relaxPerms(ipa: IpaLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
     return this.#outcome({
       op: K.OP_RELAX_PERMS,
       name: "relaxPerms",
@@ -315,12 +324,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
-  flush(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
+  flush(ipa: IpaLike, size: SizeLike, options: ShareOptions = {}): void {
     this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(checkShare("flush", options)) });
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
-  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): void {
+  split(ipa: IpaLike, size: SizeLike, cache?: CacheOption, options: ShareOptions = {}): void {
     this.perform({
       op: K.OP_SPLIT,
       name: "split",
@@ -332,12 +341,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
-  flushTlbRange(ipa: AddressLike, size: AddressLike): void {
+  flushTlbRange(ipa: IpaLike, size: SizeLike): void {
     this.perform({ op: K.OP_TLB_FLUSH_RANGE, name: "flushTlbRange", addr: ipa, size });
   }
 
   /** Teardown in pieces: empties the range and frees tables that become empty; nothing is flushed [S2-27, BUG-33]. */
-  destroyRange(ipa: AddressLike, size: AddressLike): void {
+  destroyRange(ipa: IpaLike, size: SizeLike): void {
     this.perform({ op: K.OP_DESTROY_RANGE, name: "destroyRange", addr: ipa, size });
   }
 
@@ -346,7 +355,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * Its page's pointer in `engine.memory`; free it with `freeUnlinked`.
    */
   createUnlinked(
-    pa: AddressLike,
+    pa: PaLike,
     level: number,
     prot: ProtLike,
     options: { cache?: CacheOption; forcePte?: boolean } = {},
@@ -355,24 +364,21 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const phys = toAddress(pa, "createUnlinked");
     checkOptions("createUnlinked", options, { cache: "any", forcePte: "boolean" });
     this.assertUsable("createUnlinked", level);
-    const status = core.createUnlinked(
-      this.handle,
-      phys,
-      level,
-      toProt(prot),
-      cacheHandle(options.cache, this.engine, "createUnlinked"),
-      options.forcePte ? 1 : 0,
+    const mask = toProt(prot);
+    const cache = cacheHandle(options.cache, this.engine, "createUnlinked");
+    const status = core.createUnlinked(this.handle, phys, level, mask, cache, options.forcePte ? 1 : 0);
+    this.engine.check(status, "createUnlinked", (errno) =>
+      unlinkedRefusal(this, errno, level, { address: 0n, phys, prot: mask, cache: options.cache }),
     );
-    this.engine.check(status, "createUnlinked", phys);
     return this.engine.results.unlinked.page;
   }
 
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
   freeUnlinked(pointer: number, level: number): void {
     this.assertUsable("freeUnlinked", level);
-    this.engine.check(
-      this.engine.core.freeUnlinked(this.handle, checkWord("freeUnlinked", "pointer", pointer), level),
-      "freeUnlinked",
+    const page = checkWord("freeUnlinked", "pointer", pointer);
+    this.engine.check(this.engine.core.freeUnlinked(this.handle, page, level), "freeUnlinked", (errno) =>
+      errno === K.EINVAL ? `${page} is no table page of the arena, or ${level} is no level (-1..3)` : undefined,
     );
   }
 }

@@ -4,7 +4,7 @@ import { GranuleError, invalid } from "../core/errors.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddress, type Va } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
@@ -13,6 +13,7 @@ import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { VisitInProgress } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
+import { type Asked, notWhole, refusal, unmade } from "./refusal.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -37,6 +38,11 @@ export interface TableConfig {
   quirks?: "none" | "linux-6.12";
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;
+  /**
+   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which. False: the address is
+   * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
+   */
+  strict?: boolean;
 }
 
 /** @internal What `TableConfig` has. */
@@ -46,6 +52,7 @@ export const TABLE_CONFIG: OptionKinds<TableConfig> = {
   pa52: "boolean",
   quirks: "any",
   hooks: "any",
+  strict: "boolean",
 };
 
 /** @internal The words that a configuration may use. */
@@ -62,7 +69,7 @@ export interface TableInfo {
   /** Start tables side by side, 1..16. */
   rootPages: number;
   /** Physical address of the first one; 0n once destroyed. */
-  rootPa: bigint;
+  rootPa: Pa;
   /** Input addresses are below 2^inputBits. */
   inputBits: number;
   /** Output addresses are below 2^outputBits. */
@@ -87,18 +94,20 @@ export interface TableTicket {
   format: Format;
   /** VTCR_EL2; 0n for EL2's own stage 1. */
   vtcr: bigint;
+  /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
+  strict: boolean;
 }
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range {
+export interface Range<A extends Ipa | Va = Ipa | Va> {
   /** First input address. Default 0. */
-  from?: AddressLike;
+  from?: Like<A>;
   /** First address after the range. Default the end of the table. */
-  to?: AddressLike;
+  to?: Like<A>;
 }
 
 /** What else `entries` gives. */
-export interface EntryOptions extends Range {
+export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
   /** Table entries, before those below them. Default false. */
   tables?: boolean;
   /** Runs of empty entries. Default false. */
@@ -123,6 +132,21 @@ export interface Operation {
   level?: number;
 }
 
+/** Operations on ranges that change what is mapped there, or its attributes, one bit each. */
+const WHOLE_PAGES = [
+  K.OP_MAP,
+  K.OP_UNMAP,
+  K.OP_SET_OWNER,
+  K.OP_ANNOTATE,
+  K.OP_WRPROTECT,
+  K.OP_TEST_CLEAR_YOUNG,
+  K.OP_FLUSH,
+  K.OP_SPLIT,
+  K.OP_DESTROY_RANGE,
+  K.OP_HYP_MAP,
+  K.OP_HYP_UNMAP,
+].reduce((mask, op) => mask | (1 << op), 0);
+
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
 
@@ -146,19 +170,22 @@ const TICKET: OptionKinds<TableTicket> = {
   granule: "number",
   format: "object",
   vtcr: "address",
+  strict: "boolean",
 };
 
 /** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
 export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
+  const { engine, hyp, handle, format, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
+  if (!whole || vtcr === undefined || strict === undefined)
+    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }
 
 /**
- * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine.
+ * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine, `A` the space of its input
+ * addresses.
  *
  * @example
  * ```ts
@@ -168,34 +195,39 @@ export function checkTableTicket(ticket: TableTicket, id: string): void {
  * console.log(pagesOf(engine.createHyp())); // 1
  * ```
  */
-export abstract class Table<E extends EngineMemory = EngineMemory> implements Disposable {
+export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa | Va = Ipa | Va>
+  implements Disposable
+{
   /** The engine that it lives in. */
   readonly engine: E;
   /** Page size in bytes. */
   readonly granule: Granule;
   /** @internal */
   readonly format: Format;
+  /** Are ranges refused that are not of whole pages? */
+  readonly strict: boolean;
   /** Is this a hypervisor stage-1 table? */
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
 
   /** @internal */
-  protected constructor(engine: E, granule: Granule, format: Format) {
+  protected constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
     this.engine = engine;
     this.granule = granule;
     this.format = format;
+    this.strict = strict;
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
+  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
     const { hosts } = this.engine;
     if (hooks !== undefined) checkHooks(operation, hooks);
     const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
     hosts.pending = host;
     const handle = make(hooks ? hookMask(hooks) : 0);
     hosts.pending = undefined;
-    this.engine.check(handle, operation);
+    this.engine.check(handle, operation, (errno) => unmade(this.engine, this.granule, errno, vtcr));
     this.#handle = handle;
     this.#owned = true;
     if (host) hosts.tables.set(handle, host);
@@ -203,9 +235,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
 
   /** @internal Works on a table that another walker owns. */
   protected borrow(handle: number): void {
-    this.engine.check(this.engine.core.tableInfo(handle), "adopt");
-    // A slot that another table has taken since looks different, unless that one is of the same make.
-    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
+    this.engine.check(this.engine.core.tableInfo(handle), "adopt", () => "the ticket's table is gone");
+    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket is of another table");
     this.#handle = handle;
   }
 
@@ -218,6 +249,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       handle: this.#handle,
       granule: this.granule,
       format: this.format,
+      strict: this.strict,
     };
   }
 
@@ -291,23 +323,49 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     const { engine } = this;
     this.assertUsable(o.name, o.level ?? 0);
     const { io } = engine;
-    const addr = given(o, "addr");
+    const [addr, size, phys] = [given(o, "addr"), given(o, "size"), given(o, "phys")];
+    if (this.strict && (WHOLE_PAGES >> o.op) & 1) this.#assertWhole(o, addr, size, phys);
     io.address = addr;
-    io.size = given(o, "size");
-    io.phys = given(o, "phys");
+    io.size = size;
+    io.phys = phys;
     io.op = o.op;
     io.flags = o.flags ?? 0;
     io.table = this.#handle;
     io.cache = cacheHandle(o.cache, engine, o.name);
-    io.prot = toProt(o.prot ?? 0);
+    io.prot = "prot" in o ? toProt(o.prot as ProtLike) : 0;
     io.level = o.level ?? 0;
     engine.core.submit(io.at, 1, 0);
     const { status } = io;
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) {
-      throw new GranuleError(status, { operation: o.name, address: addr });
-    }
+    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, o, addr, size, phys);
     return status;
+  }
+
+  #assertWhole(o: Operation, address: bigint, size: bigint, phys: bigint): void {
+    const hint = notWhole(this.granule, { address, size, phys: o.op === K.OP_ANNOTATE ? 0n : phys });
+    if (hint !== undefined) throw new GranuleError(K.EINVAL, { operation: o.name, address, hint });
+  }
+
+  #refuse(status: number, o: Operation, address: bigint, size: bigint, payload: bigint): never {
+    const hasOutput = o.op === K.OP_MAP || o.op === K.OP_HYP_MAP;
+    const prot = o.prot === undefined ? undefined : toProt(o.prot);
+    const asked: Asked = {
+      address,
+      size,
+      phys: hasOutput ? payload : undefined,
+      prot,
+      cache: o.cache,
+      owner: o.op === K.OP_SET_OWNER ? o.level : undefined,
+      type: o.op === K.OP_ANNOTATE ? o.level : undefined,
+    };
+    throw this.refused(status, o.name, asked);
+  }
+
+  /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
+  protected refused(status: number, operation: string, asked: Asked): GranuleError {
+    const hint = refusal(this, status, asked);
+    const { address } = asked;
+    return new GranuleError(status, hint === undefined ? { operation, address } : { operation, address, hint });
   }
 
   /** @internal Is the table there, and `integer` one that the core takes as it is? EINVAL otherwise. */
@@ -329,18 +387,18 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.assertUsable("info");
     engine.check(engine.core.tableInfo(this.#handle), "info");
     const { root, startLevel, rootPages, inputBits, outputBits, pages, peak } = engine.results.table;
-    const rootPa = root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer);
+    const rootPa = (root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer)) as Pa;
     return { granule: this.granule, startLevel, rootPages, rootPa, inputBits, outputBits, pages, peakPages: peak };
   }
 
   /**
    * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
    */
-  leaf(addr: AddressLike): Entry {
+  leaf(addr: Like<A>): Entry<A> {
     const at = toAddress(addr, "leaf");
     this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
     const { value, level } = this.performed();
-    const first = at & -span(this.format.ps, level);
+    const first = (at & -span(this.format.ps, level)) as A;
     return decodeEntry(this.engine, this.format, first, value, level);
   }
 
@@ -375,20 +433,20 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves, in order of address: blocks and pages. The table must not change meanwhile. */
-  *leaves(range: Range = {}): IterableIterator<Entry> {
+  *leaves(range: Range<A> = {}): IterableIterator<Entry<A>> {
     for (const entry of this.entries(range)) if (entry.descriptor & 1n) yield entry;
   }
 
   /** All entries that are not empty, in order of address; parents before children with `tables`. */
-  *entries(options: EntryOptions = {}): IterableIterator<Entry> {
+  *entries(options: EntryOptions<A> = {}): IterableIterator<Entry<A>> {
     const { engine, format } = this;
     for (const r of this.scan(options)) {
-      yield decodeEntry(engine, format, r.address, r.descriptor, r.level, r.references, r.entries);
+      yield decodeEntry(engine, format, r.address as A, r.descriptor, r.level, r.references, r.entries);
     }
   }
 
   /** @internal Records of the entries that are not empty, one view for all: each is valid until the next. */
-  *scan(options: EntryOptions = {}): IterableIterator<ScanRecordView> {
+  *scan(options: EntryOptions<A> = {}): IterableIterator<ScanRecordView> {
     checkOptions("entries", options, SCAN);
     this.assertUsable("entries");
     const root = options.root ?? { pointer: 0, level: 0 };
@@ -402,6 +460,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       for (let i = 0; i < records; i++) {
         record.at = i * ScanRecordView.BYTES;
         yield record;
+        this.assertUsable("entries"); // the caller may have closed it
       }
       if (!more) return;
       level = record.level;
@@ -425,7 +484,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     try {
       const max = bufferBytes / ScanRecordView.BYTES;
       const status = core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
-      engine.check(status, "entries", cursor);
+      if (status < 0) throw this.refused(status, "entries", { address: cursor, size: end - cursor });
       const { records, more } = engine.results.scanEnd;
       const bytes = engine.u32.slice(buffer / 4, (buffer + records * ScanRecordView.BYTES) / 4).buffer;
       return { words: new Words(bytes), records, more: more !== 0 };
@@ -440,7 +499,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
-  countLeaves(addr: AddressLike = 0, size?: AddressLike): number {
+  countLeaves(addr: Like<A> = 0, size?: SizeLike): number {
     const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
     this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
     return Number(this.performed().value);
@@ -462,13 +521,13 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * console.log(pages); // 3
    * ```
    */
-  walk(addr: AddressLike, size: AddressLike, visitor: Visitor, options: WalkOptions = {}): number {
+  walk(addr: Like<A>, size: SizeLike, visitor: Visitor<A>, options: WalkOptions = {}): number {
     this.assertUsable("walk");
     const { engine } = this;
     const range = { at: toAddress(addr, "walk"), bytes: toAddress(size, "walk") };
     const flags = walkFlags(options);
     const cache = cacheHandle(options.cache, engine, "walk");
-    const context = new Visit(engine, this.format);
+    const context = new Visit<A>(engine, this.format);
     const visit = walkVisitor(context, checkFunction("walk", "the visitor", visitor));
     return this.#walkOutside(range, flags, cache, { table: this.#handle, visit, context });
   }
@@ -491,11 +550,11 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * });
    * ```
    */
-  walkRuns(addr: AddressLike, size: AddressLike, visitor: RunVisitor): number {
+  walkRuns(addr: Like<A>, size: SizeLike, visitor: RunVisitor<A>): number {
     this.assertUsable("walkRuns");
     const { engine } = this;
     const range = { at: toAddress(addr, "walkRuns"), bytes: toAddress(size, "walkRuns") };
-    const context = emptyRun();
+    const context = emptyRun<A>();
     const checked = checkFunction("walkRuns", "the visitor", visitor);
     const visit = runVisitor(engine.memory, this.format.ps, context, checked);
     return this.#walkOutside(range, K.LEAF | K.RUNS, K.CACHE_NONE, { table: this.#handle, visit, context });
@@ -521,7 +580,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
   poke(
-    addr: AddressLike,
+    addr: Like<A>,
     descriptor: bigint,
   ): {
     /** The descriptor that was there. */
@@ -532,7 +591,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
-    engine.check(engine.core.poke(this.#handle, at, toAddress(descriptor, "poke")), "poke", at);
+    const status = engine.core.poke(this.#handle, at, toAddress(descriptor, "poke"));
+    if (status < 0) throw this.refused(status, "poke", { address: at });
     const { value, level } = engine.results.answer;
     return { old: value, level };
   }

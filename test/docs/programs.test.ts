@@ -39,7 +39,7 @@ describe("the programs of examples/", () => {
       programs.map((path) => join(project, path)),
       {
         target: ts.ScriptTarget.ES2022,
-        lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.esnext.disposable.d.ts"],
+        lib: ["lib.es2023.d.ts", "lib.dom.d.ts"],
         module: ts.ModuleKind.NodeNext,
         moduleResolution: ts.ModuleResolutionKind.NodeNext,
         types: [],

@@ -29,11 +29,11 @@ import {
 type Quirks = "linux-6.12" | "none";
 
 function stage2(quirks: Quirks, config: Stage2Config = {}, engine = smallEngine()) {
-  return { engine, table: engine.createStage2({ ipaBits: 39, quirks, ...config }) };
+  return { engine, table: engine.createStage2({ ipaBits: 39, quirks, strict: false, ...config }) };
 }
 
 function hyp(quirks: Quirks, config: HypConfig = {}, engine = smallEngine()) {
-  return { engine, table: engine.createHyp({ vaBits: 39, quirks, ...config }) };
+  return { engine, table: engine.createHyp({ vaBits: 39, quirks, strict: false, ...config }) };
 }
 
 /** A block with DBM set and clean, and a map of a page in it: the hardware writes between the snapshot and the break. */
