@@ -11,6 +11,7 @@ import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { VisitInProgress } from "./host.js";
+import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { type Asked, notWhole, refusal, unmade } from "./refusal.js";
@@ -25,6 +26,8 @@ import {
   walkVisitor,
 } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
+
+export type { EntryOptions, Outcome, Range, TableInfo } from "./info.js";
 
 /** What both kinds of table are made with. */
 export interface TableConfig {
@@ -60,26 +63,6 @@ export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): v
   checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
 }
 
-/** Geometry and use of a table. */
-export interface TableInfo {
-  /** Page size in bytes. */
-  granule: Granule;
-  /** Level of the start tables, -1 to 3. */
-  startLevel: number;
-  /** Start tables side by side, 1..16. */
-  rootPages: number;
-  /** Physical address of the first one; 0n once destroyed. */
-  rootPa: Pa;
-  /** Input addresses are below 2^inputBits. */
-  inputBits: number;
-  /** Output addresses are below 2^outputBits. */
-  outputBits: number;
-  /** Table pages now, start tables included. */
-  pages: number;
-  /** The most table pages that ever were. */
-  peakPages: number;
-}
-
 /** A table as another walker of its engine gets it; can be posted to a worker. */
 export interface TableTicket {
   /** Which engine it is in, as its tickets say. */
@@ -97,27 +80,6 @@ export interface TableTicket {
   /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
   strict: boolean;
 }
-
-/** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range<A extends Ipa | Va = Ipa | Va> {
-  /** First input address. Default 0. */
-  from?: Like<A>;
-  /** First address after the range. Default the end of the table. */
-  to?: Like<A>;
-}
-
-/** What else `entries` gives. */
-export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
-  /** Table entries, before those below them. Default false. */
-  tables?: boolean;
-  /** Runs of empty entries. Default false. */
-  holes?: boolean;
-  /** @internal Scan this detached page, whose entries are of `level`, instead. */
-  root?: { pointer: number; level: number };
-}
-
-/** Outcome of an operation that may lose a race or have nothing to do. */
-export type Outcome = "done" | "again";
 
 /** @internal The fields of one submission record. */
 export interface Operation {
