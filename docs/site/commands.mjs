@@ -4,6 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { COMMON_EXITS, COMMON_OPTIONS, exitsOf } from "../../dist/bindings/cli/command.js";
 import { COMMANDS } from "../../dist/bindings/cli/registry.js";
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const folder = new URL("../cli/", import.meta.url);
 
 /** Text of a terminal as Markdown: nothing in it is markup. */
@@ -40,11 +41,11 @@ const exitTable = (exits) =>
 function page(command) {
   const { name, usage, summary, help, options, examples = [] } = command;
   const forms = usage.split("\n").map((form) => `granule ${name} ${form}`);
-  const tried = examples.flatMap(({ line, shows }) => [`${plain(shows)}:`, "", "```sh", line, "```", ""]);
+  const tried = examples.flatMap(({ line, shows }) => [`${plain(capital(shows))}:`, "", "```sh", line, "```", ""]);
   return [
     `# granule ${name}`,
     "",
-    `${plain(summary[0].toUpperCase() + summary.slice(1))}.`,
+    `${plain(capital(summary))}.`,
     "",
     "```sh",
     ...forms,
