@@ -198,8 +198,11 @@ function newId(): string {
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
+  /** The compiled core. */
   module: WasmModule;
+  /** The memory that all walkers share. */
   memory: WasmMemory;
+  /** Which walker its receiver becomes. */
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;

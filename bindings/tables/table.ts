@@ -11,6 +11,7 @@ import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { VisitInProgress } from "./host.js";
+import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
@@ -25,6 +26,8 @@ import {
   walkVisitor,
 } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
+
+export type { EntryOptions, Outcome, Range, TableInfo } from "./info.js";
 
 /** What both kinds of table are made with. */
 export interface TableConfig {
@@ -60,53 +63,23 @@ export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): v
   checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
 }
 
-/** Geometry and use of a table. */
-export interface TableInfo {
-  granule: Granule;
-  startLevel: number;
-  /** Start tables side by side, 1..16. */
-  rootPages: number;
-  /** Physical address of the first one; 0n once destroyed. */
-  rootPa: Pa;
-  inputBits: number;
-  /** Output addresses are below 2^outputBits. */
-  outputBits: number;
-  /** Table pages now, start tables included, and the most that ever were. */
-  pages: number;
-  peakPages: number;
-}
-
 /** A table as another walker of its engine gets it; can be posted to a worker. */
 export interface TableTicket {
   /** Which engine it is in, as its tickets say. */
   engine: string;
+  /** True for EL2's own stage 1. */
   hyp: boolean;
+  /** The core's name of the table. */
   handle: number;
+  /** Page size in bytes. */
   granule: Granule;
   /** @internal */
   format: Format;
+  /** VTCR_EL2; 0n for EL2's own stage 1. */
   vtcr: bigint;
+  /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
   strict: boolean;
 }
-
-/** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range<A extends Ipa | Va = Ipa | Va> {
-  from?: Like<A>;
-  to?: Like<A>;
-}
-
-/** What else `entries` gives. */
-export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
-  /** Table entries, before those below them. Default false. */
-  tables?: boolean;
-  /** Runs of empty entries. Default false. */
-  holes?: boolean;
-  /** @internal Scan this detached page, whose entries are of `level`, instead. */
-  root?: { pointer: number; level: number };
-}
-
-/** Outcome of an operation that may lose a race or have nothing to do. */
-export type Outcome = "done" | "again";
 
 type Three = [bigint, bigint, bigint];
 
@@ -265,7 +238,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** Who holds the table's lock now: the walker that writes, or is about to, and those that read. */
-  holders(): { writer: number | undefined; readers: number[] } {
+  holders(): {
+    /** The walker that holds it for writing. */
+    writer: number | undefined;
+    /** The walkers that hold it for reading. */
+    readers: number[];
+  } {
     this.assertUsable("holders");
     const { engine } = this;
     const writer = engine.core.writerOfTable(this.#handle);
@@ -601,7 +579,15 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
-  poke(addr: Like<A>, descriptor: bigint): { old: bigint; level: number } {
+  poke(
+    addr: Like<A>,
+    descriptor: bigint,
+  ): {
+    /** The descriptor that was there. */
+    old: bigint;
+    /** Level of the entry. */
+    level: number;
+  } {
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
@@ -632,6 +618,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
