@@ -31,12 +31,12 @@ import { bury as burial } from "./table/burial";
 import { mapPages as mapColumn, relaxPages as relaxColumn } from "./table/columns";
 import { setForcePte as forcePte, createHyp as makeHyp, createStage2 as makeStage2 } from "./table/config";
 import { splitsExecute } from "./table/hyp";
-import { getLeaves as leavesOf } from "./table/lookup";
+import { getLeaves as leavesOf, translated } from "./table/lookup";
 import * as V from "./table/outside";
 import { scan as scanTable } from "./table/scan";
-import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
+import { begin, end as endUse, modeOf, SHARES_NOTHING, SHARES_READ } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
-import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
+import { operate, SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
 import { collect, drain, release, releaseSubtree, resumeTeardowns } from "./table/teardown";
 import { SHARED } from "./table/walk";
 
@@ -131,6 +131,7 @@ export function takeBlock(order: u32): u32 {
   return p;
 }
 
+/** Gives a block of takeBlock back; EINVAL for anything else. */
 export function giveBlock(p: u32): i32 {
   if (L.me === 0 || !L.isArenaPage(p, G.UNIT_SHIFT)) return EINVAL;
   return giveFrames(p) ? OK : EINVAL;
@@ -141,6 +142,7 @@ export function pageReferences(p: u32): i32 {
   return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) ? references(p) : -1;
 }
 
+/** A page cache for tables of granule `ps`, empty, of at most `capacity` pages; handle or errno. */
 export function cacheCreate(ps: u32, capacity: u32): i32 {
   return L.me === 0 ? EINVAL : createCache(ps, capacity);
 }
@@ -149,6 +151,7 @@ function realCache(cache: u32, ps: u32): bool {
   return L.me !== 0 && cache > CACHE_ARENA && isCache(cache, ps);
 }
 
+/** Frees a page cache and the pages in it. */
 export function cacheDestroy(cache: u32, ps: u32): i32 {
   if (!realCache(cache, ps)) return EINVAL;
   destroyCache(cache);
@@ -165,6 +168,7 @@ export function cacheFill(cache: u32, ps: u32, n: u32): i32 {
   return realCache(cache, ps) ? fillTo(cache, n) : EINVAL;
 }
 
+/** Pages in a cache, or errno. */
 export function cacheCount(cache: u32, ps: u32): i32 {
   return realCache(cache, ps) ? <i32>cached(cache) : EINVAL;
 }
@@ -202,6 +206,7 @@ export function tableInfo(table: u32): i32 {
   return OK;
 }
 
+/** When leaves of this table must be pages: `force` is FORCE_*, `below` the bound of FORCE_BELOW. */
 export function setForcePte(table: u32, force: u32, below: u64): i32 {
   return T.isTableHandle(table) ? forcePte(T.tableAt(table), force, below) : EINVAL;
 }
@@ -232,6 +237,47 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
 export function submit(p: u32, n: u32, stop: bool): i32 {
   if (L.me === 0 || !L.isArenaRange(p, <u64>n * SUBMIT_BYTES)) return EINVAL;
   return <i32>submitRecords(p, n, stop);
+}
+
+/** An address or size that a caller gives as a double: exact, and below 2^53. */
+function isExact(wide: u64, given: f64): bool {
+  return wide >> 53 === 0 && <f64>(<i64>wide) === given;
+}
+
+/**
+ * One operation (OP_*) with its fields as arguments instead of in a record, addresses as doubles: a status, EINVAL for a double that is no
+ * address. What it answers beside that is the Answer.
+ */
+export function call(
+  op: u32,
+  table: u32,
+  flags: u32,
+  cache: u32,
+  addr: f64,
+  size: f64,
+  phys: f64,
+  prot: u32,
+  level: i32,
+): i32 {
+  const a = <u64>(<i64>addr),
+    s = <u64>(<i64>size),
+    p = <u64>(<i64>phys);
+  if (L.me === 0 || !isExact(a, addr) || !isExact(s, size) || !isExact(p, phys)) return EINVAL;
+  return operate(op, table, flags, cache, a, s, p, prot, level);
+}
+
+/** Output address of the byte at `addr`; -1 where no leaf maps it, or an errno. */
+export function lookup(table: u32, addr: f64): f64 {
+  const a = <u64>(<i64>addr);
+  if (!T.isTableHandle(table) || !isExact(a, addr)) return EINVAL;
+  const t = T.tableAt(table);
+  if (!L.parallel()) return <f64>translated(t, a);
+  const mode = modeOf(t, SHARES_READ, 0);
+  const bad = begin(t, mode);
+  if (bad) return bad;
+  const r = translated(t, a);
+  endUse(t, mode);
+  return <f64>r;
 }
 
 function isStage2(table: u32): bool {
@@ -306,6 +352,7 @@ export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache:
   return r;
 }
 
+/** Stores `descriptor` where the translation of `addr` ends, without a flush; answers the old descriptor and its level. */
 export function poke(table: u32, addr: u64, descriptor: u64): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
@@ -384,26 +431,32 @@ export function bury(id: u32): i32 {
   return burial(id);
 }
 
+/** Reads the slot of the visit again; answers its descriptor. EPERM outside a visit, as for the five below. */
 export function visitRead(): i32 {
   return L.me === 0 ? EINVAL : V.visitRead();
 }
 
+/** Breaks the slot of the visit from its snapshot: marker, barrier, TLBI; EAGAIN if it changed [S2-20]. */
 export function visitTryBreak(): i32 {
   return L.me === 0 ? EINVAL : V.visitTryBreak();
 }
 
+/** Publishes `next` in the slot that visitTryBreak took. */
 export function visitMake(next: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitMake(next);
 }
 
+/** Writes `next` over the snapshot in one step, without a flush; EAGAIN if the slot changed. */
 export function visitSet(next: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitSet(next);
 }
 
+/** A new, empty table from the walk's cache; answers its table descriptor. ENOMEM if there is no page. */
 export function visitNewTable(): i32 {
   return L.me === 0 ? EINVAL : V.visitNewTable();
 }
 
+/** Frees the subtree of a table descriptor that the visit replaced. */
 export function visitFreeTable(descriptor: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitFreeTable(descriptor);
 }
@@ -424,26 +477,32 @@ export function stage2StartLevel(ps: u32, bits: u32): i32 {
   return G.isGranule(ps) && bits <= 64 ? 4 - <i32>G.stage2Levels(ps, bits) : i8.MIN_VALUE;
 }
 
+/** Start tables side by side for `bits` of input from level `start`, 1..16 [GEO-9]. */
 export function startTables(ps: u32, bits: u32, start: i32): u32 {
   return G.isGranule(ps) && start >= 0 && start <= G.LAST_LEVEL && bits <= 64 ? G.startTables(ps, bits, start) : 0;
 }
 
+/** Sizes that a leaf can have, as a bitmap of powers of two [GEO-6]. */
 export function blockSizes(ps: u32): u64 {
   return G.isGranule(ps) ? G.blockSizes(ps) : 0;
 }
 
+/** VTCR_EL2 for `bits` of IPA on a CPU with these ID registers [REG-1..5]. */
 export function vtcr(ps: u32, bits: u32, mmfr0: u64, mmfr1: u64, lpa2: bool, wide: bool, af: bool): u64 {
   return G.isGranule(ps) && bits > 0 && bits <= 64 ? vtcrOf(ps, bits, mmfr0, mmfr1, lpa2, wide, af) : 0;
 }
 
+/** VTTBR_EL2 from the first start table's address, VMID and CnP [REG-8]. */
 export function vttbr(pa: u64, vmid: u32, cnp: bool): u64 {
   return vttbrOf(pa, vmid, cnp);
 }
 
+/** log2 of the alignment that the start tables need [REG-8]. */
 export function vttbrAlignment(ps: u32, bits: u32): u32 {
   return G.isGranule(ps) && bits <= 64 ? alignmentOf(ps, bits) : 0;
 }
 
+/** TCR_EL2 for `vaBits` of input, `paCode` as its PS field [REG-9]. */
 export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
   return G.isGranule(ps) && vaBits <= 64 ? tcrOf(ps, vaBits, paCode, lpa2) : 0;
 }

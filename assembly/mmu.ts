@@ -2,15 +2,16 @@
 // Pointers are checked here. Statuses are 0 or a negative errno.
 
 import { EINVAL, OK } from "./memory/errno";
-import { isInMemory } from "./memory/physical";
-import { accessMany, accessOne, speculate } from "./mmu/access";
+import { isInMemory, memoryBytes } from "./memory/physical";
+import { accessMany, accessOne, hit, speculate, through } from "./mmu/access";
 import { configure } from "./mmu/configure";
 import { CONTEXT_BYTES, Context, contextAt, isUsable } from "./mmu/context";
 import { complete, post } from "./mmu/invalidate";
 import { endSteps, startSteps } from "./mmu/steps";
-import { translateMany } from "./mmu/straight";
+import { translateMany, translateOne } from "./mmu/straight";
 import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, tlbAt } from "./mmu/tlb";
-import { RESULT_BYTES, ROW_BYTES, translate } from "./mmu/translate";
+import { RESULT_BYTES, ROW_BYTES, report, translate } from "./mmu/translate";
+import { A_EL0, A_FETCH, A_KIND, A_PAN } from "./mmu/walk";
 
 /** Decodes the registers of the context at `context`; see mmu/context.ts for its bytes. */
 export function mmuConfigure(context: u32): i32 {
@@ -63,6 +64,49 @@ export function mmuTranslateMany(context: u32, addrs: u32, rows: u32, n: u32, ac
   if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
   if (overlap(rows, <u64>n * ROW_BYTES, context, CONTEXT_BYTES)) return EINVAL;
   return <i32>translateMany(plain(context), addrs, rows, n, access);
+}
+
+/** The largest double of which its neighbours are whole numbers too. */
+const MOST: i64 = ((<i64>1) << 53) - 1;
+
+/** Is `wide` what a caller gave as a double? In two's complement, so that addresses of the upper half are negative and exact. */
+function isExact(wide: i64, given: f64): bool {
+  return <f64>wide === given && <u64>(wide + MOST) <= 2 * MOST;
+}
+
+/** Is this a read, a write or a fetch, from EL0 or with PAN or neither, and no more? */
+function isPlainAccess(access: u32): bool {
+  return access <= (A_KIND | A_EL0 | A_PAN) && (access & A_KIND) !== A_KIND;
+}
+
+/** The fault that `c` has just met: its record at `out`, and minus its FAULT_*. */
+function refused(c: Context, addr: u64, access: u32, out: u32): f64 {
+  report(c, (access & A_KIND) === A_FETCH ? addr & ~(<u64>3) : addr, access, false, out);
+  return -(<f64>c.kind);
+}
+
+/** Translates one access: its output address, or minus a FAULT_* with the record at `out`; EINVAL as mmuTranslate, and for no such access or address. */
+export function mmuLookup(context: u32, addr: f64, access: u32, out: u32): f64 {
+  const wide = <i64>addr;
+  if (!isContext(context) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
+  if (!isExact(wide, addr) || !isPlainAccess(access)) return EINVAL;
+  const c = plain(context),
+    pa = translateOne(c, wide, access);
+  return pa >= 0 ? <f64>pa : refused(c, wide, access, out);
+}
+
+/** The same through a TLB. */
+export function mmuLookupTlb(context: u32, tlb: u32, addr: f64, access: u32, out: u32): f64 {
+  const wide = <i64>addr;
+  if (!isExact(wide, addr) || !isPlainAccess(access)) return EINVAL;
+  // A hit needs no more of the two than that they are in memory.
+  if (<u64>max(context, tlb) + TLB_HEADER_BYTES <= memoryBytes()) {
+    const pa = hit(contextAt(context), tlbAt(tlb), wide, access);
+    if (pa >= 0) return <f64>pa;
+  }
+  if (!isContext(context) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
+  const c = contextAt(context);
+  return through(c, tlbAt(tlb), wide, access) ? <f64>(<i64>c.pa) : refused(c, wide, access, out);
 }
 
 /** Makes a TLB of the `bytes` at `tlb`, whose header the host has filled in; see mmu/tlb.ts for its bytes. */

@@ -1,7 +1,9 @@
 /** The workloads do the same work on every engine; the inputs are those of the kernel's benchmark; its lines are read. */
 import { describe, expect, it } from "vitest";
 import type { EngineAdapter } from "./adapters/adapter.js";
+import type { CallId } from "./adapters/calls.js";
 import { NaiveAdapter, TypedAdapter } from "./adapters/peer.js";
+import { WasmAdapter } from "./adapters/wasm.js";
 import { parseKernelBench } from "./kernel.js";
 import { runWorkloads } from "./measure.js";
 import { Xorshift } from "./random.js";
@@ -35,9 +37,14 @@ describe("the random inputs", () => {
 });
 
 describe("the workloads", () => {
-  const engines: readonly EngineAdapter[] = [new TypedAdapter(2000), new NaiveAdapter()];
+  const typed = new TypedAdapter(2000);
+  const engines: readonly EngineAdapter[] = [typed, new NaiveAdapter()];
+  const wasm: EngineAdapter = new WasmAdapter();
   const walk = workloads.find(({ id }) => id === "walk-leaf") as Workload;
-  const small = workloads.filter(({ id, shared, translates }) => id !== "lookup-64g" && !shared && !translates);
+  const small = workloads.filter(
+    ({ id, shared, translates, call }) => id !== "lookup-64g" && !shared && !translates && call === undefined,
+  );
+  const single = workloads.filter(({ call }) => call !== undefined);
 
   it.each(small)("$id leaves the same table in both peers", (workload) => {
     const outcomes = engines.map((engine) => {
@@ -46,6 +53,16 @@ describe("the workloads", () => {
     });
     expect(outcomes[0]).toEqual(outcomes[1]);
     if (workload.expected !== undefined) expect(outcomes[0]?.[0]).toBe(workload.expected);
+  });
+
+  it.each(single)("$id returns what it must, the same from both", (workload) => {
+    const able = [wasm, typed].filter((engine) => engine.calls?.().loop(workload.call as CallId) !== undefined);
+    const results = able.map((engine) => {
+      workload.setup(engine);
+      return workload.run(engine);
+    });
+    expect(results.length).toBeGreaterThan(0);
+    expect(new Set([...results, workload.expected ?? results[0]]).size).toBe(1);
   });
 
   it("take as much table memory as the kernel", () => {

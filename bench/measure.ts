@@ -114,7 +114,10 @@ export function runWorkloads(
 ): ResultRow[] {
   const { rounds = ROUNDS, warmupRounds = WARMUP_ROUNDS, warmupMs = WARMUP_MS } = options;
   const able = adapters.filter(
-    (adapter) => (adapter.shared || !workload.shared) && (adapter.translateBatch !== undefined || !workload.translates),
+    (adapter) =>
+      (adapter.shared || !workload.shared) &&
+      (adapter.translateBatch !== undefined || !workload.translates) &&
+      (workload.call === undefined || adapter.calls?.().loop(workload.call) !== undefined),
   );
   const contenders = able.map((adapter): Contender => ({ adapter, samples: [] }));
   if (contenders.length === 0) return [];

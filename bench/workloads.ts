@@ -4,6 +4,7 @@
  * @module
  */
 import type { EngineAdapter } from "./adapters/adapter.js";
+import { CALLS, type CallId, type CallPages, callPages } from "./adapters/calls.js";
 import { PAGE_SIZE, PROT_R, PROT_W } from "./peers/peer.js";
 import { type AddressBatch, drawInputs, type Inputs } from "./random.js";
 
@@ -17,6 +18,7 @@ const PAGES = GIB / PAGE_SIZE;
 const LOOKUPS = 2 ** 20;
 const TRANSLATIONS = 2 ** 13;
 const TRANSLATED_PAGES = 2 ** 12;
+const CALL_PAGES = 2 ** 12;
 /** Pages that the first level of a TLB holds. */
 const HELD_PAGES = 2 ** 5;
 /** Physical offset at which no 1 GiB block fits, but 2 MiB blocks do. */
@@ -42,6 +44,8 @@ export interface Workload {
   readonly shared: boolean;
   /** Whether it needs an engine with a hardware walker. */
   readonly translates: boolean;
+  /** The loop of single calls that it needs. */
+  readonly call: CallId | undefined;
   /** What {@link Workload.run} must return; if undefined, the engines must agree on it. */
   readonly expected: number | undefined;
   setup(engine: EngineAdapter): void;
@@ -63,7 +67,7 @@ function populate(engine: EngineAdapter, size: number, pages: boolean): void {
 type Parts = Pick<Workload, "id" | "items" | "setup" | "run"> & Partial<Workload>;
 
 function workload(parts: Parts): Workload {
-  return { unit: "ns", fresh: true, shared: false, translates: false, expected: 0, ...parts };
+  return { unit: "ns", fresh: true, shared: false, translates: false, call: undefined, expected: 0, ...parts };
 }
 
 /** A workload on 1 GiB of mapped pages. */
@@ -123,6 +127,31 @@ function translations(
   });
 }
 
+let staged: CallPages | undefined;
+
+/** The pages of single calls, drawn at the first one: their tables stay in the first two levels of the caches. */
+function pagesOfCalls(): CallPages {
+  staged ??= callPages(inputs().order, CALL_PAGES, IPA, PA);
+  return staged;
+}
+
+/** Calls that change the table, and those that need it empty before. */
+const CHANGES: ReadonlySet<CallId> = new Set(["call-map", "call-map-rich", "call-unmap", "call-unmap-rich"]);
+const MAPS: ReadonlySet<CallId> = new Set(["call-map", "call-map-rich"]);
+
+/** One operation for each page, a call each. */
+function calls(id: CallId): Workload {
+  return workload({
+    id,
+    items: pagesOfCalls().offsets.length,
+    fresh: CHANGES.has(id),
+    call: id,
+    expected: id === "call-leaf" ? undefined : 0,
+    setup: (engine) => engine.calls?.().stage(pagesOfCalls(), !MAPS.has(id)),
+    run: (engine) => engine.calls?.().loop(id)?.() ?? 0,
+  });
+}
+
 /** All workloads, in the order of the design. */
 export const workloads: readonly Workload[] = [
   workload({
@@ -165,6 +194,7 @@ export const workloads: readonly Workload[] = [
   translations("translate-hit", false, HELD_PAGES, (engine) => engine.accessBatch?.()),
   translations("translate-miss", false, TRANSLATED_PAGES, (engine) => engine.translateBatch?.()),
   translations("translate-nested-miss", true, TRANSLATED_PAGES, (engine) => engine.translateBatch?.()),
+  ...CALLS.map(calls),
 ];
 
 /** Table memory for one mapped GiB of pages, in bytes. Leaves the engine populated. */

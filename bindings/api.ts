@@ -1,5 +1,6 @@
 // The public names that every entry point has: `granule`, `granule/slim`, `granule/debug`.
 
+import type { Ipa, Va } from "./model/address.js";
 import type { Engine } from "./tables/engine.js";
 import type { HypTable as HypTableIn } from "./tables/hyp.js";
 import type { Stage2Table as Stage2TableIn } from "./tables/stage2.js";
@@ -7,13 +8,29 @@ import type { Table as TableIn } from "./tables/table.js";
 
 export type { Core, CoreSource } from "./core/core.js";
 export { type ErrorCode, type ErrorDetails, errnoName, GranuleError } from "./core/errors.js";
-export { type AddressLike, hex, type Ipa, ipa, type Pa, pa, toAddress, type Va, va } from "./model/address.js";
+export {
+  type AddressLike,
+  hex,
+  type Ipa,
+  type IpaLike,
+  ipa,
+  type Like,
+  type Pa,
+  type PaLike,
+  pa,
+  type SizeLike,
+  toAddress,
+  type Va,
+  type VaLike,
+  va,
+} from "./model/address.js";
 export { GRANULES, type Granule, granuleShift, type Level, levelShift } from "./model/granule.js";
 export { Prot, type ProtLike, protFromNames, protNames, toProt } from "./model/protection.js";
 export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Columns } from "./tables/columns.js";
+export type { DirectOptions, HypDirect, Stage2Direct } from "./tables/direct.js";
 export { Engine, type EngineTicket, joinEngine } from "./tables/engine.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
 export type { MmOps } from "./tables/hooks.js";
@@ -31,8 +48,8 @@ export { type Capabilities, capabilities } from "./workers/capabilities.js";
 export type { BrowserWorker, CreateWorker, NodeWorker, PoolWorker } from "./workers/kinds.js";
 export { createPool, type JobOptions, type JobReport, Pool, type PoolOptions } from "./workers/pool.js";
 
-/** What stage-1 and stage-2 tables have in common; `engine` is the engine that it lives in. */
-export interface Table extends TableIn<Engine> {}
+/** What stage-1 and stage-2 tables have in common; `engine` is the engine that it lives in, `A` the space of its inputs. */
+export interface Table<A extends Ipa | Va = Ipa | Va> extends TableIn<Engine, A> {}
 /** The hypervisor's own stage-1 table; `engine.createHyp` makes one. */
 export interface HypTable extends HypTableIn<Engine> {}
 /** A guest's stage-2 table; `engine.createStage2` makes one. */

@@ -6,6 +6,7 @@
 
 import type { CoreSource } from "./core/core.js";
 import { invalid } from "./core/errors.js";
+import type { Url } from "./core/platform.js";
 import { Engine } from "./tables/engine.js";
 import type { EngineOptions } from "./tables/layout.js";
 
@@ -38,8 +39,8 @@ export function createEngine(source: CoreSource, options: EngineOptions = {}): E
  * console.log(typeof loadEngine, bytes.length); // function 8
  * ```
  */
-export async function loadEngine(url: string | URL, options: EngineOptions = {}): Promise<Engine> {
-  const response = await fetch(url);
+export async function loadEngine(url: string | Url, options: EngineOptions = {}): Promise<Engine> {
+  const response = await fetch(url as string | URL);
   if (!response.ok) throw invalid("loadEngine", `${String(url)}: ${response.status} ${response.statusText}`);
   return Engine.make(await response.arrayBuffer(), options);
 }

@@ -4,9 +4,14 @@ import { ENTRY_BYTES } from "../arch/granule";
 
 const WASM_PAGE: u32 = 16;
 
+/** Bytes of the linear memory. */
+export function memoryBytes(): u64 {
+  return (<u64>memory.size()) << WASM_PAGE;
+}
+
 /** Do `bytes` from `p` lie in the linear memory, aligned as a descriptor is? Any values are allowed; memory never shrinks. */
 export function isInMemory(p: u32, bytes: u64): bool {
-  return (p & (ENTRY_BYTES - 1)) === 0 && <u64>p + bytes <= (<u64>memory.size()) << WASM_PAGE;
+  return (p & (ENTRY_BYTES - 1)) === 0 && <u64>p + bytes <= memoryBytes();
 }
 
 /**
@@ -17,5 +22,5 @@ export function wordAt(pa: u64, base: u64, bytes: u64, pointer: u32): usize {
   const offset = pa - base;
   if (bytes < ENTRY_BYTES || offset > bytes - ENTRY_BYTES) return 0;
   const p = offset + pointer;
-  return (p & (ENTRY_BYTES - 1)) === 0 && p + ENTRY_BYTES <= (<u64>memory.size()) << WASM_PAGE ? <usize>p : 0;
+  return (p & (ENTRY_BYTES - 1)) === 0 && p + ENTRY_BYTES <= memoryBytes() ? <usize>p : 0;
 }

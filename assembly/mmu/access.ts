@@ -281,30 +281,27 @@ export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: u
   return report(c, addr, access, through(c, t, addr, access), out);
 }
 
-function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
-  if (!through(c, t, raw, access)) c.faults++;
-  write(rows, c.pa);
-  write(rows + ROW_INFO, c.info);
-}
-
-/** What a hint needs to know of the accesses of a run, which stays the same for all of them. */
+/** What a hint must find for an access, and may: the parts of a hit that do not depend on the address. */
 @final
 @unmanaged
 export class Hinted {
   /**
-   * The entry that the hint for `addr` names, if it answers an access with the right `need`; else 0. A hint may hold any value
-   * up to `top`, aligned or not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an
-   * atomic load traps at an address that is not aligned. Only the entries' own thread writes them, and an entry that another
-   * thread takes away meanwhile is a hit before that thread's TLBI.
+   * Does the entry at `at`, which a hint named, answer for `addr` by its rights alone? A hint may hold any value up to the last entry,
+   * aligned or not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps
+   * at an address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
+   * hit before that thread's TLBI.
    */
-  @inline static entry(hints: usize, top: usize, addr: u64, shared: u64, own: u64, need: u64): usize {
-    const at = T.hintOf(T.hintSlot(hints, addr));
-    if (at > top) return 0;
+  @inline static answers(at: usize, addr: u64, shared: u64, own: u64, need: u64): bool {
     const e = T.entry(at),
       tag = read(at, false);
-    if (((addr ^ e.base) & e.mask) !== 0 || (tag !== shared && tag !== own)) return 0;
-    return (e.info & need) !== 0 ? at : 0;
+    return ((addr ^ e.base) & e.mask) === 0 && (tag === shared || tag === own) && (e.info & need) !== 0;
   }
+}
+
+function row(c: C.Context, t: T.Tlb, raw: u64, access: u32, rows: usize): void {
+  if (!through(c, t, raw, access)) c.faults++;
+  write(rows, c.pa);
+  write(rows + ROW_INFO, c.info);
 }
 
 /**
@@ -321,12 +318,14 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   t.slow = 0;
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const addr = read(addrs, false),
-      at = Hinted.entry(hints, top, addr, shared, own, need);
-    if (at !== 0) {
-      const e = T.entry(at);
+      at = T.hintOf(T.hintSlot(hints, addr));
+    if (at <= top && Hinted.answers(at, addr, shared, own, need)) {
+      const e = T.entry(at),
+        out = e.out | (addr & ~e.mask),
+        info = e.info;
       e.used = ++clock;
-      write(rows, e.out | (addr & ~e.mask));
-      write(rows + ROW_INFO, e.info);
+      write(rows, out);
+      write(rows + ROW_INFO, info);
       continue;
     }
     t.clock = clock;
@@ -347,9 +346,31 @@ function isAligned(addrs: usize, end: usize): bool {
 
 /** Do the entry's rights alone decide a hit, in both halves? */
 export function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
-  const barred = access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1;
-  if (t.flags & T.TLB_ADVERSARIAL || barred) return false;
+  if (t.flags & T.TLB_ADVERSARIAL) return false;
+  if (!(access & (A_EL0 | A_PAN))) return true;
+  if (access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1) return false;
   return isAnswerable(C.stage1(c, 0), c, access) && isAnswerable(C.stage1(c, 1), c, access);
+}
+
+/**
+ * One access that a hint answers by an entry of the first level, for which the TLB need not be looked at as a whole: its output address,
+ * or -1. Then nothing has changed, and `through` must make it. Whatever was written to either block is allowed; they lie in memory.
+ */
+export function hit(c: C.Context, t: T.Tlb, addr: u64, access: u32): i64 {
+  const fetch = hintKind(access),
+    at = T.hintOf(T.hintSlot(T.hintsOf(t, fetch), addr));
+  if (c.magic !== C.CONTEXT_MAGIC || !T.isFirstLevel(t, at)) return -1;
+  if (access & (A_EL0 | A_PAN)) access = accessOf(c, access);
+  if (!isPlain(c, t, access) || (fetch && (addr & 3) !== 0)) return -1;
+  const shared = sharedTag(c, access);
+  if (!Hinted.answers(at, addr, shared, ownTag(c, shared), put(wanted(access), INFO_RIGHTS))) return -1;
+  const e = T.entry(at),
+    b = T.bank(t, firstBank(t, access)),
+    out = e.out | (addr & ~e.mask);
+  T.touch(t, at);
+  b.hits++;
+  countHits(t, access, 1);
+  return out;
 }
 
 /** Many accesses of one kind: a column of u64 -> rows of physical address and INFO. How many were faults. */

@@ -3,7 +3,8 @@
 //   byte  0  the fields of Context: what the host writes, what is decoded of it, the last fault
 //       192  stage 1 for the low half of the addresses    336  for the high half    480  stage 2
 //       624  MEMOS answers that were worked out: what two leaves mean together
-//       880  spare, up to 1024
+//       880  a single translation at work: its address and its row
+//       904  spare, up to 1024
 //
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
 // may belong to many. Whatever the host writes into a context, answers may be wrong, but nothing traps.
@@ -118,6 +119,8 @@ export const MEMOS: u32 = 8;
 const MEMO_AT: u32 = 624;
 const MEMO_SHIFT: u32 = 5;
 
+const SINGLE_AT: u32 = 880;
+
 /** What a leaf of stage 1 and one of stage 2 mean together for a kind of access. `info` 0 is an empty one. */
 @unmanaged
 export class Memo {
@@ -207,6 +210,11 @@ export function isSecond(c: Context, s: Stage): bool {
 
 export function memo(c: Context, i: u32): Memo {
   return changetype<Memo>(changetype<usize>(c) + MEMO_AT + ((i & (MEMOS - 1)) << MEMO_SHIFT));
+}
+
+/** Where a single translation has its address and, right behind it, its row. */
+export function single(c: Context): usize {
+  return changetype<usize>(c) + SINGLE_AT;
 }
 
 /** Zeroes everything but what the host wrote. */

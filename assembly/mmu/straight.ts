@@ -269,6 +269,14 @@ function run(c: C.Context, addrs: usize, end: usize, rows: usize, access: u32): 
   return runSingle(c, s, addrs, end, rows, access);
 }
 
+/** Translates one access by the same paths: its output address, or -1 for a fault, which `c` says. Precondition: `isUsable`. */
+export function translateOne(c: C.Context, addr: u64, access: u32): i64 {
+  const at = C.single(c),
+    rows = at + ENTRY_BYTES;
+  write(at, addr);
+  return translateMany(c, at, rows, 1, access) ? -1 : <i64>read(rows, false);
+}
+
 /**
  * Translates `n` accesses of one kind, in order: `n` u64 at `addrs` -> `n` rows at `rows`, physical address (0 at a fault)
  * and INFO. How many were faults. Preconditions: `isUsable`, and the columns lie in memory.

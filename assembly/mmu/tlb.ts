@@ -16,7 +16,7 @@ import { FIRST_LEVEL } from "../arch/granule";
 import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
-import { isInMemory } from "../memory/physical";
+import { isInMemory, memoryBytes } from "../memory/physical";
 import { observe, publish, swap } from "../memory/shared";
 import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
 
@@ -247,6 +247,11 @@ export function setHint(slot: usize, e: usize): void {
 
 export function bankBytes(b: Bank): u64 {
   return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
+}
+
+/** Is `at`, any value, an entry of a first-level bank of the TLB, with all of it in memory? Banks lie one behind the other. */
+export function isFirstLevel(t: Tlb, at: u32): bool {
+  return t.magic === TLB_MAGIC && at < bank(t, B_SECOND).pointer && <u64>at + TLB_ENTRY_BYTES <= memoryBytes();
 }
 
 /** Pointer of the last entry of a bank that is there. */

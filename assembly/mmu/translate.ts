@@ -81,7 +81,7 @@ export const INFO_KIND: u32 = 9 | (3 << WIDTH);
 export const INFO_FAULT_LEVEL: u32 = 12 | (3 << WIDTH);
 
 /** What became of one access. */
-@view()
+@view("halves")
 @unmanaged
 export class Result {
   /** Physical address; 0 at a fault. */

@@ -41,7 +41,7 @@ export const C_ICACHE: u32 = 19;
 export const C_ICACHE_BYTES: u32 = 20;
 /** Conditions that the kernel would warn about. */
 export const C_WARNINGS: u32 = 21;
-/** Operations taken from submission buffers. */
+/** Operations performed: single ones, and those of submission buffers. */
 export const C_SUBMITTED: u32 = 22;
 
 /** What this walker has counted. */

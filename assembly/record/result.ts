@@ -11,7 +11,7 @@ export function result<T>(): T {
 }
 
 /** The result of an operation on a table: `value` is a descriptor, a count or a number of bytes, depending on the operation. */
-@view("writes")
+@view("writes", "halves")
 @unmanaged
 export class Answer {
   value: u64;

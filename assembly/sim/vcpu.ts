@@ -107,8 +107,8 @@ function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
     const addr = Generator.address(cpu, seed),
       kind = Generator.kind(cpu, seed),
       isStore = kind === A_WRITE,
-      at = plain && kind !== A_FETCH ? Hinted.entry(hints, top, addr, shared, own, isStore ? needWrite : needRead) : 0;
-    if (at !== 0) {
+      at = plain && kind !== A_FETCH ? T.hintOf(T.hintSlot(hints, addr)) : u32.MAX_VALUE;
+    if (at <= top && Hinted.answers(at, addr, shared, own, isStore ? needWrite : needRead)) {
       T.entry(at).used = ++clock;
       if (isStore) stores++;
       else reads++;

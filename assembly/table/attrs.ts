@@ -14,6 +14,7 @@ import { Answer, result } from "../record/result";
 import { put } from "./bbm";
 import { openEntry } from "./lookup";
 import { cleanDcache, invalidateIcache } from "./mmops";
+import { changePage, isOnePage, walkPage } from "./page";
 import {
   close,
   EntryWalk,
@@ -161,6 +162,7 @@ function rangeFlags(shared: bool): u32 {
 
 /** Clears the write permission of every leaf of the range; the caller flushes [S2-14]. */
 export function wrprotect(t: Table, addr: u64, size: u64, shared: bool): i32 {
+  if (isOnePage(t, addr, size) && changePage(t, addr, 0, S2_W, shared)) return OK;
   const w = openAs<EntryWalk>(t, rangeFlags(shared));
   if (!w) return EBUSY;
   const r = walk<WriteProtectVisitor>(w, addr, size);
@@ -170,19 +172,28 @@ export function wrprotect(t: Table, addr: u64, size: u64, shared: bool): i32 {
 
 /** Walk flags of the operations that serve a guest's fault: a lost race is reported, not skipped. */
 function faultFlags(t: Table, shared: bool): u32 {
-  return LEAF | HANDLE_FAULT | (shared || <bool>(t.flags & T_LINUX) ? SHARED : 0);
+  return LEAF | HANDLE_FAULT | (isFaultShared(t, shared) ? SHARED : 0);
+}
+
+/** 6.12 has the operations that serve a fault walk as one of several walkers, whoever calls. */
+function isFaultShared(t: Table, shared: bool): bool {
+  return shared || <bool>(t.flags & T_LINUX);
 }
 
 /** Sets the access flag of one leaf; answers its old descriptor, or 0. No TLBI: a clear flag is never cached [S2-15]. */
 export function mkyoung(t: Table, addr: u64, shared: bool): i32 {
-  result<Answer>().value = 0;
-  const w = openRelax(t, 0, shared);
-  if (!w) return EBUSY;
-  w.set = AF;
-  const r = walk<RelaxVisitor>(w, addr, 1);
+  let old = isOnePage(t, addr, 1) ? changePage(t, addr, AF, 0, isFaultShared(t, shared)) : 0,
+    r = OK;
+  if (old === 0) {
+    const w = openRelax(t, 0, shared);
+    if (!w) return EBUSY;
+    w.set = AF;
+    r = walkPage<RelaxVisitor>(w, addr);
+    old = w.old;
+    close();
+  }
   if (r === OK) storeBarrier(t);
-  result<Answer>().value = w.old;
-  close();
+  result<Answer>().value = old;
   return r;
 }
 
@@ -212,17 +223,28 @@ export function openRelax(t: Table, prot: u32, shared: bool): RelaxWalk {
   const w = changetype<RelaxWalk>(openEntry(t, faultFlags(t, shared), TTL_UNKNOWN)); // a hole has no level to hint at [BUG-31]
   if (!w) return w;
   w.prot = prot;
-  w.set = (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
+  w.set = granted(prot);
   w.clear = executeBits(prot) && !(t.flags & T_XNX) ? XN : 0;
   return w;
+}
+
+/** The bits that `prot` sets in a leaf. */
+function granted(prot: u32): u64 {
+  return (prot & PROT_R ? S2_R : 0) | (prot & PROT_W ? S2_W : 0);
 }
 
 /** Adds permissions to one leaf, and flushes this CPU's stale entry that denies them [S2-17]. Removes none. */
 export function relax(t: Table, addr: u64, prot: u32, shared: bool): i32 {
   if (!isRelaxation(t, prot)) return EINVAL;
+  // Rights to execute may need cache maintenance, and a union with what there is.
+  const plain = isOnePage(t, addr, 1) && executeBits(prot) === 0;
+  if (plain && changePage(t, addr, granted(prot), 0, isFaultShared(t, shared))) {
+    flushIpaLocal(t, flushAddress(t, addr), LAST_LEVEL);
+    return OK;
+  }
   const w = openRelax(t, prot, shared);
   if (!w) return EBUSY;
-  const r = walk<RelaxVisitor>(w, addr, 1);
+  const r = walkPage<RelaxVisitor>(w, addr);
   // EAGAIN flushes too: with a stale entry this CPU would fault again and again [BUG-25].
   if (r === OK || r === EAGAIN) flushIpaLocal(t, flushAddress(t, addr), w.level);
   close();

@@ -25,6 +25,7 @@ import { isRelaxation, openRelax, RelaxVisitor, RelaxWalk } from "./attrs";
 import { Access, findSlot, findSlots, isPageSlot, levelIn, pointerIn } from "./down";
 import { GROUP } from "./lookup";
 import { MapVisitor, openMap } from "./map";
+import { visitPage } from "./page";
 import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, Way } from "./place";
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
@@ -376,7 +377,7 @@ function relaxPage(w: RelaxWalk, addr: u64): i32 {
   if (aim(w, addr)) return ERANGE;
   w.level = TTL_UNKNOWN;
   count(C_WALKS, 1);
-  const r = walkOpened<RelaxVisitor>(w);
+  const r = visitPage<RelaxVisitor>(w);
   if (r === OK || r === EAGAIN) flushIpaLocal(w.table, w.start, w.level);
   return r;
 }

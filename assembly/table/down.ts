@@ -5,12 +5,12 @@ import {
   ENTRY_BYTES,
   ENTRY_SHIFT,
   entries,
-  index,
   LAST_LEVEL,
   levelBits,
   PS_4K,
   PS_16K,
   PS_64K,
+  pageBytes,
   shift,
 } from "../arch/granule";
 import { demand, RULE_COLUMN, RULE_INPUT_ADDRESS } from "../demand";
@@ -75,43 +75,48 @@ export function isPageSlot(found: usize): bool {
 }
 
 /**
- * Descends towards `addr` while entries cover more than 1 << floor bytes and name a table. Returns the table where that ends,
- * with its level in the low bits; 0 for a damaged table, or when the root is gone.
- * Precondition: `addr` lies in the input space.
+ * Descends towards `addr` while entries cover more than 1 << floor bytes and name a table. Returns the slot where that ends, with its
+ * level in the low bits; 0 for a damaged table, or when the root is gone. Precondition: `addr` lies in the input space.
  */
-export function descend(t: Table, addr: u64, floor: u32, shared: bool): usize {
+function slotAbove(t: Table, addr: u64, floor: u32, shared: bool): usize {
   demand(addr >> t.inputBits === 0, RULE_INPUT_ADDRESS);
   const ps = <u64>t.ps,
     reach = <u64>t.reach,
     origin = t.origin,
     arena: usize = header().arena,
-    bits = levelBits(t.ps);
-  let table = rootOf(t),
-    mask = rootEntries(t) - 1,
-    level = t.startLevel;
-  if (!table) return 0;
-  for (let sh = shift(t.ps, level); sh > floor; sh -= bits) {
-    const old = read(table + ((<u32>(addr >> sh) & mask) << ENTRY_SHIFT), shared);
+    bits = levelBits(t.ps),
+    mask = (((<usize>1) << bits) - 1) << ENTRY_SHIFT,
+    root = rootOf(t);
+  if (!root) return 0;
+  let level = t.startLevel,
+    sh = shift(t.ps, level),
+    p = root + ((<usize>(addr >> sh)) << ENTRY_SHIFT);
+  for (; sh > floor; level++) {
+    const old = read(p, shared);
+    sh -= bits;
     let below = Step.down(old, ps, reach, origin, arena);
     if (!below) {
       if (!isTable(old, level)) break;
       below = tableOf(t, old);
       if (!below) return 0;
     }
-    table = below;
-    mask = (1 << bits) - 1;
-    level++;
+    p = below + (<usize>(addr >> (sh - ENTRY_SHIFT)) & mask);
   }
-  return withLevel(table, level);
+  return withLevel(p, level);
 }
 
-/** The slot where the translation of `addr` ends, with its level in the low bits; 0 as `descend`. */
+/** The table where `slotAbove` ends, with its level in the low bits; 0 as there. */
+export function descend(t: Table, addr: u64, floor: u32, shared: bool): usize {
+  const found = slotAbove(t, addr, floor, shared),
+    level = levelIn(found);
+  if (!found || level !== t.startLevel) return found & ~((<usize>pageBytes(t.ps) - 1) & ~ABOVE_LAST);
+  // The start tables lie side by side.
+  return found - ((<usize>(addr >> shift(t.ps, level))) << ENTRY_SHIFT);
+}
+
+/** The slot where the translation of `addr` ends, with its level in the low bits; 0 as `slotAbove`. */
 export function findSlot(t: Table, addr: u64, shared: bool): usize {
-  const found = descend(t, addr, t.ps, shared);
-  if (!found) return 0;
-  const level = levelIn(found),
-    i = level === t.startLevel ? <u32>(addr >> shift(t.ps, level)) & (rootEntries(t) - 1) : index(t.ps, level, addr);
-  return withLevel(pointerIn(found) + (i << ENTRY_SHIFT), level);
+  return slotAbove(t, addr, t.ps, shared);
 }
 
 /** How descriptors are read and written, chosen when the code is compiled. */

@@ -1,17 +1,18 @@
 // Reading a table: one leaf, many leaves, counting. Scans of all entries are in scan.ts.
 
-import { isTable, isValid } from "../arch/descriptor";
-import { ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL } from "../arch/granule";
+import { decodeAddress, isTable, isValid } from "../arch/descriptor";
+import { ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL, span } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
-import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
+import { EBUSY, EFAULT, EINVAL, ERANGE, OK } from "../memory/errno";
 import { parallel, scratch, T_BARRIER, T_HYP, Table } from "../memory/layout";
 import { MODE_EXCLUSIVE, MODE_NONE } from "../memory/lock";
 import { rootOf } from "../memory/tables";
+import { C_WALKS, count } from "../record/counters";
 import { Answer, result } from "../record/result";
 import { Access, findSlot, findSlots, isPageSlot, levelIn, pointerIn } from "./down";
 import { Alone, Among } from "./place";
 import { begin, end, modeOf, SHARES_READ } from "./sharing";
-import { close, EntryWalk, LEAF, LeafOnly, OneByOne, openAs, SHARED, skip, Walk, walk } from "./walk";
+import { close, EntryWalk, LEAF, LeafOnly, missing, OneByOne, openAs, skip, Walk, walk, watch } from "./walk";
 
 /** Finds where the translation of one page ends: slot, descriptor and level. Precondition: the walk is an EntryWalk. */
 @final
@@ -36,21 +37,41 @@ export function openEntry(t: Table, flags: u32, level: i32): EntryWalk {
   return w;
 }
 
-/** Walk flags of a lookup. If others may change the table meanwhile, each descriptor is read once, by one atomic load [WLK-4]. */
-function lookupFlags(t: Table): u32 {
-  return parallel() && (t.flags & (T_HYP | T_BARRIER)) !== T_HYP ? LEAF | SHARED : LEAF;
+/** May others change the table during a lookup? Then each descriptor is read once, by one atomic load [WLK-4]. */
+function isShareable(t: Table): bool {
+  return parallel() && (t.flags & (T_HYP | T_BARRIER)) !== T_HYP;
 }
 
 /** The leaf at `addr` and its level, as an Answer; of a hole, the level where the walk ended [WLK-14]. */
 export function getLeaf(t: Table, addr: u64): i32 {
-  const w = openEntry(t, lookupFlags(t), LAST_LEVEL);
-  if (!w) return EBUSY;
-  const r = walk<LeafVisitor>(w, addr, 1);
-  const answer = result<Answer>();
-  answer.value = w.old;
-  answer.level = w.level;
-  close();
-  return r;
+  const answer = result<Answer>(),
+    shared = isShareable(t);
+  count(C_WALKS, 1);
+  answer.value = 0;
+  answer.level = LAST_LEVEL;
+  if (addr >> t.inputBits !== 0) return ERANGE;
+  if (isDefined(DEBUG)) watch(t, shared);
+  let level: i32, old: u64;
+  do {
+    const found = findSlot(t, addr, shared);
+    if (!found) return missing(t);
+    level = levelIn(found);
+    old = read(pointerIn(found), shared);
+  } while (isTable(old, level)); // it has become one since it was found
+  answer.value = old;
+  answer.level = level;
+  return OK;
+}
+
+/** Output address of the byte at `addr`; -1 where no leaf maps it, or an errno. */
+export function translated(t: Table, addr: u64): i64 {
+  const r = getLeaf(t, addr);
+  if (r) return r;
+  const answer = result<Answer>(),
+    leaf = answer.value,
+    inside = span(t.ps, answer.level) - 1;
+  if (!isValid(leaf)) return -1;
+  return (decodeAddress(t.addressLayout, t.ps, leaf) & ~inside) | (addr & inside);
 }
 
 /** Addresses whose last descriptors are read together. */

@@ -13,7 +13,7 @@ import {
 } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL, span } from "../arch/granule";
 import { isStage2Prot, permissionMask } from "../arch/stage2";
-import { demand, RULE_TABLE_DESCRIPTOR } from "../demand";
+import { demand, RULE_CACHE, RULE_TABLE_DESCRIPTOR } from "../demand";
 import { CACHE_NONE, isCache } from "../memory/cache";
 import { E2BIG, EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { hostForcePte } from "../memory/host";
@@ -23,11 +23,13 @@ import { C_AGAIN, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { replace } from "./bbm";
 import { putPages, virtToPhys, zallocPage } from "./mmops";
+import { isOnePage, placePage } from "./page";
 import {
   Among,
   attributesOf,
   leafAllowed,
   MapWalk,
+  maintenanceOf,
   outputAddress,
   Place,
   placeRun,
@@ -44,6 +46,7 @@ import {
   isWalked,
   LEAF,
   openAs,
+  SHARED,
   TABLE_POST,
   TABLE_PRE,
   Visitor,
@@ -156,7 +159,8 @@ function isMapFlags(t: Table, flags: u32): bool {
  * 0, EAGAIN (with HANDLE_FAULT: nothing to do, or a lost race), ENOMEM (the first part may be mapped), or EINVAL / ERANGE (nothing is mapped).
  */
 export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache: u32, flags: u32): i32 {
-  if (!isMapFlags(t, flags) || !isCache(cache, t.ps)) return EINVAL;
+  demand(isCache(cache, t.ps), RULE_CACHE);
+  if (!isMapFlags(t, flags)) return EINVAL;
   const pages = forcesPages(t, addr, size, prot);
   if (t.flags & T_IDMAP && addr !== phys) {
     warn(t, 0, addr);
@@ -164,12 +168,19 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
   }
   if (!isStage2Prot(prot, <bool>(t.flags & T_XNX))) return EINVAL;
   if (!(t.flags & T_LINUX) && !isOutputRange(t, phys, size)) return ERANGE;
+  const attributes = attributesOf(t, prot),
+    first = alignDown(phys, span(t.ps, LAST_LEVEL)),
+    shared = <bool>(flags & SHARED);
+  if (isOnePage(t, addr, size) && placePage(t, addr, first, attributes, maintenanceOf(t, attributes, flags), shared)) {
+    storeBarrier(t);
+    return OK;
+  }
   const w = openMap(t, flags);
   if (!w) return EBUSY;
-  w.phys = alignDown(phys, span(t.ps, LAST_LEVEL));
+  w.phys = first;
   w.annotate = phys >> t.paBits !== 0;
   w.annotation = 0;
-  prepareLeaves(w, attributesOf(t, prot));
+  prepareLeaves(w, attributes);
   w.cache = cache;
   w.forcePages = pages;
   const r = walk<MapVisitor>(w, addr, size);
@@ -180,7 +191,7 @@ export function map(t: Table, addr: u64, size: u64, phys: u64, prot: u32, cache:
 
 /** Replaces every page of the range by the annotation `value` [S2-8]. */
 function annotatePages(t: Table, addr: u64, size: u64, cache: u32, value: u64): i32 {
-  if (!isCache(cache, t.ps)) return EINVAL;
+  demand(isCache(cache, t.ps), RULE_CACHE);
   const w = openMap(t, 0);
   if (!w) return EBUSY;
   w.phys = 0;

@@ -11,6 +11,7 @@ import { Answer, result } from "../record/result";
 import { make, replace, tryBreak } from "./bbm";
 import { LeafVisitor, openEntry } from "./lookup";
 import { virtToPhys, zallocPage } from "./mmops";
+import { walkPage } from "./page";
 import { freeUnlinked } from "./teardown";
 import {
   CHOSEN,
@@ -187,7 +188,7 @@ export function visitFreeTable(descriptor: u64): i32 {
 export function poke(t: Table, addr: u64, descriptor: u64): i32 {
   const w = openEntry(t, LEAF, 0);
   if (!w) return EBUSY;
-  const r = walk<LeafVisitor>(w, addr, 1);
+  const r = walkPage<LeafVisitor>(w, addr);
   const answer = result<Answer>();
   answer.value = w.old;
   answer.level = w.level;

@@ -58,15 +58,18 @@ export function unwatched(t: Table): bool {
 
 /** Sets the attributes of all leaves of a walk, and the cache maintenance that they need. */
 export function prepareLeaves(w: MapWalk, attributes: u64): void {
-  const t = w.table,
-    leaf = attributes | VALID;
   w.attributes = attributes;
-  w.maintain = 0;
-  if (!(w.flags & SKIP_CMO)) {
-    if (t.flags & T_DCACHE && isCacheable(leaf, <bool>(t.flags & T_FWB))) w.maintain |= CLEAN_DATA;
-    if (t.flags & T_ICACHE && isExecutable(leaf, <bool>(t.flags & T_XNX))) w.maintain |= CLEAN_CODE;
-  }
-  w.among = isShared(w) && unwatched(t) && w.maintain === 0;
+  w.maintain = maintenanceOf(w.table, attributes, w.flags);
+  w.among = isShared(w) && unwatched(w.table) && w.maintain === 0;
+}
+
+/** Cache maintenance that leaves of `attributes` need, for MapWalk.maintain; `flags` of the walk. */
+export function maintenanceOf(t: Table, attributes: u64, flags: u32): u32 {
+  if (flags & SKIP_CMO) return 0;
+  const leaf = attributes | VALID,
+    data = t.flags & T_DCACHE && isCacheable(leaf, <bool>(t.flags & T_FWB)),
+    code = t.flags & T_ICACHE && isExecutable(leaf, <bool>(t.flags & T_XNX));
+  return (data ? CLEAN_DATA : 0) | (code ? CLEAN_CODE : 0);
 }
 
 /** Output address of the current entry; has no meaning for annotations. */
@@ -75,9 +78,9 @@ export function outputAddress(w: MapWalk): u64 {
 }
 
 /** Cache maintenance of `n` leaves of 1 << sh bytes each, from `phys`: data cache first [S2-5]. */
-function clean(w: MapWalk, phys: u64, sh: u32, n: u32): void {
-  if (w.maintain & CLEAN_DATA) cleanDcache(w.table, phys, sh, n);
-  if (w.maintain & CLEAN_CODE) invalidateIcache(w.table, phys, sh, n);
+export function clean(t: Table, phys: u64, sh: u32, n: u32, maintain: u32): void {
+  if (maintain & CLEAN_DATA) cleanDcache(t, phys, sh, n);
+  if (maintain & CLEAN_CODE) invalidateIcache(t, phys, sh, n);
 }
 
 /** One of the three ways; see above. */
@@ -226,7 +229,7 @@ export class Place {
     const way = changetype<W>(0);
     way.announce();
     if (!way.take(w, p, old, level)) return false;
-    if (way.cleans() && w.maintain) clean(w, phys, shift(w.ps, level), 1);
+    if (way.cleans() && w.maintain) clean(w.table, phys, shift(w.ps, level), 1, w.maintain);
     if (!way.publish(w, p, next, level)) return false;
     way.tally(1);
     return true;
@@ -267,6 +270,6 @@ export function placeRun(w: MapWalk, p: usize, end: usize, level: i32): usize {
   const made = <u32>(stop - p) >> ENTRY_SHIFT;
   addReferences(pageOf(w, p), made);
   count(C_LEAVES_MADE, made);
-  if (w.maintain) clean(w, phys, sh, made);
+  if (w.maintain) clean(t, phys, sh, made, w.maintain);
   return skip(w, p, stop, level);
 }

@@ -14,7 +14,7 @@ import { flush, mkyoung, relax, testClearYoung, wrprotect } from "./attrs";
 import { hypMap, hypUnmap } from "./hyp";
 import { countLeaves, getLeaf } from "./lookup";
 import { annotate, map, setOwner } from "./map";
-import { begin, end, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_NOTHING, SHARES_READ, SHARES_TABLE } from "./sharing";
+import { begin, end, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_READ, SHARES_TABLE } from "./sharing";
 import { split } from "./split";
 import { destroy, destroyRange } from "./teardown";
 import { unmap } from "./unmap";
@@ -74,87 +74,132 @@ export class Submission {
 
 export const SUBMIT_BYTES: u32 = <u32>offsetof<Submission>();
 
-/** How an operation may share its table. Destroying takes its lock by itself; a flush touches no descriptor. */
-function sharesOf(op: u32): u32 {
-  switch (op) {
-    case OP_MAP:
-    case OP_WRPROTECT:
-    case OP_TEST_CLEAR_YOUNG:
-    case OP_SPLIT:
-    case OP_FLUSH:
-      return SHARES_TABLE;
-    case OP_MKYOUNG:
-    case OP_RELAX_PERMS:
-      return SHARES_LEAF;
-    case OP_GET_LEAF:
-      return SHARES_READ;
-    default:
-      return SHARES_NOTHING;
-  }
+// What operations are, two bits or one for each: masks, since every call asks.
+const AT_TABLE: u64 = SHARES_TABLE;
+const AT_LEAF: u64 = SHARES_LEAF;
+const READS: u64 = SHARES_READ;
+/** How an operation may share its table: SHARES_*. Destroying takes its lock by itself; a flush touches no descriptor. */
+const SHARES: u64 =
+  (AT_TABLE << (2 * OP_MAP)) |
+  (AT_TABLE << (2 * OP_WRPROTECT)) |
+  (AT_TABLE << (2 * OP_TEST_CLEAR_YOUNG)) |
+  (AT_TABLE << (2 * OP_SPLIT)) |
+  (AT_TABLE << (2 * OP_FLUSH)) |
+  (AT_LEAF << (2 * OP_MKYOUNG)) |
+  (AT_LEAF << (2 * OP_RELAX_PERMS)) |
+  (READS << (2 * OP_GET_LEAF));
+/** Of EL2's tables alone. */
+const OF_HYP: u32 = (1 << OP_HYP_MAP) | (1 << OP_HYP_UNMAP);
+/** Of stage-2 tables alone. */
+const OF_STAGE2: u32 = ((2 << LAST_STAGE2_OP) - 2) | (1 << OP_ANNOTATE) | (1 << OP_TLB_FLUSH_RANGE);
+/** Those that free tables that become empty. */
+const TAKES_TABLES: u32 = (1 << OP_UNMAP) | (1 << OP_HYP_UNMAP) | (1 << OP_DESTROY_RANGE);
+/** Those that need no lock, or take it by themselves. */
+const UNLOCKED: u32 = (1 << OP_DESTROY) | (1 << OP_TLB_FLUSH_RANGE);
+const OPS: u32 = OP_ANNOTATE + 1;
+
+function isOneOf(op: u32, ops: u32): bool {
+  return <bool>((ops >> op) & 1);
 }
 
-/** Does the table have this operation? Stage-2 tables have those of stage 2, EL2's tables those of EL2. */
-function fits(op: u32, t: Table): bool {
-  const hyp = <bool>(t.flags & T_HYP);
-  if (op === OP_HYP_MAP || op === OP_HYP_UNMAP) return hyp;
-  return !hyp || !(op <= LAST_STAGE2_OP || op === OP_ANNOTATE || op === OP_TLB_FLUSH_RANGE);
-}
-
-/** Does the operation free tables that become empty? */
-function takesTables(op: u32): bool {
-  return op === OP_UNMAP || op === OP_HYP_UNMAP || op === OP_DESTROY_RANGE;
-}
-
-function prepare(t: Table, asked: u32, flags: u32): i32 {
-  const cache = resolve(asked, t.ps);
+/** A cache of its own is topped up before the lock, since it may take long [MC-6]. */
+function feed(asked: u32, cache: u32, flags: u32, t: Table): i32 {
   if (!isCache(cache, t.ps)) return EINVAL;
-  if (cache <= CACHE_ARENA) return OK;
-  if (asked !== CACHE_OWN && !(flags & SUBMIT_TOP_UP)) return OK;
+  if (cache <= CACHE_ARENA || (asked !== CACHE_OWN && !(flags & SUBMIT_TOP_UP))) return OK;
   return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
 }
 
-function perform(t: Table, op: u32, addr: u64, size: u64, phys: u64, prot: u32, level: i32, asked: u32, all: u32): i32 {
-  const cache = resolve(asked, t.ps),
-    flags = all & WALK_FLAGS,
-    shared = <bool>(all & (SHARED | LOCK_FREE));
-  switch (op) {
-    case OP_MAP:
-      return map(t, addr, size, phys, prot, cache, flags);
-    case OP_UNMAP:
-      return unmap(t, addr, size);
-    case OP_SET_OWNER:
-      return setOwner(t, addr, size, cache, level);
-    case OP_WRPROTECT:
-      return wrprotect(t, addr, size, shared);
-    case OP_MKYOUNG:
-      return mkyoung(t, addr, shared);
-    case OP_TEST_CLEAR_YOUNG:
-      return testClearYoung(t, addr, size, level !== 0, shared);
-    case OP_RELAX_PERMS:
-      return relax(t, addr, prot, shared);
-    case OP_FLUSH:
-      return flush(t, addr, size, shared);
-    case OP_SPLIT:
-      return split(t, addr, size, cache, shared);
-    case OP_GET_LEAF:
-      return getLeaf(t, addr);
-    case OP_COUNT_LEAVES:
-      return countLeaves(t, addr, size);
-    case OP_TLB_FLUSH_RANGE:
-      return flushTlb(t, addr, size);
-    case OP_DESTROY:
-      return destroy(t);
-    case OP_DESTROY_RANGE:
-      return destroyRange(t, addr, size);
-    case OP_HYP_MAP:
-      return hypMap(t, addr, size, phys, prot, cache);
-    case OP_HYP_UNMAP:
-      return hypUnmap(t, addr, size);
-    case OP_ANNOTATE:
-      return annotate(t, addr, size, cache, level, phys);
-    default:
-      return EINVAL;
+/** The step of `operate` that the operation names: inlined, since its arguments are many. */
+@final
+@unmanaged
+class Named {
+  @inline static perform(
+    op: u32,
+    t: Table,
+    all: u32,
+    cache: u32,
+    addr: u64,
+    size: u64,
+    phys: u64,
+    prot: u32,
+    level: i32,
+  ): i32 {
+    const flags = all & WALK_FLAGS,
+      shared = <bool>(all & (SHARED | LOCK_FREE));
+    switch (op) {
+      case OP_MAP:
+        return map(t, addr, size, phys, prot, cache, flags);
+      case OP_UNMAP:
+        return unmap(t, addr, size);
+      case OP_SET_OWNER:
+        return setOwner(t, addr, size, cache, level);
+      case OP_WRPROTECT:
+        return wrprotect(t, addr, size, shared);
+      case OP_MKYOUNG:
+        return mkyoung(t, addr, shared);
+      case OP_TEST_CLEAR_YOUNG:
+        return testClearYoung(t, addr, size, level !== 0, shared);
+      case OP_RELAX_PERMS:
+        return relax(t, addr, prot, shared);
+      case OP_FLUSH:
+        return flush(t, addr, size, shared);
+      case OP_SPLIT:
+        return split(t, addr, size, cache, shared);
+      case OP_GET_LEAF:
+        return getLeaf(t, addr);
+      case OP_COUNT_LEAVES:
+        return countLeaves(t, addr, size);
+      case OP_TLB_FLUSH_RANGE:
+        return flushTlb(t, addr, size);
+      case OP_DESTROY:
+        return destroy(t);
+      case OP_DESTROY_RANGE:
+        return destroyRange(t, addr, size);
+      case OP_HYP_MAP:
+        return hypMap(t, addr, size, phys, prot, cache);
+      case OP_HYP_UNMAP:
+        return hypUnmap(t, addr, size);
+      case OP_ANNOTATE:
+        return annotate(t, addr, size, cache, level, phys);
+      default:
+        return EINVAL;
+    }
   }
+}
+
+/**
+ * Performs the operation `op` on the table of `handle`: its status. What it answers beside that is the Answer. `level` and `prot`
+ * mean what the operation says. Any values are allowed.
+ */
+export function operate(
+  op: u32,
+  handle: u32,
+  flags: u32,
+  asked: u32,
+  addr: u64,
+  size: u64,
+  phys: u64,
+  prot: u32,
+  level: i32,
+): i32 {
+  if (!isTableHandle(handle) || op >= OPS || flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE)) return EINVAL;
+  count(C_SUBMITTED, 1);
+  const t = tableAt(handle);
+  if (isOneOf(op, t.flags & T_HYP ? OF_STAGE2 : OF_HYP)) return EINVAL;
+  if (isOneOf(op, TAKES_TABLES) && isWalked(t)) return EBUSY; // a visitor or hook of this table is running: its walk may be in one of them
+  const mode: i32 = isOneOf(op, UNLOCKED) ? <i32>MODE_NONE : modeOf(t, <u32>(SHARES >> (2 * op)) & 3, flags); // an errno is negative: no u32
+  if (mode < 0) return mode;
+  let cache = asked,
+    r = OK;
+  if (asked > CACHE_ARENA) {
+    cache = resolve(asked, t.ps);
+    r = feed(asked, cache, flags, t);
+  }
+  if (r === OK && mode !== MODE_NONE) r = begin(t, mode);
+  if (r) return r;
+  r = Named.perform(op, t, flags, cache, addr, size, phys, prot, level);
+  if (mode !== MODE_NONE) end(t, mode);
+  return r;
 }
 
 /** Flushes the pages that the range touches; the kernel rounds the size down to pages [S2-12]. */
@@ -172,39 +217,6 @@ function flushTlb(t: Table, addr: u64, size: u64): i32 {
 }
 
 /**
- * One operation on `t`, with the locks that it needs: 0 or more, or a negative errno. What it reads is in the Answer. Meaning of
- * the arguments by operation, as in a Submission.
- */
-export function operate(
-  t: Table,
-  op: u32,
-  addr: u64,
-  size: u64,
-  phys: u64,
-  prot: u32,
-  level: i32,
-  cache: u32,
-  flags: u32,
-): i32 {
-  if (flags & ~(WALK_FLAGS | SUBMIT_TOP_UP | LOCK_FREE) || !fits(op, t)) return EINVAL;
-  if (takesTables(op) && isWalked(t)) return EBUSY; // a visitor or hook of this table is running: its walk may be in one of them
-  const unlocked = op === OP_DESTROY || op === OP_TLB_FLUSH_RANGE;
-  const mode: i32 = unlocked ? <i32>MODE_NONE : modeOf(t, sharesOf(op), flags); // an errno is negative: no u32
-  if (mode < 0) return mode;
-  let r = prepare(t, cache, flags); // before the lock, since it may take long [MC-6]
-  if (r === OK) r = begin(t, mode);
-  if (r) return r;
-  r = perform(t, op, addr, size, phys, prot, level, cache, flags);
-  end(t, mode);
-  return r;
-}
-
-function submitOne(s: Submission): i32 {
-  if (!isTableHandle(s.table)) return EINVAL;
-  return operate(tableAt(s.table), s.op, s.address, s.size, s.phys, s.prot, s.level, s.cache, s.flags);
-}
-
-/**
  * Performs `n` records at `p` in order and writes the result of each. With `stop` it ends after the first error, EAGAIN not
  * counted; without, after the first ETIMEDOUT. Returns how many were performed. Precondition: the records lie in the arena.
  */
@@ -216,7 +228,7 @@ export function submit(p: usize, n: u32, stop: bool): u32 {
     const s = changetype<Submission>(p);
     answer.value = 0;
     answer.level = 0;
-    const status = submitOne(s);
+    const status = operate(s.op, s.table, s.flags, s.cache, s.address, s.size, s.phys, s.prot, s.level);
     s.status = status;
     s.foundLevel = answer.level;
     s.value = answer.value;
@@ -225,6 +237,5 @@ export function submit(p: usize, n: u32, stop: bool): u32 {
     // The holder of the lock is probably dead: the next operations would wait as long.
     if (status === ETIMEDOUT || (stop && status < 0 && status !== EAGAIN)) break;
   }
-  count(C_SUBMITTED, done);
   return done;
 }

@@ -13,6 +13,7 @@ import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
 import { cleanDcache, pageCount, putPages } from "./mmops";
+import { clearPage, isOnePage } from "./page";
 import { discard } from "./teardown";
 import { close, FROM_ROOT, LEAF, openAs, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
 
@@ -137,6 +138,12 @@ function remove(w: UnmapWalk, p: usize, old: u64, level: i32): void {
 
 /** Removes every leaf that [addr, addr + size) touches, whole, and the tables that become empty [S2-10, S2-11]. */
 export function unmap(t: Table, addr: u64, size: u64): i32 {
+  if (deferred(t) && isOnePage(t, addr, size) && clearPage(t, addr)) {
+    const page = pageBytes(t.ps);
+    if (t.flags & T_LINUX) flushRange(t, addr, size);
+    else flushRange(t, alignDown(addr, page), page);
+    return OK;
+  }
   const w = openAs<UnmapWalk>(t, LEAF | TABLE_POST);
   if (!w) return EBUSY;
   w.low = u64.MAX_VALUE;

@@ -176,13 +176,17 @@ export function open(t: Table, flags: u32): Walk {
   w.layout = t.addressLayout;
   w.status = OK;
   w.visiting = 0;
-  // 6.12 ignores hardware updates, and has no walkers without a lock.
-  w.atomic = (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
+  w.atomic = isAtomic(t);
   // A lookup without the lock could see half of a vector store.
   const watched = parallel() && (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
   w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched;
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   return w;
+}
+
+/** Must leaves change by atomic read-modify-write? 6.12 ignores hardware updates, and has no walkers without a lock. */
+export function isAtomic(t: Table): bool {
+  return (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
 }
 
 /** Opens a walk of the class `W`; null as `open`. */
@@ -213,25 +217,26 @@ export function setRange(w: Walk, addr: u64, size: u64): i32 {
   const t = w.table;
   count(C_WALKS, 1);
   const limit = (<u64>1) << t.inputBits,
-    page = span(t.ps, LAST_LEVEL);
-  w.start = alignDown(addr, page);
-  w.addr = w.start;
-  w.end = alignDown(w.start + size + page - 1, page);
-  if (w.start > limit || w.end > limit) return ERANGE;
+    page = span(t.ps, LAST_LEVEL),
+    start = alignDown(addr, page),
+    end = alignDown(start + size + page - 1, page);
+  w.start = start;
+  w.addr = start;
+  w.end = end;
+  if (start > limit || end > limit) return ERANGE;
   // In the kernel addr + size may wrap; it then visits nothing [WLK-2].
   if (size > limit && !(t.flags & T_LINUX)) return ERANGE;
   if (!rootOf(t)) return EINVAL;
   if ((t.flags & (T_HYP | T_LINUX | T_BARRIER)) === T_HYP && w.flags & SHARED) return EPERM; // no read sections at EL2 [WLK-12]
-  if (isDefined(DEBUG)) watch(w);
+  if (isDefined(DEBUG)) watch(t, isShared(w));
   return OK;
 }
 
 /** Debug build: checks that a walk from the root holds the lock or section that it needs [LCK-2, LCK-3, WLK-13]. */
-function watch(w: Walk): void {
-  const t = w.table;
+export function watch(t: Table, shared: bool): void {
   if (!parallel() || isWriter(t)) return;
   const handle = handleOf(t);
-  if (!(w.flags & SHARED)) breach(BREACH_EXCLUSIVE, handle);
+  if (!shared) breach(BREACH_EXCLUSIVE, handle);
   else if (!inSection()) breach(BREACH_SECTION, handle);
   else if (!isReader(t) && !(t.flags & (T_LOCK_FREE | T_BARRIER))) breach(BREACH_SHARED, handle);
 }
@@ -286,7 +291,7 @@ function entriesAt(t: Table, found: usize): u32 {
 }
 
 /** Why no walk began: the table is damaged, or the root was taken while a walk without the lock began. */
-function missing(t: Table): i32 {
+export function missing(t: Table): i32 {
   return rootOf(t) ? EFAULT : EINVAL;
 }
 

@@ -3,7 +3,7 @@
 import { CACHE_NONE } from "../memory/cache";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT } from "../memory/errno";
 import { OP_GET_LEAF, operate } from "../table/submit";
-import { countOf, tableOf, Vm } from "./state";
+import { countOf, Vm } from "./state";
 
 // How an operation ended.
 export const OUTCOME_DONE: u32 = 0;
@@ -45,15 +45,15 @@ function settled(v: Vm, op: u32, status: i32): i32 {
 
 /** An operation on a range that needs no page. */
 export function onRange(v: Vm, op: u32, gpa: u64, size: u64, level: i32): i32 {
-  return settled(v, op, operate(tableOf(v), op, gpa, size, 0, 0, level, CACHE_NONE, 0));
+  return settled(v, op, operate(op, v.table, 0, CACHE_NONE, gpa, size, 0, 0, level));
 }
 
 /** An operation with all that it can have. */
 export function onTable(v: Vm, op: u32, gpa: u64, size: u64, prot: u32, cache: u32, flags: u32): i32 {
-  return settled(v, op, operate(tableOf(v), op, gpa, size, v.physBase + gpa, prot, 0, cache, flags));
+  return settled(v, op, operate(op, v.table, flags, cache, gpa, size, v.physBase + gpa, prot, 0));
 }
 
 /** Reads the leaf of `gpa` into the Answer. It changes nothing, and is not counted. */
 export function look(v: Vm, gpa: u64): i32 {
-  return operate(tableOf(v), OP_GET_LEAF, gpa, 0, 0, 0, 0, CACHE_NONE, 0);
+  return operate(OP_GET_LEAF, v.table, 0, CACHE_NONE, gpa, 0, 0, 0, 0);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { AddressBatch } from "../random.js";
+import type { CallLoops } from "./calls.js";
 
 /** One engine in a benchmark. Addresses and sizes are numbers; results are zero or a negative errno if not said otherwise. */
 export interface EngineAdapter {
@@ -49,6 +50,8 @@ export interface EngineAdapter {
   translateBatch?(): number;
   /** Makes the same accesses through a TLB that is kept from batch to batch. Returns the number of faults. */
   accessBatch?(): number;
+  /** Its loops of single calls, on a table of their own. */
+  calls?(): CallLoops;
   /** Memory of the tables in use, start pages aside. */
   tableBytes(): number;
   /** `LeafDigest` over all valid leaves; engines that did the same work agree. */

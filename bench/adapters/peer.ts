@@ -7,10 +7,15 @@
  * @module
  */
 import { NaivePeer } from "../peers/naive.js";
-import { PAGE_SIZE, type Peer } from "../peers/peer.js";
+import { PAGE_SIZE, type Peer, PROT_R, PROT_W } from "../peers/peer.js";
 import { TypedPeer } from "../peers/typed.js";
 import type { AddressBatch } from "../random.js";
 import type { EngineAdapter } from "./adapter.js";
+import type { CallId, CallLoops, CallPages } from "./calls.js";
+
+const READ_WRITE = PROT_R | PROT_W;
+/** Bits 47:32 of an output address, in the high word of a descriptor. */
+const OUTPUT_HIGH = 0xffff;
 
 /** The calls that a peer already has in the right form. */
 abstract class PeerAdapter<P extends Peer> {
@@ -66,6 +71,8 @@ abstract class PeerAdapter<P extends Peer> {
 
 /** The plain TypeScript engine. */
 export class TypedAdapter extends PeerAdapter<TypedPeer> implements EngineAdapter {
+  #calls: CallLoops | undefined;
+
   constructor(arenaPages?: number) {
     super(new TypedPeer(arenaPages));
   }
@@ -106,6 +113,85 @@ export class TypedAdapter extends PeerAdapter<TypedPeer> implements EngineAdapte
     });
     return valid;
   }
+
+  calls(): CallLoops {
+    this.#calls ??= new TypedCalls();
+    return this.#calls;
+  }
+}
+
+/** Table pages that the calls need: those of 16 MiB, and some. */
+const CALL_ARENA_PAGES = 64;
+
+/** The plain TypeScript engine called once for each operation. */
+class TypedCalls implements CallLoops {
+  readonly #engine = new TypedPeer(CALL_ARENA_PAGES);
+  #pages: CallPages | undefined;
+  #ipas: Float64Array = new Float64Array(0);
+  #pas: Float64Array = new Float64Array(0);
+
+  stage(pages: CallPages, mapped: boolean): void {
+    if (this.#pages !== pages) this.#begin(pages);
+    const engine = this.#engine;
+    for (let i = 0; i < this.#ipas.length; i++) {
+      if (mapped) engine.map(this.#ipas[i]!, PAGE_SIZE, this.#pas[i]!, READ_WRITE, false);
+      else engine.unmap(this.#ipas[i]!, PAGE_SIZE);
+    }
+  }
+
+  #begin(pages: CallPages): void {
+    const { ipa, pa, offsets, kept } = pages;
+    this.#pages = pages;
+    this.#ipas = offsets.map((at) => ipa + at);
+    this.#pas = offsets.map((at) => pa + at);
+    for (const at of kept) this.#engine.map(ipa + at, PAGE_SIZE, pa + at, READ_WRITE, false);
+  }
+
+  loop(id: CallId): (() => number) | undefined {
+    return this.#loops[id];
+  }
+
+  readonly #loops: Readonly<Partial<Record<CallId, () => number>>> = {
+    "call-map": () => {
+      const ipas = this.#ipas;
+      const pas = this.#pas;
+      const engine = this.#engine;
+      let all = 0;
+      for (let i = 0; i < ipas.length; i++) all |= engine.map(ipas[i]!, PAGE_SIZE, pas[i]!, READ_WRITE, false);
+      return all;
+    },
+    "call-unmap": () => {
+      const ipas = this.#ipas;
+      const engine = this.#engine;
+      let all = 0;
+      for (let i = 0; i < ipas.length; i++) all |= engine.unmap(ipas[i]!, PAGE_SIZE);
+      return all;
+    },
+    "call-leaf": () => {
+      const ipas = this.#ipas;
+      const engine = this.#engine;
+      let sum = 0;
+      for (let i = 0; i < ipas.length; i++) {
+        const low = engine.lookup(ipas[i]!) & -PAGE_SIZE;
+        sum = (sum + low + (engine.foundHigh & OUTPUT_HIGH) * 2 ** 32) | 0;
+      }
+      return sum;
+    },
+    "call-relax": () => {
+      const ipas = this.#ipas;
+      const engine = this.#engine;
+      let all = 0;
+      for (let i = 0; i < ipas.length; i++) all |= engine.relax(ipas[i]!, READ_WRITE);
+      return all;
+    },
+    "call-wrprotect": () => {
+      const ipas = this.#ipas;
+      const engine = this.#engine;
+      let all = 0;
+      for (let i = 0; i < ipas.length; i++) all |= engine.wrprotect(ipas[i]!, PAGE_SIZE);
+      return all;
+    },
+  };
 }
 
 /** The naive engine on bigint. */

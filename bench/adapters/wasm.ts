@@ -5,6 +5,7 @@
  */
 import * as K from "../../bindings/core/constants.generated.js";
 import {
+  ipa as asIpa,
   type Columns,
   createEngine,
   type Engine,
@@ -24,8 +25,11 @@ import {
 import { LeafDigest, PAGE_SIZE } from "../peers/peer.js";
 import type { AddressBatch } from "../random.js";
 import type { EngineAdapter } from "./adapter.js";
+import type { CallLoops } from "./calls.js";
+import { WasmCalls } from "./wasm-calls.js";
 
 const ARENA_BYTES = 256 << 20;
+const CALL_ARENA_BYTES = 16 << 20;
 const CACHE_PAGES = 40;
 const SPLIT_PAGES = 520;
 /** Rows per call: many for faults; for lookups only so many that the results are still in the first-level cache. */
@@ -56,6 +60,7 @@ export class WasmAdapter implements EngineAdapter {
   #staged: Uint32Array | AddressBatch | undefined;
   #pieces: { columns: Columns; rows: number }[] = [];
   #table: Stage2Table;
+  #calls: CallLoops | undefined;
   #translations: { mmu: Mmu; columns: MmuColumns; tlb: Tlb } | undefined;
 
   constructor() {
@@ -203,7 +208,7 @@ export class WasmAdapter implements EngineAdapter {
   #guest(ipa: number, pages: number): MmuRegisters {
     const guest = this.#engine.createHyp({ vaBits: FOUR_LEVELS });
     for (let i = 0; i < pages; i++) guest.map(ipa + i * PAGE_SIZE, PAGE_SIZE, ipa + i * PAGE_SIZE, "rw");
-    this.#table.map(this.#engine.physBase, ARENA_BYTES, this.#engine.physBase, "rw");
+    this.#table.map(asIpa(this.#engine.physBase), ARENA_BYTES, this.#engine.physBase, "rw");
     const { vtcr, vttbr, hcr } = stage2Registers(this.#table);
     const ttbr0 = guest.info().rootPa;
     return {
@@ -225,6 +230,12 @@ export class WasmAdapter implements EngineAdapter {
   accessBatch(): number {
     const { tlb, columns } = this.#translations as { tlb: Tlb; columns: MmuColumns };
     return tlb.accessMany(columns, columns.addresses.length, "r");
+  }
+
+  calls(): CallLoops {
+    // An engine of their own: no other workload closes it.
+    this.#calls ??= new WasmCalls(createEngine({ arenaBytes: CALL_ARENA_BYTES, pretouch: true }));
+    return this.#calls;
   }
 
   tableBytes(): number {

@@ -1,4 +1,5 @@
 import { ViolationView } from "../core/audit-views.generated.js";
+import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type AuditCore, type CoreSource, compile, instantiateModule } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
@@ -28,8 +29,18 @@ export interface JudgeOptions {
   maxBytes?: number;
 }
 
+const OPTIONS: OptionKinds<JudgeOptions> = {
+  cpus: "number",
+  exclusive: "boolean",
+  knownPages: "boolean",
+  age: "boolean",
+  bbm: "number",
+  maxBytes: "number",
+};
+
 /** What `finish` says. */
 export interface Verdict {
+  /** `"violation"` when a rule was broken. */
   verdict: "ok" | "violation";
   /** The first 256 violations. */
   violations: Violation[];
@@ -75,12 +86,12 @@ export class Judge {
   #records = 0;
   #spent = false;
 
-  /** @internal Use `createJudge`. */
+  /** Use `createJudge`. */
   constructor(source: CoreSource, options: JudgeOptions = {}) {
-    const cpus = options.cpus ?? K.MAX_CPUS;
+    const { cpus = K.MAX_CPUS, bbm } = checkOptions("createJudge", options, OPTIONS);
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS)
-      throw invalid("createJudge", `cpus is 1..${K.MAX_CPUS}`);
-    if (![0, 1, 2, undefined].includes(options.bbm)) throw invalid("createJudge", "bbm is 0, 1 or 2");
+      throw invalid("createJudge", `cpus is ${describe(cpus)}: 1..${K.MAX_CPUS}`);
+    if (![0, 1, 2, undefined].includes(bbm)) throw invalid("createJudge", `bbm is ${describe(bbm)}: 0, 1 or 2`);
     this.#options = options;
     this.#maxPages = Math.min(
       MAX_PAGES,
@@ -91,7 +102,9 @@ export class Judge {
     const demand = (rule: number): never => {
       throw new Error(`the judge broke its rule ${rule}`);
     };
-    this.#core = instantiateModule<AuditCore>(compile(source, "createJudge"), this.#memory, { demand });
+    this.#core = instantiateModule<AuditCore>(compile(source, "createJudge"), this.#memory, "violationCount", {
+      demand,
+    });
     this.#words = new Words(this.#memory.buffer);
     this.reset();
   }

@@ -1,6 +1,6 @@
 import type { ViolationView } from "../core/audit-views.generated.js";
 import * as K from "../core/constants.generated.js";
-import { hex } from "../model/address.js";
+import { hex, type Ipa, type Pa, type Va } from "../model/address.js";
 
 /** What a violation is, in one word each; docs/audit.md says more. */
 export type ViolationKind =
@@ -146,16 +146,18 @@ const CAUSES = ["break", "downgrade", "age", "control"] as const;
 
 /** A rule that was broken: a value, not an exception. */
 export interface Violation {
+  /** Which rule was broken. */
   kind: ViolationKind;
   /** CPU (walker, or tid in order of appearance) whose record it is. */
   cpu: number;
   /** Handle of the engine's table; 0 in logs. */
   table: number;
+  /** Level of the entry concerned, -1 to 3; 0 where there is none. */
   level: number;
   /** Physical address of the descriptor, or of the page, lock or table concerned. */
-  address: bigint;
-  /** Input address, where a translation is concerned. */
-  ipa: bigint | undefined;
+  address: Pa;
+  /** Input address, where a translation is concerned: a virtual one where the table is of stage 1. */
+  ipa: Ipa | Va | undefined;
   /** Descriptor that was there: of the broken translation, where there is one. */
   oldValue: bigint;
   /** Descriptor that was written. */
@@ -181,8 +183,8 @@ export function readViolation(view: ViolationView): Violation {
     cpu,
     table,
     level,
-    address,
-    ipa: ipa === K.NONE ? undefined : ipa,
+    address: address as Pa,
+    ipa: ipa === K.NONE ? undefined : (ipa as Ipa | Va),
     oldValue,
     newValue,
     record: Number(view.record),

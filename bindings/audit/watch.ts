@@ -57,7 +57,7 @@ export class Watch {
   #judged = 0;
   #reported = 0;
 
-  /** @internal Use `judge.watch`. */
+  /** Use `judge.watch`. */
   constructor(judge: RecordJudge, engine: Engine) {
     this.#judge = judge;
     this.#engine = engine;
@@ -90,7 +90,7 @@ export class Watch {
   #slot(table: Table, address: bigint, level: number): bigint {
     const { rootPa, granule, startLevel, rootPages } = table.info();
     const ps = Math.log2(granule);
-    let page = rootPa;
+    let page: bigint = rootPa;
     for (let at = startLevel; ; at++) {
       const n = at === startLevel ? rootPages * entries(ps) : entries(ps);
       const index = (address >> BigInt(shift(ps, at))) & BigInt(n - 1);

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
+import { nearest } from "../core/suggest.js";
 import { printable } from "../report/printable.js";
 import { columns, styler, wantsColour, wrap } from "../report/text.js";
 import {
@@ -134,6 +135,7 @@ Arm64 page tables as KVM keeps them: build, check, dump, explain, replay.
 
 const EPILOGUE = `
 Every command has --help and --json. Data goes to stdout, notes and progress to stderr.
+The files that commands read and write are described in the package's docs/formats/.
 Exit code: ${COMMON_EXITS.map(({ code, meaning }) => `${code} ${meaning}`).join(", ")}.
 NO_COLOR=1 turns colours off.
 `;
@@ -208,6 +210,12 @@ export function version(): string {
   return "unknown";
 }
 
+/** A question behind what is not known: the name that was meant, if that can be told. */
+function meant(written: string, names: readonly string[], before = ""): string {
+  const name = nearest(written, names);
+  return name === undefined ? "" : `: did you mean ${before}${name}?`;
+}
+
 /** Splits the command line of `command`; parseArgs's own complaints become usage errors of one line. */
 function parse(command: Command, argv: readonly string[]): CommandArgs & { help: boolean } {
   try {
@@ -221,6 +229,10 @@ function parse(command: Command, argv: readonly string[]): CommandArgs & { help:
     return { operands: positionals, options, json: options.json === true, help: options.help === true };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
+    const [, unknown] = /^Unknown option '--(?:no-)?([^']*)'/.exec(message) ?? [];
+    if (unknown !== undefined) {
+      throw new UsageError(`no option --${unknown}${meant(unknown, Object.keys(parseArgsOptions(command)), "--")}`);
+    }
     // The first sentence names the option; the rest of it is advice on quoting.
     throw new UsageError((message.split(". ")[0] ?? message).replace(/\.$/, "").replace(/\s*\n\s*/g, " "));
   }
@@ -240,7 +252,10 @@ async function dispatch(argv: readonly string[], io: CommandIo): Promise<number>
     return Exit.OK;
   }
   const command = COMMANDS.find(({ name }) => name === first);
-  if (!command) throw new UsageError(`${first.startsWith("-") ? "no option" : "no command"} ${first}`);
+  if (!command) {
+    const names = COMMANDS.map(({ name }) => name);
+    throw new UsageError(first.startsWith("-") ? `no option ${first}` : `no command ${first}${meant(first, names)}`);
+  }
   const args = parse(command, rest);
   if (args.help) {
     await io.out(commandHelp(command));

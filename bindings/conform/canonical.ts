@@ -85,7 +85,7 @@ export interface DetachedPage {
 }
 
 /**
- * Makes canonical dumps of vectors/FORMAT.md: one line per entry that is not zero, parents first. Reads the table memory
+ * Makes canonical dumps of docs/formats/operations.md: one line per entry that is not zero, parents first. Reads the table memory
  * itself, entry by entry, each time. Between dumps it keeps the text of pieces of pages, and reuses a text only if every
  * word of the piece, its level, its address and its children's reference counts are unchanged: a conformance run dumps
  * after each operation, and an operation changes little.

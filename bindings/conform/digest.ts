@@ -1,6 +1,6 @@
-// What an operation did, in the form of vectors/FORMAT.md: a list while it is short, counts and a hash beyond.
+// What an operation did, in the form of docs/formats/operations.md: a list while it is short, counts and a hash beyond.
 
-/** One event or visit in the spelling of FORMAT.md: name, address, size or level. */
+/** One event or visit in the spelling of that page: name, address, size or level. */
 export type Event = (string | number)[];
 
 /** A SHA-256 that takes its bytes in pieces, as `createHash("sha256")` of node:crypto does. */

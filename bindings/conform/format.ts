@@ -1,4 +1,4 @@
-// The files of vectors/FORMAT.md: a header line, then operations with what they should give.
+// The files of docs/formats/operations.md: a header line, then operations with what they should give.
 
 import { printableShort, printableValue } from "../report/printable.js";
 

@@ -141,6 +141,7 @@ export class Scenario implements Disposable {
       bti: h.bti,
       pageCount: h.mm_ops.page_count,
       quirks: this.#quirks,
+      strict: false, // a recording says what the kernel was asked
       hooks: this.#hooks(),
     });
   }
@@ -167,6 +168,7 @@ export class Scenario implements Disposable {
       fwb: h.fwb,
       tlbiRange: h.tlbi_range,
       quirks: this.#quirks,
+      strict: false,
       flags: { noFwb: h.flags.includes("NOFWB"), identity: h.flags.includes("IDMAP") },
       hooks: this.#hooks(),
       forcePte: typeof h.force_pte === "object" ? { below: BigInt(h.force_pte.below) } : h.force_pte,
@@ -224,7 +226,7 @@ export class Scenario implements Disposable {
     }
   }
 
-  /** Performs an operation line; every result field of FORMAT.md. */
+  /** Performs an operation line; every result field of docs/formats/operations.md. */
   perform(line: Line, n: number): Actual {
     this.engine.journal.clear();
     this.#read = 0;
@@ -399,25 +401,22 @@ function ranged(operation: (t: Stage2Table, addr: bigint, size: bigint, s: Scena
   };
 }
 
-const OPERATIONS: Readonly<Record<string, Perform>> = {
+/** What performs each operation of a file, by its name there. */
+export const OPERATIONS: Readonly<Record<string, Perform>> = {
   map: (s, line, n) => {
     const [addr, size, phys] = ["addr", "size", "phys"].map((name) => number64(line, name, n)) as [
       bigint,
       bigint,
       bigint,
     ];
+    const prot = protFromNames(names(line, "prot", n));
     // The flags as they are: a recording asks for visits that the facade's own map has no option for.
-    const operation = {
-      op: K.OP_MAP,
-      name: "map",
-      addr,
-      size,
-      phys,
-      prot: protFromNames(names(line, "prot", n)),
-      flags: walkFlagsOf(line, n).reduce((flags, [, flag]) => flags | flag, 0),
-      cache: s.cacheOption(line),
+    const flags = walkFlagsOf(line, n).reduce((all, [, flag]) => all | flag, 0);
+    const table = stage2(s, n);
+    const cache = s.cacheOption(line);
+    return {
+      ret: status(() => table.perform(K.OP_MAP, "map", addr, size, phys, prot, flags, cache) === K.EAGAIN && "again"),
     };
-    return { ret: status(() => stage2(s, n).perform(operation) === K.EAGAIN && "again") };
   },
   unmap: ranged((t, addr, size) => t.unmap(addr, size)),
   set_owner: (s, line, n) => {

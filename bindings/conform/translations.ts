@@ -1,4 +1,4 @@
-// Recorded translations: a table image, registers, and what an independent MMU answered (mmu-vectors/FORMAT.md).
+// Recorded translations: a table image, registers, and what an independent MMU answered (docs/formats/sets.md).
 
 import * as K from "../core/constants.generated.js";
 import { get, put } from "../core/field.js";

@@ -1,7 +1,8 @@
-import { invalid } from "./errors.js";
+import { type GranuleError, invalid } from "./errors.js";
+import { nearest } from "./suggest.js";
 
 /** What an option may be, beside undefined; `"any"` is checked by whoever uses it. */
-export type OptionKind = "boolean" | "number" | "address" | "object" | "any";
+export type OptionKind = "boolean" | "number" | "address" | "object" | "function" | "any";
 
 /** The names that an options object may have. */
 export type OptionKinds<T> = { readonly [name in keyof Required<T>]: OptionKind };
@@ -12,6 +13,17 @@ function fits(value: unknown, kind: OptionKind): boolean {
   return kind === "object" ? typeof value === "object" && value !== null : typeof value === kind;
 }
 
+/** EINVAL for a name that does not exist: says which one was meant, if that can be told, and which there are. */
+export function unknownName(operation: string, what: string, name: string, names: readonly string[]): GranuleError {
+  const meant = nearest(name, names);
+  const question = meant === undefined ? "" : `, did you mean ${meant}?`;
+  const written = name.length > 40 ? `${name.slice(0, 40)}...` : name;
+  return invalid(
+    operation,
+    `unknown ${what} ${written}${question === "" ? ":" : question} the ${what}s are ${names.join(", ")}`,
+  );
+}
+
 /** The options, when every one is known and of its kind: EINVAL names the first that is not. */
 export function checkOptions<T extends object>(operation: string, options: T, kinds: OptionKinds<T>): T {
   if (typeof options !== "object" || options === null) {
@@ -20,7 +32,7 @@ export function checkOptions<T extends object>(operation: string, options: T, ki
   for (const name in options) {
     const kind: OptionKind | undefined = Object.hasOwn(kinds, name) ? kinds[name as keyof T] : undefined;
     if (kind === undefined) {
-      throw invalid(operation, `unknown option ${name}: the options are ${Object.keys(kinds).join(", ")}`);
+      throw unknownName(operation, "option", name, Object.keys(kinds));
     }
     const value: unknown = options[name];
     if (!fits(value, kind)) throw invalid(operation, `the option ${name} is ${describe(value)}: give ${NEEDED[kind]}`);
@@ -33,6 +45,7 @@ const NEEDED: Readonly<Record<OptionKind, string>> = {
   number: "a number",
   address: "a bigint or a safe integer",
   object: "an object",
+  function: "a function",
   any: "something else",
 };
 
@@ -47,7 +60,13 @@ export function describe(value: unknown): string {
 /** One of a few words; EINVAL for another. */
 export function checkChoice<T>(operation: string, name: string, value: T, choices: readonly T[]): T {
   if (choices.includes(value)) return value;
-  throw invalid(operation, `${name} is ${describe(value)}: one of ${choices.map(String).join(", ")}`);
+  const words = choices.filter((choice) => choice !== undefined).map(String);
+  const meant = typeof value === "string" ? nearest(value, words) : undefined;
+  const question = meant === undefined ? "" : `, did you mean ${meant}?`;
+  throw invalid(
+    operation,
+    `${name} is ${describe(value)}${question === "" ? ":" : question} one of ${words.join(", ")}`,
+  );
 }
 
 /** An unsigned 32-bit integer, as pointers and handles are; EINVAL for anything else, a bigint too. */

@@ -1,13 +1,14 @@
 import { EINVAL, EPERM } from "./constants.generated.js";
-import { GranuleError } from "./errors.js";
+import { GranuleError, invalid } from "./errors.js";
 import type { Core, Host } from "./interfaces.generated.js";
+import type { WasmMemory, WasmModule } from "./platform.js";
 
 export type { AuditCore, Core, Host, MmuCore, VmCore } from "./interfaces.generated.js";
 
 /** What a core can be made of: compiled, or its bytes. */
-export type CoreSource = WebAssembly.Module | Uint8Array<ArrayBuffer> | ArrayBuffer;
+export type CoreSource = WasmModule | Uint8Array | ArrayBuffer;
 
-/** Bytes of a base64 text; present in browsers, workers and Node alike. */
+/** @internal Bytes of a base64 text; present in browsers, workers and Node alike. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
@@ -37,7 +38,7 @@ export function wasmRefusal(): string | undefined {
 }
 
 /** A compiled core. EPERM where no Wasm may be compiled; EINVAL for bytes that are no core. */
-export function compile(source: CoreSource, operation: string): WebAssembly.Module {
+export function compile(source: CoreSource, operation: string): WasmModule {
   if (typeof WebAssembly === "object" && source instanceof WebAssembly.Module) return source;
   try {
     return new WebAssembly.Module(source as BufferSource);
@@ -47,20 +48,40 @@ export function compile(source: CoreSource, operation: string): WebAssembly.Modu
   }
 }
 
+const WRONG_MODULE =
+  "this module is another one: granule.wasm is for engines, mmu.wasm for MMUs, audit.wasm for judges";
+
 /** The debug core calls this where an assertion of the compiler fails: the line is all that it can say. */
 function abort(_message: number, _file: number, line: number, column: number): never {
   throw new Error(`assertion failed in the core, line ${line}:${column} (see the stack)`);
 }
 
-/** An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module. */
-export function instantiateModule<T>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: object = {}): T {
-  return new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }).exports as unknown as T;
+/**
+ * An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module, and `known`
+ * an export that tells it from the others. EINVAL for another module.
+ */
+export function instantiateModule<T>(
+  module: WasmModule,
+  memory: WasmMemory,
+  known: keyof T & string,
+  host: object = {},
+): T {
+  let instance: WebAssembly.Instance | undefined;
+  let cause: unknown;
+  try {
+    instance = new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } });
+  } catch (error) {
+    if (!(error instanceof WebAssembly.LinkError)) throw error;
+    cause = error; // it imports what this one does not
+  }
+  if (typeof instance?.exports[known] === "function") return instance.exports as unknown as T;
+  throw Object.assign(invalid("instantiate", WRONG_MODULE), { cause });
 }
 
 /** One instance of the core on `memory`. */
-export function instantiate<T = Core>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): T {
+export function instantiate<T = Core>(module: WasmModule, memory: WasmMemory, host: Host, known = "createStage2"): T {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<T>(module, memory, { ...host, point, clock });
+  return instantiateModule<T>(module, memory, known, { ...host, point, clock });
 }

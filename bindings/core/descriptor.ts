@@ -1,7 +1,7 @@
 // Descriptors as every stage and regime has them. The twin of assembly/arch/descriptor.ts.
 
 import * as K from "./constants.generated.js";
-import { fieldOf, get, maskOf } from "./field.js";
+import { fieldOf, get, getIn, maskOf } from "./field.js";
 
 /** Where an output address has the bits that are not in place; 0 where all are in place [FMT-1]. */
 export function packedField(ps: number, lpa2: boolean): number {
@@ -20,6 +20,14 @@ export function decodeAddress(ps: number, lpa2: boolean, descriptor: bigint): bi
     bits = linearBits(packed);
   const low = descriptor & maskOf(fieldOf(bits - 1, ps));
   return packed === 0 ? low : low | (BigInt(get(descriptor, packed)) << BigInt(bits));
+}
+
+/** The same as a number, of the two halves of a descriptor. */
+export function outputOf(ps: number, lpa2: boolean, low: number, high: number): number {
+  const packed = packedField(ps, lpa2),
+    bits = linearBits(packed);
+  const inPlace = (high & ((1 << (bits - 32)) - 1)) * 2 ** 32 + (((low >>> ps) << ps) >>> 0);
+  return packed === 0 ? inPlace : inPlace + getIn(low, high, packed) * 2 ** bits;
 }
 
 /** True for a table descriptor; level 3 has none [FMT-5]. */

@@ -29,14 +29,14 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map([
 ]);
 
 const HELP: Record<ErrorCode, string> = {
-  EPERM: "this regime or moment does not allow it",
+  EPERM: "not allowed for this kind of table, or not now",
   E2BIG: "a leaf of that size is not possible there",
   EAGAIN: "a race was lost, or there was nothing to do; try again",
-  ENOMEM: "no page for a table: the cache or the arena is spent (raise arenaBytes, or top up the cache)",
+  ENOMEM: "no memory: the arena or a cache is spent (raise arenaBytes, or top up the cache)",
   EFAULT: "a table descriptor points outside the arena: the table memory was damaged",
-  EBUSY: "walks are nested too deep, or no table slot is free (raise maxTables)",
+  EBUSY: "walks are nested too deep, or somebody is at it already",
   EEXIST: "something else is mapped there; unmap it first",
-  EINVAL: "an argument can never be right, or the table was destroyed",
+  EINVAL: "an argument has a value that is never right here",
   ERANGE: "outside the input or output address space of the table",
   EDEADLK: "this walker holds a lock or reads a table, and would wait for itself: let go first",
   ETIMEDOUT: "another walker holds a lock or a read section and makes no progress: if its thread is gone, bury it",
@@ -56,6 +56,7 @@ export interface ErrorDetails {
   newValue?: bigint;
   /** One sentence of help, in place of the general one. */
   hint?: string;
+  /** What was thrown before, as in `ErrorOptions`. */
   cause?: unknown;
 }
 
@@ -75,6 +76,7 @@ export interface ErrorDetails {
  * ```
  */
 export class GranuleError extends Error {
+  /** The name of the class, as in a stack trace. */
   override readonly name = "GranuleError";
   /** `"EINVAL"`, `"ERANGE"`, ... */
   readonly code: ErrorCode;

@@ -13,6 +13,35 @@ export function bitsOf(word: bigint, f: number): bigint {
   return BigInt.asUintN(f >> WIDTH, word >> BigInt(f & LOW));
 }
 
+/** The value of field `f`, of 32 bits at most, in the word of two halves. */
+export function getIn(low: number, high: number, f: number): number {
+  const at = f & LOW,
+    width = f >> WIDTH,
+    bits = at >= 32 ? high >>> (at - 32) : at === 0 ? low : (low >>> at) | (high << (32 - at));
+  return width >= 32 ? bits >>> 0 : bits & ((1 << width) - 1);
+}
+
+const halves = new Uint32Array(2);
+const whole = new BigUint64Array(halves.buffer);
+
+/** The word of two halves, signed or not: by way of memory, which is quicker than shifting. */
+export function joined(low: number, high: number): bigint {
+  halves[0] = low;
+  halves[1] = high;
+  return whole[0] as bigint;
+}
+
+/** The low and the high half of a word, until the next call of any function here. */
+export function halvesOf(word: bigint): Uint32Array {
+  whole[0] = word;
+  return halves;
+}
+
+/** A whole number in 0..2^53-1 as a bigint. */
+export function widened(n: number): bigint {
+  return joined(n, n / 2 ** 32);
+}
+
 /** `value` at the place of field `f`; bits that have no room are dropped. */
 export function put(value: number | bigint, f: number): bigint {
   return BigInt.asUintN(f >> WIDTH, BigInt(value)) << BigInt(f & LOW);

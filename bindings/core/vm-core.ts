@@ -1,9 +1,10 @@
 import { type CoreSource, compile, type Host, instantiate } from "./core.js";
 import type { VmCore } from "./interfaces.generated.js";
+import type { WasmMemory } from "./platform.js";
 
 export type { VmCore } from "./interfaces.generated.js";
 
 /** One instance of the VM's module on `memory`, with the functions that the tables of an engine have. */
-export function instantiateVm(source: CoreSource, memory: WebAssembly.Memory, host: Host): VmCore {
-  return instantiate<VmCore>(compile(source, "createVm"), memory, host);
+export function instantiateVm(source: CoreSource, memory: WasmMemory, host: Host): VmCore {
+  return instantiate<VmCore>(compile(source, "createVm"), memory, host, "vmCreate");
 }

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { AddressLike } from "../model/address.js";
@@ -6,19 +7,24 @@ import { JournalKind as J, type JournalRecord } from "../tables/journal.js";
 import type { Table } from "../tables/table.js";
 import { tlbiOperations } from "../tables/tlbi.js";
 import { isBroadcast, type TlbiForm } from "./forms.js";
-import type { DsbDomain, Tlb, TlbiOptions } from "./tlb.js";
+import { type DsbDomain, Tlb, type TlbiOptions } from "./tlb.js";
 
 /** A TLBI or a DSB, as an engine's journal means it. */
 export type TlbMessage =
   | {
+      /** The TLBI. */
       readonly form: TlbiForm;
+      /** Its 64-bit operand; 0n for forms that have none. */
       readonly operand: bigint;
       /** DS of the table is 1. */
       readonly lpa2: boolean;
       /** HCR_EL2 of the CPU, where the table says it: E2H for an hVHE hypervisor's own. */
       readonly hcr?: bigint;
     }
-  | { readonly dsb: DsbDomain };
+  | {
+      /** Which domain the DSB waits for. */
+      readonly dsb: DsbDomain;
+    };
 
 /** Operand by address, with the level as a hint where one is known [TLB-5]. */
 function operandOf(table: Table, address: bigint, level: number): bigint {
@@ -85,6 +91,8 @@ export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {
   return dsb === undefined ? [] : [{ dsb }];
 }
 
+const SENDER: OptionKinds<{ cpu?: number; vmid?: number }> = { cpu: "number", vmid: "number" };
+
 /**
  * CPUs that hear each other's TLBIs: one inner shareable domain. What engine and hardware say to each other passes here.
  *
@@ -109,7 +117,11 @@ export class TlbDomain {
   /** The CPUs' TLBs; a CPU is known by its place here. */
   readonly tlbs: readonly Tlb[];
 
+  /** EINVAL for what is no list of TLBs. */
   constructor(tlbs: readonly Tlb[]) {
+    if (!Array.isArray(tlbs) || !tlbs.every((tlb) => tlb instanceof Tlb)) {
+      throw invalid("TlbDomain", "these are not TLBs: give a list of what `createTlb` makes, one a CPU");
+    }
     this.tlbs = tlbs;
   }
 
@@ -135,7 +147,8 @@ export class TlbDomain {
   }
 
   /** CPU `cpu` (default 0) executes one message. */
-  send(message: TlbMessage, { cpu = 0, vmid }: { cpu?: number; vmid?: number } = {}): void {
+  send(message: TlbMessage, options: { cpu?: number; vmid?: number } = {}): void {
+    const { cpu = 0, vmid } = checkOptions("TlbDomain.send", options, SENDER);
     if ("dsb" in message) this.dsb(cpu, message.dsb);
     else {
       const { form, operand, lpa2, hcr } = message;
@@ -149,6 +162,7 @@ export class TlbDomain {
 
   /** CPU `cpu` executes what a record of the journal of `table` stands for, under the table's VMID. */
   follow(record: JournalRecord, options: { table: Table; cpu?: number; vmid?: number }): void {
-    for (const message of tlbMessages(record, options.table)) this.send(message, options);
+    const { table, ...sender } = checkOptions("TlbDomain.follow", options, { ...SENDER, table: "object" });
+    for (const message of tlbMessages(record, table)) this.send(message, sender);
   }
 }

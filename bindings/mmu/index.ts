@@ -23,16 +23,18 @@ export {
 } from "./forms.js";
 export { Mmu, type MmuColumns, type MmuOptions, rowAddress } from "./mmu.js";
 export { hypRegisters, type MmuRegisters, stage2Registers } from "./registers.js";
-export type {
-  AccessKind,
-  AccessOptions,
-  FaultException,
-  FaultKind,
-  LeafFacts,
-  MemoryAttributes,
-  Rights,
-  Translation,
-  TranslationFault,
+export {
+  Access,
+  type AccessKind,
+  type AccessOptions,
+  Fault,
+  type FaultException,
+  type FaultKind,
+  type LeafFacts,
+  type MemoryAttributes,
+  type Rights,
+  type Translation,
+  type TranslationFault,
 } from "./result.js";
 export { type Replacement, TLB_PRESETS, type TlbBankShape, type TlbPreset, type TlbShape } from "./shapes.js";
 export type { WalkExplanation, WalkStep, WalkStepKind } from "./steps.js";
@@ -72,6 +74,8 @@ let compiled: WebAssembly.Module | undefined;
  * ```
  */
 export function createMmu(options: MmuOptions): Mmu {
+  const source = options?.module ?? (options?.beside as Mmu | undefined)?.module;
+  if (source !== undefined) return new Mmu(source, options);
   compiled ??= compile(fromBase64(BYTES), "createMmu");
   return new Mmu(compiled, options);
 }

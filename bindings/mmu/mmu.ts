@@ -1,20 +1,25 @@
-import { checkOptions, describe, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkOptions, describe, type OptionKinds, unknownName } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { halvesOf } from "../core/field.js";
 import { instantiateMmu, type MmuCore } from "../core/mmu-core.js";
 import { ContextView, ResultView } from "../core/mmu-views.generated.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, type Pa, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, type PaLike, toAddress, type Va } from "../model/address.js";
 import { paRangeCode } from "../model/registers.js";
 import type { Engine } from "../tables/engine.js";
+import { isCount } from "../tables/layout.js";
 import { EngineMemory } from "../tables/memory.js";
 import { isRegister, type MmuRegisters, REGISTER_NAMES } from "./registers.js";
 import {
+  Access,
   type AccessKind,
   type AccessOptions,
   accessWord,
   faultOf,
+  isFault,
   type Translation,
   type TranslationFault,
   translationOf,
@@ -30,10 +35,16 @@ export interface MmuOptions {
   image?: Uint8Array;
   /** Walk what this one walks, in the same memory: another CPU, or another regime of the same. */
   beside?: Mmu;
+  /**
+   * The walker's own core, in place of the one that is inlined here: a compiled module, or the bytes of `granule/mmu.wasm`.
+   * For content security policies that allow no compilation, and to compile once for many workers.
+   */
+  module?: CoreSource;
   /** Physical address of the image's first byte. Default 0. */
-  physBase?: AddressLike;
+  physBase?: PaLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
   regime?: "el1" | "el2";
+  /** The registers to begin with. What is left out is 0. */
   registers?: MmuRegisters;
   /** Physical address size of the CPU: 32 36 40 42 44 48 52. Default 52. */
   paBits?: number;
@@ -56,11 +67,14 @@ export interface MmuColumns extends Disposable {
 }
 
 const MAX_ROWS = 1 << 15;
+/** The memory that columns lie in, until they are closed: their pointers mean something else in another. */
+const OPEN_COLUMNS = new WeakMap<MmuColumns, WasmMemory>();
 
 const OPTIONS: OptionKinds<MmuOptions> = {
   engine: "any",
   image: "any",
   beside: "any",
+  module: "object",
   physBase: "address",
   regime: "any",
   registers: "object",
@@ -87,15 +101,38 @@ function spaceOf(options: MmuOptions): Space {
   throw invalid("createMmu", "give an engine, or an image");
 }
 
+/** The instance that works on each memory: several MMUs of one thread share it, so that a call from all of them is one function. */
+const cores = new WeakMap<WasmMemory, { module: WasmModule; core: MmuCore }>();
+
+function coreOn(module: WasmModule, memory: WasmMemory): MmuCore {
+  const known = cores.get(memory);
+  if (known?.module === module) return known.core;
+  const core = instantiateMmu(module, memory);
+  cores.set(memory, { module, core });
+  return core;
+}
+
 /**
  * The hardware's side of translation tables: a walker that reads them as a CPU does, reports the faults that a CPU would,
  * and sets access flags and dirty state. Make one with `createMmu`. It belongs to one thread at a time.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createMmu, stage2Registers } from "granule/mmu";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+ * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+ * const answer = mmu.translate(0x4000_0123, "w");
+ * console.log(answer.ok && answer.pa.toString(16)); // 80000123
+ * ```
  */
 export class Mmu implements Disposable {
   /** The memory it works in. */
-  readonly memory: WebAssembly.Memory;
-  /** @internal For instances in other threads. */
-  readonly module: WebAssembly.Module;
+  readonly memory: WasmMemory;
+  /** The compiled walker: give it to `createMmu` as `module`, in a worker too, and nothing is compiled there. */
+  readonly module: WasmModule;
   /** The walker's exports, for those who want no facade. Pointers are checked there. */
   readonly core: MmuCore;
   /** Pointer of its context in `memory`; assembly/mmu/context.ts draws it. */
@@ -104,28 +141,32 @@ export class Mmu implements Disposable {
   readonly space: Space;
   readonly #context: ContextView;
   readonly #result: ResultView;
+  readonly #fault: ResultView;
   /** @internal Pointer of the record of the last access. */
   readonly out: number;
   /** Room for the steps of a walk, once one was asked for. */
   #steps: { pointer: number; words: Words } | undefined;
+  /** @internal Pointer of the record of the last fault of a lookup. */
+  readonly faultOut: number;
   #closed = false;
 
-  /** @internal Use `createMmu`. */
+  /** Use `createMmu`. */
   constructor(source: CoreSource, options: MmuOptions) {
     this.space = spaceOf(options);
     const { memory, physBase, pointer, bytes } = this.space;
     this.memory = memory;
     this.module = compile(source, "createMmu");
-    this.core = instantiateMmu(this.module, memory);
-    this.context = this.space.take(K.CONTEXT_BYTES + K.RESULT_BYTES);
+    this.core = coreOn(this.module, memory);
+    this.context = this.space.take(K.CONTEXT_BYTES + 2 * K.RESULT_BYTES);
     this.out = this.context + K.CONTEXT_BYTES;
+    this.faultOut = this.out + K.RESULT_BYTES;
     const words = new Words(memory.buffer);
     const context = new ContextView(words, this.context);
     this.#context = context;
     this.#result = new ResultView(words, this.out);
+    this.#fault = new ResultView(words, this.faultOut);
     const { regime = "el1", xnx = true, fetchReads = false, updateCacheableOnly = false, paBits = 52 } = options;
-    if (regime !== "el1" && regime !== "el2")
-      throw invalid("createMmu", `${String(regime)} is not a regime: el1 or el2`);
+    checkChoice("createMmu", "the regime", regime, ["el1", "el2"]);
     context.physBase = physBase;
     context.pointer = pointer;
     context.bytes = bytes;
@@ -138,6 +179,11 @@ export class Mmu implements Disposable {
     this.setRegisters(options.registers ?? {});
   }
 
+  /** True once closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** @internal */
   assertOpen(operation: string): void {
     if (this.#closed) throw invalid(operation, "the MMU is closed");
@@ -147,7 +193,7 @@ export class Mmu implements Disposable {
   setRegisters(registers: MmuRegisters): void {
     this.assertOpen("setRegisters");
     for (const [name, value] of Object.entries(registers)) {
-      if (!isRegister(name)) throw invalid("setRegisters", `${name} is not a register: ${REGISTER_NAMES.join(", ")}`);
+      if (!isRegister(name)) throw unknownName("setRegisters", "register", name, REGISTER_NAMES);
       if (value !== undefined) this.#context[name] = toAddress(value, "setRegisters");
     }
     const status = this.core.mmuConfigure(this.context);
@@ -155,9 +201,9 @@ export class Mmu implements Disposable {
   }
 
   /** @internal The access word of the core. */
-  accessWord(kind: AccessKind, options: AccessOptions): number {
+  accessWord(kind: AccessKind, options: AccessOptions | undefined): number {
     const word = accessWord(kind, options);
-    if (word === undefined) throw invalid("translate", `${String(kind)} is not an access: r, w or x`);
+    if (word === undefined) throw invalid("translate", `${describe(kind)} is not an access: r, w or x`);
     return word;
   }
 
@@ -178,15 +224,15 @@ export class Mmu implements Disposable {
    * ```
    */
   translate(
-    address: AddressLike,
+    address: Like<Ipa | Va>,
     access: AccessKind = "r",
-    options: AccessOptions = {},
+    options?: AccessOptions,
   ): Translation | TranslationFault {
     this.assertOpen("translate");
     const word = this.accessWord(access, options);
-    const at = toAddress(address, "translate");
-    const status = this.core.mmuTranslate(this.context, Number(at & 0xffff_ffffn), Number(at >> 32n), word, this.out);
-    return this.lastResult(status, "translate", at);
+    const at = halvesOf(toAddress(address, "translate"));
+    const status = this.core.mmuTranslate(this.context, at[0] as number, at[1] as number, word, this.out);
+    return this.lastResult(status, "translate", address);
   }
 
   /**
@@ -208,12 +254,13 @@ export class Mmu implements Disposable {
    * console.log(result.ok && result.pa.toString(16)); // 80001234
    * ```
    */
-  explainWalk(address: AddressLike, access: AccessKind = "r", options: AccessOptions = {}): WalkExplanation {
+  explainWalk(address: Like<Ipa | Va>, access: AccessKind = "r", options?: AccessOptions): WalkExplanation {
     this.assertOpen("explainWalk");
     const word = this.accessWord(access, options);
     const at = toAddress(address, "explainWalk");
     const { pointer, words } = this.#stepRoom();
-    const [lo, hi] = [Number(at & 0xffff_ffffn), Number(at >> 32n)];
+    const halves = halvesOf(at);
+    const [lo, hi] = [halves[0] as number, halves[1] as number];
     const status = this.core.mmuExplain(this.context, lo, hi, word, this.out, pointer, STEPS_BYTES);
     const result = this.lastResult(status, "explainWalk", at);
     return { steps: stepsAt(words, pointer, this.#context.stepsTaken), result };
@@ -228,9 +275,47 @@ export class Mmu implements Disposable {
   }
 
   /** @internal What the record of the last access says. */
-  lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
-    if (status < 0) throw new GranuleError(status, { operation, address });
+  lastResult(status: number, operation: string, address: AddressLike): Translation | TranslationFault {
+    if (status < 0) throw new GranuleError(status, { operation, address: toAddress(address) });
     return status === 0 ? translationOf(this.#result) : faultOf(this.#result);
+  }
+
+  /**
+   * Where one access goes, as a number; a negative `Fault` if it does not translate. The call for loops: no object, no bigint, no
+   * exception. It does what `translate` does, and `lastFault` has the details of a fault. `address` is a whole number of at most 53
+   * bits; addresses of the upper half are negative, as two's complement has them: `Number(BigInt.asIntN(64, va))`. `access` is of
+   * `Access`. -22 (EINVAL) for what is no address or access, or once closed.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { Access, createMmu, Fault, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "r");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * console.log(mmu.lookup(0x4000_0123).toString(16)); // 80000123
+   * console.log(mmu.lookup(0x4000_0123, Access.WRITE) === Fault.PERMISSION, mmu.lastFault()?.level); // true 3
+   * ```
+   */
+  lookup(address: number, access: number = Access.READ): number {
+    if (typeof address !== "number" || this.#closed) return K.EINVAL;
+    return this.core.mmuLookup(this.context, address, access, this.faultOut);
+  }
+
+  /**
+   * The details of the last fault that `lookup` gave, of this MMU or of a TLB over it: as `translate` gives them. Undefined if it never gave one.
+   *
+   * @example
+   * ```ts
+   * import { createMmu } from "granule/mmu";
+   * using mmu = createMmu({ image: new Uint8Array(8), paBits: 40 }); // both stages off
+   * console.log(mmu.lastFault(), mmu.lookup(2 ** 40), mmu.lastFault()?.kind); // undefined -4 address-size
+   * ```
+   */
+  lastFault(): TranslationFault | undefined {
+    this.assertOpen("lastFault");
+    return isFault(this.#fault) ? faultOf(this.#fault) : undefined;
   }
 
   /** @internal HCR_EL2 as it was set. */
@@ -239,7 +324,12 @@ export class Mmu implements Disposable {
   }
 
   /** VMID of VTTBR_EL2, whether stage 2 is on or off, and ASID of the regime. */
-  get tags(): { vmid: number; asid: number } {
+  get tags(): {
+    /** VTTBR_EL2.VMID. */
+    vmid: number;
+    /** The ASID of the TTBR that TCR_EL1.A1 names; 0 where the regime has none. */
+    asid: number;
+  } {
     const { vmid, asid } = this.#context;
     return { vmid, asid };
   }
@@ -248,19 +338,19 @@ export class Mmu implements Disposable {
   createColumns(capacity: number): MmuColumns {
     this.assertOpen("createColumns");
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_ROWS) {
-      throw invalid("createColumns", `capacity must be 1 to ${MAX_ROWS}`);
+      throw invalid("createColumns", `the capacity is ${describe(capacity)}: 1..${MAX_ROWS}`);
     }
     const space = this.space;
     const pointer = space.take(capacity * (8 + K.ROW_BYTES));
     const { buffer } = this.memory;
     const addresses = new BigUint64Array(buffer, pointer, capacity);
     const rows = new BigUint64Array(buffer, pointer + capacity * 8, capacity * (K.ROW_BYTES / 8));
-    let open = true;
     const close = () => {
-      if (open) space.give(pointer);
-      open = false;
+      if (OPEN_COLUMNS.delete(columns)) space.give(pointer);
     };
-    return { addresses, rows, close, [Symbol.dispose]: close };
+    const columns: MmuColumns = { addresses, rows, close, [Symbol.dispose]: close };
+    OPEN_COLUMNS.set(columns, this.memory);
+    return columns;
   }
 
   /**
@@ -281,13 +371,22 @@ export class Mmu implements Disposable {
    * console.log(rowAddress(columns, 0), rowAddress(columns, 1)); // 2415919120n undefined
    * ```
    */
-  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options: AccessOptions = {}): number {
+  translateMany(columns: MmuColumns, n: number, access: AccessKind = "r", options?: AccessOptions): number {
     this.assertOpen("translateMany");
-    const { addresses, rows } = columns;
-    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
-      throw invalid("translateMany", `there are ${addresses.length} rows`);
-    }
+    const { addresses, rows } = this.checkColumns("translateMany", columns, n);
     return this.#many(addresses, rows, n, this.accessWord(access, options));
+  }
+
+  /** @internal Columns that lie in this memory, are open and have `n` rows; EINVAL for others. */
+  checkColumns(operation: string, columns: MmuColumns, n: number): MmuColumns {
+    const open = OPEN_COLUMNS.get(columns);
+    if (open === undefined) {
+      throw invalid(operation, "these are not columns of an MMU, or they are closed: `mmu.createColumns` makes them");
+    }
+    if (open !== this.memory) throw invalid(operation, "the columns of another memory cannot be used here");
+    const { length } = columns.addresses;
+    if (isCount(n, 0, length)) return columns;
+    throw invalid(operation, `there are ${length} rows, and ${describe(n)} were asked for`);
   }
 
   #many(addresses: BigUint64Array, rows: BigUint64Array, n: number, word: number): number {
@@ -309,6 +408,7 @@ export class Mmu implements Disposable {
     this.#closed = true;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -329,5 +429,5 @@ export class Mmu implements Disposable {
  */
 export function rowAddress(columns: MmuColumns, i: number): Pa | undefined {
   const [pa = 0n, info = K.INFO_FAULT] = columns.rows.subarray(2 * i, 2 * i + 2);
-  return info & K.INFO_FAULT ? undefined : pa;
+  return info & K.INFO_FAULT ? undefined : (pa as Pa);
 }

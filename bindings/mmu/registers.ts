@@ -20,7 +20,9 @@ export interface MmuRegisters {
   ttbr1?: AddressLike;
   /** MAIR of the regime. */
   mair?: AddressLike;
+  /** VTCR_EL2. */
   vtcr?: AddressLike;
+  /** VTTBR_EL2. */
   vttbr?: AddressLike;
 }
 
@@ -56,6 +58,7 @@ export function isRegister(name: string): name is keyof MmuRegisters {
  * ```
  */
 export function stage2Registers(table: Stage2Table, vmid = 0): MmuRegisters {
+  if (table?.isHyp !== false) throw invalid("stage2Registers", "this is not a stage-2 table");
   const fwb = table.format.flags & K.T_FWB ? K.HCR_FWB : 0n;
   return { hcr: K.HCR_VM | K.HCR_DC | fwb, vtcr: table.vtcr, vttbr: table.vttbr(vmid) };
 }
@@ -83,6 +86,7 @@ function twoRanges(tcr: bigint): bigint {
  * ```
  */
 export function hypRegisters(table: HypTable, paBits?: number): MmuRegisters {
+  if (table?.isHyp !== true) throw invalid("hypRegisters", "this is not a hypervisor's table");
   const { rootPa, outputBits } = table.info();
   if (rootPa === 0n) throw invalid("hypRegisters", "the table is destroyed: there is nothing to walk");
   const tcr = table.tcr(paBits ?? (outputBits > 48 ? 52 : 48));

@@ -1,5 +1,6 @@
 // Shapes of TLBs: sets, ways, sizes and replacement; those of some public cores.
 
+import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 
@@ -8,6 +9,7 @@ export type Replacement = "lru" | "plru" | "fifo" | "random";
 
 /** One structure of a TLB. */
 export interface TlbBankShape {
+  /** How many entries it has, at most 65,536. */
   entries: number;
   /** Ways of a set; default all entries, one set. `entries / ways` is a power of two. */
   ways?: number;
@@ -21,6 +23,7 @@ export interface TlbBankShape {
 export interface TlbShape {
   /** First level; for fetches too, where `fetch` is left out. */
   data: TlbBankShape;
+  /** First level for instruction fetches. Default: `data` serves them. */
   fetch?: TlbBankShape;
   /** Second level. */
   second?: TlbBankShape;
@@ -104,7 +107,7 @@ const POLICIES: Readonly<Record<Replacement, number>> = {
 /** Sizes that there are: 4 KiB to 2^55. */
 const ANY_SIZE = ((1n << 56n) - 1n) & ~0xfffn;
 
-/** @internal Names of the banks, in the order of the core. */
+/** Names of the banks, in the order of the core. */
 export const BANK_NAMES = ["data", "fetch", "second", "stage2", "walk"] as const;
 
 /** @internal A bank as the core has it. */
@@ -125,10 +128,22 @@ function sizesOf(sizes: readonly number[] | undefined): bigint {
   }, 0n);
 }
 
+/** @internal What `TlbShape` has. */
+export const SHAPE: OptionKinds<TlbShape> = {
+  data: "object",
+  fetch: "object",
+  second: "object",
+  stage2: "object",
+  walk: "object",
+  combinedWalks: "boolean",
+  contiguous: "boolean",
+};
+const BANK: OptionKinds<TlbBankShape> = { entries: "number", ways: "number", sizes: "any", replacement: "any" };
+
 /** @internal Checks and converts. A walk cache holds tables of any reach. */
 export function bankWords(shape: TlbBankShape | undefined, walk: boolean): BankWords {
   if (shape === undefined) return { sets: 0, ways: 0, policy: 0, sizes: 0n };
-  const { entries, ways = entries, sizes, replacement = "plru" } = shape;
+  const { entries, ways = entries, sizes, replacement = "plru" } = checkOptions("createTlb", shape, BANK);
   const sets = entries / ways;
   const sound = [entries, ways, sets].every((n) => Number.isInteger(n) && n >= 1 && n <= 65536);
   if (!sound || (sets & (sets - 1)) !== 0)

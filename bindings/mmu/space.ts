@@ -1,10 +1,11 @@
 import { invalid } from "../core/errors.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import type { WasmMemory } from "../core/platform.js";
+import { type PaLike, toAddress } from "../model/address.js";
 import type { Engine } from "../tables/engine.js";
 
 /** Where a walker works: a memory, the physical window in it, and room for what the walker itself keeps. */
 export interface Space {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly physBase: bigint;
   readonly pointer: number;
   readonly bytes: number;
@@ -31,7 +32,7 @@ const WASM_PAGE = 65536;
 const MAX_PAGES = 65536;
 
 /** A memory of its own that begins with a copy of `image`; what the walker keeps lies behind it. */
-export function imageSpace(image: Uint8Array, base: AddressLike): Space {
+export function imageSpace(image: Uint8Array, base: PaLike): Space {
   const physBase = toAddress(base, "createMmu");
   if (physBase % 8n !== 0n) throw invalid("createMmu", "physBase must be 8-byte aligned");
   // The first page stays empty: pointer 0 is none.

@@ -17,6 +17,7 @@ export type WalkStepKind = "table" | "block" | "page" | "invalid" | "reserved" |
 export interface WalkStep {
   /** Whose table it is in: stage 1 (EL1&0, EL2), or stage 2. */
   stage: 1 | 2;
+  /** Level of the descriptor, -1 to 3. */
   level: number;
   /** The address that this stage translates: a VA in stage 1, an IPA in stage 2. */
   input: Va | Ipa;
@@ -28,6 +29,7 @@ export interface WalkStep {
   pa: Pa | undefined;
   /** Its 64 bits as they were read; undefined if it is unreadable. */
   descriptor: bigint | undefined;
+  /** What the descriptor is to the walk. */
   kind: WalkStepKind;
   /** Next table, or first address of the leaf; undefined where there is neither. */
   output: Ipa | Pa | undefined;
@@ -35,12 +37,15 @@ export interface WalkStep {
   written: bigint | undefined;
   /** How the descriptor is to be read. */
   granule: Granule;
+  /** Descriptors have 52-bit addresses (FEAT_LPA2), with 4K and 16K pages. */
   lpa2: boolean;
 }
 
 /** A walk and its answer. */
 export interface WalkExplanation {
+  /** Every descriptor that was read, in order. */
   steps: WalkStep[];
+  /** What the access comes to. */
   result: Translation | TranslationFault;
 }
 
@@ -57,9 +62,9 @@ function kindOf(descriptor: bigint, level: number, flags: number): WalkStepKind 
 }
 
 /** First address of the next table or of the leaf: below a block's own bits there are others, such as nT. */
-function outputOf(kind: WalkStepKind, output: bigint, ps: number, level: number): bigint | undefined {
-  if (kind === "block") return output & -span(ps, level);
-  return kind === "table" || kind === "page" ? output : undefined;
+function outputOf(kind: WalkStepKind, output: bigint, ps: number, level: number): Ipa | Pa | undefined {
+  if (kind === "block") return (output & -span(ps, level)) as Ipa | Pa;
+  return kind === "table" || kind === "page" ? (output as Ipa | Pa) : undefined;
 }
 
 function stepOf({ input, address, pa, descriptor, output, level, flags }: StepView): WalkStep {
@@ -69,10 +74,10 @@ function stepOf({ input, address, pa, descriptor, output, level, flags }: StepVi
   return {
     stage: flags & K.STEP_STAGE2 ? 2 : 1,
     level,
-    input,
+    input: input as Va | Ipa,
     access: ACCESSES[flags & K.STEP_ACCESS] ?? "r",
-    address,
-    pa: unread ? undefined : pa,
+    address: address as Ipa | Pa,
+    pa: unread ? undefined : (pa as Pa),
     descriptor: unread ? undefined : descriptor,
     kind,
     output: outputOf(kind, output, ps, level),

@@ -1,13 +1,14 @@
+import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
-import { get } from "../core/field.js";
+import { get, halvesOf } from "../core/field.js";
 import { BankView, EntryView, TlbView } from "../core/mmu-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, toAddress, type Va } from "../model/address.js";
 import { formWord, type TlbiForm } from "./forms.js";
-import type { Mmu, MmuColumns } from "./mmu.js";
-import type { AccessKind, AccessOptions, Translation, TranslationFault } from "./result.js";
-import { BANK_NAMES, type BankWords, bankWords, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
+import { Mmu, type MmuColumns } from "./mmu.js";
+import { Access, type AccessKind, type AccessOptions, type Translation, type TranslationFault } from "./result.js";
+import { BANK_NAMES, type BankWords, bankWords, SHAPE, TLB_PRESETS, type TlbPreset, type TlbShape } from "./shapes.js";
 
 /** How often an adversary does what hardware may do: once in so many accesses, 0 for never. */
 export interface TlbWhims {
@@ -40,10 +41,15 @@ export type DsbDomain = "nsh" | "ish" | "osh";
 
 /** What went through one structure. `inserts` = `valid` + `evicted` + `flushed` + `dropped`. */
 export interface TlbBankStats {
+  /** Looked up and found. */
   hits: number;
+  /** Looked up and not found. */
   misses: number;
+  /** Entries ever put in. */
   inserts: number;
+  /** Entries that made room for others. */
   evicted: number;
+  /** Entries that a TLBI dropped. */
   flushed: number;
   /** Lost by the adversary. */
   dropped: number;
@@ -53,47 +59,70 @@ export interface TlbBankStats {
 
 /** Statistics, by gem5's names where it has them. */
 export interface TlbStats {
+  /** Loads that an entry answered. */
   rdHits: number;
+  /** Loads that needed a walk. */
   rdMisses: number;
+  /** Stores that an entry answered. */
   wrHits: number;
+  /** Stores that needed a walk. */
   wrMisses: number;
+  /** Fetches that an entry answered. */
   instHits: number;
+  /** Fetches that needed a walk. */
   instMisses: number;
-  /** Sums over all structures. */
+  /** Entries ever put in, over all structures. */
   inserts: number;
+  /** Entries that made room for others, over all structures. */
   evicted: number;
+  /** Entries that TLBIs dropped, over all structures. */
   flushedEntries: number;
+  /** Entries that the adversary lost, over all structures. */
   dropped: number;
-  /** TLBIs of everything, by address of all ASIDs, by address and ASID, by ASID; and by intermediate address. */
+  /** TLBIs of everything. */
   flushTlb: number;
+  /** TLBIs by address, of all ASIDs. */
   flushTlbMva: number;
+  /** TLBIs by address and ASID. */
   flushTlbMvaAsid: number;
+  /** TLBIs by ASID. */
   flushTlbAsid: number;
+  /** TLBIs by intermediate physical address. */
   flushTlbIpa: number;
   /** Denied by an entry, without a walk. */
   permsFaults: number;
+  /** Accesses that met more than one entry. */
   conflicts: number;
+  /** Translations that the adversary read ahead. */
   prefetches: number;
   /** Writes to a writable-clean entry, which ask memory [HWM-24]. */
   rewalks: number;
   /** TLBIs that wait for their DSB. */
   pending: number;
+  /** The same for each structure that there is. */
   banks: Partial<Record<(typeof BANK_NAMES)[number], TlbBankStats>>;
 }
 
 /** An entry, decoded. */
 export interface TlbEntry {
+  /** The structure that holds it. */
   bank: (typeof BANK_NAMES)[number];
   /** A translation, a leaf of stage 2, a table of stage 1 or 2, a table of stage 1 with its physical address. */
   kind: "leaf" | "stage2" | "table1" | "table2" | "tableOfBoth";
+  /** The translation regime that it belongs to. */
   regime: "EL1&0" | "EL2" | "EL2&0";
+  /** Its VMID; 0 in EL2's regimes. */
   vmid: number;
+  /** Its ASID; 0 where it is global or of stage 2. */
   asid: number;
+  /** It answers for every ASID. */
   global: boolean;
-  /** First input address, and bytes from there. */
-  address: bigint;
+  /** First input address. */
+  address: Ipa | Va;
+  /** Bytes that it covers. */
   size: bigint;
-  output: bigint;
+  /** Where a translation leads, or where the table is: an IPA for a table of stage 1 alone. */
+  output: Ipa | Pa;
   /** Rights of both stages in INFO's bits for a translation, the descriptor for a leaf of stage 2. */
   info: bigint;
   /**
@@ -114,6 +143,17 @@ export interface TlbiOptions {
   /** HCR_EL2 of that CPU: E2H and TGE choose the regime that the form acts on. Default: the MMU's. */
   hcr?: AddressLike;
 }
+
+const OPTIONS: OptionKinds<TlbOptions> = {
+  preset: "any",
+  shape: "object",
+  seed: "number",
+  adversarial: "boolean",
+  whims: "object",
+  sharing: "any",
+};
+const WHIMS: OptionKinds<TlbWhims> = { early: "number", drop: "number", prefetch: "number" };
+const TLBI: OptionKinds<TlbiOptions> = { vmid: "any", issuer: "number", lpa2: "boolean", hcr: "address" };
 
 const KINDS = ["leaf", "stage2", "table1", "table2", "tableOfBoth"] as const;
 const REGIMES = ["EL1&0", "EL2", "EL2&0"] as const;
@@ -161,6 +201,19 @@ function halves(word: bigint): [number, number] {
 /**
  * The TLBs and walk caches of one CPU over an MMU. Make one with `createTlb`. Accesses belong to one thread at a time;
  * TLBIs and DSBs of other threads on the same memory may come at any time.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createMmu, createTlb, stage2Registers } from "granule/mmu";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+ * using tlb = createTlb(createMmu({ engine, registers: stage2Registers(table) }), { preset: "cortex-a53" });
+ * tlb.access(0x4000_0000); // walks
+ * tlb.access(0x4000_0008); // hits
+ * console.log(tlb.stats().rdMisses, tlb.stats().rdHits); // 1 1
+ * ```
  */
 export class Tlb implements Disposable {
   /** The walker behind it. */
@@ -173,11 +226,14 @@ export class Tlb implements Disposable {
   readonly #head: TlbView;
   #closed = false;
 
-  /** @internal Use `createTlb`. */
+  /** Use `createTlb`. */
   constructor(mmu: Mmu, options: TlbOptions) {
+    if (!(mmu instanceof Mmu)) throw invalid("createTlb", "the first argument is not an MMU: `createMmu` makes one");
     mmu.assertOpen("createTlb");
     this.mmu = mmu;
-    const { sharing } = options;
+    const { sharing, whims } = checkOptions("createTlb", options, OPTIONS);
+    if (whims !== undefined) checkOptions("createTlb", whims, WHIMS);
+    if (sharing !== undefined && !(sharing instanceof Tlb)) throw invalid("createTlb", "`sharing` is not a TLB");
     if (sharing && sharing.mmu.memory !== mmu.memory)
       throw invalid("createTlb", "`sharing` is a TLB in another memory");
     this.#owner = sharing === undefined;
@@ -191,9 +247,10 @@ export class Tlb implements Disposable {
     if (!sharing) this.#initialise(options, banks, bytes);
   }
 
-  static #banks({ preset = "neoverse-n1", shape = TLB_PRESETS[preset] }: TlbOptions): BankWords[] {
-    if (shape === undefined)
-      throw invalid("createTlb", `${String(preset)} is not a preset: ${Object.keys(TLB_PRESETS).join(", ")}`);
+  static #banks(options: TlbOptions): BankWords[] {
+    const { preset = "neoverse-n1", shape = TLB_PRESETS[preset] } = options;
+    if (options.shape === undefined) checkChoice("createTlb", "the preset", preset, Object.keys(TLB_PRESETS));
+    checkOptions("createTlb", shape, SHAPE);
     if (shape.data === undefined) throw invalid("createTlb", "a shape needs a data bank");
     return BANK_NAMES.map((name) => bankWords(shape[name], name === "walk"));
   }
@@ -254,22 +311,52 @@ export class Tlb implements Disposable {
    * console.log(tlb.access(0x4000_0123).ok); // false
    * ```
    */
-  access(address: AddressLike, kind: AccessKind = "r", options: AccessOptions = {}): Translation | TranslationFault {
+  access(address: Like<Ipa | Va>, kind: AccessKind = "r", options?: AccessOptions): Translation | TranslationFault {
     this.#assertOpen("access");
     const { mmu } = this;
     const word = mmu.accessWord(kind, options);
-    const at = toAddress(address, "access");
-    return mmu.lastResult(mmu.core.mmuAccess(mmu.context, this.pointer, ...halves(at), word, mmu.out), "access", at);
+    const at = halvesOf(toAddress(address, "access"));
+    const status = mmu.core.mmuAccess(mmu.context, this.pointer, at[0] as number, at[1] as number, word, mmu.out);
+    return mmu.lastResult(status, "access", address);
+  }
+
+  /**
+   * One access as `access` makes it, statistics and replacement included, with numbers alone: where it goes, or a negative `Fault`, of
+   * which `lastFault` has the details. Addresses, accesses and -22 (EINVAL) as of `Mmu.lookup`.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { Access, createMmu, createTlb, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+   * using tlb = createTlb(createMmu({ engine, registers: stage2Registers(table) }));
+   * const load = (address: number) => {
+   *   const at = tlb.lookup(address, Access.READ);
+   *   return at >= 0 ? at.toString(16) : `ESR ${tlb.lastFault()?.exception?.esr.toString(16)}`;
+   * };
+   * console.log(load(0x4000_0123), load(0x4000_0124), load(0)); // 80000123 80000124 ESR 92000005
+   * console.log(tlb.stats().rdHits, tlb.stats().rdMisses); // 1 2
+   * ```
+   */
+  lookup(address: number, access: number = Access.READ): number {
+    const { mmu } = this;
+    if (typeof address !== "number" || this.#closed || mmu.closed) return K.EINVAL;
+    return mmu.core.mmuLookupTlb(mmu.context, this.pointer, address, access, mmu.faultOut);
+  }
+
+  /** The details of the last fault that `lookup` gave, of this TLB, its MMU, or another TLB over that: `Mmu.lastFault`. */
+  lastFault(): TranslationFault | undefined {
+    this.#assertOpen("lastFault");
+    return this.mmu.lastFault();
   }
 
   /** Accesses of one kind to the first `n` addresses of columns, in order, as `Mmu.translateMany`; how many were faults. */
-  accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options: AccessOptions = {}): number {
+  accessMany(columns: MmuColumns, n: number, kind: AccessKind = "r", options?: AccessOptions): number {
     this.#assertOpen("accessMany");
     const { mmu } = this;
-    const { addresses, rows } = columns;
-    if (!Number.isInteger(n) || n < 0 || n > addresses.length) {
-      throw invalid("accessMany", `there are ${addresses.length} rows`);
-    }
+    const { addresses, rows } = mmu.checkColumns("accessMany", columns, n);
     const word = mmu.accessWord(kind, options);
     const [from, to] = [addresses.byteOffset, rows.byteOffset];
     const faults = mmu.core.mmuAccessMany(mmu.context, this.pointer, from, to, n, word);
@@ -278,7 +365,7 @@ export class Tlb implements Disposable {
   }
 
   /** A speculative read, as hardware may make at any time: fills, sets access flags where HA does, reports nothing. */
-  speculate(address: AddressLike): void {
+  speculate(address: Like<Ipa | Va>): void {
     this.#assertOpen("speculate");
     const { mmu } = this;
     const at = halves(toAddress(address, "speculate"));
@@ -301,9 +388,10 @@ export class Tlb implements Disposable {
    */
   invalidate(form: TlbiForm, operand: AddressLike = 0, options: TlbiOptions = {}): void {
     this.#assertOpen("invalidate");
+    checkOptions("invalidate", options, TLBI);
     const { vmid = this.mmu.tags.vmid, issuer = 0, lpa2 = false, hcr = this.mmu.hcr } = options;
     if (!Number.isInteger(vmid) || vmid < 0 || vmid >= VMIDS) {
-      throw invalid("invalidate", `${String(vmid)} is not a VMID: these are 0 to ${VMIDS - 1}`);
+      throw invalid("invalidate", `${describe(vmid)} is not a VMID: these are 0 to ${VMIDS - 1}`);
     }
     const host = toAddress(hcr, "invalidate");
     const word =
@@ -319,7 +407,7 @@ export class Tlb implements Disposable {
   dsb(domain: DsbDomain = "ish", issuer = 0): void {
     this.#assertOpen("dsb");
     const word = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain] : undefined;
-    if (word === undefined) throw invalid("dsb", `${String(domain)} is not a domain: nsh, ish or osh`);
+    if (word === undefined) throw invalid("dsb", `${describe(domain)} is not a domain: nsh, ish or osh`);
     this.#check(this.mmu.core.mmuDsb(this.pointer, issuer, word), "dsb");
   }
 
@@ -354,9 +442,9 @@ export class Tlb implements Disposable {
       vmid: get(tag, K.TAG_VMID),
       asid: get(tag, K.TAG_ASID),
       global: (tag & K.TAG_GLOBAL) !== 0n,
-      address,
+      address: address as Ipa | Va,
       size: BigInt.asUintN(64, ~mask) + 1n,
-      output,
+      output: output as Ipa | Pa,
       info,
       holes: get(tag, K.TAG_HOLES),
     };
@@ -411,6 +499,7 @@ export class Tlb implements Disposable {
     this.#closed = true;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -1,17 +1,53 @@
 import { EINVAL } from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 
-declare const kind: unique symbol;
+/** The address space that an address belongs to. Only the compiler sees it: at run time an address is a bigint. */
+declare const space: unique symbol;
 
 /** Intermediate physical address: a guest's physical address, the input of stage 2. Branded bigint, bytes. */
-export type Ipa = bigint & { readonly [kind]?: "ipa" };
-/** Virtual address of the hypervisor, the input of EL2's stage 1. Branded bigint, bytes. */
-export type Va = bigint & { readonly [kind]?: "va" };
+export type Ipa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "ipa";
+};
+/** Virtual address, the input of stage 1, at EL2 or in a guest. Branded bigint, bytes. */
+export type Va = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "va";
+};
 /** Physical address, the output of both stages. Branded bigint, bytes. */
-export type Pa = bigint & { readonly [kind]?: "pa" };
+export type Pa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "pa";
+};
 
-/** An address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
+/** Any address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
 export type AddressLike = bigint | number;
+
+/**
+ * An address of one space as callers write it: branded, a plain bigint in 0..2^64-1, or a safe integer. The brand of
+ * another space does not compile: a `Pa` is no `Like<Ipa>`.
+ */
+export type Like<A extends Ipa | Va | Pa> =
+  | number
+  | (bigint & {
+      /** The brand; there is no such property at run time. */
+      readonly [space]?: A[typeof space];
+    });
+
+/** An IPA as callers write it; a `Va` or `Pa` does not compile. */
+export type IpaLike = Like<Ipa>;
+/** A virtual address as callers write it; an `Ipa` or `Pa` does not compile. */
+export type VaLike = Like<Va>;
+/** A physical address as callers write it; an `Ipa` or `Va` does not compile. */
+export type PaLike = Like<Pa>;
+
+/** A number of bytes as callers write it: a plain bigint or a safe integer. An address of any space does not compile. */
+export type SizeLike =
+  | number
+  | (bigint & {
+      /** The brand; there is no such property at run time. */
+      readonly [space]?: never;
+    });
 
 const LIMIT = 1n << 64n;
 
@@ -37,7 +73,7 @@ export function toAddress(value: AddressLike, operation = "toAddress"): bigint {
 }
 
 /**
- * Marks an address as an IPA.
+ * Marks an address as an IPA. EINVAL for what is no address.
  *
  * @example
  * ```ts
@@ -50,7 +86,7 @@ export function ipa(value: AddressLike): Ipa {
 }
 
 /**
- * Marks an address as an EL2 virtual address.
+ * Marks an address as a virtual address, of EL2 or of a guest. EINVAL for what is no address.
  *
  * @example
  * ```ts
@@ -63,12 +99,16 @@ export function va(value: AddressLike): Va {
 }
 
 /**
- * Marks an address as a physical address.
+ * Marks an address as a physical address: where a table maps one to one, for instance. EINVAL for what is no address.
  *
  * @example
  * ```ts
- * import { pa } from "granule";
- * console.log(pa(0x8000_0000)); // 2147483648n
+ * import { createEngine, ipa, pa } from "granule";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * const ram = ipa(0x8000_0000);
+ * table.map(ram, 4096, pa(ram), "rw"); // `ram` itself would not compile: it is an IPA
+ * console.log(table.leaf(ram).pa === pa(0x8000_0000)); // true
  * ```
  */
 export function pa(value: AddressLike): Pa {

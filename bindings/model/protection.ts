@@ -14,7 +14,9 @@ import { invalid } from "../core/errors.js";
 export const Prot = {
   /** Execute, at EL1 and EL0. */
   X: K.PROT_X,
+  /** Write. */
   W: K.PROT_W,
+  /** Read. */
   R: K.PROT_R,
   /** Device-nGnRE memory. */
   DEVICE: K.PROT_DEVICE,
@@ -26,9 +28,13 @@ export const Prot = {
   UX: K.PROT_UX,
   /** Stage 2 takes the memory type of stage 1. */
   AS_STAGE1: K.PROT_AS_STAGE1,
+  /** Software bit 55 of a descriptor, which hardware ignores. */
   SW0: 1 << K.PROT_SW_LOW,
+  /** Software bit 56. */
   SW1: 2 << K.PROT_SW_LOW,
+  /** Software bit 57. */
   SW2: 4 << K.PROT_SW_LOW,
+  /** Software bit 58. */
   SW3: 8 << K.PROT_SW_LOW,
 } as const;
 
@@ -58,6 +64,14 @@ export function toProt(prot: ProtLike): number {
     if (Number.isInteger(prot) && prot >= 0 && prot <= 0xffffffff) return prot;
     throw invalid("prot", `${prot} is not a protection mask`);
   }
+  return KNOWN.get(prot) ?? spell(prot);
+}
+
+/** Masks of letters that were given before: a program gives few, again and again. */
+const KNOWN: Map<string, number> = new Map();
+const MOST_KNOWN = 64;
+
+function spell(prot: string): number {
   if (typeof prot !== "string") throw invalid("prot", `a protection is a mask or letters, not ${typeof prot}`);
   let mask = 0;
   for (const letter of prot) {
@@ -65,6 +79,7 @@ export function toProt(prot: ProtLike): number {
     if (bit === undefined) throw invalid("prot", `"${prot}" has a letter other than r w x d n`);
     mask |= bit;
   }
+  if (KNOWN.size < MOST_KNOWN) KNOWN.set(prot, mask);
   return mask;
 }
 

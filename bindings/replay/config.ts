@@ -100,6 +100,7 @@ export function tableConfig(geometry: Geometry, quirks: "none" | "linux-6.12"): 
     tlbiRange: rangeTlbi,
     annotations,
     quirks,
+    strict: false, // a recording says what the kernel was asked
     ...(vtcr === undefined ? { ipaBits, paBits: wide ? 52 : 48 } : { vtcr: toAddress(vtcr, "replay") }),
   };
 }

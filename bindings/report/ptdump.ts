@@ -1,5 +1,7 @@
+import { checkChoice, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { isTable } from "../core/descriptor.js";
+import { invalid } from "../core/errors.js";
 import { fieldOfMask, get, lowOf, maskOf, put } from "../core/field.js";
 import { shift as levelShift } from "../core/granule.js";
 import type { Table } from "../tables/table.js";
@@ -30,6 +32,7 @@ export interface PtdumpEntryOptions extends PtdumpOptions {
 export interface PtdumpEntry {
   /** First input address. */
   address: bigint;
+  /** Level of the entry, -1 to 3. */
   level: number;
   /** The 64 bits; 0n for a hole. */
   descriptor: bigint;
@@ -39,12 +42,22 @@ export interface PtdumpEntry {
 
 /** A raw table page: what `parseS2Raw` of `granule/trace` gives. */
 export interface RawTables {
-  geometry: { granule: number };
+  /** Shape of the table. */
+  geometry: {
+    /** Page size in bytes. */
+    granule: number;
+  };
+  /** Every table page, parents before children. */
   tables: readonly {
+    /** Its level, -1 to 3. */
     level: number;
+    /** First input address that it translates. */
     ipa: number;
+    /** How many entries it has, zero ones included. */
     entries: number;
+    /** Numbers of the entries that are not zero, ascending. */
     indices: ArrayLike<number>;
+    /** Their values, in the same order. */
     descriptors: ArrayLike<bigint>;
   }[];
 }
@@ -193,9 +206,9 @@ export function spread(attributes: number): bigint {
   return low | put((attributes & XN_FIELD) >> XN_LOW, XN_CODE) | (attributes & GP ? K.GP : 0n);
 }
 
-function formOf({ stage, hvhe, format }: PtdumpEntryOptions): Form {
+function formOf({ stage, hvhe, format = "6.12" }: PtdumpEntryOptions): Form {
   if (stage === "hyp") return hvhe ? EL2_HVHE : EL2;
-  return STAGE2[format ?? "6.12"];
+  return STAGE2[format];
 }
 
 /** @internal The columns of an entry as they are printed. */
@@ -231,9 +244,11 @@ function digits(address: bigint): string {
 
 /** Neighbouring entries of one level and equal attributes [DMP-11]. */
 export interface PtdumpRun {
+  /** First input address. */
   start: bigint;
   /** First address after it. */
   end: bigint;
+  /** Level of its entries, -1 to 3. */
   level: number;
   /** The attribute columns as printed, their leading space included; "" for a hole. */
   columns: string;
@@ -290,7 +305,7 @@ export function* ptdumpOf(
   shift: number,
   options: PtdumpEntryOptions = {},
 ): Generator<string, void, undefined> {
-  yield formOf(options).title;
+  yield formOf(checkEntryOptions(options)).title;
   for (const run of runsOf(entries, shift, options)) yield runLine(run);
 }
 
@@ -306,8 +321,24 @@ function* entriesOf(table: Table): Generator<PtdumpEntry, void, undefined> {
   }
 }
 
-/** What a table itself says about its dump. */
+const OPTIONS: OptionKinds<PtdumpEntryOptions> = {
+  format: "any",
+  kernelCompat: "boolean",
+  stage: "any",
+  hvhe: "boolean",
+};
+
+function checkEntryOptions(options: PtdumpEntryOptions): PtdumpEntryOptions {
+  checkOptions("ptdump", options, OPTIONS);
+  checkChoice("ptdump", "the format", options.format, [undefined, "6.12", "7.x"]);
+  checkChoice("ptdump", "the stage", options.stage, [undefined, "2", "hyp"]);
+  return options;
+}
+
+/** What a table itself says about its dump. EINVAL for what is no table. */
 function optionsOf(table: Table, options: PtdumpOptions): PtdumpEntryOptions {
+  if (typeof table?.isHyp !== "boolean") throw invalid("ptdump", "the first argument is not a table");
+  checkEntryOptions(options);
   if (!table.isHyp) return options;
   return { ...options, stage: "hyp", hvhe: (table.format.flags & K.T_HVHE) !== 0 };
 }
@@ -327,7 +358,8 @@ function optionsOf(table: Table, options: PtdumpOptions): PtdumpEntryOptions {
  * ```
  */
 export function ptdumpLines(table: Table, options: PtdumpOptions = {}): Generator<string, void, undefined> {
-  return ptdumpOf(entriesOf(table), table.format.ps, optionsOf(table, options));
+  const all = optionsOf(table, options);
+  return ptdumpOf(entriesOf(table), table.format.ps, all);
 }
 
 /**
@@ -345,7 +377,8 @@ export function ptdumpLines(table: Table, options: PtdumpOptions = {}): Generato
  * ```
  */
 export function ptdumpRuns(table: Table, options: PtdumpOptions = {}): Generator<PtdumpRun, void, undefined> {
-  return runsOf(entriesOf(table), table.format.ps, optionsOf(table, options));
+  const all = optionsOf(table, options);
+  return runsOf(entriesOf(table), table.format.ps, all);
 }
 
 /**

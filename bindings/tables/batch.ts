@@ -2,7 +2,17 @@ import { checkOptions } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { errnoName, invalid } from "../core/errors.js";
 import { SubmissionView } from "../core/table-views.generated.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import {
+  type AddressLike,
+  type Ipa,
+  type IpaLike,
+  type Like,
+  type PaLike,
+  type SizeLike,
+  toAddress,
+  type Va,
+  type VaLike,
+} from "../model/address.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import type { EngineMemory } from "./memory.js";
 import {
@@ -54,7 +64,7 @@ export class Batch implements Disposable {
   #pointer: number;
   #length = 0;
 
-  /** @internal */
+  /** Use `engine.createBatch`. */
   constructor(engine: EngineMemory, capacity: number) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity * SubmissionView.BYTES > MAX_BYTES) {
       throw invalid("createBatch", `capacity is 1..${MAX_BYTES / SubmissionView.BYTES}`);
@@ -95,14 +105,7 @@ export class Batch implements Disposable {
   }
 
   /** Adds a stage-2 map; as all of these, returns the operation's index and throws EINVAL when the batch is full. */
-  map(
-    table: Table,
-    addr: AddressLike,
-    size: AddressLike,
-    phys: AddressLike,
-    prot: ProtLike,
-    options: MapOptions = {},
-  ): number {
+  map(table: Table, addr: IpaLike, size: SizeLike, phys: PaLike, prot: ProtLike, options: MapOptions = {}): number {
     return this.#add(
       K.OP_MAP,
       table,
@@ -116,29 +119,22 @@ export class Batch implements Disposable {
   }
 
   /** Maps at EL2. */
-  hypMap(
-    table: Table,
-    va: AddressLike,
-    size: AddressLike,
-    phys: AddressLike,
-    prot: ProtLike,
-    cache?: CacheOption,
-  ): number {
+  hypMap(table: Table, va: VaLike, size: SizeLike, phys: PaLike, prot: ProtLike, cache?: CacheOption): number {
     return this.#add(K.OP_HYP_MAP, table, va, size, phys, toProt(prot), 0, cache);
   }
 
   /** Adds an unmap, of either stage. */
-  unmap(table: Table, addr: AddressLike, size: AddressLike): number {
+  unmap(table: Table, addr: Like<Ipa | Va>, size: SizeLike): number {
     return this.#add(table.isHyp ? K.OP_HYP_UNMAP : K.OP_UNMAP, table, addr, size);
   }
 
   /** Adds a write protection. */
-  wrprotect(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
+  wrprotect(table: Table, addr: IpaLike, size: SizeLike, options: ShareOptions = {}): number {
     return this.#add(K.OP_WRPROTECT, table, addr, size, 0, 0, shareFlags(checkShare("batch.wrprotect", options)));
   }
 
   /** Adds a relaxation of one leaf. */
-  relaxPerms(table: Table, addr: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): number {
+  relaxPerms(table: Table, addr: IpaLike, prot: ProtLike, options: LeafShareOptions = {}): number {
     return this.#add(
       K.OP_RELAX_PERMS,
       table,
@@ -151,34 +147,28 @@ export class Batch implements Disposable {
   }
 
   /** Adds setting one access flag; the old descriptor becomes the value. */
-  mkyoung(table: Table, addr: AddressLike, options: LeafShareOptions = {}): number {
+  mkyoung(table: Table, addr: IpaLike, options: LeafShareOptions = {}): number {
     return this.#add(K.OP_MKYOUNG, table, addr, 0, 0, 0, shareFlags(checkShare("batch.mkyoung", options)));
   }
 
   /** Adds a test of access flags; the status becomes 1 if one was set. */
-  testClearYoung(
-    table: Table,
-    addr: AddressLike,
-    size: AddressLike,
-    clear: boolean,
-    options: ShareOptions = {},
-  ): number {
+  testClearYoung(table: Table, addr: IpaLike, size: SizeLike, clear: boolean, options: ShareOptions = {}): number {
     const flags = shareFlags(checkShare("batch.testClearYoung", options));
     return this.#add(K.OP_TEST_CLEAR_YOUNG, table, addr, size, 0, 0, flags, undefined, clear ? 1 : 0);
   }
 
   /** Adds a split of blocks. */
-  split(table: Table, addr: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): number {
+  split(table: Table, addr: IpaLike, size: SizeLike, cache?: CacheOption, options: ShareOptions = {}): number {
     return this.#add(K.OP_SPLIT, table, addr, size, 0, 0, shareFlags(checkShare("batch.split", options)), cache);
   }
 
   /** Adds a cache clean of a range. */
-  flush(table: Table, addr: AddressLike, size: AddressLike, options: ShareOptions = {}): number {
+  flush(table: Table, addr: IpaLike, size: SizeLike, options: ShareOptions = {}): number {
     return this.#add(K.OP_FLUSH, table, addr, size, 0, 0, shareFlags(checkShare("batch.flush", options)));
   }
 
   /** Adds a lookup; leaf and level become value and level. */
-  getLeaf(table: Table, addr: AddressLike): number {
+  getLeaf(table: Table, addr: Like<Ipa | Va>): number {
     return this.#add(K.OP_GET_LEAF, table, addr);
   }
 
@@ -243,6 +233,7 @@ export class Batch implements Disposable {
     this.#length = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

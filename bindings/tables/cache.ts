@@ -1,9 +1,15 @@
-import { ENOMEM, MAX_ERRNO } from "../core/constants.generated.js";
+import { EINVAL, ENOMEM, MAX_ERRNO } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
+import type { Granule } from "../model/granule.js";
 import type { EngineMemory } from "./memory.js";
 
 function isPages(n: number): boolean {
   return Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
+}
+
+function spent(engine: EngineMemory, what: string): string {
+  const { bytes, taken } = engine.arena();
+  return `${what}: ${taken} of the arena's ${bytes} bytes are taken (raise arenaBytes)`;
 }
 
 /**
@@ -22,6 +28,10 @@ function isPages(n: number): boolean {
 export class PageCache implements Disposable {
   readonly #engine: EngineMemory;
   readonly #ps: number;
+  /** Bytes of a page, as of the tables that it is for. */
+  readonly granule: Granule;
+  /** Most pages that it holds. */
+  readonly capacity: number;
   #handle: number;
 
   /** @internal */
@@ -29,8 +39,14 @@ export class PageCache implements Disposable {
     if (!isPages(capacity) || capacity < 1) throw invalid("createCache", `capacity ${capacity} makes no sense`);
     this.#engine = engine;
     this.#ps = ps;
+    this.granule = (1 << ps) as Granule;
+    this.capacity = capacity;
     const handle = engine.core.cacheCreate(ps, capacity);
-    if (handle < 0 && handle >= -MAX_ERRNO) engine.check(handle, "createCache");
+    if (handle < 0 && handle >= -MAX_ERRNO) {
+      engine.check(handle, "createCache", (errno) =>
+        errno === EINVAL ? `capacity ${capacity} is too large` : spent(engine, "no block for the cache"),
+      );
+    }
     this.#handle = handle >>> 0;
   }
 
@@ -50,7 +66,7 @@ export class PageCache implements Disposable {
   get count(): number {
     this.#engine.assertOpen("cache.count");
     const n = this.#engine.core.cacheCount(this.#handle, this.#ps);
-    this.#engine.check(n, "cache.count");
+    this.#check(n, "cache.count", 0);
     return n;
   }
 
@@ -58,7 +74,7 @@ export class PageCache implements Disposable {
   topUp(min: number): void {
     this.#engine.assertOpen("cache.topUp");
     if (!isPages(min)) throw invalid("cache.topUp", `${min} pages make no sense`);
-    this.#engine.check(this.#engine.core.cacheTopUp(this.#handle, this.#ps, min), "cache.topUp");
+    this.#check(this.#engine.core.cacheTopUp(this.#handle, this.#ps, min), "cache.topUp", min);
   }
 
   /** Exactly `n` pages; false if the arena did not have them. */
@@ -67,8 +83,16 @@ export class PageCache implements Disposable {
     if (!isPages(n)) throw invalid("cache.fill", `${n} pages make no sense`);
     const status = this.#engine.core.cacheFill(this.#handle, this.#ps, n);
     if (status === ENOMEM) return false;
-    this.#engine.check(status, "cache.fill");
+    this.#check(status, "cache.fill", n);
     return true;
+  }
+
+  #check(status: number, operation: string, pages: number): void {
+    this.#engine.check(status, operation, (errno) => {
+      if (errno === EINVAL && this.#handle === 0) return "the cache is closed";
+      if (errno === EINVAL) return `${pages} pages are more than the cache's capacity, ${this.capacity}`;
+      return errno === ENOMEM ? spent(this.#engine, `no ${pages} pages of ${this.granule} bytes`) : undefined;
+    });
   }
 
   /** Gives back the pages and the cache. Twice is harmless. */
@@ -77,6 +101,7 @@ export class PageCache implements Disposable {
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

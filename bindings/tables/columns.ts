@@ -75,17 +75,20 @@ export class Columns implements Disposable {
     operation: string,
     n: number,
     call: (addresses: number, values: number, statuses: number) => number,
+    why?: (errno: number, address: bigint, value: bigint) => string | undefined,
   ): void {
     const { addresses, values, statuses } = this.pointers(memory, operation, n);
     const done = call(addresses, values, statuses);
-    this.#engine.check(done, operation);
+    this.#engine.check(done, operation, (errno) => why?.(errno, this.addresses[0] ?? 0n, this.values[0] ?? 0n));
     if (done === n) {
       const last = n > 0 ? (this.statuses[n - 1] as number) : 0;
       if (last >= -1 || last === -11 || last === -128) return; // done, "again", or a level
     }
     const row = Math.max(0, Math.min(done, n) - 1);
     const errno = (this.statuses[row] as number) || EINVAL;
-    throw new GranuleError(errno, { operation, address: this.addresses[row] as bigint });
+    const [address, value] = [this.addresses[row] as bigint, this.values[row] as bigint];
+    const hint = why?.(errno, address, value);
+    throw new GranuleError(errno, hint === undefined ? { operation, address } : { operation, address, hint });
   }
 
   /** Gives the memory back. Twice is harmless. */
@@ -94,6 +97,7 @@ export class Columns implements Disposable {
     this.#pointer = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -2,6 +2,7 @@ import { checkOptions, checkWord, describe, type OptionKinds } from "../core/che
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile } from "../core/core.js";
 import { invalid } from "../core/errors.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { Batch } from "./batch.js";
 import { PageCache } from "./cache.js";
@@ -39,7 +40,7 @@ import {
 export class Engine extends EngineMemory {
   /** What happened, when asked for. */
   readonly journal: Journal;
-  readonly #module: WebAssembly.Module;
+  readonly #module: WasmModule;
 
   private constructor(place: Omit<EngineTicket, "walker">, begin: (core: Core) => number, operation: string) {
     super(place, begin, operation);
@@ -123,7 +124,12 @@ export class Engine extends EngineMemory {
    */
   bury(id: number): Burial {
     this.assertOpen("bury");
-    this.check(this.core.bury(checkWord("bury", "walker", id)), "bury");
+    this.check(this.core.bury(checkWord("bury", "walker", id)), "bury", (errno) => {
+      if (errno === K.EBUSY) return `walker ${id} is being buried by another walker`;
+      if (errno !== K.EINVAL) return undefined;
+      if (id >= this.walkerCount) return `there is no walker ${id}: walkers are 0..${this.walkerCount - 1}`;
+      return id === this.walker ? `walker ${id} is this one` : `walker ${id} is not attached: there is nothing to bury`;
+    });
     const { inSection, unlocked, wroteTables, coreLocks } = this.results.burial;
     return { walker: id, inSection: inSection !== 0, unlocked, wroteTables, coreLocks };
   }
@@ -181,7 +187,7 @@ export class Engine extends EngineMemory {
   }
 }
 
-function memoryOf(pages: EngineLayout["wasmPages"]): WebAssembly.Memory {
+function memoryOf(pages: EngineLayout["wasmPages"]): WasmMemory {
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
 
@@ -192,8 +198,11 @@ function newId(): string {
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
-  module: WebAssembly.Module;
-  memory: WebAssembly.Memory;
+  /** The compiled core. */
+  module: WasmModule;
+  /** The memory that all walkers share. */
+  memory: WasmMemory;
+  /** Which walker its receiver becomes. */
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;

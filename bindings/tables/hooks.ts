@@ -1,7 +1,7 @@
-import { checkFunction, checkNow, checkWord, describe } from "../core/check.js";
+import { checkFunction, checkNow, checkWord, describe, unknownName } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { toAddress } from "../model/address.js";
+import { type Pa, type PaLike, toAddress } from "../model/address.js";
 import type { TableHost } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 
@@ -38,13 +38,13 @@ export interface MmOps {
   /** References on a page; a table with 1 is empty. */
   pageCount?(pointer: number): number;
   /** Pointer of the table page at a physical address, 0 for none. */
-  physToVirt?(pa: bigint): number;
+  physToVirt?(pa: Pa): number;
   /** Physical address of a table page. */
-  virtToPhys?(pointer: number): bigint;
+  virtToPhys?(pointer: number): PaLike;
   /** Clean and invalidate to the point of coherency. `null`: not needed, nothing is counted. */
-  dcacheCleanInvalPoc?: ((pa: bigint, bytes: bigint) => void) | null;
+  dcacheCleanInvalPoc?: ((pa: Pa, bytes: bigint) => void) | null;
   /** Invalidate to the point of unification. `null`: not needed, nothing is counted. */
-  icacheInvalPou?: ((pa: bigint, bytes: bigint) => void) | null;
+  icacheInvalPou?: ((pa: Pa, bytes: bigint) => void) | null;
 }
 
 type Dispatch = (ops: MmOps, memory: EngineMemory, a: number, wide: bigint, n: number) => number;
@@ -76,7 +76,7 @@ const PAGE_OPS: Readonly<Record<number, readonly [keyof MmOps, Dispatch]>> = {
   [K.HOOK_GET_PAGE]: ["getPage", (o, _m, a) => (now("getPage", o.getPage?.(a)), 0)],
   [K.HOOK_PUT_PAGE]: ["putPage", (o, _m, a) => (now("putPage", o.putPage?.(a)) ? 1 : 0)],
   [K.HOOK_PAGE_COUNT]: ["pageCount", (o, _m, a) => word("pageCount", o.pageCount?.(a))],
-  [K.HOOK_PHYS_TO_VIRT]: ["physToVirt", (o, _m, _a, wide) => word("physToVirt", o.physToVirt?.(wide))],
+  [K.HOOK_PHYS_TO_VIRT]: ["physToVirt", (o, _m, _a, wide) => word("physToVirt", o.physToVirt?.(wide as Pa))],
   [K.HOOK_VIRT_TO_PHYS]: [
     "virtToPhys",
     (o, m, a) => {
@@ -86,11 +86,11 @@ const PAGE_OPS: Readonly<Record<number, readonly [keyof MmOps, Dispatch]>> = {
   ],
   [K.HOOK_DCACHE]: [
     "dcacheCleanInvalPoc",
-    (o, _m, _a, pa, n) => (now("dcacheCleanInvalPoc", o.dcacheCleanInvalPoc?.(pa, 1n << BigInt(n))), 0),
+    (o, _m, _a, pa, n) => (now("dcacheCleanInvalPoc", o.dcacheCleanInvalPoc?.(pa as Pa, 1n << BigInt(n))), 0),
   ],
   [K.HOOK_ICACHE]: [
     "icacheInvalPou",
-    (o, _m, _a, pa, n) => (now("icacheInvalPou", o.icacheInvalPou?.(pa, 1n << BigInt(n))), 0),
+    (o, _m, _a, pa, n) => (now("icacheInvalPou", o.icacheInvalPou?.(pa as Pa, 1n << BigInt(n))), 0),
   ],
 };
 
@@ -111,7 +111,7 @@ export function checkHooks(operation: string, hooks: MmOps): void {
   if (prototype !== Object.prototype && prototype !== null) return;
   const unknown = Object.keys(hooks).find((name) => !NAMES.has(name));
   if (unknown !== undefined) {
-    throw invalid(operation, `unknown hook ${unknown}: the hooks are ${[...NAMES].join(", ")}`);
+    throw unknownName(operation, "hook", unknown, [...NAMES]);
   }
 }
 

@@ -1,11 +1,13 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import type { AddressLike } from "../model/address.js";
+import type { PaLike, SizeLike, Va, VaLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
-import type { ProtLike } from "../model/protection.js";
+import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
+import { type DirectOptions, HypDirect } from "./direct.js";
 import type { Format } from "./entry.js";
+import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
 import { checkQuirks, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
@@ -27,6 +29,9 @@ export interface HypConfig extends TableConfig {
   pageCount?: boolean;
 }
 
+/** Levels that there can be: -1 to 3. */
+const LEVELS = 5;
+
 const CONFIG: OptionKinds<HypConfig> = {
   ...TABLE_CONFIG,
   vaBits: "number",
@@ -39,16 +44,19 @@ const CONFIG: OptionKinds<HypConfig> = {
 /**
  * The hypervisor's own stage 1: map and unmap. Make one with `engine.createHyp`. Addresses are VAs and PAs in bytes.
  */
-export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
+export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va> {
   readonly isHyp = true;
+  /** Its operations on plain numbers, with tables from the arena. */
+  readonly direct: HypDirect;
 
-  private constructor(engine: E, granule: Granule, format: Format) {
-    super(engine, granule, format);
+  private constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
+    super(engine, granule, format, strict);
+    this.direct = new HypDirect(this);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
   static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): HypTable<E> {
-    const table = new HypTable(engine, ticket.granule, ticket.format);
+    const table = new HypTable(engine, ticket.granule, ticket.format, ticket.strict);
     table.borrow(ticket.handle);
     return table;
   }
@@ -61,8 +69,10 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
     const ps = granuleShift(granule);
     if (config.lpa2 && ps === 16) throw invalid("createHyp", "LPA2 is of 4K and 16K pages; 64K has pa52");
     const vaBits = config.vaBits ?? 48;
-    if (!Number.isInteger(vaBits) || vaBits < 0 || vaBits > 64)
-      throw invalid("createHyp", `vaBits ${vaBits} makes no sense`);
+    const [least, most] = [ps + 1, Math.min(63, ps + LEVELS * (ps - 3))];
+    if (!isCount(vaBits, least, most)) {
+      throw invalid("createHyp", `vaBits is ${vaBits}: tables of this granule translate ${least}..${most} bits`);
+    }
     const flags =
       K.T_HYP |
       (config.lpa2 ? K.T_LPA2 : 0) |
@@ -72,13 +82,29 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
       (config.barrier ? K.T_BARRIER : 0) |
       ((config.pageCount ?? true) ? K.T_PAGE_COUNT : 0) |
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
-    const table = new HypTable(engine, granule, { ps, flags });
+    const table = new HypTable(engine, granule, { ps, flags }, config.strict ?? true);
     table.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
     return table;
   }
 
   ticket(): TableTicket {
     return { ...this.ticketOf(), vtcr: 0n };
+  }
+
+  /**
+   * Its operations on plain numbers, with tables from `cache`. EINVAL for what is no cache of this engine.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, Prot } from "granule";
+   * using engine = createEngine();
+   * const cache = engine.createCache(4096, 4); // empty: there are no pages for tables
+   * console.log(engine.createHyp().createDirect({ cache }).map(0, 4096, 0x8000, Prot.R)); // -12
+   * ```
+   */
+  createDirect(options: Pick<DirectOptions, "cache">): HypDirect {
+    this.assertUsable("createDirect");
+    return new HypDirect(this, options);
   }
 
   /** TCR_EL2 for this table on an nVHE CPU with `paBits` of physical address [REG-9]. */
@@ -93,20 +119,14 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E> {
    * Maps [va, va + size) to pa.. [S1-1..5; kvm_pgtable_hyp_map]. R is required; X excludes W and Device. Where something
    * else is mapped it refuses before anything changes: EINVAL at a page, EEXIST at a block.
    */
-  map(
-    va: AddressLike,
-    size: AddressLike,
-    pa: AddressLike,
-    prot: ProtLike,
-    options: { cache?: CacheOption } = {},
-  ): void {
-    checkOptions("map", options, { cache: "any" });
-    this.perform({ op: K.OP_HYP_MAP, name: "map", addr: va, size, phys: pa, prot, cache: options.cache });
+  map(va: VaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options?: { cache?: CacheOption }): void {
+    const cache = options === undefined ? undefined : checkOptions("map", options, { cache: "any" }).cache;
+    this.perform(K.OP_HYP_MAP, "map", va, size, pa, toProt(prot), 0, cache);
   }
 
   /** Unmaps up to the first hole or a block larger than what is left; the bytes unmapped [S1-6; kvm_pgtable_hyp_unmap]. */
-  unmap(va: AddressLike, size: AddressLike): bigint {
-    this.perform({ op: K.OP_HYP_UNMAP, name: "unmap", addr: va, size });
-    return this.performed().value;
+  unmap(va: VaLike, size: SizeLike): bigint {
+    this.perform(K.OP_HYP_UNMAP, "unmap", va, size, 0);
+    return this.performed();
   }
 }

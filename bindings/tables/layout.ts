@@ -1,14 +1,14 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { hex, type Pa, type PaLike, toAddress } from "../model/address.js";
 
 /** How to make an engine. Every field has a default. */
 export interface EngineOptions {
   /** Bytes for tables, a multiple of 1 MiB. Default 64 MiB; up to nearly 4 GiB. Only touched pages cost memory. */
   arenaBytes?: number;
   /** Physical address of the arena's first byte, a multiple of 1 MiB below 2^52. Default 0x8000_0000. */
-  physBase?: AddressLike;
+  physBase?: PaLike;
   /** Tables that can live at once. Default 256. */
   maxTables?: number;
   /**
@@ -33,7 +33,7 @@ const OPTIONS: OptionKinds<EngineOptions> = {
 
 /** What an engine is laid out as. */
 export interface EngineLayout extends Required<Omit<EngineOptions, "physBase">> {
-  physBase: bigint;
+  physBase: Pa;
   /** Pages of the Wasm memory. */
   wasmPages: number;
 }
@@ -43,6 +43,7 @@ export const UNIT = 4096;
 const WASM_PAGE = 65536;
 const MAX_WASM_PAGES = 65536;
 const FIXED_BYTES = 1 << 20;
+const PHYSICAL_END = 1n << 52n;
 
 function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
   const metadata = (options.arenaBytes / UNIT) * (K.FRAME_BYTES + options.walkers * K.COUNT_BYTES);
@@ -54,6 +55,19 @@ function wasmPages(options: Required<Omit<EngineOptions, "physBase">>): number {
 /** Is `n` a whole number from `min` to `max`? */
 export function isCount(n: number, min: number, max: number): boolean {
   return Number.isInteger(n) && n >= min && n <= max;
+}
+
+/** The physical window of the arena lies on whole MiB, below the end of physical addresses [GEO-5]. */
+function checkBase(physBase: PaLike, arenaBytes: number): Pa {
+  const base = toAddress(physBase, "createEngine");
+  if (base % BigInt(K.ARENA_ALIGN) !== 0n) {
+    throw invalid("createEngine", `physBase ${hex(base)} is not a multiple of 1 MiB`);
+  }
+  const end = base + BigInt(arenaBytes);
+  if (end > PHYSICAL_END) {
+    throw invalid("createEngine", `physBase ${hex(base)}: the arena would end at ${hex(end)}, above 2^52`);
+  }
+  return base as Pa;
 }
 
 /** The layout that options ask for; EINVAL for options that make no sense. */
@@ -77,5 +91,5 @@ export function layoutOf(options: EngineOptions): EngineLayout {
   if (pages > MAX_WASM_PAGES) {
     throw invalid("createEngine", "arena and its metadata do not fit the 4 GiB of a wasm32 memory: try 4000 MiB");
   }
-  return { ...sizes, physBase: toAddress(physBase, "createEngine"), wasmPages: pages };
+  return { ...sizes, physBase: checkBase(physBase, arenaBytes), wasmPages: pages };
 }

@@ -2,8 +2,10 @@ import { checkWord } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { type Core, instantiate } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import type { WasmMemory, WasmModule } from "../core/platform.js";
 import { SubmissionView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
+import type { Pa } from "../model/address.js";
 import { Hosts } from "./host.js";
 import { isCount, UNIT } from "./layout.js";
 import { Results } from "./results.js";
@@ -13,8 +15,11 @@ export type Counters = Record<(typeof K.COUNTER_NAMES)[number], number>;
 
 /** The arena: bytes in all, bytes taken now, and the most that ever were. */
 export interface ArenaUse {
+  /** Bytes in all. */
   bytes: number;
+  /** Bytes taken now. */
   taken: number;
+  /** The most that ever were taken. */
   peak: number;
 }
 
@@ -34,7 +39,7 @@ const BUFFER_BYTES = 65536;
  */
 export abstract class EngineMemory implements Disposable {
   /** The linear memory; tables lie in it as real Arm tables. */
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   /** The core's exports, for those who want no facade. Handles and pointers are checked there. */
   readonly core: Core;
   /** Walkers that the engine was made for. */
@@ -42,7 +47,7 @@ export abstract class EngineMemory implements Disposable {
   /** Which of them this is; 0 is the one that made it. */
   readonly walker: number;
   /** Physical address of the arena's first byte. */
-  readonly physBase: bigint;
+  readonly physBase: Pa;
   /** Pointer of the arena's first byte in `memory`. */
   readonly arenaPointer: number;
   /** Bytes of the arena. */
@@ -66,14 +71,16 @@ export abstract class EngineMemory implements Disposable {
 
   /** @internal `begin` makes the instance a walker: a status. */
   protected constructor(
-    { module, memory, id }: { module: WebAssembly.Module; memory: WebAssembly.Memory; id: string },
+    { module, memory, id }: { module: WasmModule; memory: WasmMemory; id: string },
     begin: (core: Core) => number,
     operation: string,
   ) {
     this.memory = memory;
     this.id = id;
     this.core = instantiate(module, memory, this.hosts);
-    this.check(begin(this.core), operation);
+    this.check(begin(this.core), operation, (errno) =>
+      errno === K.EBUSY ? "somebody is this walker already" : undefined,
+    );
     this.words = new Words(memory.buffer);
     this.#u32 = this.words.u32;
     this.#u64 = this.words.u64;
@@ -82,7 +89,7 @@ export abstract class EngineMemory implements Disposable {
     const info = this.results.engine;
     this.arenaPointer = info.arena;
     this.arenaBytes = info.arenaBytes;
-    this.physBase = info.physBase;
+    this.physBase = info.physBase as Pa;
     this.walkerCount = info.walkers;
     this.walker = info.walker;
     this.io = new SubmissionView(this.words, this.takeBlock(UNIT));
@@ -117,10 +124,12 @@ export abstract class EngineMemory implements Disposable {
     if (this.#closed) throw invalid(operation, "the engine is closed");
   }
 
-  /** @internal Throws what a status says; what a hook threw comes first. */
-  check(status: number, operation: string, address?: bigint): void {
+  /** @internal Throws what a status says; what a hook threw comes first. `why` says more of an errno where it can. */
+  check(status: number, operation: string, why?: (errno: number) => string | undefined): void {
     this.hosts.rethrow();
-    if (status < 0) throw new GranuleError(status, address === undefined ? { operation } : { operation, address });
+    if (status >= 0) return;
+    const hint = why?.(status);
+    throw new GranuleError(status, hint === undefined ? { operation } : { operation, hint });
   }
 
   /** @internal Does `other` work in the same memory? EINVAL otherwise: its pointers and handles mean something else there. */
@@ -148,15 +157,22 @@ export abstract class EngineMemory implements Disposable {
     this.assertOpen("takeBlock");
     checkWord("takeBlock", "bytes", bytes);
     const order = Math.max(0, Math.ceil(Math.log2(bytes / UNIT)));
-    const p = isCount(bytes, 1, UNIT << (K.ORDERS - 1)) ? this.core.takeBlock(order) >>> 0 : 0;
-    if (p === 0) throw new GranuleError(K.ENOMEM, { operation: "takeBlock" });
-    return p;
+    const most = UNIT << (K.ORDERS - 1);
+    const p = isCount(bytes, 1, most) ? this.core.takeBlock(order) >>> 0 : 0;
+    if (p !== 0) return p;
+    const { taken } = this.arena();
+    const hint =
+      bytes > most
+        ? `${bytes} bytes are more than a block has, ${most}`
+        : `no block of ${bytes} bytes: ${taken} of the arena's ${this.arenaBytes} bytes are taken (raise arenaBytes)`;
+    throw new GranuleError(K.ENOMEM, { operation: "takeBlock", hint });
   }
 
   /** Gives a block of `takeBlock` back; EINVAL for anything else. */
   giveBlock(pointer: number): void {
     this.assertOpen("giveBlock");
-    this.check(this.core.giveBlock(checkWord("giveBlock", "pointer", pointer)), "giveBlock");
+    const status = this.core.giveBlock(checkWord("giveBlock", "pointer", pointer));
+    this.check(status, "giveBlock", () => `no block of takeBlock begins at ${pointer}`);
   }
 
   /** Everything counted so far, by all walkers or by `walker`. */
@@ -211,6 +227,7 @@ export abstract class EngineMemory implements Disposable {
     this.core.detach();
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

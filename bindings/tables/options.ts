@@ -22,7 +22,8 @@ export interface LeafShareOptions extends ShareOptions {
   lockFree?: boolean;
 }
 
-const SHARE: OptionKinds<LeafShareOptions> = { shared: "boolean", lockFree: "boolean" };
+/** @internal What `LeafShareOptions` has. */
+export const SHARE: OptionKinds<LeafShareOptions> = { shared: "boolean", lockFree: "boolean" };
 
 /** Share options, when they are such; EINVAL names the first that is not. */
 export function checkShare(operation: string, options: LeafShareOptions): LeafShareOptions {
@@ -32,6 +33,11 @@ export function checkShare(operation: string, options: LeafShareOptions): LeafSh
 /** The flags of share options. */
 export function shareFlags(options: LeafShareOptions): number {
   return (options.shared ? K.SHARED : 0) | (options.lockFree ? K.LOCK_FREE : 0);
+}
+
+/** The flags of an operation's share options, if it was given any; EINVAL names the first that is not one. */
+export function shareFlagsOf(operation: string, options: LeafShareOptions | undefined): number {
+  return options === undefined ? 0 : shareFlags(checkShare(operation, options));
 }
 
 /** The handle of a cache option, as the core knows it. EINVAL for what is no cache, or another engine's. */
@@ -57,7 +63,8 @@ export interface MapOptions extends ShareOptions {
   skipBreakTlbi?: boolean;
 }
 
-const MAP: OptionKinds<MapOptions> = {
+/** @internal What `MapOptions` has. */
+export const MAP: OptionKinds<MapOptions> = {
   shared: "boolean",
   cache: "any",
   handleFault: "boolean",

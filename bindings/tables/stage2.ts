@@ -2,24 +2,25 @@ import { checkChoice, checkNow, checkOptions, checkWord, type OptionKinds } from
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { put, valuesOf } from "../core/field.js";
-import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
+import { type Ipa, type IpaLike, type PaLike, type SizeLike, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import { type Columns, checkColumns } from "./columns.js";
+import { type DirectOptions, Stage2Direct } from "./direct.js";
 import type { Format } from "./entry.js";
 import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
   cacheHandle,
   checkMap,
-  checkShare,
   type LeafShareOptions,
   type MapOptions,
   mapFlags,
   type ShareOptions,
-  shareFlags,
+  shareFlagsOf,
 } from "./options.js";
+import { refusal, unlinkedRefusal } from "./refusal.js";
 import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
@@ -43,7 +44,12 @@ export interface Stage2Config extends TableConfig {
   /** 16-bit VMIDs (VTCR.VS). Default true. */
   vmid16?: boolean;
   /** pKVM's host table flags: `noFwb` refuses forced write-back, `identity` demands IPA = PA. */
-  flags?: { noFwb?: boolean; identity?: boolean };
+  flags?: {
+    /** Forced write-back is refused. Default false. */
+    noFwb?: boolean;
+    /** Every mapping must have IPA = PA. Default false. */
+    identity?: boolean;
+  };
   /** Encoding of annotations and of the locked marker [FMT-40, FMT-41]. Default "6.12". */
   annotations?: "6.12" | "7.x";
   /**
@@ -56,7 +62,14 @@ export interface Stage2Config extends TableConfig {
 }
 
 /** When leaves must be pages. */
-export type ForcePte = "none" | "all" | { below: AddressLike } | ((addr: Ipa, end: Ipa, prot: number) => boolean);
+export type ForcePte =
+  | "none"
+  | "all"
+  | {
+      /** Mappings that begin below this address are made of pages. */
+      below: IpaLike;
+    }
+  | ((addr: Ipa, end: Ipa, prot: number) => boolean);
 
 const CONFIG: OptionKinds<Stage2Config> = {
   ...TABLE_CONFIG,
@@ -120,19 +133,22 @@ function vtcrOf(engine: EngineMemory, ps: number, c: Stage2Config): bigint {
  * Addresses are IPAs and PAs in bytes. Sizes are rounded out to pages [WLK-1]; a range beyond the input or output
  * address space is an ERANGE, and a refused operation changes nothing [PROP-8].
  */
-export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E> {
+export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E, Ipa> {
   readonly isHyp = false;
   /** The table's VTCR_EL2. */
   readonly vtcr: bigint;
+  /** Its operations on plain numbers, exclusive, with tables from the arena. */
+  readonly direct: Stage2Direct;
 
-  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint) {
-    super(engine, granule, format);
+  private constructor(engine: E, granule: Granule, format: Format, vtcr: bigint, strict: boolean) {
+    super(engine, granule, format, strict);
     this.vtcr = vtcr;
+    this.direct = new Stage2Direct(this);
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
   static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): Stage2Table<E> {
-    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr);
+    const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr, ticket.strict);
     table.borrow(ticket.handle);
     return table;
   }
@@ -148,8 +164,8 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     if (config.vtcr !== undefined && Boolean(vtcr & K.VTCR_DS) !== Boolean(config.lpa2)) {
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
-    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr);
-    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2");
+    const table = new Stage2Table(engine, granule, { ps, flags }, vtcr, config.strict ?? true);
+    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2", vtcr);
     try {
       table.setForcePte(config.forcePte === undefined ? "none" : config.forcePte);
     } catch (error) {
@@ -161,6 +177,24 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
 
   ticket(): TableTicket {
     return { ...this.ticketOf(), vtcr: this.vtcr };
+  }
+
+  /**
+   * Its operations on plain numbers that share the table, handle faults, or take tables from a cache, as a VMM's fault loop does.
+   * EINVAL for unknown options, or what is no cache of this engine.
+   *
+   * @example
+   * ```ts
+   * import { createEngine, Prot } from "granule";
+   * using engine = createEngine({ walkers: 2 });
+   * const table = engine.createStage2();
+   * const faults = table.createDirect({ shared: true, handleFault: true, cache: "own" });
+   * console.log(faults.map(0x1000, 4096, 0x8000, Prot.R), faults.map(0x1000, 4096, 0x8000, Prot.R)); // 0 -11
+   * ```
+   */
+  createDirect(options: DirectOptions): Stage2Direct {
+    this.assertUsable("createDirect");
+    return new Stage2Direct(this, options);
   }
 
   /**
@@ -204,43 +238,32 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * replaced by break-before-make; a change of permissions only is not made ("again" with `handleFault`): that is `relaxPerms`.
    * Throws ENOMEM when tables run out; what was mapped until then stays.
    */
-  map(ipa: AddressLike, size: AddressLike, pa: AddressLike, prot: ProtLike, options: MapOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_MAP,
-      name: "map",
-      addr: ipa,
-      size,
-      phys: pa,
-      prot,
-      flags: mapFlags(checkMap("map", options)),
-      cache: options.cache,
-    });
-  }
-
-  #outcome(operation: Parameters<Table["perform"]>[0]): Outcome {
-    return this.perform(operation) === K.EAGAIN ? "again" : "done";
+  map(ipa: IpaLike, size: SizeLike, pa: PaLike, prot: ProtLike, options?: MapOptions): Outcome {
+    const flags = options === undefined ? 0 : mapFlags(checkMap("map", options));
+    const status = this.perform(K.OP_MAP, "map", ipa, size, pa, toProt(prot), flags, options?.cache);
+    return status === K.EAGAIN ? "again" : "done";
   }
 
   /** Removes every leaf that the range touches, whole, and tables that become empty [S2-10, S2-11; kvm_pgtable_stage2_unmap]. */
-  unmap(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_UNMAP, name: "unmap", addr: ipa, size });
+  unmap(ipa: IpaLike, size: SizeLike): void {
+    this.perform(K.OP_UNMAP, "unmap", ipa, size, 0);
   }
 
   /** Gives the pages to an owner: 0 erases, 1 is the hypervisor [S2-8; kvm_pgtable_stage2_set_owner]. 6.12 annotations only. */
-  setOwner(ipa: AddressLike, size: AddressLike, owner: number, cache?: CacheOption): void {
-    this.perform({ op: K.OP_SET_OWNER, name: "setOwner", addr: ipa, size, cache, level: owner });
+  setOwner(ipa: IpaLike, size: SizeLike, owner: number, cache?: CacheOption): void {
+    this.perform(K.OP_SET_OWNER, "setOwner", ipa, size, 0, 0, 0, cache, owner);
   }
 
   /** The 7.x form: `type` 2..15 over a payload in bits 59:1 [FMT-41]. Tables with `annotations: "7.x"` only. */
-  annotate(ipa: AddressLike, size: AddressLike, type: number, payload: bigint, cache?: CacheOption): void {
-    this.perform({ op: K.OP_ANNOTATE, name: "annotate", addr: ipa, size, phys: payload, cache, level: type });
+  annotate(ipa: IpaLike, size: SizeLike, type: number, payload: bigint, cache?: CacheOption): void {
+    this.perform(K.OP_ANNOTATE, "annotate", ipa, size, payload, 0, 0, cache, type);
   }
 
   /**
    * Handles many translation faults in one call: maps the pages of the first `n` `addresses` to those of `values`, one
    * after the other, each as `map` with `handleFault` does; each one's status (0, or -11 for "again") goes to `statuses`.
    * A real cache is topped up to one fault's worth whenever a page needs a table. Throws what stopped it (ENOMEM,
-   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 200.
+   * or ERANGE, under either quirks); the pages before that are mapped. Some 15 ns a page, where a single call takes 50.
    */
   mapColumns(columns: Columns, n: number, prot: ProtLike, options: MapOptions = {}): void {
     this.assertUsable("mapColumns");
@@ -248,8 +271,12 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const mask = toProt(prot);
     const flags = mapFlags(checkMap("mapColumns", options));
     const cache = cacheHandle(options.cache, this.engine, "mapColumns");
-    checkColumns("mapColumns", columns).run(this.engine, "mapColumns", n, (addresses, values, statuses) =>
-      core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+    checkColumns("mapColumns", columns).run(
+      this.engine,
+      "mapColumns",
+      n,
+      (addresses, values, statuses) => core.mapPages(this.handle, addresses, values, statuses, n, mask, cache, flags),
+      (errno, address, phys) => refusal(this, errno, { address, phys, prot: mask, cache: options.cache }),
     );
   }
 
@@ -261,72 +288,58 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     this.assertUsable("relaxColumns");
     const { core } = this.engine;
     const mask = toProt(prot);
-    const flags = shareFlags(checkShare("relaxColumns", options));
-    checkColumns("relaxColumns", columns).run(this.engine, "relaxColumns", n, (addresses, _values, statuses) =>
-      core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+    const flags = shareFlagsOf("relaxColumns", options);
+    checkColumns("relaxColumns", columns).run(
+      this.engine,
+      "relaxColumns",
+      n,
+      (addresses, _values, statuses) => core.relaxPages(this.handle, addresses, statuses, n, mask, flags),
+      (errno, address) => refusal(this, errno, { address, prot: mask }),
     );
   }
 
   /** Takes write permission from every leaf of the range; flush afterwards [S2-14; kvm_pgtable_stage2_wrprotect]. */
-  wrprotect(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_WRPROTECT,
-      name: "wrprotect",
-      addr: ipa,
-      size,
-      flags: shareFlags(checkShare("wrprotect", options)),
-    });
+  wrprotect(ipa: IpaLike, size: SizeLike, options?: ShareOptions): void {
+    this.perform(K.OP_WRPROTECT, "wrprotect", ipa, size, 0, 0, shareFlagsOf("wrprotect", options));
   }
 
   /** Sets the access flag; the descriptor as it was, 0n if nothing is mapped [S2-15; kvm_pgtable_stage2_mkyoung]. */
-  mkyoung(ipa: AddressLike, options: LeafShareOptions = {}): bigint {
-    this.perform({ op: K.OP_MKYOUNG, name: "mkyoung", addr: ipa, flags: shareFlags(checkShare("mkyoung", options)) });
-    return this.performed().value;
+  mkyoung(ipa: IpaLike, options?: LeafShareOptions): bigint {
+    this.perform(K.OP_MKYOUNG, "mkyoung", ipa, 0, 0, 0, shareFlagsOf("mkyoung", options));
+    return this.performed();
   }
 
   /** Was any leaf of the range accessed? With `clear` (default) the flags are cleared [S2-16; kvm_pgtable_stage2_test_clear_young]. */
-  testClearYoung(ipa: AddressLike, size: AddressLike, clear = true, options: ShareOptions = {}): boolean {
-    const flags = shareFlags(checkShare("testClearYoung", options));
+  testClearYoung(ipa: IpaLike, size: SizeLike, clear = true, options?: ShareOptions): boolean {
+    const flags = shareFlagsOf("testClearYoung", options);
     const level = clear ? 1 : 0;
-    return this.perform({ op: K.OP_TEST_CLEAR_YOUNG, name: "testClearYoung", addr: ipa, size, level, flags }) === 1;
+    return this.perform(K.OP_TEST_CLEAR_YOUNG, "testClearYoung", ipa, size, 0, 0, flags, undefined, level) === 1;
   }
 
   /** Adds permissions to the leaf of `ipa`, never takes any; "again" if nothing is mapped [S2-17; kvm_pgtable_stage2_relax_perms]. */
-  relaxPerms(ipa: AddressLike, prot: ProtLike, options: LeafShareOptions = {}): Outcome {
-    return this.#outcome({
-      op: K.OP_RELAX_PERMS,
-      name: "relaxPerms",
-      addr: ipa,
-      prot,
-      flags: shareFlags(checkShare("relaxPerms", options)),
-    });
+  relaxPerms(ipa: IpaLike, prot: ProtLike, options?: LeafShareOptions): Outcome {
+    const flags = shareFlagsOf("relaxPerms", options);
+    return this.perform(K.OP_RELAX_PERMS, "relaxPerms", ipa, 0, 0, toProt(prot), flags) === K.EAGAIN ? "again" : "done";
   }
 
   /** Cleans the data cache of the range's cacheable leaves; nothing to do with FWB [S2-19; kvm_pgtable_stage2_flush]. */
-  flush(ipa: AddressLike, size: AddressLike, options: ShareOptions = {}): void {
-    this.perform({ op: K.OP_FLUSH, name: "flush", addr: ipa, size, flags: shareFlags(checkShare("flush", options)) });
+  flush(ipa: IpaLike, size: SizeLike, options?: ShareOptions): void {
+    this.perform(K.OP_FLUSH, "flush", ipa, size, 0, 0, shareFlagsOf("flush", options));
   }
 
   /** Splits blocks into pages as far as the cache has tables; ENOMEM otherwise [S2-26; kvm_pgtable_stage2_split]. */
-  split(ipa: AddressLike, size: AddressLike, cache?: CacheOption, options: ShareOptions = {}): void {
-    this.perform({
-      op: K.OP_SPLIT,
-      name: "split",
-      addr: ipa,
-      size,
-      cache,
-      flags: shareFlags(checkShare("split", options)),
-    });
+  split(ipa: IpaLike, size: SizeLike, cache?: CacheOption, options?: ShareOptions): void {
+    this.perform(K.OP_SPLIT, "split", ipa, size, 0, 0, shareFlagsOf("split", options), cache);
   }
 
   /** Flushes the TLBs of the range, by range operations or the whole VMID [TLB-3, TLB-11; kvm_tlb_flush_vmid_range]. */
-  flushTlbRange(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_TLB_FLUSH_RANGE, name: "flushTlbRange", addr: ipa, size });
+  flushTlbRange(ipa: IpaLike, size: SizeLike): void {
+    this.perform(K.OP_TLB_FLUSH_RANGE, "flushTlbRange", ipa, size, 0);
   }
 
   /** Teardown in pieces: empties the range and frees tables that become empty; nothing is flushed [S2-27, BUG-33]. */
-  destroyRange(ipa: AddressLike, size: AddressLike): void {
-    this.perform({ op: K.OP_DESTROY_RANGE, name: "destroyRange", addr: ipa, size });
+  destroyRange(ipa: IpaLike, size: SizeLike): void {
+    this.perform(K.OP_DESTROY_RANGE, "destroyRange", ipa, size, 0);
   }
 
   /**
@@ -334,7 +347,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
    * Its page's pointer in `engine.memory`; free it with `freeUnlinked`.
    */
   createUnlinked(
-    pa: AddressLike,
+    pa: PaLike,
     level: number,
     prot: ProtLike,
     options: { cache?: CacheOption; forcePte?: boolean } = {},
@@ -343,24 +356,21 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     const phys = toAddress(pa, "createUnlinked");
     checkOptions("createUnlinked", options, { cache: "any", forcePte: "boolean" });
     this.assertUsable("createUnlinked", level);
-    const status = core.createUnlinked(
-      this.handle,
-      phys,
-      level,
-      toProt(prot),
-      cacheHandle(options.cache, this.engine, "createUnlinked"),
-      options.forcePte ? 1 : 0,
+    const mask = toProt(prot);
+    const cache = cacheHandle(options.cache, this.engine, "createUnlinked");
+    const status = core.createUnlinked(this.handle, phys, level, mask, cache, options.forcePte ? 1 : 0);
+    this.engine.check(status, "createUnlinked", (errno) =>
+      unlinkedRefusal(this, errno, level, { address: 0n, phys, prot: mask, cache: options.cache }),
     );
-    this.engine.check(status, "createUnlinked", phys);
     return this.engine.results.unlinked.page;
   }
 
   /** Frees the detached subtree at `pointer`, once named by an entry of `level` [S2-28; kvm_pgtable_stage2_free_unlinked]. */
   freeUnlinked(pointer: number, level: number): void {
     this.assertUsable("freeUnlinked", level);
-    this.engine.check(
-      this.engine.core.freeUnlinked(this.handle, checkWord("freeUnlinked", "pointer", pointer), level),
-      "freeUnlinked",
+    const page = checkWord("freeUnlinked", "pointer", pointer);
+    this.engine.check(this.engine.core.freeUnlinked(this.handle, page, level), "freeUnlinked", (errno) =>
+      errno === K.EINVAL ? `${page} is no table page of the arena, or ${level} is no level (-1..3)` : undefined,
     );
   }
 }

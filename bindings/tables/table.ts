@@ -1,18 +1,20 @@
 import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import { halvesOf } from "../core/field.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddress, type Va } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
-import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
-import { decodeEntry, type Entry, type Format } from "./entry.js";
+import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
 import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
 import type { VisitInProgress } from "./host.js";
+import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
+import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -24,6 +26,8 @@ import {
   walkVisitor,
 } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
+
+export type { EntryOptions, Outcome, Range, TableInfo } from "./info.js";
 
 /** What both kinds of table are made with. */
 export interface TableConfig {
@@ -37,6 +41,11 @@ export interface TableConfig {
   quirks?: "none" | "linux-6.12";
   /** Memory operations in place of the built-in ones. */
   hooks?: MmOps;
+  /**
+   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which (`direct`: -22). False: the address is
+   * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
+   */
+  strict?: boolean;
 }
 
 /** @internal What `TableConfig` has. */
@@ -46,6 +55,7 @@ export const TABLE_CONFIG: OptionKinds<TableConfig> = {
   pa52: "boolean",
   quirks: "any",
   hooks: "any",
+  strict: "boolean",
 };
 
 /** @internal The words that a configuration may use. */
@@ -53,73 +63,32 @@ export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): v
   checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
 }
 
-/** Geometry and use of a table. */
-export interface TableInfo {
-  granule: Granule;
-  startLevel: number;
-  /** Start tables side by side, 1..16. */
-  rootPages: number;
-  /** Physical address of the first one; 0n once destroyed. */
-  rootPa: bigint;
-  inputBits: number;
-  /** Output addresses are below 2^outputBits. */
-  outputBits: number;
-  /** Table pages now, start tables included, and the most that ever were. */
-  pages: number;
-  peakPages: number;
-}
-
 /** A table as another walker of its engine gets it; can be posted to a worker. */
 export interface TableTicket {
   /** Which engine it is in, as its tickets say. */
   engine: string;
+  /** True for EL2's own stage 1. */
   hyp: boolean;
+  /** The core's name of the table. */
   handle: number;
+  /** Page size in bytes. */
   granule: Granule;
   /** @internal */
   format: Format;
+  /** VTCR_EL2; 0n for EL2's own stage 1. */
   vtcr: bigint;
+  /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
+  strict: boolean;
 }
 
-/** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range {
-  from?: AddressLike;
-  to?: AddressLike;
-}
+type Three = [bigint, bigint, bigint];
 
-/** What else `entries` gives. */
-export interface EntryOptions extends Range {
-  /** Table entries, before those below them. Default false. */
-  tables?: boolean;
-  /** Runs of empty entries. Default false. */
-  holes?: boolean;
-  /** @internal Scan this detached page, whose entries are of `level`, instead. */
-  root?: { pointer: number; level: number };
-}
-
-/** Outcome of an operation that may lose a race or have nothing to do. */
-export type Outcome = "done" | "again";
-
-/** @internal The fields of one submission record. */
-export interface Operation {
-  op: number;
-  name: string;
-  addr?: AddressLike;
-  size?: AddressLike;
-  phys?: AddressLike;
-  prot?: ProtLike;
-  flags?: number;
-  cache?: CacheOption;
-  level?: number;
+function lowHalf(word: bigint): number {
+  return halvesOf(word)[0] as number;
 }
 
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
-
-/** An address of the operation; 0n only where it has none, not where the caller gave none. */
-function given(o: Operation, field: "addr" | "size" | "phys"): bigint {
-  return field in o ? toAddress(o[field] as AddressLike, o.name) : 0n;
-}
 
 const SCAN: OptionKinds<EntryOptions> = {
   from: "address",
@@ -136,19 +105,22 @@ const TICKET: OptionKinds<TableTicket> = {
   granule: "number",
   format: "object",
   vtcr: "address",
+  strict: "boolean",
 };
 
 /** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
 export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
+  const { engine, hyp, handle, format, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
+  if (!whole || vtcr === undefined || strict === undefined)
+    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }
 
 /**
- * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine.
+ * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine, `A` the space of its input
+ * addresses.
  *
  * @example
  * ```ts
@@ -158,34 +130,42 @@ export function checkTableTicket(ticket: TableTicket, id: string): void {
  * console.log(pagesOf(engine.createHyp())); // 1
  * ```
  */
-export abstract class Table<E extends EngineMemory = EngineMemory> implements Disposable {
+export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa | Va = Ipa | Va>
+  implements Disposable
+{
   /** The engine that it lives in. */
   readonly engine: E;
   /** Page size in bytes. */
   readonly granule: Granule;
   /** @internal */
   readonly format: Format;
+  /** Are ranges refused that are not of whole pages? */
+  readonly strict: boolean;
+  /** @internal The bits of an address that whole pages have not, of a strict table; 0 otherwise. */
+  readonly rest: number;
   /** Is this a hypervisor stage-1 table? */
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
 
   /** @internal */
-  protected constructor(engine: E, granule: Granule, format: Format) {
+  protected constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
     this.engine = engine;
     this.granule = granule;
     this.format = format;
+    this.strict = strict;
+    this.rest = strict ? granule - 1 : 0;
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
+  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
     const { hosts } = this.engine;
     if (hooks !== undefined) checkHooks(operation, hooks);
     const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
     hosts.pending = host;
     const handle = make(hooks ? hookMask(hooks) : 0);
     hosts.pending = undefined;
-    this.engine.check(handle, operation);
+    this.engine.check(handle, operation, (errno) => unmade(this.engine, this.granule, errno, vtcr));
     this.#handle = handle;
     this.#owned = true;
     if (host) hosts.tables.set(handle, host);
@@ -193,9 +173,8 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
 
   /** @internal Works on a table that another walker owns. */
   protected borrow(handle: number): void {
-    this.engine.check(this.engine.core.tableInfo(handle), "adopt");
-    // A slot that another table has taken since looks different, unless that one is of the same make.
-    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
+    this.engine.check(this.engine.core.tableInfo(handle), "adopt", () => "the ticket's table is gone");
+    if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket is of another table");
     this.#handle = handle;
   }
 
@@ -208,6 +187,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       handle: this.#handle,
       granule: this.granule,
       format: this.format,
+      strict: this.strict,
     };
   }
 
@@ -258,7 +238,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Who holds the table's lock now: the walker that writes, or is about to, and those that read. */
-  holders(): { writer: number | undefined; readers: number[] } {
+  holders(): {
+    /** The walker that holds it for writing. */
+    writer: number | undefined;
+    /** The walkers that hold it for reading. */
+    readers: number[];
+  } {
     this.assertUsable("holders");
     const { engine } = this;
     const writer = engine.core.writerOfTable(this.#handle);
@@ -271,28 +256,97 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     return this.#handle;
   }
 
-  /** @internal One operation through the engine's submission record. */
-  perform(o: Operation): number {
+  /** @internal One operation: numbers as they are, bigints through the engine's submission record. Both run the same operation of the core. */
+  perform(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot = 0,
+    flags = 0,
+    cache: CacheOption = undefined,
+    level = 0,
+  ): number {
     const { engine } = this;
-    this.assertUsable(o.name, o.level ?? 0);
-    const { io } = engine;
-    const addr = given(o, "addr");
-    io.address = addr;
-    io.size = given(o, "size");
-    io.phys = given(o, "phys");
-    io.op = o.op;
-    io.flags = o.flags ?? 0;
-    io.table = this.#handle;
-    io.cache = cacheHandle(o.cache, engine, o.name);
-    io.prot = toProt(o.prot ?? 0);
-    io.level = o.level ?? 0;
-    engine.core.submit(io.at, 1, 0);
-    const { status } = io;
-    engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) {
-      throw new GranuleError(status, { operation: o.name, address: addr });
+    this.assertUsable(name, level);
+    const from = cacheHandle(cache, engine, name);
+    let status: number;
+    if (typeof addr === "number" && typeof size === "number" && typeof phys === "number") {
+      if (isPartial(op, this.rest, addr, size, phys)) this.#refuseParts(op, name, addr, size, phys);
+      status = engine.core.call(op, this.#handle, flags, from, addr, size, phys, prot, level);
+    } else {
+      status = this.#submit(op, name, addr, size, phys, prot, flags, from, level);
     }
+    engine.hosts.rethrow();
+    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, op, name, addr, size, phys, prot, cache, level);
     return status;
+  }
+
+  #submit(
+    op: number,
+    name: string,
+    addr: AddressLike,
+    size: AddressLike,
+    phys: AddressLike,
+    prot: number,
+    flags: number,
+    cache: number,
+    level: number,
+  ): number {
+    const { io, core } = this.engine;
+    const [a, s, p] = [toAddress(addr, name), toAddress(size, name), toAddress(phys, name)];
+    if (isPartial(op, this.rest, lowHalf(a), lowHalf(s), lowHalf(p))) this.#refuseParts(op, name, a, s, p);
+    io.address = a;
+    io.size = s;
+    io.phys = p;
+    io.op = op;
+    io.flags = flags;
+    io.table = this.#handle;
+    io.cache = cache;
+    io.prot = prot;
+    io.level = level;
+    core.submit(io.at, 1, 0);
+    return io.status;
+  }
+
+  #refuseParts(op: number, operation: string, addr: AddressLike, bytes: AddressLike, output: AddressLike): never {
+    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, operation)) as Three;
+    const hint = notWhole(this.granule, { address, size, phys: op === K.OP_ANNOTATE ? undefined : phys });
+    throw new GranuleError(K.EINVAL, { operation, address, hint: hint as string });
+  }
+
+  #refuse(
+    status: number,
+    op: number,
+    name: string,
+    addr: AddressLike,
+    bytes: AddressLike,
+    output: AddressLike,
+    prot: number,
+    cache: CacheOption,
+    level: number,
+  ): never {
+    // What is no address is named here: the core only says that there is one.
+    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, name)) as Three;
+    const hasOutput = op === K.OP_MAP || op === K.OP_HYP_MAP;
+    const asked: Asked = {
+      address,
+      size,
+      phys: hasOutput ? phys : undefined,
+      prot: hasOutput || op === K.OP_RELAX_PERMS ? prot : undefined,
+      cache,
+      owner: op === K.OP_SET_OWNER ? level : undefined,
+      type: op === K.OP_ANNOTATE ? level : undefined,
+    };
+    throw this.refused(status, name, asked);
+  }
+
+  /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
+  protected refused(status: number, operation: string, asked: Asked): GranuleError {
+    const hint = refusal(this, status, asked);
+    const { address } = asked;
+    return new GranuleError(status, hint === undefined ? { operation, address } : { operation, address, hint });
   }
 
   /** @internal Is the table there, and `integer` one that the core takes as it is? EINVAL otherwise. */
@@ -302,10 +356,9 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     if ((integer | 0) !== integer) throw invalid(operation, `${integer} is no 32-bit integer`);
   }
 
-  /** @internal Value and level that the last `perform` left. */
-  protected performed(): { value: bigint; level: number } {
-    const { value, foundLevel } = this.engine.io;
-    return { value, level: foundLevel };
+  /** @internal What the last `perform` answered: a descriptor, a count or bytes. */
+  protected performed(): bigint {
+    return this.engine.results.answer.value;
   }
 
   /** Geometry and use. */
@@ -314,19 +367,39 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.assertUsable("info");
     engine.check(engine.core.tableInfo(this.#handle), "info");
     const { root, startLevel, rootPages, inputBits, outputBits, pages, peak } = engine.results.table;
-    const rootPa = root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer);
+    const rootPa = (root === 0 ? 0n : engine.physBase + BigInt(root - engine.arenaPointer)) as Pa;
     return { granule: this.granule, startLevel, rootPages, rootPa, inputBits, outputBits, pages, peakPages: peak };
   }
 
   /**
    * The leaf that translates `addr`, or the hole or annotation where the walk ends [WLK-14]. ERANGE beyond the input space.
    */
-  leaf(addr: AddressLike): Entry {
-    const at = toAddress(addr, "leaf");
-    this.perform({ op: K.OP_GET_LEAF, name: "leaf", addr: at });
-    const { value, level } = this.performed();
-    const first = at & -span(this.format.ps, level);
-    return decodeEntry(this.engine, this.format, first, value, level);
+  leaf(addr: Like<A>): Entry<A> {
+    this.perform(K.OP_GET_LEAF, "leaf", addr, 0, 0);
+    const { engine, format } = this;
+    const { answer } = engine.results;
+    const { level } = answer;
+    return decodeEntry(engine, format, entryStart(addr, format.ps, level) as A, answer.value, level);
+  }
+
+  /**
+   * Where the byte at `address` goes: its physical address as a number, or -1 where no leaf maps it. The call for loops: no object, no
+   * bigint, no exception. `address` is a number below 2^53; -34 (ERANGE) beyond the input space, -22 (EINVAL) for what is no
+   * address, or once closed. With other walkers it takes what `leaf` takes, and can be -110 (ETIMEDOUT) [WLK-14].
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * using engine = createEngine();
+   * const table = engine.createStage2();
+   * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+   * console.log(table.lookup(0x4001_2345).toString(16), table.lookup(0)); // 80012345 -1
+   * ```
+   */
+  lookup(address: number): number {
+    const { engine } = this;
+    if (typeof address !== "number" || engine.closed) return K.EINVAL;
+    return engine.core.lookup(this.#handle, address);
   }
 
   /**
@@ -360,20 +433,20 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves, in order of address: blocks and pages. The table must not change meanwhile. */
-  *leaves(range: Range = {}): IterableIterator<Entry> {
+  *leaves(range: Range<A> = {}): IterableIterator<Entry<A>> {
     for (const entry of this.entries(range)) if (entry.descriptor & 1n) yield entry;
   }
 
   /** All entries that are not empty, in order of address; parents before children with `tables`. */
-  *entries(options: EntryOptions = {}): IterableIterator<Entry> {
+  *entries(options: EntryOptions<A> = {}): IterableIterator<Entry<A>> {
     const { engine, format } = this;
     for (const r of this.scan(options)) {
-      yield decodeEntry(engine, format, r.address, r.descriptor, r.level, r.references, r.entries);
+      yield decodeEntry(engine, format, r.address as A, r.descriptor, r.level, r.references, r.entries);
     }
   }
 
   /** @internal Records of the entries that are not empty, one view for all: each is valid until the next. */
-  *scan(options: EntryOptions = {}): IterableIterator<ScanRecordView> {
+  *scan(options: EntryOptions<A> = {}): IterableIterator<ScanRecordView> {
     checkOptions("entries", options, SCAN);
     this.assertUsable("entries");
     const root = options.root ?? { pointer: 0, level: 0 };
@@ -387,6 +460,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       for (let i = 0; i < records; i++) {
         record.at = i * ScanRecordView.BYTES;
         yield record;
+        this.assertUsable("entries"); // the caller may have closed it
       }
       if (!more) return;
       level = record.level;
@@ -410,7 +484,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     try {
       const max = bufferBytes / ScanRecordView.BYTES;
       const status = core.scan(this.#handle, root.pointer, root.level, cursor, level, end, what, buffer, max);
-      engine.check(status, "entries", cursor);
+      if (status < 0) throw this.refused(status, "entries", { address: cursor, size: end - cursor });
       const { records, more } = engine.results.scanEnd;
       const bytes = engine.u32.slice(buffer / 4, (buffer + records * ScanRecordView.BYTES) / 4).buffer;
       return { words: new Words(bytes), records, more: more !== 0 };
@@ -425,10 +499,10 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Valid leaves of [addr, addr + size): a LEAF walk with the built-in counting visitor. */
-  countLeaves(addr: AddressLike = 0, size?: AddressLike): number {
+  countLeaves(addr: Like<A> = 0, size?: SizeLike): number {
     const bytes = size ?? (1n << BigInt(this.info().inputBits)) - toAddress(addr, "countLeaves");
-    this.perform({ op: K.OP_COUNT_LEAVES, name: "countLeaves", addr, size: bytes });
-    return Number(this.performed().value);
+    this.perform(K.OP_COUNT_LEAVES, "countLeaves", addr, bytes, 0);
+    return Number(this.performed());
   }
 
   /**
@@ -447,13 +521,13 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * console.log(pages); // 3
    * ```
    */
-  walk(addr: AddressLike, size: AddressLike, visitor: Visitor, options: WalkOptions = {}): number {
+  walk(addr: Like<A>, size: SizeLike, visitor: Visitor<A>, options: WalkOptions = {}): number {
     this.assertUsable("walk");
     const { engine } = this;
     const range = { at: toAddress(addr, "walk"), bytes: toAddress(size, "walk") };
     const flags = walkFlags(options);
     const cache = cacheHandle(options.cache, engine, "walk");
-    const context = new Visit(engine, this.format);
+    const context = new Visit<A>(engine, this.format);
     const visit = walkVisitor(context, checkFunction("walk", "the visitor", visitor));
     return this.#walkOutside(range, flags, cache, { table: this.#handle, visit, context });
   }
@@ -476,11 +550,11 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    * });
    * ```
    */
-  walkRuns(addr: AddressLike, size: AddressLike, visitor: RunVisitor): number {
+  walkRuns(addr: Like<A>, size: SizeLike, visitor: RunVisitor<A>): number {
     this.assertUsable("walkRuns");
     const { engine } = this;
     const range = { at: toAddress(addr, "walkRuns"), bytes: toAddress(size, "walkRuns") };
-    const context = emptyRun();
+    const context = emptyRun<A>();
     const checked = checkFunction("walkRuns", "the visitor", visitor);
     const visit = runVisitor(engine.memory, this.format.ps, context, checked);
     return this.#walkOutside(range, K.LEAF | K.RUNS, K.CACHE_NONE, { table: this.#handle, visit, context });
@@ -505,11 +579,20 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
-  poke(addr: AddressLike, descriptor: bigint): { old: bigint; level: number } {
+  poke(
+    addr: Like<A>,
+    descriptor: bigint,
+  ): {
+    /** The descriptor that was there. */
+    old: bigint;
+    /** Level of the entry. */
+    level: number;
+  } {
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
-    engine.check(engine.core.poke(this.#handle, at, toAddress(descriptor, "poke")), "poke", at);
+    const status = engine.core.poke(this.#handle, at, toAddress(descriptor, "poke"));
+    if (status < 0) throw this.refused(status, "poke", { address: at });
     const { value, level } = engine.results.answer;
     return { old: value, level };
   }
@@ -520,7 +603,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
    */
   destroy(): void {
     this.engine.hosts.assertIdle("destroy", this.#handle);
-    this.perform({ op: K.OP_DESTROY, name: "destroy" });
+    this.perform(K.OP_DESTROY, "destroy", 0, 0, 0);
   }
 
   /** Destroys, and gives the handle back; a table that was adopted is only let go of. EBUSY as of `destroy`. */
@@ -535,6 +618,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -1,18 +1,21 @@
 import { checkOptions, type OptionKinds } from "../core/check.js";
 import { TTL_UNKNOWN } from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type Ipa, type IpaLike, toAddress } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import type { EngineMemory } from "./memory.js";
 
 /** One TLBI instruction of a series: a range operation, or one by address. */
 export interface TlbiOperation {
+  /** A range operation, or one by address. */
   kind: "range" | "single";
   /** First address that it covers. */
-  address: bigint;
+  address: Ipa;
+  /** Pages that it covers. */
   pages: number;
-  /** SCALE and NUM of a range operation, 0 otherwise. */
+  /** SCALE of a range operation, 0 otherwise. */
   scale: number;
+  /** NUM of a range operation, 0 otherwise. */
   num: number;
   /** The 64-bit operand. */
   operand: bigint;
@@ -20,13 +23,15 @@ export interface TlbiOperation {
 
 /** What is flushed, and what the CPU has. */
 export interface TlbiRange {
+  /** Page size in bytes. Default 4096. */
   granule?: Granule;
   /** Rounded down to a page. */
-  address: AddressLike;
+  address: IpaLike;
   /** 1..2^21 [TLB-9]. */
   pages: number;
   /** Level hint (TTL), when known. */
   level?: number;
+  /** FEAT_LPA2 is in use: operands of ranges count 64 KiB. Default false. */
   lpa2?: boolean;
   /** Are there range instructions? Default true. */
   ranged?: boolean;
@@ -76,12 +81,12 @@ export function tlbiOperations(engine: EngineMemory, range: TlbiRange): TlbiOper
       range.lpa2 ? 1 : 0,
       (range.ranged ?? true) ? 1 : 0,
     );
-    engine.check(status, "tlbiOperations", address);
+    engine.check(status, "tlbiOperations");
     const step = engine.results.rangeStep;
     const pages = Number(step.pages);
     operations.push({
       kind: step.scale < 0 ? "single" : "range",
-      address,
+      address: address as Ipa,
       pages,
       scale: Math.max(step.scale, 0),
       num: step.num,

@@ -2,7 +2,8 @@ import { checkNow, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
 import { shift } from "../core/granule.js";
-import { toAddress } from "../model/address.js";
+import type { WasmMemory } from "../core/platform.js";
+import { type Ipa, toAddress, type Va } from "../model/address.js";
 import { type EntryKind, type Format, kindOf } from "./entry.js";
 import { join, type RawVisit } from "./host.js";
 import type { EngineMemory } from "./memory.js";
@@ -19,9 +20,13 @@ export interface WalkOptions {
   tablePre?: boolean;
   /** Visit tables after their entries. Default false. */
   tablePost?: boolean;
+  /** Walk as one of several walkers: every change is a compare-exchange. Default false: exclusive. */
   shared?: boolean;
+  /** A visitor's EAGAIN ends the walk and is reported. Default false: the walk goes on [WLK-10]. */
   handleFault?: boolean;
+  /** `tryBreak` issues no TLBI. Only for tables that nothing walks yet. Default false. */
   skipBreakTlbi?: boolean;
+  /** No cache maintenance for what is made. Default false. */
   skipCacheMaintenance?: boolean;
   /** Where `newTable` takes pages. Default: the arena. */
   cache?: CacheOption;
@@ -41,7 +46,7 @@ const OPTIONS: OptionKinds<WalkOptions> = {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Called for each visit. The walk continues after nothing or 0, and ends after a negative errno. */
-export type Visitor = (visit: Visit) => number | void;
+export type Visitor<A extends Ipa | Va = Ipa | Va> = (visit: Visit<A>) => number | void;
 
 /**
  * Neighbouring entries of one table page, none of them a table: pages, blocks, holes and annotations. One object serves the whole
@@ -62,7 +67,7 @@ export type Visitor = (visit: Visit) => number | void;
  * console.log(writable); // 507
  * ```
  */
-export interface Run {
+export interface Run<A extends Ipa | Va = Ipa | Va> {
   /**
    * The entries: the lower half of entry `i` is `words[2 * i]`, its upper half `words[2 * i + 1]`, both signed. This is the
    * engine's memory itself, for the time of the call, and not to be written to.
@@ -71,14 +76,15 @@ export interface Run {
   /** Number of entries. */
   readonly count: number;
   /** First input address of the first entry. */
-  readonly address: bigint;
+  readonly address: A;
   /** Bytes of input addresses that each entry covers. */
   readonly entryBytes: number;
+  /** Level of the entries, -1 to 3. */
   readonly level: number;
 }
 
 /** Called for each run of entries. The walk continues after nothing or 0, and ends after a negative errno. */
-export type RunVisitor = (run: Run) => number | void;
+export type RunVisitor<A extends Ipa | Va = Ipa | Va> = (run: Run<A>) => number | void;
 
 /** The flags of walk options [WLK-3]. */
 export function walkFlags(options: WalkOptions): number {
@@ -111,7 +117,7 @@ export function walkFlags(options: WalkOptions): number {
  * console.log(table.leaf(0x1000).pa); // 40960n
  * ```
  */
-export class Visit {
+export class Visit<A extends Ipa | Va = Ipa | Va> {
   readonly #engine: EngineMemory;
   readonly #format: Format;
   /** Which visit this is. */
@@ -140,8 +146,8 @@ export class Visit {
   }
 
   /** Where the walk is, page aligned. */
-  get address(): bigint {
-    return join(this.#addressLow, this.#addressHigh);
+  get address(): A {
+    return join(this.#addressLow, this.#addressHigh) as A;
   }
 
   /** The entry as it was read, once. */
@@ -223,7 +229,7 @@ export class Visit {
 const PHASES: Readonly<Record<number, Phase>> = { [K.LEAF]: "leaf", [K.TABLE_PRE]: "pre", [K.TABLE_POST]: "post" };
 
 /** @internal A visitor in the shape in which the core calls it. */
-export function walkVisitor(visit: Visit, visitor: Visitor): RawVisit {
+export function walkVisitor<A extends Ipa | Va>(visit: Visit<A>, visitor: Visitor<A>): RawVisit {
   return (phase, level, addrLo, addrHi, oldLo, oldHi) => {
     visit.moveTo(PHASES[phase] ?? "leaf", level, addrLo, addrHi, oldLo, oldHi);
     const status = checkNow("walk", visitor(visit));
@@ -232,11 +238,16 @@ export function walkVisitor(visit: Visit, visitor: Visitor): RawVisit {
 }
 
 /** @internal A visitor of runs in the shape in which the core calls it; `run` is the object that it gets. */
-export function runVisitor(memory: WebAssembly.Memory, ps: number, run: Mutable<Run>, visitor: RunVisitor): RawVisit {
+export function runVisitor<A extends Ipa | Va>(
+  memory: WasmMemory,
+  ps: number,
+  run: Mutable<Run<A>>,
+  visitor: RunVisitor<A>,
+): RawVisit {
   return (_phase, level, addrLo, addrHi, pointer, count) => {
     run.words = new Int32Array(memory.buffer, pointer >>> 0, 2 * count);
     run.count = count;
-    run.address = join(addrLo, addrHi);
+    run.address = join(addrLo, addrHi) as A;
     run.entryBytes = 2 ** shift(ps, level);
     run.level = level;
     const status = checkNow("walkRuns", visitor(run));
@@ -245,6 +256,6 @@ export function runVisitor(memory: WebAssembly.Memory, ps: number, run: Mutable<
 }
 
 /** @internal An empty run, for `runVisitor`. */
-export function emptyRun(): Mutable<Run> {
-  return { words: new Int32Array(0), count: 0, address: 0n, entryBytes: 0, level: 0 };
+export function emptyRun<A extends Ipa | Va>(): Mutable<Run<A>> {
+  return { words: new Int32Array(0), count: 0, address: 0n as A, entryBytes: 0, level: 0 };
 }

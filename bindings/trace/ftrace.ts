@@ -1,3 +1,5 @@
+import { checkOptions, type OptionKinds } from "../core/check.js";
+import { invalid } from "../core/errors.js";
 import { Cursor, SPACE } from "./cursor.js";
 import { TraceSyntaxError } from "./errors.js";
 import type { EventOf, TraceEvent } from "./events.js";
@@ -97,6 +99,8 @@ export interface TraceOptions {
   readonly firstLine?: number;
 }
 
+const OPTIONS: OptionKinds<TraceOptions> = { lenient: "boolean", strict: "object", firstLine: "number" };
+
 /** What a parser has seen so far. */
 export interface TraceStats {
   /** Lines, comments included. */
@@ -156,7 +160,12 @@ export class TraceParser {
   #open = false;
   #lastMarker: EventOf<"marker"> | undefined;
 
+  /** EINVAL for options that there are not. */
   constructor(options: TraceOptions = {}) {
+    checkOptions("readTrace", options, OPTIONS);
+    if (options.strict !== undefined && !(options.strict instanceof Set)) {
+      throw invalid("readTrace", "the option strict is not a Set of kinds of events");
+    }
     this.#lenient = options.lenient ?? false;
     this.#strict = options.strict;
     this.#firstLine = options.firstLine ?? 1;

@@ -1,3 +1,4 @@
+import type { ByteStream } from "../core/platform.js";
 import { TraceInputError } from "./errors.js";
 
 /** No line of a trace comes near this; a file with one is something else. */
@@ -16,10 +17,10 @@ const MIB = 1 << 20;
  * Where bytes come from: the body of a `fetch`, a `Blob.stream()`, a Node stream, or bytes that
  * are already in memory. Gzip data is recognised by its first two bytes.
  */
-export type ByteSource = ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Uint8Array;
+export type ByteSource = ByteStream | AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Uint8Array;
 
-function isStream(source: ByteSource): source is ReadableStream<Uint8Array> {
-  return typeof (source as ReadableStream<Uint8Array>).getReader === "function";
+function isStream(source: ByteSource): source is ByteStream {
+  return typeof (source as ByteStream).getReader === "function";
 }
 
 /** Not every browser can iterate over a stream, so it is read by hand. */

@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import type { Url } from "../core/platform.js";
 
 /** Large reads: fewer trips through the event loop. */
 const CHUNK_BYTES = 1 << 18;
@@ -19,7 +20,7 @@ const CHUNK_BYTES = 1 << 18;
  * }
  * ```
  */
-export function openFile(path: string | URL): AsyncIterable<Uint8Array> {
+export function openFile(path: string | Url): AsyncIterable<Uint8Array> {
   return {
     async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
       try {

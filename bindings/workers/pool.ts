@@ -1,13 +1,22 @@
 import { checkChoice, checkFunction, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import type { Signal } from "../core/platform.js";
 import { type ProtLike, toProt } from "../model/protection.js";
-import type { Batch } from "../tables/batch.js";
-import type { Columns } from "../tables/columns.js";
-import type { Engine } from "../tables/engine.js";
-import { cacheHandle, type LeafShareOptions, type MapOptions, mapFlags, shareFlags } from "../tables/options.js";
+import { Batch } from "../tables/batch.js";
+import { type Columns, checkColumns } from "../tables/columns.js";
+import { Engine } from "../tables/engine.js";
+import {
+  cacheHandle,
+  type LeafShareOptions,
+  MAP,
+  type MapOptions,
+  mapFlags,
+  SHARE,
+  shareFlags,
+} from "../tables/options.js";
 import type { Stage2Table } from "../tables/stage2.js";
-import type { Table } from "../tables/table.js";
+import { Table } from "../tables/table.js";
 import type { Burial } from "../tables/walkers.js";
 import { capabilities } from "./capabilities.js";
 import { startCooperative } from "./cooperative.js";
@@ -31,7 +40,7 @@ export interface PoolOptions {
 /** How a job runs. */
 export interface JobOptions {
   /** Ends the job between two pieces; the promise rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: Signal;
   /** Rows done so far, told after every piece of some thousand. */
   onProgress?: (done: number) => void;
   /** Which worker, 0..size-1. Default: the first that is free. */
@@ -40,9 +49,14 @@ export interface JobOptions {
   gate?: Gate;
 }
 
+const POOL: OptionKinds<PoolOptions> = { size: "number", mode: "any", createWorker: "function" };
+const JOB: OptionKinds<JobOptions> = { signal: "object", onProgress: "function", worker: "number", gate: "object" };
+
 /** When a job ran: milliseconds since 1970, on a clock that all threads share. */
 export interface JobReport {
+  /** When a worker took it up. */
   started: number;
+  /** When its last piece was done. */
   ended: number;
 }
 
@@ -105,7 +119,7 @@ export class Pool implements AsyncDisposable {
   #nextId = 1;
   #closed: Promise<void> | undefined;
 
-  /** @internal Use `createPool`. */
+  /** Use `createPool`. */
   constructor(engine: Engine, mode: "threads" | "cooperative", createWorker?: CreateWorker) {
     this.mode = mode;
     this.#createWorker = createWorker;
@@ -160,6 +174,9 @@ export class Pool implements AsyncDisposable {
 
   /** Performs the operations of a batch on one worker, as `batch.run` does; how many were performed. */
   async run(batch: Batch, options: JobOptions & { stop?: boolean } = {}): Promise<number> {
+    checkOptions("pool.run", options, { ...JOB, stop: "boolean" });
+    if (!(batch instanceof Batch))
+      throw invalid("pool.run", "the first argument is not a batch: `engine.createBatch` makes one");
     const stop = options.stop !== false;
     const steps: Step[] = [
       { kind: "batch", pointer: batch.pointerIn(this.#engine, "pool.run"), rows: batch.length, stop },
@@ -181,7 +198,8 @@ export class Pool implements AsyncDisposable {
     prot: ProtLike,
     options: MapOptions & JobOptions = {},
   ): Promise<JobReport> {
-    this.#engine.assertSame(table.engine, "pool.mapColumns", "table");
+    this.#checkTable(table, "pool.mapColumns");
+    checkOptions("pool.mapColumns", options, { ...JOB, ...MAP });
     const share = { shared: true, ...options };
     return this.#rows("pool.mapColumns", columns, n, options, (pointers) => ({
       kind: "map",
@@ -201,7 +219,8 @@ export class Pool implements AsyncDisposable {
     prot: ProtLike,
     options: LeafShareOptions & JobOptions = {},
   ): Promise<JobReport> {
-    this.#engine.assertSame(table.engine, "pool.relaxColumns", "table");
+    this.#checkTable(table, "pool.relaxColumns");
+    checkOptions("pool.relaxColumns", options, { ...JOB, ...SHARE });
     const flags = shareFlags({ shared: !options.lockFree, ...options });
     return this.#rows("pool.relaxColumns", columns, n, options, (pointers) => ({
       kind: "relax",
@@ -219,12 +238,18 @@ export class Pool implements AsyncDisposable {
     n: number,
     options: JobOptions = {},
   ): Promise<JobReport> {
-    this.#engine.assertSame(table.engine, "pool.leafColumns", "table");
+    this.#checkTable(table, "pool.leafColumns");
+    checkOptions("pool.leafColumns", options, JOB);
     return this.#rows("pool.leafColumns", columns, n, options, (pointers) => ({
       kind: "leaves",
       table: table.handle,
       ...pointers,
     }));
+  }
+
+  #checkTable(table: Table, operation: string): void {
+    if (!(table instanceof Table)) throw invalid(operation, "the first argument is not a table");
+    this.#engine.assertSame(table.engine, operation, "table");
   }
 
   async #rows(
@@ -234,7 +259,8 @@ export class Pool implements AsyncDisposable {
     options: JobOptions,
     step: (pointers: { addresses: number; values: number; statuses: number; rows: number }) => Step,
   ): Promise<JobReport> {
-    const pieces = "capacity" in columns ? [columns] : columns;
+    const pieces = Array.isArray(columns) ? (columns as readonly Columns[]) : [columns as Columns];
+    for (const piece of pieces) checkColumns(operation, piece);
     const steps = pieces.map((piece) => step({ ...piece.pointers(this.#engine, operation, n), rows: n }));
     const { results, started, ended } = await this.#post(steps, options);
     pieces.forEach((piece, i) => {
@@ -384,6 +410,7 @@ export class Pool implements AsyncDisposable {
     member.thread.terminate();
   }
 
+  /** The same as {@link close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -437,9 +464,10 @@ function failure(reply: Extract<Reply, { type: "failed" }>): Error {
  * ```
  */
 export async function createPool(engine: Engine, options: PoolOptions = {}): Promise<Pool> {
-  const { mode = "auto", createWorker } = checkOptions("createPool", options, OPTIONS);
+  const { mode = "auto", createWorker } = checkOptions("createPool", options, POOL);
   checkChoice("createPool", "mode", mode, ["auto", "threads", "cooperative"]);
   if (createWorker !== undefined) checkFunction("createPool", "createWorker", createWorker);
+  if (!(engine instanceof Engine)) throw invalid("createPool", "the first argument is not an engine");
   const { threads, reason, cores } = capabilities();
   const spare = engine.walkers().filter(({ attached }) => !attached);
   const size = options.size ?? Math.max(1, Math.min(spare.length, cores));
@@ -459,8 +487,6 @@ export async function createPool(engine: Engine, options: PoolOptions = {}): Pro
   }
   return pool;
 }
-
-const OPTIONS: OptionKinds<PoolOptions> = { size: "number", mode: "any", createWorker: "any" };
 
 function didNotStart(cause: unknown): GranuleError {
   const why = cause instanceof Error ? cause.message : String(cause);

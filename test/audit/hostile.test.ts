@@ -28,7 +28,7 @@ describe("the judge's memory", () => {
   const RUNS = 30;
   const module = compile(fromBase64(BYTES), "test");
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-  const core = instantiateModule<AuditCore>(module, memory);
+  const core = instantiateModule<AuditCore>(module, memory, "violationCount");
   const words = new Uint32Array(memory.buffer);
   const log: Uint32Array[] = [];
   const parser = new CasemateParser((records, n) => log.push(records.slice(0, n * WORDS)));
@@ -85,7 +85,7 @@ describe("the judge's memory", () => {
     const end = core.inputPointer() + INPUT_RECORDS * RECORD_BYTES;
     const begins = (pages: number, cpus: number): boolean => {
       const small = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-      const at = instantiateModule<AuditCore>(module, small);
+      const at = instantiateModule<AuditCore>(module, small, "violationCount");
       const ok = Boolean(at.initialise(0, cpus));
       expect(at.used() > end).toBe(ok);
       if (!ok) expect([at.judge(1), at.finish(), at.violationCount()]).toEqual([0, 0, 0]);

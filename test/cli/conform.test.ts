@@ -39,6 +39,7 @@ describe("granule conform", () => {
       ops: report.ops,
       passed: report.ops,
       failed: 0,
+      unreadable: 0,
       failures: [],
     });
     expect(report.ops).toBeGreaterThan(20);
@@ -80,6 +81,24 @@ describe("granule conform", () => {
     expect(ended).toMatchObject({ code: 3, stdout: "" });
     expect(ended.stderr).toMatch(words);
     expect(ended.stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("judges the others when one input cannot be read: exit 3, all the same", async () => {
+    const [good, cut, wrong] = ["good", "cut.jsonl", "wrong.jsonl"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const absent = join(folder, "absent.jsonl");
+    const ended = await granule(["conform", absent, cut, good, wrong]);
+    expect(ended.code).toBe(3);
+    expect(ended.stdout).toMatch(
+      /wrong\.jsonl:2: .*\n3 files, \d+ operations: \d+ passed, 1 failed; 2 inputs could not be read\n$/s,
+    );
+    expect(ended.stderr).toMatch(/absent\.jsonl: no such file or folder\n.*cut\.jsonl: line \d+: no JSON/);
+    const json = await granule(["conform", "--json", cut, good]);
+    expect(json.code).toBe(3);
+    expect(JSON.parse(json.stdout)).toMatchObject({ files: 2, failed: 0, unreadable: 1, failures: [] });
   });
 
   it("stops at SIGINT: exit 130", async () => {

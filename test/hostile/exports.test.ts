@@ -10,7 +10,7 @@ import { Random, runs, SEED } from "../support/random.js";
 const RUNS = runs(500);
 const CALLS = 1500;
 
-/** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, z boolean, v level. */
+/** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, D double, z boolean, v level. */
 const SIGNATURES: Record<string, string> = {
   initialise: "wLwww",
   attach: "wz",
@@ -37,6 +37,8 @@ const SIGNATURES: Record<string, string> = {
   createUnlinked: "hLvwcz",
   freeUnlinked: "hpv",
   submit: "pnz",
+  call: "nhwcDDDwv",
+  lookup: "hD",
   getLeaves: "hpppn",
   mapPages: "hpppnwcw",
   relaxPages: "hppnww",
@@ -87,6 +89,8 @@ const WIDE_EDGES = [
   (1n << 64n) - 1n,
 ];
 
+const DOUBLES = [NaN, Infinity, -Infinity, -0, -1, 0.5, 2 ** 53 - 1, 2 ** 53, 2 ** 63, 2 ** 64, 1e300, 5e-324];
+
 class Attacker {
   readonly #random: Random;
   readonly #engine: Engine;
@@ -120,6 +124,10 @@ class Attacker {
     return r.oneIn(3) ? r.u64() : BigInt(r.below(1024)) * 4096n;
   }
 
+  #double(): number {
+    return this.#random.oneIn(4) ? this.#random.pick(DOUBLES) : Number(this.#wide());
+  }
+
   #vtcr(): bigint {
     const r = this.#random;
     const t0sz = BigInt(r.below(64)),
@@ -150,6 +158,8 @@ class Attacker {
         return this.#vtcr();
       case "L":
         return this.#wide();
+      case "D":
+        return this.#double();
       default:
         return r.oneIn(2) ? r.pick(EDGES) : r.u32();
     }

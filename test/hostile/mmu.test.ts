@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { instantiateMmu } from "../../bindings/core/mmu-core.js";
-import { ContextView } from "../../bindings/core/mmu-views.generated.js";
+import { BankView, ContextView } from "../../bindings/core/mmu-views.generated.js";
 import { Words } from "../../bindings/core/view.js";
 import { createMmu, createTlb } from "../../bindings/mmu/index.js";
 import { Random, runs, SEED } from "../support/random.js";
@@ -12,6 +12,9 @@ import { Random, runs, SEED } from "../support/random.js";
 const PAGES = 4;
 const BYTES = PAGES * 65536;
 const EINVAL = -22;
+/** The header of a TLB, and room for entries. */
+const TLB_BYTES = K.TLB_HEADER_BYTES + 8 * K.TLB_ENTRY_BYTES;
+const DOUBLES = [NaN, Infinity, -Infinity, -0, -1, 0.5, 2 ** 53 - 1, 1 - 2 ** 53, 2 ** 53, -(2 ** 63), 2 ** 64, 1e300];
 const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
 
 /** Offset of the first byte of a context that the walker decodes for itself, behind what the host writes and the magic. */
@@ -99,6 +102,24 @@ class Attacker {
     if (r.oneIn(4)) view.bytes = r.u32();
   }
 
+  /** A TLB that was one, or any pointer. */
+  tlb(): number {
+    const r = this.#random;
+    const at = this.#pointer();
+    if (at % 8 !== 0 || at + TLB_BYTES > BYTES || r.oneIn(4)) return at;
+    for (let i = 0; i < K.BANKS; i++) {
+      const bank = new BankView(this.#words, at + K.TLB_BANKS_AT + i * K.TLB_BANK_BYTES);
+      bank.sets = 1;
+      bank.ways = r.below(3);
+      bank.policy = r.below(5);
+      bank.sizes = r.u64();
+    }
+    this.core.mmuTlb(at, TLB_BYTES);
+    for (let i = 0; i < 4; i++)
+      this.#u32[(at + 8 + r.below(TLB_BYTES - 8)) >> 2] = r.oneIn(2) ? r.u32() : r.below(BYTES);
+    return at;
+  }
+
   round(): number {
     const r = this.#random;
     const context = r.oneIn(10) ? this.#pointer() : r.below(BYTES / 1024) * 1024;
@@ -109,6 +130,13 @@ class Attacker {
       const [lo, hi] = [r.u32(), r.oneIn(2) ? r.below(256) : r.pick([r.u32(), 0xffff_ff80, 0x8000_0000, 0])];
       const one = this.core.mmuTranslate(context, lo, hi, access, this.#pointer());
       expect([0, 1, EINVAL]).toContain(one);
+      const given = r.oneIn(3) ? r.pick(DOUBLES) : (hi | 0) * 2 ** 32 + lo;
+      for (const at of [
+        this.core.mmuLookup(context, given, access, this.#pointer()),
+        this.core.mmuLookupTlb(context, this.tlb(), given, access, this.#pointer()),
+      ]) {
+        expect(at >= 0 || (at < 0 && at >= -K.FAULT_CONFLICT) || at === EINVAL, `${at}`).toBe(true);
+      }
       const n = r.oneIn(8) ? r.u32() : r.below(40);
       const many = this.core.mmuTranslateMany(context, this.#pointer(), this.#pointer(), n, access);
       expect(many === EINVAL || (many >= 0 && many <= n)).toBe(true);
@@ -138,6 +166,10 @@ describe("the walker's exports", () => {
     expect(core.mmuConfigure(0)).toBe(0);
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(0);
     for (const p of [65536 - 56, 8193, 0xffff_fff8]) expect(core.mmuTranslate(0, 0, 0, 0, p)).toBe(EINVAL);
+    expect(core.mmuLookup(0, 4096, 0, 8192)).toBe(4096);
+    for (const p of [65536 - 56, 8193, 0xffff_fff8]) expect(core.mmuLookup(0, 4096, 0, p)).toBe(EINVAL);
+    for (const bad of [3, 16, 0xffff_ffff]) expect(core.mmuLookup(0, 4096, bad, 8192)).toBe(EINVAL);
+    for (const bad of [NaN, 0.5, 2 ** 53, -(2 ** 53), Infinity]) expect(core.mmuLookup(0, bad, 0, 8192)).toBe(EINVAL);
     expect(core.mmuTranslateMany(0, 4096, 16384, 4, 0)).toBe(0);
     expect(core.mmuTranslateMany(0, 65536 - 24, 16384, 4, 0)).toBe(EINVAL);
     expect(core.mmuTranslateMany(0, 4096, 65536 - 56, 4, 0)).toBe(EINVAL);

@@ -256,7 +256,9 @@ describe("misuse", () => {
     expect(() => mmu.translate(-1)).toThrow(/not an address/);
     expect(() => mmu.translate(0, "q" as "r")).toThrow(/not an access/);
     for (const name of ["ttbr2", "toString"]) {
-      expect(() => mmu.setRegisters({ [name]: 0 } as object)).toThrow(`${name} is not a register: hcr, sctlr`);
+      expect(() => mmu.setRegisters({ [name]: 0 } as object)).toThrow(
+        `unknown register ${name}: the registers are hcr, sctlr`,
+      );
     }
     expect(() => mmu.createColumns(0)).toThrow(/capacity/);
     using columns = mmu.createColumns(3);

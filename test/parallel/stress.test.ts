@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebug } from "../../bindings/debug.js";
-import { createEngine, type Entry, type Stage2Table } from "../../bindings/index.js";
+import { createEngine, type Entry, ipa, type Stage2Table } from "../../bindings/index.js";
 import { SEED } from "../support/random.js";
 import { BLOCK, type Make, PAGES_PER_BLOCK, RANGES, type Run, stress } from "../support/stress.js";
 import { expectReferences } from "../support/tables.js";
@@ -32,7 +32,7 @@ function expectKept(name: "grow" | "aged" | "bold", table: Stage2Table, notes: I
   const there = new Map(leaves.map((leaf) => [leaf.address, leaf]));
   for (let i = 0; i < blocks * PAGES_PER_BLOCK; i++) {
     const told = notes[at + i] as number;
-    const leaf = there.get(base + BigInt(i) * 4096n);
+    const leaf = there.get(ipa(base + BigInt(i) * 4096n));
     const is = leaf ? MAPPED | (leaf.prot & K.PROT_W ? WRITABLE : 0) : 0;
     if ((told & ~is) !== 0) throw new Error(`${name}: page ${i} is ${is}, but ${told} was said to be done`);
   }

@@ -36,6 +36,7 @@ function create(engine: Engine, shape: HypShape): HypTable {
     vaBits: shape.inputBits,
     hvhe: shape.hvhe,
     bti: shape.bti,
+    strict: false,
   });
 }
 

@@ -53,6 +53,7 @@ function createTable(engine: Engine, c: Config): Stage2Table {
     annotations: c.typed ? "7.x" : "6.12",
     flags: { identity: c.identity },
     forcePte: c.force,
+    strict: false,
   });
 }
 

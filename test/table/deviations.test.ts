@@ -29,11 +29,11 @@ import {
 type Quirks = "linux-6.12" | "none";
 
 function stage2(quirks: Quirks, config: Stage2Config = {}, engine = smallEngine()) {
-  return { engine, table: engine.createStage2({ ipaBits: 39, quirks, ...config }) };
+  return { engine, table: engine.createStage2({ ipaBits: 39, quirks, strict: false, ...config }) };
 }
 
 function hyp(quirks: Quirks, config: HypConfig = {}, engine = smallEngine()) {
-  return { engine, table: engine.createHyp({ vaBits: 39, quirks, ...config }) };
+  return { engine, table: engine.createHyp({ vaBits: 39, quirks, strict: false, ...config }) };
 }
 
 /** A block with DBM set and clean, and a map of a page in it: the hardware writes between the snapshot and the break. */
@@ -58,15 +58,7 @@ function breakWhileHardwareWrites(quirks: Quirks): { outcome: string; kind: stri
 
 /** Maps two pages, one in each of two tables, with a flag that the facade's own map does not give. */
 function mapAndVisitAfter(table: Stage2Table): void {
-  table.perform({
-    op: OP_MAP,
-    name: "map",
-    addr: MB2 - KB4,
-    size: 2 * KB4,
-    prot: "r",
-    flags: TABLE_POST,
-    cache: "arena",
-  });
+  table.perform(OP_MAP, "map", MB2 - KB4, 2 * KB4, 0, Prot.R, TABLE_POST);
 }
 
 const BEYOND = 1n << 39n;

@@ -171,6 +171,7 @@ describe("map", () => {
     const asked: unknown[] = [];
     const table = engine.createStage2({
       ipaBits: 39,
+      strict: false,
       forcePte: (addr, end, prot) => {
         asked.push([addr, end, prot]);
         return true;

@@ -49,11 +49,11 @@ describe.each(CONFIGURATIONS)("unmap on %s", (_name, config) => {
   });
 
   it("S2-10, CMO-3: clear, then TLBI, then cache maintenance of the whole leaf, only without FWB", () => {
-    const { table, block } = made(config);
+    const { table, block, page } = made(config);
     table.map(0, block, block, "rw");
     table.map(block, block, block, "rwd");
     const kinds = [JournalKind.WRITE, JournalKind.TLBI_IPA, JournalKind.TLBI_RANGE, JournalKind.DCACHE];
-    const records = recorded(table.engine, () => table.unmap(block / 2, 1), kinds);
+    const records = recorded(table.engine, () => table.unmap(block / 2, page), kinds);
     const cleaned = records.filter((r) => r.kind === JournalKind.DCACHE);
     if (config.fwb === false) {
       expect(kindsOf(records).slice(0, 3)).toEqual(["WRITE", "TLBI_IPA", "DCACHE"]);

@@ -31,6 +31,8 @@ interface Totals {
   ops: number;
   passed: number;
   failed: number;
+  /** Inputs that could not be read to their end; nothing of them is counted. */
+  unreadable: number;
 }
 
 /** The lines of an input, as often as they are wanted; those of standard input are kept for that. */
@@ -140,28 +142,58 @@ function shown(value: unknown): string {
   return value === undefined ? "nothing" : printableValue(value);
 }
 
-function summary({ files, ops, passed, failed }: Totals, failures: Differences<Failure>, io: CommandIo): string {
+function summary(
+  { files, ops, passed, failed, unreadable }: Totals,
+  failures: Differences<Failure>,
+  io: CommandIo,
+): string {
   const verdict =
     failed === 0
       ? `all ${io.style("green", "passed")}`
       : `${count(passed)} passed, ${io.style("red", `${count(failed)} failed`)}`;
   const differences = failures.text((failure) => failureText(failure, io));
-  return `${differences}${plural(files, "file")}, ${plural(ops, "operation")}: ${verdict}\n`;
+  const unread = unreadable === 0 ? "" : `; ${plural(unreadable, "input")} could not be read`;
+  return `${differences}${plural(files, "file")}, ${plural(ops, "operation")}: ${verdict}${unread}\n`;
+}
+
+/** What `work` gives; undefined, and a note, if an input cannot be read: that stops no other. */
+async function attempt<T>(totals: Totals, io: CommandIo, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    totals.unreadable++;
+    io.note(`granule: ${error.message}`);
+    return undefined;
+  }
+}
+
+async function filesOf(args: CommandArgs, io: CommandIo, totals: Totals): Promise<string[]> {
+  const files: string[] = [];
+  for (const operand of args.operands) {
+    files.push(...((await attempt(totals, io, () => findFiles([operand], VECTORS))) ?? []));
+  }
+  return files;
 }
 
 async function runFiles(args: CommandArgs, io: CommandIo, failures: Differences<Failure>): Promise<Totals> {
-  const files = await findFiles(args.operands, VECTORS);
+  const totals: Totals = { files: 0, ops: 0, passed: 0, failed: 0, unreadable: 0 };
+  const files = await filesOf(args, io, totals);
   const logs = await logPlaces(stringOption(args, "casemate"), files);
-  const totals: Totals = { files: 0, ops: 0, passed: 0, failed: 0 };
   for (const file of files) {
     io.progress(`${totals.files}/${files.length} ${file}`);
+    const before = failures.mark();
     try {
       if (io.signal.aborted) throw new Interrupted();
-      const { ops, passed, failed } = await runFile(file, io, logs.get(file), failures);
+      const result = await attempt(totals, io, () => runFile(file, io, logs.get(file), failures));
+      if (result === undefined) {
+        failures.reset(before);
+        continue;
+      }
       totals.files++;
-      totals.ops += ops;
-      totals.passed += passed;
-      totals.failed += failed;
+      totals.ops += result.ops;
+      totals.passed += result.passed;
+      totals.failed += result.failed;
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       throw new Interrupted(`interrupted after ${plural(totals.files, "file")} of ${files.length}`);
@@ -175,8 +207,10 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const failures = new Differences<Failure>();
   const totals = await runFiles(args, io, failures);
   io.progress(undefined);
+  if (totals.files === 0) return Exit.UNREADABLE; // each was told why
   if (args.json) await writeJson(io, { schemaVersion: 1, ...totals, failures: failures.kept });
   else await io.out(summary(totals, failures, io));
+  if (totals.unreadable > 0) return Exit.UNREADABLE;
   return totals.failed > 0 ? Exit.FINDING : Exit.OK;
 }
 
@@ -185,13 +219,13 @@ export const conform: Command = {
   name: "conform",
   usage: "PATH... [--casemate DIR]",
   summary: "run files of recorded operations and compare every result with the kernel's",
-  help: `Performs recorded page-table operations (vectors/FORMAT.md) on the Wasm core and compares every result with what
+  help: `Performs recorded page-table operations (docs/formats/operations.md) on the Wasm core and compares every result with what
 the kernel's own C gave: return values, TLB and cache maintenance in order, pages taken and freed, reference counts,
 warnings, and the SHA-256 of the whole table.
 
 PATH is a .jsonl or .jsonl.gz file, a folder of such files, or - for standard input.
 ${BOUNDS_HELP}
-A file that is not of the format or holds no operation is unreadable.`,
+A file that cannot be read, is not of the format, or holds no operation stops no other.`,
   options: {
     casemate: {
       type: "string",

@@ -67,7 +67,7 @@ export const dump: Command = {
   name: "dump",
   usage: "OPS [--format 6.12|7.x] [--kernel-compat]",
   summary: "run an operations file and print the table as the kernel's ptdump does",
-  help: `Runs an operations file (vectors/FORMAT.md: a header line, then operations; recorded results in it are ignored) and
+  help: `Runs an operations file (docs/formats/operations.md: a header line, then operations; recorded results in it are ignored) and
 prints the table it leaves. A stage-2 table has the text of /sys/kernel/debug/kvm/<vm>/stage2_page_tables, to diff with a
 live host. A hypervisor's own table (EL2) has the columns of the kernel's stage-1 dump.
 

@@ -59,9 +59,9 @@ export const image: Command = {
   name: "image",
   usage: "OPS --out DIR [--base ADDRESS]",
   summary: "run an operations file and write the table memory for an independent MMU",
-  help: `Runs an operations file (vectors/FORMAT.md) and writes what another MMU, in an emulator or in silicon, needs to walk
+  help: `Runs an operations file (docs/formats/operations.md) and writes what another MMU, in an emulator or in silicon, needs to walk
 the table it leaves: DIR/image.bin holds the table pages at their places, with zeros between them; DIR/manifest.json says
-(as mmu-vectors/FORMAT.md does) at which physical address the image begins and what the registers hold: VTCR_EL2 and
+(as docs/formats/sets.md says) at which physical address the image begins and what the registers hold: VTCR_EL2 and
 VTTBR_EL2, or TCR_EL2, TTBR0_EL2 and MAIR_EL2.
 
 OPS is a file, gzipped or not, or - for standard input. ${BOUNDS_HELP}`,

@@ -237,14 +237,14 @@ Replays a trace of a KVM guest: text of /sys/kernel/tracing/trace, trace-cmd rep
 read as a stream; - is standard input.
 
 --from faults services each kvm_guest_fault on a virtual machine whose memory slots come from the manifest beside the
-trace (NAME.manifest.json), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map
+trace (NAME.manifest.json, docs/formats/manifest.md), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map
 lines, the two are compared; where nothing tells of slots, these lines show where there is memory. Physical addresses
 are the guest's plus a constant.
 
 --from ops applies the recorded s2_* operations of the page-table engine to tables of the same shape. With --verify the
 leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the kernel that was running (NAME.POINT.cpuNN.s2raw
 in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are counted apart.
-Kernel dumps (NAME.POINT.s2ptdump) are compared as text. With --from faults output addresses are not compared.
+Kernel dumps (NAME.POINT.s2ptdump) are compared as text. docs/formats/raw-tables.md says what such files hold. With --from faults output addresses are not compared.
 
 If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
 --lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison

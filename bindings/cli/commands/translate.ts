@@ -259,7 +259,7 @@ ttbr0 and mair; el1 has the latter, ttbr1 and sctlr if they matter, and vtcr and
 
 With folders alone: asks the recorded questions of each set, in order, and compares the answers field by field with those
 of another MMU, and the words of the image that it changed. What the recording does not know (null) is not compared.
-A set is such a folder (mmu-vectors/FORMAT.md), or a folder of sets, with results.jsonl: questions and answers; or
+A set (docs/formats/sets.md) is such a folder, or a folder of sets, with results.jsonl: questions and answers; or
 queries.jsonl: questions alone (addr, access, how); and changes.jsonl: the changed words. All but the manifest may be gzipped.
 What is there under its name is taken for a folder, not for an address.
 ${SET_BOUNDS_HELP}`,
