@@ -12,7 +12,7 @@ import { Journal } from "./journal.js";
 import { type EngineLayout, type EngineOptions, isCount, layoutOf } from "./layout.js";
 import { EngineMemory } from "./memory.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
-import { checkTableTicket, type TableTicket } from "./table.js";
+import { checkTableTicket, type TableTicket } from "./ticket.js";
 import {
   type Burial,
   explainBreach,

@@ -10,7 +10,8 @@ import type { Format } from "./entry.js";
 import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
-import { checkQuirks, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
+import { checkQuirks, TABLE_CONFIG, Table, type TableConfig } from "./table.js";
+import type { TableTicket } from "./ticket.js";
 
 /** The hypervisor's own stage-1 table at EL2. */
 export interface HypConfig extends TableConfig {

@@ -21,7 +21,8 @@ import {
   shareFlagsOf,
 } from "./options.js";
 import { refusal, unlinkedRefusal } from "./refusal.js";
-import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
+import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig } from "./table.js";
+import type { TableTicket } from "./ticket.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
 export interface Stage2Config extends TableConfig {

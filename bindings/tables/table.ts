@@ -1,7 +1,6 @@
-import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkFunction, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
-import { halvesOf } from "../core/field.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
@@ -14,7 +13,8 @@ import type { VisitInProgress } from "./host.js";
 import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
-import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
+import { type Asked, askedOf, isPartial, partial, refusal, unmade } from "./refusal.js";
+import type { TableTicket } from "./ticket.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -63,30 +63,6 @@ export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): v
   checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
 }
 
-/** A table as another walker of its engine gets it; can be posted to a worker. */
-export interface TableTicket {
-  /** Which engine it is in, as its tickets say. */
-  engine: string;
-  /** True for EL2's own stage 1. */
-  hyp: boolean;
-  /** The core's name of the table. */
-  handle: number;
-  /** Page size in bytes. */
-  granule: Granule;
-  /** @internal */
-  format: Format;
-  /** VTCR_EL2; 0n for EL2's own stage 1. */
-  vtcr: bigint;
-  /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
-  strict: boolean;
-}
-
-type Three = [bigint, bigint, bigint];
-
-function lowHalf(word: bigint): number {
-  return halvesOf(word)[0] as number;
-}
-
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
 
@@ -97,26 +73,6 @@ const SCAN: OptionKinds<EntryOptions> = {
   holes: "boolean",
   root: "any",
 };
-
-const TICKET: OptionKinds<TableTicket> = {
-  engine: "any",
-  hyp: "boolean",
-  handle: "number",
-  granule: "number",
-  format: "object",
-  vtcr: "address",
-  strict: "boolean",
-};
-
-/** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
-export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
-  const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined || strict === undefined)
-    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
-  if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
-  checkWord("adopt", "the ticket's handle", handle);
-}
 
 /**
  * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine, `A` the space of its input
@@ -273,13 +229,15 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     const from = cacheHandle(cache, engine, name);
     let status: number;
     if (typeof addr === "number" && typeof size === "number" && typeof phys === "number") {
-      if (isPartial(op, this.rest, addr, size, phys)) this.#refuseParts(op, name, addr, size, phys);
+      if (isPartial(op, this.rest, addr, size, phys)) throw partial(this.granule, op, name, addr, size, phys);
       status = engine.core.call(op, this.#handle, flags, from, addr, size, phys, prot, level);
     } else {
       status = this.#submit(op, name, addr, size, phys, prot, flags, from, level);
     }
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, op, name, addr, size, phys, prot, cache, level);
+    if (status < 0 && status !== K.EAGAIN) {
+      throw this.refused(status, name, askedOf(op, name, addr, size, phys, prot, cache, level));
+    }
     return status;
   }
 
@@ -295,11 +253,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     level: number,
   ): number {
     const { io, core } = this.engine;
-    const [a, s, p] = [toAddress(addr, name), toAddress(size, name), toAddress(phys, name)];
-    if (isPartial(op, this.rest, lowHalf(a), lowHalf(s), lowHalf(p))) this.#refuseParts(op, name, a, s, p);
-    io.address = a;
-    io.size = s;
-    io.phys = p;
+    io.address = toAddress(addr, name);
+    io.size = toAddress(size, name);
+    io.phys = toAddress(phys, name);
+    if (isPartial(op, this.rest, io.addressLow, io.sizeLow, io.physLow)) {
+      throw partial(this.granule, op, name, addr, size, phys);
+    }
     io.op = op;
     io.flags = flags;
     io.table = this.#handle;
@@ -308,38 +267,6 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     io.level = level;
     core.submit(io.at, 1, 0);
     return io.status;
-  }
-
-  #refuseParts(op: number, operation: string, addr: AddressLike, bytes: AddressLike, output: AddressLike): never {
-    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, operation)) as Three;
-    const hint = notWhole(this.granule, { address, size, phys: op === K.OP_ANNOTATE ? undefined : phys });
-    throw new GranuleError(K.EINVAL, { operation, address, hint: hint as string });
-  }
-
-  #refuse(
-    status: number,
-    op: number,
-    name: string,
-    addr: AddressLike,
-    bytes: AddressLike,
-    output: AddressLike,
-    prot: number,
-    cache: CacheOption,
-    level: number,
-  ): never {
-    // What is no address is named here: the core only says that there is one.
-    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, name)) as Three;
-    const hasOutput = op === K.OP_MAP || op === K.OP_HYP_MAP;
-    const asked: Asked = {
-      address,
-      size,
-      phys: hasOutput ? phys : undefined,
-      prot: hasOutput || op === K.OP_RELAX_PERMS ? prot : undefined,
-      cache,
-      owner: op === K.OP_SET_OWNER ? level : undefined,
-      type: op === K.OP_ANNOTATE ? level : undefined,
-    };
-    throw this.refused(status, name, asked);
   }
 
   /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
