@@ -79,7 +79,12 @@ export function instantiateModule<T>(
 }
 
 /** One instance of the core on `memory`. */
-export function instantiate<T = Core>(module: WasmModule, memory: WasmMemory, host: Host, known = "createStage2"): T {
+export function instantiate<T = Core>(
+  module: WasmModule,
+  memory: WasmMemory,
+  host: Host,
+  known: keyof T & string = "createStage2" as keyof T & string,
+): T {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();

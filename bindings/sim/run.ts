@@ -31,11 +31,13 @@ export interface RunConfig {
   granule?: Granule;
   /** Default `cortex-a76`. */
   tlb?: TlbPreset;
+  /** TLBs that keep whatever the architecture lets them keep. Default false. */
   adversarial?: boolean;
   /** Share of accesses that store. Default 0.5. */
   writes?: number;
   /** Default 5. */
   iterations?: number;
+  /** Of the random numbers. Default 1. */
   seed?: number;
   /** Cycles by event, for the estimate. */
   costs?: Costs;
@@ -43,12 +45,17 @@ export interface RunConfig {
 
 /** What a run was, and what it did. */
 export interface RunReport {
+  /** Of this form. */
   schemaVersion: 1;
+  /** The workload's name. */
   workload: string;
+  /** All settings, the default ones too. */
   config: Required<Omit<RunConfig, "workload" | "costs">>;
   /** Of this machine, this time: the only part that differs from run to run. */
   seconds: number;
+  /** Accesses of all vCPUs. */
   accesses: number;
+  /** Stage-2 faults by kind; accesses that left the guest; faults taken again; stops for a full ring. */
   faults: {
     translation: number;
     permission: number;
@@ -58,9 +65,13 @@ export interface RunReport {
     retries: number;
     ringFull: number;
   };
+  /** Stores, pages that reads of the log reported, pages that none reported, and the pages of each read. */
   dirty: { written: number; reported: number; unlogged: number; rounds: number[] };
+  /** What the table's walker counted. */
   counters: Counters;
+  /** All TLBs together. */
   tlb: { hits: number; misses: number; tlbis: number; flushed: number; conflicts: number; rewalks: number };
+  /** The table in the end; `peakPages` and `bytes` are of table pages. */
   table: { leaves: number; pages: number; peakPages: number; bytes: number };
   /** Cycles, estimated: counts times assumed costs. */
   estimate: ReturnType<typeof estimate>;

@@ -21,6 +21,7 @@ export interface HostPage {
   readonly size: number;
   /** The size comes from hugetlb, not from a transparent huge page. */
   readonly hugetlb: boolean;
+  /** The guest may store there without asking the host first. */
   readonly writable: boolean;
 }
 

@@ -3,6 +3,7 @@ import * as K from "../core/constants.generated.js";
 import { type CoreSource, compile, fromBase64 } from "../core/core.js";
 import { GranuleError } from "../core/errors.js";
 import { put } from "../core/field.js";
+import type { WasmModule } from "../core/platform.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { AgentView, VmView } from "../core/vm-views.generated.js";
 import { levelShift } from "../model/granule.js";
@@ -96,10 +97,10 @@ const OUTCOMES: readonly (number | undefined)[] = [
   undefined,
 ];
 
-let compiled: WebAssembly.Module | undefined;
+let compiled: WasmModule | undefined;
 
 /** The inlined module, compiled once. */
-function inlined(): WebAssembly.Module {
+function inlined(): WasmModule {
   compiled ??= compile(fromBase64(BYTES), "createVm");
   return compiled;
 }
@@ -117,7 +118,7 @@ export class VirtualMachine implements Disposable {
   /** The module's exports, for those who want no facade. */
   readonly core: VmCore;
   /** The module, for instances in other threads. */
-  readonly module: WebAssembly.Module;
+  readonly module: WasmModule;
   /** Pointer of the VM in the engine's memory; assembly/vm/state.ts draws it. */
   readonly pointer: number;
   readonly #engine: Engine;

@@ -2,6 +2,7 @@ import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/c
 import * as K from "../core/constants.generated.js";
 import type { CoreSource } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
+import type { WasmModule } from "../core/platform.js";
 import { CpuView } from "../core/sim-views.generated.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { createEngine } from "../index.js";
@@ -64,6 +65,7 @@ export interface SlotOptions {
   slot?: number;
   /** First guest address, a multiple of the page. */
   gpa: number;
+  /** Bytes, a multiple of the page. */
   size: number;
   /** First address in the VMM's memory. Default one that is aligned as `gpa` is. */
   hva?: number;
@@ -113,8 +115,9 @@ const POLICY: OptionKinds<DirtyPolicy> = {
 
 /** What the vCPUs do. */
 export interface Workload {
-  /** First guest address and bytes of the region, whole pages. */
+  /** First guest address of the region, a multiple of the page. */
   gpa: number;
+  /** Bytes of the region, a multiple of the page. */
   size: number;
   /** Any page at random, or one after the other. Default `random`. */
   pattern?: "random" | "sequential";
@@ -137,14 +140,19 @@ const WORKLOAD: OptionKinds<Workload> = {
 
 /** What happened on one CPU since the VM was made. */
 export interface CpuStats {
+  /** Loads, stores and fetches. */
   accesses: number;
+  /** Stores among them that were done. */
   stores: number;
-  /** Stage-2 faults, by kind. */
+  /** Stage-2 faults where nothing was mapped. */
   translationFaults: number;
+  /** Stage-2 faults where the mapping did not allow the access. */
   permissionFaults: number;
+  /** Stage-2 faults where the access flag was clear. */
   accessFaults: number;
-  /** Accesses that the VMM emulates, and those for which the guest gets an abort. */
+  /** Accesses that the VMM emulates: outside the slots, or stores to a read-only one [FLT-6]. */
   exits: number;
+  /** Accesses for which the guest gets an abort, or the VMM an error. */
   aborts: number;
   /** Faults that were taken again because another vCPU was faster. */
   retries: number;
@@ -448,11 +456,15 @@ export class Vm implements Disposable {
 
 /** A VM as another thread gets it; can be posted to a worker. */
 export interface VmTicket {
+  /** The engine, as one of its walkers. */
   engine: EngineTicket;
-  module: WebAssembly.Module;
-  /** Pointers of the VM and of its machine. */
+  /** The compiled module of the VM. */
+  module: WasmModule;
+  /** Pointer of the VM in the engine's memory. */
   vm: number;
+  /** Pointer of its machine, the CPUs. */
   machine: number;
+  /** CPUs that there are. */
   cpus: number;
 }
 
