@@ -76,12 +76,13 @@ export class Workplace {
 
   /**
    * The builds that a changed file makes: "invalid" if one does not compile, "invisible" if all have the same bytes.
+   * @param {string[]} [only] names of the builds to make, as the bindings know their bytes; all others stay as they are
    * @returns {Promise<{ file: string, source: string, builds: Map<object, Buffer> } | "invalid" | "invisible">}
    */
-  async make(compiler, file, changed) {
+  async make(compiler, file, changed, only) {
     const builds = new Map();
     for (const [build, standard] of this.#standard) {
-      if (!standard.files.has(file)) continue;
+      if (!standard.files.has(file) || only?.includes(build.inlined) === false) continue;
       const { bytes } = await compiler.compile({ ...build, changed: new Map([[file, changed]]) });
       if (!bytes || !WebAssembly.validate(bytes)) return "invalid";
       if (!bytes.equals(standard.bytes)) builds.set(build, bytes);
