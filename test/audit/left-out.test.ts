@@ -7,7 +7,13 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
-import { CASEMATE_OPTIONS, createJudge, type Judge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
+import {
+  CASEMATE_OPTIONS,
+  createJudge,
+  type Judge,
+  type JudgeOptions,
+  type Verdict,
+} from "../../bindings/audit/index.js";
 import { CasemateParser } from "../../bindings/trace/casemate.js";
 import { OPERATIONS } from "./operations.js";
 import { streamOf, WORDS, wordsOf } from "./support.js";
@@ -32,15 +38,15 @@ const record = (words: Uint32Array, i: number): Uint32Array => words.subarray(i 
 
 /** The stream without record `i`; with it behind the next one; with it done by another CPU. */
 const CHANGES: Readonly<Record<string, (words: Uint32Array, i: number) => Uint32Array>> = {
-  "without": (words, i) => Uint32Array.from([...words.subarray(0, i * WORDS), ...words.subarray((i + 1) * WORDS)]),
-  "late": (words, i) => {
+  without: (words, i) => Uint32Array.from([...words.subarray(0, i * WORDS), ...words.subarray((i + 1) * WORDS)]),
+  late: (words, i) => {
     const changed = words.slice();
     if ((i + 1) * WORDS === words.length) return changed;
     changed.set(record(words, i + 1), i * WORDS);
     changed.set(record(words, i), (i + 1) * WORDS);
     return changed;
   },
-  "elsewhere": (words, i) => {
+  elsewhere: (words, i) => {
     const changed = words.slice();
     changed[i * WORDS + CPU] = 1 - Math.min(1, changed[i * WORDS + CPU] as number);
     return changed;
@@ -80,7 +86,9 @@ function linesOf(name: string, judge: Judge, words: Uint32Array, from: number): 
 function* streams(): Generator<[string, Uint32Array, JudgeOptions]> {
   for (const folder of ["traces", "traces-2"]) {
     const url = new URL(`${folder}/`, import.meta.url);
-    for (const name of readdirSync(url).filter((file) => file.endsWith(".log.gz")).sort())
+    for (const name of readdirSync(url)
+      .filter((file) => file.endsWith(".log.gz"))
+      .sort())
       yield [`${folder}/${name}`, recordsOf(gunzipSync(readFileSync(new URL(name, url)))), CASEMATE_OPTIONS];
   }
   for (const [name, operation] of Object.entries(OPERATIONS)) yield [name, wordsOf(streamOf(operation)), {}];

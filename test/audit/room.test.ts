@@ -25,7 +25,10 @@ function recordsOf(lines: readonly string[]): Uint32Array[] {
 }
 
 /** Judges records in a memory of `pages` that grows by one page whenever it is spent: violations, open, times that it grew. */
-function judged(pieces: readonly Uint32Array[], pages: number): { count: number; open: number; grown: number } | undefined {
+function judged(
+  pieces: readonly Uint32Array[],
+  pages: number,
+): { count: number; open: number; grown: number } | undefined {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 1024, shared: true });
   const core = instantiateModule<AuditCore>(MODULE, memory);
   if (!core.initialise(O_KNOWN_PAGES, 64)) return undefined;
@@ -113,7 +116,9 @@ describe("a root that takes the place of another in memory", () => {
     // CPU 1 had the first one, which is one violation; it goes to a third table, which nobody has when that is released.
     const third = [...root(0x9000), ...vttbr(0x9000, 3, 1), ...vttbr(0x8000, 2, 1), release(0x9000)];
     expect(firstOf(gone)).toBe("loaded");
-    expect(firstOf([...start, ...root(0x8000), ...vttbr(0x8000, 2), ...vttbr(0x8000, 2, 1), release(0), ...third])).toBe("ok");
+    expect(
+      firstOf([...start, ...root(0x8000), ...vttbr(0x8000, 2), ...vttbr(0x8000, 2, 1), release(0), ...third]),
+    ).toBe("ok");
   });
 });
 

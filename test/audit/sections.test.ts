@@ -37,7 +37,16 @@ function journalOf(walkers: number, config: object = {}): Journal {
 function kindsOf({ records, table }: Journal, ...more: Partial<JournalRecord>[]): string[] {
   const last = records.at(-1) as JournalRecord;
   const behind = more.map((record, i) => {
-    return { ...last, table, walker: 0, a: 0n, b: 0n, address: 0n, sequence: last.sequence + 1n + BigInt(i), ...record };
+    return {
+      ...last,
+      table,
+      walker: 0,
+      a: 0n,
+      b: 0n,
+      address: 0n,
+      sequence: last.sequence + 1n + BigInt(i),
+      ...record,
+    };
   });
   return judgeRecords([...records, ...behind]).violations.map(({ kind }) => kind);
 }
@@ -54,7 +63,10 @@ const flagged = (journal: Journal, flag: number): Journal =>
 describe("who holds no lock", () => {
   const journal = journalOf(2);
   const { leaf } = journal;
-  const section = [{ kind: J.SECTION, walker: 1 }, { kind: J.SECTION_END, walker: 1 }] as const;
+  const section = [
+    { kind: J.SECTION, walker: 1 },
+    { kind: J.SECTION_END, walker: 1 },
+  ] as const;
   const add = { walker: 1, level: 3, address: leaf.address, a: leaf.b, b: leaf.b | (1n << 55n) };
 
   it("changes nothing outside a section, and in one by exchanges only [LCK-4]", () => {

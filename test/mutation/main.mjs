@@ -119,7 +119,9 @@ async function testRoom(room, mutants, n, { workplace, compiler, tests, known, q
     if (tallied(result)) counted++;
     const { outcome, by = "" } = result;
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
-    process.stderr.write(`${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by} (${seconds} s)\n`);
+    process.stderr.write(
+      `${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by} (${seconds} s)\n`,
+    );
   }
   return results;
 }

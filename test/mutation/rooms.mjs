@@ -41,13 +41,7 @@ export const STAGES = {
     ["test/mmu"],
     ["test/audit"],
   ],
-  memory: [
-    ["test/memory", ...TABLES, ...PARALLEL],
-    HOSTILE,
-    MMU,
-    ["test/conform", "test/property"],
-    POOL,
-  ],
+  memory: [["test/memory", ...TABLES, ...PARALLEL], HOSTILE, MMU, ["test/conform", "test/property"], POOL],
   record: [
     TABLES,
     ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
