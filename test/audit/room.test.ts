@@ -28,10 +28,11 @@ function recordsOf(lines: readonly string[]): Uint32Array[] {
 function judged(
   pieces: readonly Uint32Array[],
   pages: number,
+  options = O_KNOWN_PAGES,
 ): { count: number; open: number; grown: number } | undefined {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 1024, shared: true });
   const core = instantiateModule<AuditCore>(MODULE, memory);
-  if (!core.initialise(O_KNOWN_PAGES, 64)) return undefined;
+  if (!core.initialise(options, 64)) return undefined;
   let grown = 0;
   for (const piece of pieces) {
     const n = piece.length / WORDS;
@@ -90,6 +91,16 @@ describe("memory that is spent in the middle", () => {
 });
 
 describe("the table of known pages", () => {
+  it("grows in the middle of a page that is filled, though memory is spent there", () => {
+    const fill = (i: number): string => `mem-set (address 0x${(i * 0x1000).toString(16)}) (size 0x1000) (value 0x0)`;
+    const pieces = recordsOf([...Array.from({ length: 2100 }, (_, i) => fill(i)), ...prologue(), put(L3, LEAF)]);
+    const ample = judged(pieces, 512, 0);
+    expect(ample).toEqual({ count: 0, open: 0, grown: 0 });
+    const small = judged(pieces, 24, 0);
+    expect({ ...small, grown: 0 }).toEqual(ample);
+    expect(small?.grown).toBeGreaterThan(200);
+  });
+
   it("grows past a page that is linked, and past clocks of several CPUs", () => {
     const page = (i: number): string => (0x2_0000_0000 + i * 0x1000).toString(16);
     const init = (from: number, to: number): string =>

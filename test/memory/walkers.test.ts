@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
-import { PAGES, type Walkers, walkers } from "./walkers.js";
+import { bare, PAGES, type Walkers, walkers } from "./walkers.js";
 
 /** A clock on which a walker that waits gives up. */
 const LATE = 6000;
@@ -259,6 +259,27 @@ describe("what a walker has in hand", () => {
     a.holdTree(t, q, 0);
     b.intendNothingOf(0);
     expect(words(b, 0)).toEqual([0, 0, 0, 0, 0, t]);
+  });
+});
+
+describe("a memory that walkers share", () => {
+  it("is laid out once, in sizes that exist, and below 2^52", () => {
+    const memory = BigInt(PAGES << 16);
+    const [end, arena] = [1n << 52n, 1 << 20];
+    const laid = (base: bigint, bytes = arena, tables = 4, n = 2): number =>
+      bare().layOut(memory, bytes, base, tables, n, 0);
+    expect([0n, end - BigInt(arena)].map((base) => laid(base))).toEqual([0, 0]);
+    for (const base of [end, end - BigInt(arena >> 1), 1n]) expect(laid(base), `${base}`).toBe(K.EINVAL);
+    expect([laid(0n, 0), laid(0n, arena + 4096), laid(0n, arena, 0), laid(0n, arena, 4, 0)]).toEqual(
+      Array(4).fill(K.EINVAL),
+    );
+    expect([laid(0n, arena, 1025), laid(0n, arena, 4, 65), laid(0n, 64 * arena)]).toEqual([
+      K.EINVAL,
+      K.EINVAL,
+      K.ENOMEM,
+    ]);
+    const { all } = walkers(1);
+    expect(all[0]?.layOut(memory, arena, 0n, 4, 1, 0)).toBe(K.EEXIST);
   });
 });
 

@@ -116,6 +116,12 @@ const module = await compiled();
 export const PAGES = 64;
 export const ARENA = 1 << 20;
 
+/** An instance in a memory of its own, in which nothing is laid out. */
+export function bare(): Walkers {
+  const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+  return new WebAssembly.Instance(module, { env: { memory }, host: { clock: () => 0 } }).exports as unknown as Walkers;
+}
+
 /** `n` walkers of one memory with an arena, and a clock that goes on by `step` milliseconds each time it is read. */
 export function walkers(n: number, step = 0): { all: Walkers[]; u32: Uint32Array; clock: { step: number } } {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
