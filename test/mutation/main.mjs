@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { Compiler } from "./compiler.mjs";
 import { apply, mutantsOf } from "./mutants.mjs";
 import { report, scoreOf, tallied } from "./report.mjs";
-import { BUILDS_OF, ROOMS } from "./rooms.mjs";
+import { FIRST_BUILDS, ROOMS } from "./rooms.mjs";
 import { Tests } from "./tests.mjs";
 import { ROOT, sharedConstants, Workplace } from "./workplace.mjs";
 
@@ -18,7 +18,7 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
   --n COUNT        mutants tested in each room, or "all" (default: 10)
   --seed NUMBER    which of them (default: 1)
   --tests PATH,..  run these tests alone, files or folders, in place of the room's
-  --quick          run only the first stage of a room's tests, against the builds that it is about: other tests may kill
+  --quick          run only the first stage of a room's tests, against the builds that these load: other tests may kill
                    survivors, so the score is a lower bound
   --floor PERCENT  exit status 1 if a room's score is lower
   --list           print the mutants instead of testing them
@@ -106,7 +106,7 @@ function equivalents(mutants, rooms) {
 
 /** Tests mutants of one room until `n` of them counted. */
 async function testRoom(room, mutants, n, { workplace, compiler, tests, known, quick }) {
-  const only = quick ? BUILDS_OF[room] : undefined;
+  const only = quick ? FIRST_BUILDS : undefined;
   const results = [];
   let counted = 0;
   for (const mutant of mutants) {

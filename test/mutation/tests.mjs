@@ -33,7 +33,6 @@ export class Tests {
       cwd: this.#folder,
       detached: true, // a group of its own: ended with all its children
       stdio: ["ignore", "ignore", "inherit", "ipc"],
-      env: { GRANULE_RUNS: "400", ...process.env },
     });
     setPriority(runner.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     this.#runner = runner;
