@@ -3,20 +3,13 @@
 // violation, how many there are, and a sum over all that they say. It is the judge's word, kept so that no change of it goes
 // unseen: `npx vitest run test/audit/left-out.test.ts --update` writes it anew, and its difference is to be read.
 
-import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
-import {
-  CASEMATE_OPTIONS,
-  createJudge,
-  type Judge,
-  type JudgeOptions,
-  type Verdict,
-} from "../../bindings/audit/index.js";
+import { CASEMATE_OPTIONS, createJudge, type Judge, type JudgeOptions } from "../../bindings/audit/index.js";
 import { CasemateParser } from "../../bindings/trace/casemate.js";
 import { OPERATIONS } from "./operations.js";
-import { streamOf, WORDS, wordsOf } from "./support.js";
+import { brief, streamOf, WORDS, wordsOf } from "./support.js";
 
 /** Longer streams than this are of the same few steps again and again. */
 const LONGEST = 80;
@@ -52,17 +45,6 @@ const CHANGES: Readonly<Record<string, (words: Uint32Array, i: number) => Uint32
     return changed;
   },
 };
-
-/** A verdict in a few words, and a sum over all of them. */
-function brief({ violations, count, open }: Verdict): string {
-  const all = violations.map(({ message: _, ...rest }) => rest);
-  const text = JSON.stringify([all, count, open], (_, v) => (typeof v === "bigint" ? `${v}` : v));
-  const sum = createHash("sha256").update(text).digest("hex").slice(0, 6);
-  const [first] = violations;
-  if (!first) return `ok, ${open} open`;
-  const missing = first.missing === undefined ? "" : ` ${first.missing}`;
-  return `${first.kind}${missing}${count > 1 ? ` and ${count - 1} more` : ""} (${sum})`;
-}
 
 function judged(judge: Judge, words: Uint32Array): string {
   judge.reset();

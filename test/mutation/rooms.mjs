@@ -73,6 +73,7 @@ export const STAGES = {
       "test/audit/details.test.ts",
       "test/audit/flight.test.ts",
       "test/audit/left-out.test.ts",
+      "test/audit/random-logs.test.ts",
       "test/audit/sections.test.ts",
       "test/audit/room.test.ts",
       "test/audit/reach.test.ts",
