@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Compiler } from "./compiler.mjs";
 import { apply, mutantsOf } from "./mutants.mjs";
-import { report, scoreOf, tallied } from "./report.mjs";
+import { report, reportedAs, scoreOf, tallied } from "./report.mjs";
 import { FIRST_BUILDS, ROOMS } from "./rooms.mjs";
 import { Tests } from "./tests.mjs";
 import { ROOT, sharedConstants, Workplace } from "./workplace.mjs";
@@ -15,6 +15,7 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
 
   --room NAME,..   rooms of assembly/: ${ROOMS.join(" ")} (default: all)
   --file PATH[:LINE]  only mutants of this file, or of this line; one room
+  --survivors PATH  only mutants that survived according to this report, the text that an earlier run printed
   --n COUNT        mutants tested in each room, or "all" (default: 10)
   --seed NUMBER    which of them (default: 1)
   --tests PATH,..  run these tests alone, files or folders, in place of the room's
@@ -31,6 +32,7 @@ mutants that do not compile, mutants that compile to the same bytes, and those o
 const OPTIONS = {
   room: { type: "string", default: ROOMS.join(",") },
   file: { type: "string" },
+  survivors: { type: "string" },
   n: { type: "string", default: "10" },
   seed: { type: "string", default: "1" },
   tests: { type: "string" },
@@ -104,6 +106,12 @@ function equivalents(mutants, rooms) {
   return { known: new Set(mine.map(keyOf)), stale: mine.filter((entry) => !keys.has(keyOf(entry))) };
 }
 
+/** The survivors that a report names, as `reportedAs` has them. */
+function survivorsOf(path) {
+  const lines = readFileSync(path, "utf8").split("\n");
+  return new Set(lines.filter((line) => line.startsWith("assembly/")));
+}
+
 /** Tests mutants of one room until `n` of them counted. */
 async function testRoom(room, mutants, n, { workplace, compiler, tests, known, quick }) {
   const only = quick ? FIRST_BUILDS : undefined;
@@ -144,12 +152,15 @@ async function main() {
     byRoom.flatMap(([, mutants]) => mutants),
     o.rooms,
   );
-  const wanted = (m) => (o.path === undefined || m.file === o.path) && (o.line === undefined || m.line === o.line);
+  const survivors = o.survivors === undefined ? undefined : survivorsOf(o.survivors);
+  const wanted = (m) =>
+    (o.path === undefined || m.file === o.path) &&
+    (o.line === undefined || m.line === o.line) &&
+    (survivors === undefined || survivors.has(reportedAs(m)));
   const chosen = byRoom.map(([room, mutants]) => [room, shuffled(mutants, random(o.seed)).filter(wanted)]);
   if (o.list) {
     for (const [, mutants] of chosen) {
-      for (const m of mutants.slice(0, o.n))
-        process.stdout.write(`${m.file}:${m.line}  ${m.operator}: ${m.mutation}\n`);
+      for (const m of mutants.slice(0, o.n)) process.stdout.write(`${reportedAs(m)}\n`);
     }
     return;
   }
