@@ -57,11 +57,9 @@ export const STAGES = {
       "test/mmu/journal.test.ts",
       "test/mmu/tlb-groups.test.ts",
       "test/mmu/tlb-regimes.test.ts",
-      "test/mmu/tlb-whims.test.ts",
-      "test/mmu/tlbi.test.ts",
-      "test/mmu/tlb.test.ts",
       "test/mmu/vectors.test.ts",
     ],
+    ["test/mmu/tlb-whims.test.ts", "test/mmu/tlbi.test.ts", "test/mmu/tlb.test.ts"],
     ["test/mmu", "test/hostile/mmu.test.ts"],
   ],
   audit: [
