@@ -25,6 +25,7 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
   --list           print the mutants instead of testing them
   --json           print the report as JSON
 
+A run that is interrupted reports what it has found so far.
 A mutant counts as noticed when a test fails, or when the tests do not end. Set aside, and not part of the score:
 mutants that do not compile, mutants that compile to the same bytes, and those of test/mutation/equivalent.json.
 `;
@@ -112,10 +113,9 @@ function survivorsOf(path) {
   return new Set(lines.filter((line) => line.startsWith("assembly/")));
 }
 
-/** Tests mutants of one room until `n` of them counted. */
-async function testRoom(room, mutants, n, { workplace, compiler, tests, known, quick }) {
+/** Tests mutants of one room until `n` of them counted; adds what came of each to `results`. */
+async function testRoom(room, mutants, n, { results, workplace, compiler, tests, known, quick }) {
   const only = quick ? FIRST_BUILDS : undefined;
-  const results = [];
   let counted = 0;
   for (const mutant of mutants) {
     if (counted === n) break;
@@ -131,7 +131,6 @@ async function testRoom(room, mutants, n, { workplace, compiler, tests, known, q
       `${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by} (${seconds} s)\n`,
     );
   }
-  return results;
 }
 
 async function testOne(room, mutant, { workplace, compiler, tests, only }) {
@@ -170,8 +169,11 @@ async function main() {
     tests.end();
     workplace.remove();
   };
+  const results = [];
+  const print = () => process.stdout.write(report(results, { seed: o.seed, stale, json: o.json }));
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.on(signal, () => {
+      print();
       clean();
       process.exit(130);
     });
@@ -179,11 +181,10 @@ async function main() {
   try {
     const compiler = new Compiler(workplace.folder);
     await workplace.begin(compiler);
-    const results = [];
     for (const [room, mutants] of chosen) {
-      results.push(...(await testRoom(room, mutants, o.n, { workplace, compiler, tests, known, quick: o.quick })));
+      await testRoom(room, mutants, o.n, { results, workplace, compiler, tests, known, quick: o.quick });
     }
-    process.stdout.write(report(results, { seed: o.seed, stale, json: o.json }));
+    print();
     if (o.rooms.some((room) => scoreOf(results.filter((r) => r.room === room)) < o.floor)) process.exitCode = 1;
   } finally {
     clean();
