@@ -11,17 +11,21 @@ const TABLES = [
   "test/report/explain.test.ts",
   "test/report/canonical.test.ts",
 ];
-const PARALLEL = [
+/** Walkers on one thread. */
+const ALONE = [
   "test/parallel/races.test.ts",
   "test/parallel/atomics.test.ts",
   "test/parallel/patience.test.ts",
   "test/parallel/limbo.test.ts",
+  "test/audit/burial.test.ts",
+];
+/** Walkers on threads, which are waited for. */
+const THREADS = [
   "test/parallel/lifetime.test.ts",
   "test/parallel/death.test.ts",
   "test/parallel/waiting.test.ts",
   "test/parallel/locks.test.ts",
   "test/parallel/epoch.test.ts",
-  "test/audit/burial.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
 const MMU = [
@@ -41,15 +45,15 @@ export const STAGES = {
     ["test/mmu"],
     ["test/audit"],
   ],
-  memory: [["test/memory", ...TABLES, ...PARALLEL], HOSTILE, MMU, ["test/conform", "test/property"], POOL],
+  memory: [["test/memory", ...TABLES, ...ALONE], THREADS, HOSTILE, MMU, ["test/conform", "test/property"], POOL],
   record: [
     TABLES,
-    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
+    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...ALONE, ...THREADS],
     ["test/conform"],
     HOSTILE,
     POOL,
   ],
-  table: [[...TABLES, ...PARALLEL], ["test/conform"], ["test/property", ...HOSTILE], ["test/replay"], POOL],
+  table: [[...TABLES, ...ALONE], THREADS, ["test/conform"], ["test/property", ...HOSTILE], ["test/replay"], POOL],
   mmu: [
     [
       "test/mmu/registers.test.ts",
