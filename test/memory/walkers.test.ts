@@ -262,6 +262,27 @@ describe("what a walker has in hand", () => {
   });
 });
 
+describe("the record of a table", () => {
+  it("has one life after the other, each with a handle of its own", () => {
+    const { all } = walkers(2, LATE);
+    const [a, b] = all as [Walkers, Walkers];
+    const records = [a.takeTable(), b.takeTable()].map((p) => p >>> 0) as [number, number];
+    expect(records[1]).toBeGreaterThan(records[0]);
+    const [t] = records;
+    expect([a.isTableHandle(t), a.finishTable(t), a.handle(t), b.isTableHandle(t)]).toEqual([0, t, t, 1]);
+    expect([a.addPages(t, 3), b.addPages(t, -1), a.addPages(t, 0)]).toEqual([3, 2, 2]);
+    a.writeLock(t);
+    a.writeUnlock(t);
+    expect([a.giveTable(t), a.isTableHandle(t), b.isTableHandle(t)]).toEqual([1, 0, 0]);
+    expect(b.takeTable() >>> 0).toBe(t);
+    const handle = b.finishTable(t) >>> 0;
+    expect(handle).not.toBe(t);
+    expect([a.isTableHandle(handle), a.isTableHandle(t), a.handle(t), a.addPages(t, 0)]).toEqual([1, 0, handle, 0]);
+    for (const wrong of [0, 8, records[1], -1, 0x7fffffff]) expect(a.isTableHandle(wrong), `${wrong}`).toBe(0);
+    expect([a.takeTable() !== 0, a.takeTable() !== 0, a.takeTable()]).toEqual([true, true, 0]);
+  });
+});
+
 describe("a memory that walkers share", () => {
   it("is laid out once, in sizes that exist, and below 2^52", () => {
     const memory = BigInt(PAGES << 16);

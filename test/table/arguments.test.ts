@@ -90,6 +90,17 @@ describe("creating a table", () => {
   });
 });
 
+describe("releasing a table", () => {
+  it("is refused before it is destroyed and after it was released", () => {
+    const { core } = smallEngine();
+    const table = smallEngine().createStage2({ ipaBits: 39 });
+    const release = () => table.engine.core.releaseTable(table.handle);
+    expect(release()).toBe(K.EINVAL);
+    table.destroy();
+    expect([core.releaseTable(table.handle), release(), release()]).toEqual([K.EINVAL, 0, K.EINVAL]);
+  });
+});
+
 describe("inside as many walks as there can be", () => {
   const DEPTH = 8;
 
