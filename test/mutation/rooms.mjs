@@ -59,6 +59,7 @@ export const STAGES = {
       "test/mmu/registers.test.ts",
       "test/mmu/nested.test.ts",
       "test/mmu/journal.test.ts",
+      "test/mmu/kept.test.ts",
       "test/mmu/tlb-groups.test.ts",
       "test/mmu/tlb-regimes.test.ts",
       "test/mmu/vectors.test.ts",
