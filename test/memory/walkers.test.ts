@@ -190,6 +190,21 @@ describe("a table in limbo", () => {
   });
 });
 
+describe("a page that is taken again", () => {
+  it("has no references, whichever walker had some on what it was", () => {
+    const { a, b, c } = three();
+    const p = a.takeFrames(0) >>> 0;
+    for (const [walker, n] of [
+      [a, 3],
+      [b, -1],
+      [c, 5],
+    ] as const)
+      walker.addReference(p, n);
+    expect(a.references(p)).toBe(7);
+    expect([a.giveFrames(p), b.takeFrames(0) >>> 0, b.references(p)]).toEqual([1, p, 0]);
+  });
+});
+
 describe("the arena of a dead walker", () => {
   it("has what was taken, and no more, once its lists are made anew", () => {
     const { a, b } = three();
@@ -280,6 +295,19 @@ describe("the record of a table", () => {
     expect([a.isTableHandle(handle), a.isTableHandle(t), a.handle(t), a.addPages(t, 0)]).toEqual([1, 0, handle, 0]);
     for (const wrong of [0, 8, records[1], -1, 0x7fffffff]) expect(a.isTableHandle(wrong), `${wrong}`).toBe(0);
     expect([a.takeTable() !== 0, a.takeTable() !== 0, a.takeTable()]).toEqual([true, true, 0]);
+  });
+
+  it("takes nothing with it of the record behind, nor of who holds its lock", () => {
+    const { all, u32 } = walkers(2, LATE);
+    const [a, b] = all as [Walkers, Walkers];
+    const [t, next] = [a.takeTable(), a.takeTable()].map((p) => p >>> 0) as [number, number];
+    for (const p of [t, next]) a.finishTable(p);
+    b.writeLock(next);
+    b.addPages(next, 5);
+    const words = () => [...u32.subarray(next / 4, next / 4 + 64)];
+    const before = words();
+    expect([a.giveTable(t), a.isTableHandle(next)]).toEqual([1, 1]);
+    expect(words()).toEqual(before);
   });
 });
 
