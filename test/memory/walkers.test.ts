@@ -277,6 +277,81 @@ describe("what a walker has in hand", () => {
   });
 });
 
+describe("caches", () => {
+  const [OWN, ARENA_ITSELF, NONE] = [2, 1, 0];
+
+  it("of a dead walker go back with all their pages, once the free lists can be locked [MC-5]", () => {
+    const { a, b, c } = three();
+    const caches = [12, 14, 16].map((ps) => a.createCache(ps, 4) >>> 0) as [number, number, number];
+    for (const cache of caches) expect(a.topUp(cache, 2)).toBe(0);
+    expect(a.taken()).toBe(3 + 4 * (1 + 4 + 16));
+    c.acquire(a.poolLock());
+    expect([b.giveAllOf(0), a.taken()]).toEqual([0, 87]);
+    c.relinquish(a.poolLock());
+    expect([b.giveAllOf(0), a.taken(), a.cachesOf(0)]).toEqual([1, 0, 0]);
+    expect([b.giveAllOf(0), b.giveAllOf(2)]).toEqual([1, 1]);
+  });
+
+  it("leave the list of their walker one by one, from wherever they are", () => {
+    for (const first of [0, 1, 2]) {
+      const { a, b } = three();
+      const caches = [0, 1, 2].map(() => a.createCache(12, 4) >>> 0);
+      a.destroyCache(caches[first] as number);
+      expect([a.taken(), a.isCache(caches[first] as number, 12)]).toEqual([2, 0]);
+      expect([b.giveAllOf(0), a.taken()]).toEqual([1, 0]);
+    }
+  });
+
+  it("hold what they were asked for, up to their capacity, and give the last page first [MC-2, MC-3]", () => {
+    const { a, b } = three();
+    const cache = a.createCache(12, 4) >>> 0;
+    expect([a.isCache(cache, 12), a.isCache(cache, 14), b.isCache(cache, 12), a.isCache(cache + 4, 12)]).toEqual([
+      1, 0, 0, 0,
+    ]);
+    expect([a.topUp(cache, 5), a.cached(cache), a.topUp(cache, 0), a.cached(cache)]).toEqual([K.EINVAL, 0, 0, 0]);
+    expect([a.topUp(cache, 1), a.cached(cache), a.available(cache)]).toEqual([0, 4, 4]);
+    const page = a.takePage(cache, 12) >>> 0;
+    expect([a.isTaken(page), a.cached(cache), a.intent(0, 1)]).toEqual([1, 3, page]);
+    expect([a.topUp(cache, 3), a.cached(cache)]).toEqual([0, 3]);
+    expect([a.fillTo(cache, 5), a.fillTo(cache, 1), a.cached(cache), a.taken()]).toEqual([K.EINVAL, 0, 1, 3]);
+    expect([a.fillTo(cache, 2), a.cached(cache), a.taken(), a.intent(0, 1)]).toEqual([0, 2, 4, 0]);
+    expect([NONE, ARENA_ITSELF].map((stand) => a.available(stand) >>> 0)).toEqual([0, 0xffff_ffff]);
+    expect([a.takePage(NONE, 12), a.takePage(ARENA_ITSELF, 14) !== 0, a.taken()]).toEqual([0, true, 8]);
+  });
+
+  it("of a walker's own are made when they are needed, one for each granule, and go when it leaves [MC-7]", () => {
+    const { a, b } = three();
+    const own = [12, 14, 16].map((ps) => a.resolve(OWN, ps) >>> 0);
+    expect(new Set(own).size).toBe(3);
+    expect([12, 14, 16].map((ps) => a.resolve(OWN, ps) >>> 0)).toEqual(own);
+    expect([NONE, ARENA_ITSELF, own[1] as number].map((cache) => a.resolve(cache, 12) >>> 0)).toEqual([0, 1, own[1]]);
+    expect([b.resolve(OWN, 12) === own[0], a.taken()]).toEqual([false, 4]);
+    // An empty one of its own takes from the arena, an empty one that was made does not [MC-4].
+    const made = a.createCache(12, 1) >>> 0;
+    expect([a.takePage(made, 12), a.takePage(own[0] as number, 12) !== 0]).toEqual([0, true]);
+    a.destroyCache(made);
+    a.giveOwn();
+    expect([a.taken(), a.cachesOf(0), a.resolve(OWN, 12) !== 0]).toEqual([2, 0, true]);
+  });
+});
+
+describe("the arena", () => {
+  it("is a range of physical memory and of pointers: pages that are in it, aligned", () => {
+    const { a } = three();
+    const p = a.takeFrames(0) >>> 0;
+    const arena = p - Number(a.virtToPhys(p));
+    const end = arena + (1 << 20);
+    expect([0n, 8n, (1n << 20n) - 8n].map((pa) => a.physToVirt(pa, 8) >>> 0)).toEqual([arena, arena + 8, end - 8]);
+    expect([(1n << 20n) - 4n, 1n << 20n, -8n, 1n << 60n].map((pa) => a.physToVirt(pa, 8))).toEqual([0, 0, 0, 0]);
+    expect([arena, end - 8].map((at) => a.isArenaRange(at, 8n))).toEqual([1, 1]);
+    expect([arena - 8, end, end - 4, arena + 4].map((at) => a.isArenaRange(at, 8n))).toEqual([0, 0, 0, 0]);
+    expect([a.isArenaRange(arena, 1n << 20n), a.isArenaRange(arena, (1n << 20n) + 1n)]).toEqual([1, 0]);
+    expect([arena, end - 4096, arena + 4096].map((at) => a.isArenaPage(at, 12))).toEqual([1, 1, 1]);
+    expect([arena - 4096, end, arena + 8].map((at) => a.isArenaPage(at, 12))).toEqual([0, 0, 0]);
+    expect([a.isArenaPage(arena + 4096, 14), a.isArenaPage(arena + 16384, 14)]).toEqual([0, 1]);
+  });
+});
+
 describe("the record of a table", () => {
   it("has one life after the other, each with a handle of its own", () => {
     const { all } = walkers(2, LATE);

@@ -32,7 +32,8 @@ export type Walkers = Record<
   | "finishGive"
   | "handOver"
   | "handOverTree"
-  | "intendCount",
+  | "intendCount"
+  | "giveOwn",
   () => number
 > &
   Record<
@@ -71,7 +72,12 @@ export type Walkers = Record<
     | "intendGive"
     | "intendMake"
     | "finishMake"
-    | "intendNothingOf",
+    | "intendNothingOf"
+    | "available"
+    | "cached"
+    | "destroyCache"
+    | "giveAllOf"
+    | "cachesOf",
     (p: Pointer) => number
   > &
   Record<
@@ -89,7 +95,14 @@ export type Walkers = Record<
     | "intent"
     | "countHeld"
     | "intendGiveCounted"
-    | "isClaimed",
+    | "isClaimed"
+    | "createCache"
+    | "fillTo"
+    | "isArenaPage"
+    | "isCache"
+    | "resolve"
+    | "takePage"
+    | "topUp",
     (p: Pointer, n: number) => number
   > & {
     slotOfWalker(id: number): bigint;
@@ -97,7 +110,10 @@ export type Walkers = Record<
     holdTree(table: Pointer, p: Pointer, level: number): void;
     intendBreak(table: Pointer, p: Pointer, old: bigint, level: number): void;
     layOut(bytes: bigint, arena: number, base: bigint, tables: number, walkers: number, ring: number): number;
+    isArenaRange(p: Pointer, bytes: bigint): number;
     isInMemory(p: Pointer, bytes: bigint): number;
+    physToVirt(pa: bigint, bytes: number): Pointer;
+    virtToPhys(p: Pointer): bigint;
     wordAt(pa: bigint, base: bigint, bytes: bigint, pointer: Pointer): Pointer;
   };
 

@@ -1,5 +1,6 @@
 // What walkers do about each other, for tests that are several walkers on one thread. AssemblyScript, compiled by the tests.
 
+import { giveAll } from "../../../assembly/memory/cache";
 import * as F from "../../../assembly/memory/frames";
 import * as I from "../../../assembly/memory/intent";
 import { limbo, pool, Table, walkerAt } from "../../../assembly/memory/layout";
@@ -7,6 +8,18 @@ import * as L from "../../../assembly/memory/limbo";
 import { tryAcquire } from "../../../assembly/memory/spin";
 import * as T from "../../../assembly/memory/tables";
 
+export {
+  available,
+  cached,
+  createCache,
+  destroyCache,
+  fillTo,
+  giveOwn,
+  isCache,
+  resolve,
+  takePage,
+  topUp,
+} from "../../../assembly/memory/cache";
 export {
   advance,
   enter,
@@ -26,7 +39,15 @@ export {
   references,
   takeFrames,
 } from "../../../assembly/memory/frames";
-export { attach, detach, layOut } from "../../../assembly/memory/layout";
+export {
+  attach,
+  detach,
+  isArenaPage,
+  isArenaRange,
+  layOut,
+  physToVirt,
+  virtToPhys,
+} from "../../../assembly/memory/layout";
 export { doubtLimbo, isLimboDoubtful, levelOf, release, retire, someWait } from "../../../assembly/memory/limbo";
 export {
   inheritWriteLock,
@@ -52,6 +73,14 @@ export {
   tryAcquire,
 } from "../../../assembly/memory/spin";
 export { addPages, finishTable, giveTable, isTableHandle, raisePeak, takeTable } from "../../../assembly/memory/tables";
+
+export function giveAllOf(id: u32): bool {
+  return giveAll(walkerAt(id));
+}
+
+export function cachesOf(id: u32): u32 {
+  return walkerAt(id).caches;
+}
 
 export function poolLock(): usize {
   return changetype<usize>(pool());
