@@ -21,6 +21,8 @@ import { World } from "./world.js";
 const IPA = 0x8000_0000n;
 const PA = 0x9_0000_0000n;
 const HIGH = 0xffff_ff80_0000_0000n;
+/** Of a table that has no other page. */
+const UNREAD = 0x40_0000n;
 const PAGES = 40;
 const STEPS = 24;
 const COLUMN = 16;
@@ -58,6 +60,11 @@ function guest(random: Random): World {
     const second = random.oneIn(3) ? W.S2_LEAF & ~W.S2_W : W.S2_LEAF;
     made.map2(IPA + (BigInt(i % PAGES) << 12n), PA + BigInt(i << 12), second | flags([W.XN, 1n << 53n]));
   }
+  // A table of the guest that stage 2 cannot read yet; and memory at 0, where a walk that has lost its way would look.
+  made.map1(UNREAD, IPA, W.S1_LEAF);
+  const unread = made.entry2(made.entry1(UNREAD) & ~0xfffn);
+  made.set(unread, made.word(unread) & ~W.AF);
+  made.map2(0n, PA + 0x10_0000n, W.S2_LEAF);
   made.map2(IPA + 0x20_0000n, PA, W.S2_LEAF, 2);
   made.map1(0x20_0000n, IPA + 0x20_0000n, W.S1_LEAF, 2);
   return made;
@@ -79,7 +86,9 @@ function look(
     (BigInt(random.below(random.oneIn(6) ? 1024 : PAGES)) << 12n) |
     BigInt(random.below(4096)) |
     (random.oneIn(8) ? HIGH : 0n) |
-    (random.oneIn(40) ? 1n << 45n : 0n);
+    (random.oneIn(40) ? 1n << 45n : 0n) |
+    (random.oneIn(12) ? UNREAD : 0n) |
+    (random.oneIn(10) ? BigInt(random.below(256)) << 56n : 0n);
   for (let i = 0; i < COLUMN; i++) columns.addresses[i] = address();
   const rows = () => [...columns.rows.subarray(0, 2 * COLUMN)];
   const kept = [tlb.accessMany(columns, COLUMN, kind, who), ...rows()];
@@ -97,7 +106,8 @@ function look(
 function kept(name: string, options: TlbOptions, seed: number): string {
   const random = new Random(seed);
   const made = guest(random);
-  const registers = [{}, {}, { sctlr: 0n }, { hcr: W.HCR.VM | W.HCR.PTW | W.HCR.FWB }][seed % 4] as object;
+  const ignoring = { tcr: W.TCR.T39 | W.TCR.TBI0 | W.TCR.TBI1 };
+  const registers = [{}, ignoring, { sctlr: 0n }, { hcr: W.HCR.VM | W.HCR.PTW | W.HCR.FWB }][seed % 4] as object;
   const base = seed % 4 === 2 ? IPA : 0n; // stage 1 is off: what is accessed are IPAs
   using mmu = made.mmu(registers);
   using tlb = createTlb(mmu, { ...options, seed: seed + 1 });
@@ -105,7 +115,8 @@ function kept(name: string, options: TlbOptions, seed: number): string {
   const said: unknown[] = [];
   for (let step = 0; step < STEPS; step++) {
     const operand = BigInt(random.below(PAGES)) | (random.oneIn(2) ? 1n << 46n : 0n);
-    if (random.oneIn(3)) tlb.invalidate(random.pick(FORMS), operand);
+    const half = random.oneIn(4) ? (HIGH >> 12n) & ((1n << 44n) - 1n) : 0n;
+    if (random.oneIn(3)) tlb.invalidate(random.pick(FORMS), operand | half);
     if (random.oneIn(5)) tlb.dsb("ish");
     const asid = BigInt(random.below(3)) << 48n;
     if (random.oneIn(3))
