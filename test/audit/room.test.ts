@@ -13,7 +13,7 @@ const L2 = 0x2000;
 const L3 = 0x3000;
 const LEAF = 0x8_0000_07ffn;
 const DSB = "barrier dsb (kind ish)";
-const MODULE = compile(fromBase64(BYTES));
+const MODULE = compile(fromBase64(BYTES), "test");
 
 /** A log's records, in pieces that a judge takes at once. */
 function recordsOf(lines: readonly string[]): Uint32Array[] {
@@ -31,7 +31,7 @@ function judged(
   options = O_KNOWN_PAGES,
 ): { count: number; open: number; grown: number } | undefined {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 1024, shared: true });
-  const core = instantiateModule<AuditCore>(MODULE, memory);
+  const core = instantiateModule<AuditCore>(MODULE, memory, "violationCount");
   if (!core.initialise(options, 64)) return undefined;
   let grown = 0;
   for (const piece of pieces) {
