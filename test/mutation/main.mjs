@@ -93,18 +93,34 @@ function allMutants(room, shared) {
   const files = readdirSync(join(ROOT, "assembly", room)).filter((name) => name.endsWith(".ts"));
   return files.sort().flatMap((name) => {
     const file = `assembly/${room}/${name}`;
-    return mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared);
+    return numbered(mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared));
   });
 }
 
 const keyOf = ({ file, source, mutation }) => `${file}\n${source}\n${mutation}`;
 
-/** The mutants that no test can notice, by key; and the entries of the file that fit no mutant any more. */
+/** Mutants that read the same on one line are told apart by `which`: 1, 2, ... in the order of the text. */
+function numbered(mutants) {
+  const seen = new Map();
+  return mutants.map((mutant) => {
+    const key = `${keyOf(mutant)}\n${mutant.line}`;
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    return { ...mutant, which: seen.get(key) };
+  });
+}
+
+/**
+ * Which mutants no test can notice; and the entries of the file that fit no mutant any more. An entry without `which` is about
+ * all mutants that read as it does.
+ */
 function equivalents(mutants, rooms) {
   const entries = JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8"));
-  const keys = new Set(mutants.map(keyOf));
+  const exact = ({ which, ...entry }) => (which === undefined ? keyOf(entry) : `${keyOf(entry)}\n${which}`);
+  const keys = new Set(mutants.flatMap((mutant) => [keyOf(mutant), exact(mutant)]));
   const mine = entries.filter(({ file }) => rooms.includes(file.split("/")[1]));
-  return { known: new Set(mine.map(keyOf)), stale: mine.filter((entry) => !keys.has(keyOf(entry))) };
+  const all = new Set(mine.map(exact));
+  const known = { has: (mutant) => all.has(keyOf(mutant)) || all.has(exact(mutant)) };
+  return { known, stale: mine.filter((entry) => !keys.has(exact(entry))) };
 }
 
 /** The survivors that a report names, as `reportedAs` has them. */
@@ -120,7 +136,7 @@ async function testRoom(room, mutants, n, { results, workplace, compiler, tests,
   for (const mutant of mutants) {
     if (counted === n) break;
     const start = performance.now();
-    const result = known.has(keyOf(mutant))
+    const result = known.has(mutant)
       ? { outcome: "equivalent" }
       : await testOne(room, mutant, { workplace, compiler, tests, only });
     results.push({ room, ...mutant, ...result });
