@@ -111,6 +111,9 @@ const STABLE_IDS = [
   "replay",
   "judge-online",
   "check",
+  "vm-access-hit",
+  "vm-fault",
+  "vm-dirty-round",
   "table-bytes",
 ];
 

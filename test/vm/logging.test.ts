@@ -84,7 +84,13 @@ describe("no store goes unlogged", () => {
 
 /** Where a protocol is broken, and how: file, what stands there, what stands there then. */
 const FLAWS = [
-  ["the log is read without a flush", "vm/dirty/protect.ts", "flushRange(v, gpa, size);", "", "protect"],
+  [
+    "the log is read without a flush",
+    "vm/dirty/log.ts",
+    "if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
+    "",
+    "protect",
+  ],
   [
     "pages are flushed but not protected",
     "vm/dirty/protect.ts",

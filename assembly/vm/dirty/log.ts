@@ -8,7 +8,7 @@ import { drop, find, make, NO_KEY } from "../sparse";
 import { hasOverflowed, LOG_DBM, LOG_RING, RINGS, ringOf, SLOT_LOGS, Slot, Vm } from "../state";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
 import { HARVEST_BEGIN, HARVEST_COLLECT, harvest } from "./dbm";
-import { flushRange, protect, splitEagerly } from "./protect";
+import { flushRange, protect, protectPages, splitEagerly } from "./protect";
 import { collectRing } from "./ring";
 
 // Vm.manualDirtyLog
@@ -37,13 +37,16 @@ export function enable(v: Vm, s: Slot): void {
   if (!startsDirty(v)) watch(v, s, s.gpa, s.size);
 }
 
-/** Protects a span of pages that were dirty; of neighbouring words the spans come as one. What hardware tracks is clean already, and what came out of a ring is protected. */
+/** Are pages that come out of the log to be protected? What hardware tracks is clean, and what came out of a ring is protected already. */
+function protectsAgain(v: Vm): bool {
+  return v.strategy !== LOG_DBM && (v.strategy !== LOG_RING || hasOverflowed(v));
+}
+
+/** Protects a span of pages that were dirty; of neighbouring words the spans come as one. The caller flushes, once [DLG-14]. */
 function protectSpan(v: Vm, s: Slot, first: u32, pages: u32): void {
-  if (pages === 0 || v.strategy === LOG_DBM || (v.strategy === LOG_RING && !hasOverflowed(v))) return;
-  const gpa = s.gpa + ((<u64>first) << v.ps),
-    size = (<u64>pages) << v.ps;
-  protect(v, gpa, size);
-  if (startsDirty(v)) splitEagerly(v, gpa, size);
+  if (pages === 0 || !protectsAgain(v)) return;
+  protectPages(v, s, first, pages);
+  if (startsDirty(v)) splitEagerly(v, s.gpa + ((<u64>first) << v.ps), (<u64>pages) << v.ps);
 }
 
 function reportRoot(v: Vm): usize {
@@ -97,6 +100,7 @@ function takeWords(v: Vm, s: Slot, word: u32, end: u32): u32 {
     pages = n;
   }
   protectSpan(v, s, first, pages);
+  if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);
   return dirty;
 }
 

@@ -1,0 +1,82 @@
+/**
+ * Benchmarks of a VM that runs: accesses that hit, demand faults, one round of dirty logging in each way. Generator, TLB and
+ * counters are part of the work.
+ *
+ * @module
+ */
+import { createVm, type DirtyPolicy, type Vm } from "../bindings/vm/index.js";
+import type { ResultRow } from "./rows.js";
+
+/** Ids that a run may name. */
+export const VM_IDS = ["vm-access-hit", "vm-fault", "vm-dirty-round"] as const;
+
+const RAM = 2 ** 30;
+const PAGE = 4096;
+const MIB = 2 ** 20;
+const HELD_PAGES = 16;
+const ACCESSES = 2_000_000;
+const FAULT_BYTES = 128 * MIB;
+const LOGGED_BYTES = 128 * MIB;
+const ARENA_BYTES = 64 * MIB;
+const WARM = 2;
+
+const WAYS: Readonly<Record<string, DirtyPolicy>> = {
+  wp: { strategy: "protect" },
+  ring: { strategy: "ring" },
+  dbm: { strategy: "dbm" },
+};
+
+function row(id: string, samples: readonly number[]): ResultRow {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
+  return { id, peer: "wasm", unit: "ns", median: at(0.5), min: at(0), p99: at(0.99), samples: sorted.length };
+}
+
+function nanoseconds(work: () => void): number {
+  const start = process.hrtime.bigint();
+  work();
+  return Number(process.hrtime.bigint() - start);
+}
+
+function guest(size: number): Vm {
+  const vm = createVm({ arenaBytes: ARENA_BYTES, hardwareDirty: true });
+  vm.addSlot({ gpa: RAM, size, backing: "4k" });
+  return vm;
+}
+
+function hits(): number {
+  using vm = guest(HELD_PAGES * PAGE);
+  const work = { gpa: RAM, size: HELD_PAGES * PAGE, writes: 0.5 };
+  vm.run(ACCESSES, work);
+  return nanoseconds(() => vm.run(ACCESSES, work)) / ACCESSES;
+}
+
+function faults(): number {
+  using vm = guest(FAULT_BYTES);
+  const pages = FAULT_BYTES / PAGE;
+  const work = { gpa: RAM, size: FAULT_BYTES, pattern: "sequential", writes: 1 } as const;
+  return nanoseconds(() => vm.run(pages, work)) / pages;
+}
+
+/** One read of the log of a guest that has stored to a quarter of its pages; per page of the slot. */
+function round(policy: DirtyPolicy): number {
+  using vm = guest(LOGGED_BYTES);
+  const pages = LOGGED_BYTES / PAGE;
+  vm.run(pages, { gpa: RAM, size: LOGGED_BYTES, pattern: "sequential", writes: 1 });
+  vm.setDirtyPolicy(policy);
+  vm.logDirty(0, true);
+  vm.run(pages / 4, { gpa: RAM, size: LOGGED_BYTES, writes: 1 });
+  return nanoseconds(() => vm.dirtyLog(0)) / pages;
+}
+
+function measured(id: string, rounds: number, work: () => number): ResultRow {
+  for (let i = 0; i < WARM; i++) work();
+  return row(id, Array.from({ length: rounds }, work));
+}
+
+/** The rows of one id, nanoseconds an access, a fault, or a page of the slot. */
+export function vmRows(id: string, rounds: number): ResultRow[] {
+  if (id === "vm-access-hit") return [measured(id, rounds, hits)];
+  if (id === "vm-fault") return [measured(id, rounds, faults)];
+  return Object.entries(WAYS).map(([way, policy]) => measured(`${id}/${way}`, rounds, () => round(policy)));
+}
