@@ -1,10 +1,14 @@
 // Settings of a run of a workload, as `run` and `compare` take them on the command line.
 
+import { wrap } from "../report/text.js";
 import { costsOf } from "../sim/cost.js";
 import type { RunConfig } from "../sim/run.js";
 import { WORKLOADS } from "../sim/workloads.js";
 import { type CommandOption, UsageError } from "./command.js";
 import { parseSize } from "./numbers.js";
+
+/** Columns of help. */
+const HELP_WIDTH = 100;
 
 /** How the text of a setting becomes its value. Undefined: it makes no sense. */
 interface Setting {
@@ -154,9 +158,13 @@ export function workloadOf(operands: readonly string[]): string {
   return name;
 }
 
-/** The workloads with a line about each, for help. */
+/** The workloads with a line or two about each, for help. */
 export function workloadHelp(): string {
   const names = Object.entries(WORKLOADS);
-  const width = Math.max(...names.map(([name]) => name.length));
-  return names.map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`).join("\n");
+  const indent = 4 + Math.max(...names.map(([name]) => name.length));
+  const entry = ([name, { summary }]: (typeof names)[number]) =>
+    wrap(summary, HELP_WIDTH - indent)
+      .map((line, i) => (i === 0 ? `  ${name}` : "").padEnd(indent) + line)
+      .join("\n");
+  return names.map(entry).join("\n");
 }

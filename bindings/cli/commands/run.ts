@@ -51,7 +51,7 @@ export const runCommand: Command = {
   ],
   examples: [
     { line: "granule run dirty_log_perf --memory 256M --dirty dbm", shows: "dirty logging by the hardware" },
-    { line: "granule run migration --vcpus 4 --granule 16K --json", shows: "pre-copy rounds, as JSON" },
+    { line: "granule run migration --vcpus 4 --granule 16K", shows: "the rounds of a pre-copy migration" },
   ],
   run,
 };
