@@ -42,10 +42,11 @@ import { SHARED } from "./table/walk";
 
 // --- engine -----------------------------------------------------------------------------------
 
-/** Lays out an engine in the imported, zeroed memory and attaches as walker 0. */
-export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
-  const bytes = (<u64>memory.size()) << 16;
-  const r = L.layOut(bytes, arenaBytes, physBase, tables, walkers, ring);
+/**
+ * Lays out an engine at `base`, its arena at `arena`, and attaches as walker 0. What lies between is zeroed. `physBase` is the arena's.
+ */
+export function initialise(arena: u32, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
+  const r = L.layOut(arena, arenaBytes, physBase, tables, walkers, ring);
   if (r) return r;
   initFrames();
   return L.attach(0, false);
@@ -84,7 +85,7 @@ export function resultPointer(): u32 {
 /** A walker's counters, COUNTERS u64; 0 for no such walker. */
 export function counterPointer(id: u32): u32 {
   const h = L.header();
-  return id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
+  return L.me !== 0 && id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
 }
 
 /** Answers an EngineInfo. */

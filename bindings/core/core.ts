@@ -53,14 +53,19 @@ function abort(_message: number, _file: number, line: number, column: number): n
 }
 
 /** An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module. */
-export function instantiateModule<T>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: object = {}): T {
-  return new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } }).exports as unknown as T;
+export function instantiateModule<T>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  host: object = {},
+  base = 0,
+): T {
+  return new WebAssembly.Instance(module, { env: { memory, base, abort }, host: { ...host } }).exports as unknown as T;
 }
 
-/** One instance of the core on `memory`. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): Core {
+/** One instance of the core, for the engine at `base` of `memory`. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, base: number, host: Host): Core {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<Core>(module, memory, { ...host, point, clock });
+  return instantiateModule<Core>(module, memory, { ...host, point, clock }, base);
 }

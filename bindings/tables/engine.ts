@@ -2,14 +2,16 @@ import { checkOptions, checkWord, describe, type OptionKinds } from "../core/che
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile } from "../core/core.js";
 import { invalid } from "../core/errors.js";
+import { HeaderView } from "../core/memory-views.generated.js";
+import { Words } from "../core/view.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { Batch } from "./batch.js";
 import { PageCache } from "./cache.js";
 import { Columns } from "./columns.js";
 import { type HypConfig, HypTable } from "./hyp.js";
 import { Journal } from "./journal.js";
-import { type EngineLayout, type EngineOptions, isCount, layoutOf } from "./layout.js";
-import { EngineMemory } from "./memory.js";
+import { type EngineOptions, isCount, layoutOf } from "./layout.js";
+import { EngineMemory, type EnginePlace } from "./memory.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
 import { checkTableTicket, type TableTicket } from "./table.js";
 import {
@@ -23,7 +25,7 @@ import {
 } from "./walkers.js";
 
 /**
- * One memory with its tables, caches, counters and journal.
+ * Tables with their memory, caches, counters and journal.
  * Make one with `createEngine`; close it with `close()` or `using`.
  *
  * @example
@@ -41,7 +43,7 @@ export class Engine extends EngineMemory {
   readonly journal: Journal;
   readonly #module: WebAssembly.Module;
 
-  private constructor(place: Omit<EngineTicket, "walker">, begin: (core: Core) => number, operation: string) {
+  private constructor(place: EnginePlace, begin: (core: Core) => number, operation: string) {
     super(place, begin, operation);
     this.#module = place.module;
     this.journal = new Journal(this);
@@ -51,23 +53,27 @@ export class Engine extends EngineMemory {
 
   /** @internal Use `createEngine`. */
   static make(source: CoreSource, options: EngineOptions): Engine {
+    const module = compile(source, "createEngine");
     const layout = layoutOf(options);
-    const { arenaBytes, physBase, maxTables, walkers, journalRecords, wasmPages } = layout;
+    const { memory, base, arena, arenaBytes, physBase, maxTables, walkers, journalRecords } = layout;
     const begin = (core: Core) =>
-      core.initialise(arenaBytes, physBase, maxTables, walkers, journalRecords) || core.attach(0, maySleep() ? 1 : 0);
-    const engine = new Engine(
-      { module: compile(source, "createEngine"), memory: memoryOf(wasmPages), id: newId() },
-      begin,
-      "createEngine",
-    );
+      core.initialise(arena, arenaBytes, physBase, maxTables, walkers, journalRecords) ||
+      core.attach(0, maySleep() ? 1 : 0);
+    const life = newLife();
+    const engine = new Engine({ module, memory, offset: base, id: idOf(life) }, begin, "createEngine");
+    new HeaderView(engine.words, base).life = life;
     if (layout.pretouch) engine.pretouch();
     return engine;
   }
 
   /** @internal Use `joinEngine`. */
   static join(ticket: EngineTicket): Engine {
-    const { module, memory, walker, id } = checkEngineTicket(ticket);
-    return new Engine({ module, memory, id }, (core) => core.attach(walker, maySleep() ? 1 : 0), "joinEngine");
+    const { memory, walker, offset, id } = checkEngineTicket(ticket);
+    const { magic, self, life } = new HeaderView(new Words(memory.buffer), offset);
+    if (magic !== K.MAGIC || self !== offset || life !== lifeOf(id)) {
+      throw invalid("joinEngine", "the engine of this ticket is gone");
+    }
+    return new Engine(ticket, (core) => core.attach(walker, maySleep() ? 1 : 0), "joinEngine");
   }
 
   /**
@@ -77,7 +83,7 @@ export class Engine extends EngineMemory {
   ticket(walker: number): EngineTicket {
     this.assertOpen("ticket");
     if (!isCount(walker, 0, this.walkerCount - 1)) throw invalid("ticket", `walkers are 0..${this.walkerCount - 1}`);
-    return { module: this.#module, memory: this.memory, walker, id: this.id };
+    return { module: this.#module, memory: this.memory, offset: this.offset, walker, id: this.id };
   }
 
   /** The table of a ticket, to be used by this walker too. Its owner closes it. EINVAL for a ticket of another engine, or of a table that is gone. */
@@ -181,30 +187,48 @@ export class Engine extends EngineMemory {
   }
 }
 
-function memoryOf(pages: EngineLayout["wasmPages"]): WebAssembly.Memory {
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+/** A number that no other engine of this memory has, as far as chance goes. */
+function newLife(): number {
+  return Math.floor(Math.random() * 2 ** 32);
 }
 
+const LIFE_END = "-";
+
 /** A name that no other engine has, in this thread or another. */
-function newId(): string {
-  return Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
+function idOf(life: number): string {
+  return life.toString(36) + LIFE_END + Math.random().toString(36).slice(2);
+}
+
+function lifeOf(id: string): number {
+  return Number.parseInt(id.slice(0, id.indexOf(LIFE_END)), 36);
 }
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
+  /** Pointer of the engine's first byte in `memory`. */
+  offset: number;
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;
 }
 
-const TICKET: OptionKinds<EngineTicket> = { module: "object", memory: "object", walker: "number", id: "any" };
+const TICKET: OptionKinds<EngineTicket> = {
+  module: "object",
+  memory: "object",
+  offset: "number",
+  walker: "number",
+  id: "any",
+};
 
 function checkEngineTicket(ticket: EngineTicket): EngineTicket {
-  const { module, memory, walker, id } = checkOptions("joinEngine", ticket, TICKET);
+  const { module, memory, offset, walker, id } = checkOptions("joinEngine", ticket, TICKET);
   if (!(module instanceof WebAssembly.Module) || !(memory instanceof WebAssembly.Memory) || typeof id !== "string") {
     throw invalid("joinEngine", "this is not a ticket: `engine.ticket(walker)` makes one");
+  }
+  if (!isCount(offset, 0, memory.buffer.byteLength - K.HEADER_BYTES) || offset % K.HEADER_BYTES) {
+    throw invalid("joinEngine", `the ticket's offset is ${describe(offset)}`);
   }
   if (!isCount(walker, 0, K.MAX_WALKERS - 1)) throw invalid("joinEngine", `the ticket's walker is ${describe(walker)}`);
   return ticket;
