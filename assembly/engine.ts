@@ -212,6 +212,7 @@ export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cac
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
   if (t.flags & L.T_HYP) return EINVAL;
+  if (!T.isServed(t)) return EPERM;
   const r = makeUnlinked(t, phys, level, prot, cache, pages);
   intendNothing(L.walker()); // the subtree is the caller's
   if (r < 0) return <i32>r;
@@ -224,6 +225,7 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
   if (!L.isArenaPage(page, t.ps) || level < G.FIRST_LEVEL || level > G.LAST_LEVEL) return EINVAL;
+  if (!T.isServed(t)) return EPERM;
   const r = releaseSubtree(t, page, level);
   intendNothing(L.walker());
   return r;
@@ -294,12 +296,12 @@ export function scan(
   return r;
 }
 
-/** A visitor is a function of this thread: with several walkers it has the table to itself. */
+/** Walks with the visitor of this thread's host; shared among several walkers only if the flags say that it does not sleep. */
 export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache: u32): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
-  if (flags & SHARED && L.parallel()) return EPERM;
-  const mode = modeOf(t, SHARES_NOTHING, 0);
+  const mode = V.modeOfVisitor(t, flags);
+  if (mode < 0) return mode;
   const bad = begin(t, mode);
   if (bad) return bad;
   const r = V.walkOutside(t, addr, size, flags, cache);
@@ -378,7 +380,7 @@ export function writerOfTable(table: u32): i32 {
 /**
  * Walker `id` has ended and will not run again: takes it out of its section and its locks, and gives back its caches. Answers a Burial. EINVAL:
  * nobody is that walker; EBUSY: another walker is at it; ETIMEDOUT: another dead one is in the way, bury that one and then
- * this one again. Precondition: its thread does not run any more.
+ * this one again; EPERM: a table that it wrote to calls a function that this walker lacks. Precondition: its thread does not run any more.
  */
 export function bury(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;

@@ -330,9 +330,9 @@ export function walkFrame(depth: u32): usize {
   return me + STACK + depth * WALK_BYTES;
 }
 
-/** Can there be an engine at `base`? */
+/** Is there room for a header at `base`? */
 function isPlace(): bool {
-  return base % HEADER_BYTES === 0 && <u64>base + HEADER_BYTES <= (<u64>memory.size()) << 16;
+  return <u64>base + HEADER_BYTES <= (<u64>memory.size()) << 16;
 }
 
 /**
@@ -340,7 +340,7 @@ function isPlace(): bool {
  * if the records do not end before the arena, or the arena not before the memory's end.
  */
 export function layOut(arena: u32, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
-  if (!isPlace()) return EINVAL;
+  if (base % HEADER_BYTES || !isPlace()) return EINVAL;
   const h = header();
   if (h.magic === MAGIC && h.self === base) return EEXIST;
   if (arenaBytes === 0 || arenaBytes % ARENA_ALIGN || physBase & (ARENA_ALIGN - 1)) return EINVAL;

@@ -1,8 +1,8 @@
 // The record of a table: the handle that names it, how it is taken and given back, and the words of it that walkers share.
 
 import { demand, RULE_TABLE_RECORD } from "../demand";
-import { base } from "./host";
-import { Growth, header, LINE, me, TABLE_BYTES, Table, walker } from "./layout";
+import { base, hostHook } from "./host";
+import { FORCE_HOST, Growth, header, LINE, me, parallel, TABLE_BYTES, Table, walker } from "./layout";
 import { add, claim, peek, publish, swap } from "./word";
 
 // A handle names one life of a table record: its offset in the engine, and beside that a number that changes when the record is
@@ -47,6 +47,15 @@ export function isTableHandle(handle: u32): bool {
 export function tableAt(handle: u32): Table {
   walker().using = handle;
   return changetype<Table>(recordOf(handle));
+}
+
+/** `op` of hostHook that asks about the functions of a table: lo = bits of Table.hooks, hi = FORCE_*; -> 1 if this walker has them all, and none may sleep */
+export const HOOK_SERVED: u32 = 31;
+
+/** May this walker use `t`? Where there are several, each has the functions that the table calls, and they do not sleep [LCK-15]. */
+export function isServed(t: Table): bool {
+  if (!parallel() || (t.hooks === 0 && t.force !== FORCE_HOST)) return true;
+  return <bool>hostHook(HOOK_SERVED, t.life, 0, t.hooks, t.force, 0);
 }
 
 /** Is `t` still the table whose handle this walker was given, and not another one in the same record? */

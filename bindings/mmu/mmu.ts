@@ -39,7 +39,7 @@ import { engineSpace, imageSpace, memorySpace, type Space } from "./space.js";
  *   // 4K, 39 bits, HA and HD
  *   registers: { ttbr0: 0x4000_8000, tcr: (3n << 39n) | 25n | (3n << 12n) | (2n << 32n), sctlr: 1, mair: 0xff },
  * });
- * console.log(mmu.translate(0x4000_1234, "w").ok, (ram[0x8001] ?? 0n).toString(16)); // true 8000040000701
+ * console.log(mmu.translate(0x4000_1234, "w").ok, (ram[0x1001] ?? 0n).toString(16)); // true 8000040000701
  * ```
  */
 export interface MmuOptions {

@@ -13,7 +13,7 @@ import { Journal } from "./journal.js";
 import { type EngineOptions, isCount, layoutOf } from "./layout.js";
 import { EngineMemory, type EnginePlace } from "./memory.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
-import { checkTableTicket, type TableTicket } from "./table.js";
+import { type AdoptOptions, checkTableTicket, type TableTicket } from "./table.js";
 import {
   type Burial,
   explainBreach,
@@ -86,11 +86,16 @@ export class Engine extends EngineMemory {
     return { module: this.#module, memory: this.memory, offset: this.offset, walker, id: this.id };
   }
 
-  /** The table of a ticket, to be used by this walker too. Its owner closes it. EINVAL for a ticket of another engine, or of a table that is gone. */
-  adopt(ticket: TableTicket): Stage2Table<Engine> | HypTable<Engine> {
+  /**
+   * The table of a ticket, to be used by this walker too. Its owner closes it. EINVAL for a ticket of another engine, or of a table
+   * that is gone. A table with hooks wants all of them from each walker, EPERM names what is missing, or may sleep [LCK-15].
+   */
+  adopt(ticket: TableTicket, options: AdoptOptions = {}): Stage2Table<Engine> | HypTable<Engine> {
     this.assertOpen("adopt");
     checkTableTicket(ticket, this.id);
-    return ticket.hyp ? HypTable.adopt<Engine>(this, ticket) : Stage2Table.adopt<Engine>(this, ticket);
+    return ticket.hyp
+      ? HypTable.adopt<Engine>(this, ticket, options)
+      : Stage2Table.adopt<Engine>(this, ticket, options);
   }
 
   /** Who is who among the walkers, and who reads what. */

@@ -4,12 +4,13 @@ import { GranuleError, invalid } from "../core/errors.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
-import { type AddressLike, toAddress } from "../model/address.js";
+import { type AddressLike, type Ipa, toAddress } from "../model/address.js";
 import type { Granule } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, type Format } from "./entry.js";
-import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
+import { assertPrompt, checkBrought, hostOf, type MmOps, type TableFunctions } from "./hooks.js";
+import type { TableHost } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { Visit, type Visitor, type WalkOptions, walkFlags, walkVisitor } from "./visitor.js";
@@ -25,8 +26,13 @@ export interface TableConfig {
   pa52?: boolean;
   /** `"none"` (default): what docs/spec calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
   quirks?: "none" | "linux-6.12";
-  /** Memory operations in place of the built-in ones. */
+  /** Memory operations in place of the built-in ones. In an engine of several walkers with `maySleep: false` only. */
   hooks?: MmOps;
+  /**
+   * May a function of the table wait for something: a hook, or `forcePte`? Where several walkers use a table its functions run
+   * under the lock, and those that may sleep are refused with EPERM [LCK-15]. Default true.
+   */
+  maySleep?: boolean;
 }
 
 /** @internal What `TableConfig` has. */
@@ -36,6 +42,7 @@ export const TABLE_CONFIG: OptionKinds<TableConfig> = {
   pa52: "boolean",
   quirks: "any",
   hooks: "any",
+  maySleep: "boolean",
 };
 
 /** @internal The words that a configuration may use. */
@@ -68,8 +75,38 @@ export interface TableTicket {
   granule: Granule;
   /** @internal */
   format: Format;
+  /** @internal Operations that the table replaces. */
+  hooks: number;
   vtcr: bigint;
 }
+
+/**
+ * What a walker brings for a table that another one made: functions are of one thread, so each walker has its own.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, joinEngine, type MmOps } from "granule";
+ * using engine = createEngine({ walkers: 2 });
+ * const seen = new Int32Array(new SharedArrayBuffer(4)); // posted to the other thread, as a rule
+ * const hooks: MmOps = { dcacheCleanInvalPoc: () => void Atomics.add(seen, 0, 1) };
+ * using table = engine.createStage2({ fwb: false, hooks, maySleep: false });
+ * using other = joinEngine(engine.ticket(1)); // on another thread, as a rule
+ * const same = other.adopt(table.ticket(), { hooks, maySleep: false });
+ * same.map(0x1000, 4096, 0x9000, "rw", { shared: true });
+ * table.map(0x2000, 4096, 0xa000, "rw", { shared: true });
+ * console.log(seen[0]); // 2
+ * ```
+ */
+export interface AdoptOptions {
+  /** The operations that the table replaces, all of them. */
+  hooks?: MmOps;
+  /** Decides for calls of this walker, once the table asks a function (`setForcePte`). Stage 2 only. */
+  forcePte?: (start: Ipa, end: Ipa, prot: number) => boolean;
+  /** As of `TableConfig`: functions that may sleep are refused. Default true. */
+  maySleep?: boolean;
+}
+
+const ADOPT: OptionKinds<AdoptOptions> = { hooks: "any", forcePte: "any", maySleep: "boolean" };
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
 export interface Range {
@@ -125,14 +162,16 @@ const TICKET: OptionKinds<TableTicket> = {
   handle: "number",
   granule: "number",
   format: "object",
+  hooks: "number",
   vtcr: "address",
 };
 
 /** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
 export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr } = checkOptions("adopt", ticket, TICKET);
+  const { engine, hyp, handle, format, hooks, vtcr } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined) throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
+  if (!whole || hooks === undefined || vtcr === undefined)
+    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
 }
@@ -159,6 +198,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
+  #hooks = 0;
 
   /** @internal */
   protected constructor(engine: E, granule: Granule, format: Format) {
@@ -168,25 +208,36 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string): void {
+  protected create(functions: TableFunctions, make: (mask: number) => number, operation: string): void {
     const { hosts } = this.engine;
-    if (hooks !== undefined) checkHooks(operation, hooks);
-    const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
+    const host = hostOf(this.engine, operation, functions);
+    if (host.mask !== 0) assertPrompt(this.engine, operation, functions.maySleep);
     hosts.pending = host;
-    const handle = make(hooks ? hookMask(hooks) : 0);
+    const handle = make(host.mask);
     hosts.pending = undefined;
     this.engine.check(handle, operation);
     this.#handle = handle;
     this.#owned = true;
-    if (host) hosts.tables.set(handle, host);
+    this.#hooks = host.mask;
+    hosts.tables.set(handle, host);
   }
 
-  /** @internal Works on a table that another walker owns. */
-  protected borrow(handle: number): void {
+  /** @internal Works on a table that another walker owns; `force`: its function for that, as the core calls it. */
+  protected borrow({ handle, hooks }: TableTicket, brought: AdoptOptions, force?: TableHost["forcePte"]): void {
+    const { hosts } = this.engine;
+    checkOptions("adopt", brought, ADOPT);
     this.engine.check(this.engine.core.tableInfo(handle), "adopt");
     // A slot that another table has taken since looks different, unless that one is of the same make.
     if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
+    const host = hostOf(this.engine, "adopt", brought);
+    const own = hosts.tables.get(handle); // this walker made it, or has adopted it before
+    if (!own || host.mask !== 0 || force) {
+      checkBrought(host, hooks);
+      if (host.mask !== 0 || force) assertPrompt(this.engine, "adopt", brought.maySleep);
+      hosts.tables.set(handle, force ? { ...host, forcePte: force } : host);
+    }
     this.#handle = handle;
+    this.#hooks = hooks;
   }
 
   /** @internal */
@@ -198,6 +249,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
       handle: this.#handle,
       granule: this.granule,
       format: this.format,
+      hooks: this.#hooks,
     };
   }
 
