@@ -16,7 +16,7 @@ import {
 } from "../../bindings/index.js";
 import { SEED } from "../support/random.js";
 import { codeOf, expectReferences, KB4, MB2 } from "../support/tables.js";
-import { BASE, FAULT, home, type Pair, pair, SHARED, Thread, whoHolds } from "../support/walkers.js";
+import { BASE, FAULT, home, type Pair, pair, SHARED, Thread, until, whoHolds } from "../support/walkers.js";
 
 const AGAIN = K.EAGAIN;
 const PAGE = BigInt(KB4);
@@ -551,5 +551,28 @@ describe("a walker that dies", () => {
     expectCounts(a, counts);
     a.close();
     expect(counts.filter((n) => n !== 0)).toEqual(new Int32Array(0));
+  });
+
+  it("right after its function gave a page back: the page is not given back again", async () => {
+    const engine = createDebug({ walkers: 2, arenaBytes: 8 << 20 });
+    const counts = countsOf(engine);
+    const hooks = hostMemory(engine, counts);
+    const a = engine.createStage2({ ipaBits: 39, fwb: false, hooks, maySleep: false });
+    a.map(BASE, KB4, home(BASE), "r");
+    const victim = new Thread(engine, 1);
+    await victim.call("adoptCounted", a.ticket(), counts.buffer);
+    const given = [...a.entries({ tables: true })].filter(({ kind, level }) => kind === "table" && level === 2);
+    const page = Number((given[0]?.pa ?? 0n) - engine.physBase) + engine.arenaPointer;
+    counts[0] = 1; // the first unit of the arena is no table: a sign to the victim
+    void victim.call("unmap", BASE, KB4);
+    await until(engine, "the end of the victim's function", () => Atomics.load(counts, 0) === 2);
+    await victim.kill();
+    // By now it is somebody else's.
+    const blocks = Array.from({ length: 8 }, () => engine.takeBlock(4096));
+    expect(blocks).toContain(page);
+    expect(engine.bury(1)).toMatchObject({ wroteTables: 1 });
+    for (const block of blocks) engine.giveBlock(block);
+    counts[0] = 0;
+    expectCounts(a, counts);
   });
 });

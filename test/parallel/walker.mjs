@@ -54,6 +54,7 @@ const verbs = {
       putPage(p) {
         if (Atomics.sub(shared, unit(p), 1) !== 1) return false;
         engine.giveBlock(p);
+        if (Atomics.compareExchange(shared, 0, 1, 2) === 1) Atomics.wait(shared, 0, 2); // never to come back
         return true;
       },
       pageCount: (p) => Atomics.load(shared, unit(p)),
