@@ -38,7 +38,6 @@ import { begin, end as endUse, modeOf, SHARES_NOTHING } from "./table/sharing";
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
 import { collect, drain, release, releaseSubtree, resumeTeardowns } from "./table/teardown";
-import { SHARED } from "./table/walk";
 
 // --- engine -----------------------------------------------------------------------------------
 

@@ -102,7 +102,8 @@ function settle(w: Walker): i32 {
   w.writing = 0;
   w.depth = 0;
   intendNothing(w);
-  if (reads !== 0 && isDoubtful(changetype<Table>(reads)) && isServed(changetype<Table>(reads))) mendIfAlone(changetype<Table>(reads));
+  if (reads !== 0 && isDoubtful(changetype<Table>(reads)) && isServed(changetype<Table>(reads)))
+    mendIfAlone(changetype<Table>(reads));
   const found = result<Burial>();
   found.inSection = section ? 1 : 0;
   found.wroteTables = tables;

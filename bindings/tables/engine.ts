@@ -112,7 +112,8 @@ export class Engine extends EngineMemory {
 
   /**
    * Waits until every walker has left the section it is in, and frees every table that was unlinked before [LCK-10, IDE-3].
-   * ETIMEDOUT (thrown) when one makes no progress: `limbo().heldUpBy` says which; EDEADLK in a section of its own.
+   * ETIMEDOUT (thrown) when one makes no progress: `limbo().heldUpBy` says which; EDEADLK in a section of its own. Tables that call
+   * functions which this walker has not brought are left to one that has.
    */
   reclaim(): void {
     this.assertOpen("reclaim");
@@ -121,7 +122,8 @@ export class Engine extends EngineMemory {
 
   /**
    * Walker `id` will not run again, its thread has ended: ends its section, releases its locks, gives its caches back, and makes
-   * holes of the descriptors that it left locked. Says what it held. A pool does this by itself.
+   * holes of the descriptors that it left locked. Says what it held. A pool does this by itself. EPERM (thrown) when it was writing
+   * to a table that calls functions which this walker has not brought: one that has them can bury it.
    *
    * @example
    * ```ts

@@ -40,7 +40,7 @@ export interface EngineOptions {
   maxTables?: number;
   /**
    * Walkers that may work in it at once, 1..64: one for each thread, this one included [LCK-1]. Default 1, where nothing needs a
-   * lock. With more, every table has a lock that operations take by themselves, and none may have hooks.
+   * lock. With more, every table has a lock that operations take by themselves, and hooks must not sleep.
    */
   walkers?: number;
   /** Journal ring per walker, in records of 48 bytes; 0 (default) leaves no room for a journal. */

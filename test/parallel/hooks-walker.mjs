@@ -75,30 +75,27 @@ const [hooked, plain] = tickets.map((t, i) => engine.adopt(t, i === 0 ? { hooks,
 const home = (ipa) => output + ipa;
 const blockOf = () => base + BigInt(below(BLOCKS)) * BLOCK;
 const pageOf = () => blockOf() + BigInt(below(PAGES)) * PAGE;
-const isTable = (visit) => (visit.old & 3n) === 3n && visit.level < 3;
 /** Bits [58:55] of a descriptor are software's. */
 const SOFTWARE = 1n << 55n;
 
 /** Moves leaves aside and back, fills holes, gives tables, takes tables; now and then throws between break and make. */
-function visitor(table) {
-  return (visit) => {
+function visitor(visit) {
+  perhapsThrow();
+  if (visit.phase === "pre") return below(3) ? 0 : toBlock(visit);
+  const { old, kind } = visit;
+  if (kind === "locked") return AGAIN;
+  if (kind === "page" || kind === "block") {
+    if (below(2)) return visit.set(old ^ SOFTWARE) ? 0 : AGAIN;
+    if (!visit.tryBreak()) return AGAIN;
     perhapsThrow();
-    if (visit.phase === "pre") return below(3) ? 0 : toBlock(table, visit);
-    const { old, kind } = visit;
-    if (kind === "locked") return AGAIN;
-    if (kind === "page" || kind === "block") {
-      if (below(2)) return visit.set(old ^ SOFTWARE) ? 0 : AGAIN;
-      if (!visit.tryBreak()) return AGAIN;
-      perhapsThrow();
-      visit.make(old ^ SOFTWARE);
-      return 0;
-    }
-    if (kind !== "hole") return 0;
-    return visit.level === 3 ? toPage(visit) : toTable(visit);
-  };
+    visit.make(old ^ SOFTWARE);
+    return 0;
+  }
+  if (kind !== "hole") return 0;
+  return visit.level === 3 ? toPage(visit) : toTable(visit);
 }
 
-function toBlock(table, visit) {
+function toBlock(visit) {
   const { old, level } = visit;
   if (level !== 2 || visit.read() !== old || !visit.tryBreak()) return AGAIN;
   perhapsThrow();
@@ -135,7 +132,7 @@ function lookUp(table, page) {
 
 function walk(table) {
   const options = { ...VISIT, tablePre: below(2) === 0, handleFault: below(3) === 0 };
-  const status = table.walk(pageOf(), BigInt(1 + below(4)) * PAGE, visitor(table), options);
+  const status = table.walk(pageOf(), BigInt(1 + below(4)) * PAGE, visitor, options);
   if (status !== 0 && status !== AGAIN) throw new Error(`a walk ended with ${status}`);
 }
 
