@@ -26,7 +26,7 @@ import {
   walkerAt,
 } from "../memory/layout";
 import { appendStrays, doubtLimbo, recoverLimbo, retire } from "../memory/limbo";
-import { inheritWriteLock, writeUnlock } from "../memory/lock";
+import { inheritWriteLock, writerOf, writeUnlock } from "../memory/lock";
 import { inherit, relinquish } from "../memory/spin";
 import { giveTable, isServed, rootOf, tableOfIndex, USED_BY } from "../memory/tables";
 import { isTooLate, nap } from "../memory/wait";
@@ -80,7 +80,7 @@ function settle(w: Walker): i32 {
     tables: u32 = 0;
   for (let i: u32 = 0; i < header().maxTables; i++) {
     const t = tableOfIndex(i);
-    if (t.writer === w.id + 1 && !isServed(t)) return EPERM;
+    if (writerOf(t) === w.id + 1 && !isServed(t)) return EPERM;
     const wrote = inheritWriteLock(t, w.id);
     orphan(t, w.id);
     if (!wrote) continue;

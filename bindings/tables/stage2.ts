@@ -208,7 +208,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E>
     let mode: number = K.FORCE_HOST;
     let below = 0n;
     if (typeof force === "function") {
-      const host = hosts.tables.get(this.handle) as TableHost;
+      const host = hosts.tables.get(this.handle) ?? { mask: 0, maySleep: true };
       assertPrompt(this.engine, "setForcePte", host.maySleep);
       hosts.tables.set(this.handle, { ...host, forcePte: forceHost(force) });
     } else if (typeof force === "object" && force !== null) {

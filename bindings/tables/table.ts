@@ -230,12 +230,11 @@ export abstract class Table<E extends EngineMemory = EngineMemory> implements Di
     // A slot that another table has taken since looks different, unless that one is of the same make.
     if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket's table is gone");
     const host = hostOf(this.engine, "adopt", brought);
-    const own = hosts.tables.get(handle); // this walker made it, or has adopted it before
-    if (!own || host.mask !== 0 || force) {
-      checkBrought(host, hooks);
-      if (host.mask !== 0 || force) assertPrompt(this.engine, "adopt", brought.maySleep);
-      hosts.tables.set(handle, force ? { ...host, forcePte: force } : host);
-    }
+    const brings = host.mask !== 0 || force !== undefined;
+    if (brings) assertPrompt(this.engine, "adopt", brought.maySleep);
+    // Without functions: those that this walker has already, having made the table or adopted it before.
+    if (brings || !hosts.tables.has(handle)) checkBrought(host, hooks);
+    if (brings) hosts.tables.set(handle, force ? { ...host, forcePte: force } : host);
     this.#handle = handle;
     this.#hooks = hooks;
   }
