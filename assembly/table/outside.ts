@@ -86,7 +86,7 @@ class OutsideVisitor extends Visitor {
 }
 
 /** Beside the walk flags: the visitor does not sleep. */
-export const NO_SLEEP: u32 = 1 << 18;
+export const NO_SLEEP: u32 = 1 << 19;
 
 /** How a walk with `flags` uses `t`: MODE_*, or EPERM for a shared one whose visitor may sleep, or at EL2 [LCK-15, WLK-12]. */
 export function modeOfVisitor(t: Table, flags: u32): i32 {
