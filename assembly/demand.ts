@@ -85,8 +85,6 @@ export const RULE_TABLE_DESCRIPTOR: u32 = 60;
 
 /** Columns and records lie in the arena. */
 export const RULE_COLUMN: u32 = 61;
-/** Something in the range is mapped. */
-export const RULE_MAPPED: u32 = 62;
 
 // mmu: 70 to 89
 /** The MMU's context is configured, and its window lies in memory. */

@@ -267,7 +267,7 @@ export function getLeaves(table: u32, addrs: u32, leaves: u32, levels: u32, n: u
   if (!T.isTableHandle(table)) return EINVAL;
   if (!L.isArenaRange(addrs, (<u64>n) << 3) || !L.isArenaRange(leaves, (<u64>n) << 3) || !L.isArenaRange(levels, n))
     return EINVAL;
-  // Between the two passes `leaves` holds the slots.
+  // Neither column may write over the other.
   if (<u64>levels + n > leaves && <u64>leaves + ((<u64>n) << 3) > levels) return EINVAL;
   return leavesOf(T.tableAt(table), addrs, leaves, levels, n);
 }

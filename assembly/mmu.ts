@@ -7,6 +7,7 @@ import { accessMany, accessOne, speculate } from "./mmu/access";
 import { configure } from "./mmu/configure";
 import { CONTEXT_BYTES, Context, contextAt, isUsable } from "./mmu/context";
 import { complete, post } from "./mmu/invalidate";
+import { endSteps, startSteps } from "./mmu/steps";
 import { translateMany } from "./mmu/straight";
 import { initialiseTlb, isUsableTlb, TLB_HEADER_BYTES, tlbAt } from "./mmu/tlb";
 import { RESULT_BYTES, ROW_BYTES, translate } from "./mmu/translate";
@@ -27,8 +28,15 @@ function isContext(p: u32): bool {
 
 /** The context, for walks that ask no TLB, whatever was written there. */
 function plain(p: u32): Context {
-  const c = contextAt(p);
+  const c = unrecorded(p);
   c.tlb = 0;
+  return c;
+}
+
+/** The context, for walks whose steps nobody wants, whatever was written there. */
+function unrecorded(p: u32): Context {
+  const c = contextAt(p);
+  c.steps = 0;
   return c;
 }
 
@@ -36,6 +44,17 @@ function plain(p: u32): Context {
 export function mmuTranslate(context: u32, lo: u32, hi: u32, access: u32, out: u32): i32 {
   if (!isContext(context) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
   return translate(plain(context), ((<u64>hi) << 32) | lo, access, out);
+}
+
+/** mmuTranslate that writes each step of its way to the `bytes` at `steps`; see mmu/steps.ts for what it leaves there. */
+export function mmuExplain(context: u32, lo: u32, hi: u32, access: u32, out: u32, steps: u32, bytes: u32): i32 {
+  if (!isContext(context) || !isInMemory(out, RESULT_BYTES) || !isInMemory(steps, bytes)) return EINVAL;
+  if (overlap(steps, bytes, context, CONTEXT_BYTES) || overlap(steps, bytes, out, RESULT_BYTES)) return EINVAL;
+  const c = plain(context);
+  startSteps(c, steps, bytes);
+  const status = translate(c, ((<u64>hi) << 32) | lo, access, out);
+  endSteps(c, steps);
+  return status;
 }
 
 /** Translates `n` accesses of one kind: a column of u64, rows of 16 bytes. How many were faults, or EINVAL. */
@@ -54,7 +73,7 @@ export function mmuTlb(tlb: u32, bytes: u32): i32 {
 /** One access through a TLB; otherwise as mmuTranslate. */
 export function mmuAccess(context: u32, tlb: u32, lo: u32, hi: u32, access: u32, out: u32): i32 {
   if (!isContext(context) || !isUsableTlb(tlb) || !isInMemory(out, RESULT_BYTES)) return EINVAL;
-  return accessOne(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, access, out);
+  return accessOne(unrecorded(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, access, out);
 }
 
 /** `n` accesses of one kind through a TLB; otherwise as mmuTranslateMany. */
@@ -63,13 +82,13 @@ export function mmuAccessMany(context: u32, tlb: u32, addrs: u32, rows: u32, n: 
   if (!isInMemory(addrs, (<u64>n) << 3) || !isInMemory(rows, <u64>n * ROW_BYTES)) return EINVAL;
   if (overlap(rows, <u64>n * ROW_BYTES, context, CONTEXT_BYTES)) return EINVAL;
   if (overlap(rows, <u64>n * ROW_BYTES, tlb, tlbAt(tlb).bytes)) return EINVAL;
-  return <i32>accessMany(contextAt(context), tlbAt(tlb), addrs, rows, n, access);
+  return <i32>accessMany(unrecorded(context), tlbAt(tlb), addrs, rows, n, access);
 }
 
 /** Reads ahead: fills the TLB by a speculative read. */
 export function mmuSpeculate(context: u32, tlb: u32, lo: u32, hi: u32): i32 {
   if (!isContext(context) || !isUsableTlb(tlb)) return EINVAL;
-  speculate(contextAt(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, 0);
+  speculate(unrecorded(context), tlbAt(tlb), ((<u64>hi) << 32) | lo, 0);
   return OK;
 }
 

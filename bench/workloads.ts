@@ -139,7 +139,8 @@ export const workloads: readonly Workload[] = [
   lookups("lookup-1g", GIB),
   lookups("lookup-64g", LARGE),
   onPages({ id: "walk-leaf", fresh: false, expected: PAGES, run: (engine) => engine.countLeaves(IPA, GIB) }),
-  onPages({ id: "walk-leaf-js", fresh: false, expected: PAGES, run: (engine) => engine.visitLeaves(IPA, GIB) }),
+  onPages({ id: "walk-leaf-js", fresh: false, expected: PAGES, run: (engine) => engine.readLeaves(IPA, GIB) }),
+  onPages({ id: "visit-leaf-js", fresh: false, expected: PAGES, run: (engine) => engine.visitLeaves(IPA, GIB) }),
   workload({
     id: "split",
     items: PAGES,

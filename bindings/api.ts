@@ -33,7 +33,7 @@ export type {
   TableTicket,
 } from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
-export type { Phase, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
+export type { Phase, Run, RunVisitor, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";
 export { type Capabilities, capabilities } from "./workers/capabilities.js";
 export type { BrowserWorker, CreateWorker, NodeWorker, PoolWorker } from "./workers/kinds.js";

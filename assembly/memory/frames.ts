@@ -3,11 +3,11 @@
 // each aligned to its size; blocks that are given back are free at once.
 //
 // Word of a unit (12 bytes):   state u32 | next u32 | previous u32
-// state: 0 inside a larger block, FREE|order, TAKEN|order. next and previous are unit numbers + 1.
+// state: 0 inside a larger block, FREE|order, TAKEN|order, and SOFTWARE. next and previous are unit numbers + 1.
 // While a table waits in limbo (memory/limbo.ts) its last two words link it there and say since when.
 //
-// The free lists belong to the holder of the pool's lock, which waits for nothing while it holds it. An engine of one
-// walker takes it too: 4 ns beside the zeroing of a page.
+// The free lists belong to the holder of the pool's lock, which waits for nothing while it holds it. An engine of one walker
+// has nobody to keep out: it takes no lock, which would cost as much as the rest of giving a page back.
 
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
 import { demand, RULE_COUNTED_PAGE, RULE_ORDER, RULE_SPIN } from "../demand";
@@ -23,6 +23,7 @@ import {
   isArenaPage,
   ORDERS,
   Pool,
+  parallel,
   pool,
   walker,
 } from "./layout";
@@ -34,8 +35,12 @@ const PREVIOUS: usize = 8;
 const FREE: u32 = 0x100;
 const TAKEN: u32 = 0x200;
 const KIND: u32 = 0x300;
+/** The taken page may hold software state: entries that are neither valid nor zero. */
+const SOFTWARE: u32 = 0x400;
 const ORDER: u32 = 0xff;
 const TOP: u32 = ORDERS - 1;
+/** log2 of COUNT_BYTES. */
+const COUNT_SHIFT: u32 = 2;
 const POISON: u8 = 0xa5;
 const POISONED: u64 = 0xa5a5a5a5a5a5a5a5;
 
@@ -90,9 +95,9 @@ export function initFrames(): void {
 export function takeFrames(order: u32): usize {
   demand(order < ORDERS, RULE_ORDER);
   const h = header();
-  if (acquire(lockWord())) return 0;
+  if (lock()) return 0;
   const unit = takeUnits(h, order);
-  relinquish(lockWord());
+  unlock();
   if (unit === 0) return 0;
   const p: usize = h.arena + ((unit - 1) << UNIT_SHIFT);
   if (isDefined(DEBUG)) examine(p, order);
@@ -105,9 +110,17 @@ function lockWord(): usize {
   return changetype<usize>(pool());
 }
 
+function lock(): i32 {
+  return parallel() ? acquire(lockWord()) : 0;
+}
+
+function unlock(): void {
+  if (parallel()) relinquish(lockWord());
+}
+
 /** Unit + 1 of a block off the lists, 0 if there is none. Precondition: the lock. */
 function takeUnits(h: Header, order: u32): u32 {
-  demand(isHeld(lockWord()), RULE_SPIN);
+  demand(!parallel() || isHeld(lockWord()), RULE_SPIN);
   let from = order;
   while (from < ORDERS && load<u32>(head(from)) === 0) from++;
   if (from >= ORDERS) return 0;
@@ -152,17 +165,17 @@ export function giveFrames(p: usize): bool {
   const h = header();
   intendGive(p);
   if (isDefined(DEBUG)) memory.fill(p, POISON, (<usize>1) << (UNIT_SHIFT + orderOf(p)));
-  if (acquire(lockWord())) return false;
+  if (lock()) return false;
   const taken = isTaken(p); // two may give the same page back: one of them is wrong
   if (taken) giveUnits(h, unitOf(h, p), orderOf(p));
   finishGive();
-  relinquish(lockWord());
+  unlock();
   return taken;
 }
 
 /** Precondition: the lock, and the units are a taken block. */
 function giveUnits(h: Header, unit: u32, order: u32): void {
-  demand(isHeld(lockWord()), RULE_SPIN);
+  demand(!parallel() || isHeld(lockWord()), RULE_SPIN);
   pool().taken -= 1 << order;
   store<u32>(word(h, unit), 0, STATE);
   while (order < TOP) {
@@ -203,6 +216,23 @@ export function recoverFrames(holder: u32): bool {
 /** Debug build: is this what a page holds that was given back? */
 export function isPoison(descriptor: u64): bool {
   return descriptor === POISONED;
+}
+
+/**
+ * Software state is about to be written to the table page at `p`. The mark goes when the page is taken anew. Walkers that mark a
+ * page at the same time store the same value; who relies on the mark holds the table's lock for writing.
+ */
+export function markSoftware(p: usize): void {
+  const h = header(),
+    at = word(h, unitOf(h, p)),
+    state = load<u32>(at, STATE);
+  if ((state & (KIND | SOFTWARE)) === TAKEN) store<u32>(at, state | SOFTWARE, STATE);
+}
+
+/** Is `p` a page of its own, not one of several start tables, to which software state was never written? */
+export function isPlain(p: usize): bool {
+  const h = header();
+  return (load<u32>(word(h, unitOf(h, p)), STATE) & (KIND | SOFTWARE)) === TAKEN;
 }
 
 // A taken block in a list of its owner: the words that link free blocks are its own meanwhile.
@@ -268,12 +298,19 @@ export function addReferences(p: usize, n: i32): void {
   store<i32>(at, load<i32>(at) + n);
 }
 
-/** The one step of the above that a column of faults makes for each page. */
+/** One more reference for each of many entries, without a call. */
 @final
 @unmanaged
 export class Reference {
-  /** One more reference on the page at `p`. */
-  @inline static add(p: usize): void {
-    addReferences(p, 1);
+  /** Where this walker's counts would begin if the arena began at 0. Precondition: this instance is a walker. */
+  @inline static base(): usize {
+    const h = header();
+    return walker().counts - (h.arena >> (UNIT_SHIFT - COUNT_SHIFT));
+  }
+
+  /** One more reference on the page that holds the entry at `p`: `pageMask` takes the bits below its address off. */
+  @inline static add(base: usize, p: usize, pageMask: usize): void {
+    const at = base + ((p & pageMask) >> (UNIT_SHIFT - COUNT_SHIFT));
+    store<i32>(at, load<i32>(at) + 1);
   }
 }

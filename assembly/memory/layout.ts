@@ -115,6 +115,8 @@ export class Table {
   used: u32;
   /** Descriptor of a table in the arena's first page. */
   origin: u64;
+  /** The first input address that is not valid. */
+  inputEnd: u64;
   vtcr: u64;
   forceBelow: u64;
   /** The handle that names this life of the record; see `handleOf`. */

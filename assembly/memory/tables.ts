@@ -96,6 +96,10 @@ export function growthOf(t: Table): Growth {
 
 /** Adds `n`, negative too, to the table's pages; returns the sum. Walkers may do so at the same time; no order is needed, as nothing else depends on it. */
 export function addPages(t: Table, n: i32): u32 {
+  if (!parallel()) {
+    growthOf(t).pages += n;
+    return growthOf(t).pages;
+  }
   return add(changetype<usize>(growthOf(t)) + offsetof<Growth>("pages"), n) + n;
 }
 

@@ -1,9 +1,9 @@
 // The record of one MMU context: raw registers that the host writes, and what `configure` makes of them.
 //
 //   byte  0  the fields of Context: what the host writes, what is decoded of it, the last fault
-//       176  stage 1 for the low half of the addresses    320  for the high half    464  stage 2
-//       608  MEMOS answers that were worked out: what two leaves mean together
-//       864  spare, up to 1024
+//       192  stage 1 for the low half of the addresses    336  for the high half    480  stage 2
+//       624  MEMOS answers that were worked out: what two leaves mean together
+//       880  spare, up to 1024
 //
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
 // may belong to many. Whatever the host writes into a context, answers may be wrong, but nothing traps.
@@ -111,11 +111,11 @@ export class Stage {
 
 /** Bytes of a Stage. */
 export const STAGE_BYTES: u32 = 144;
-const STAGES: u32 = 176;
+const STAGES: u32 = 192;
 
 /** Answers that are kept. */
 export const MEMOS: u32 = 8;
-const MEMO_AT: u32 = 608;
+const MEMO_AT: u32 = 624;
 const MEMO_SHIFT: u32 = 5;
 
 /** What a leaf of stage 1 and one of stage 2 mean together for a kind of access. `info` 0 is an empty one. */
@@ -175,6 +175,10 @@ export class Context {
   info: u64;
   /** The TLB that walks ask and fill, 0 for none: only during an access through one. */
   tlb: u32;
+  /** Where the next step of a walk is written, 0 for nowhere; the end of the room; steps of the last record. See steps.ts. */
+  steps: u32;
+  stepsEnd: u32;
+  stepsTaken: u32;
 }
 
 export const W_STAGE2: u32 = 1;
@@ -186,6 +190,8 @@ export function contextAt(p: usize): Context {
 
 /** Stage 1 of the half that `high` says, 0 or 1. */
 export function stage1(c: Context, high: u32): Stage {
+  // Decided when this is compiled.
+  if (offsetof<Context>() > STAGES || offsetof<Stage>() > STAGE_BYTES) ERROR("records of a context overlap");
   demand(high <= 1, RULE_HALF);
   return changetype<Stage>(changetype<usize>(c) + STAGES + high * STAGE_BYTES);
 }

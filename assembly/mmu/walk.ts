@@ -20,6 +20,7 @@ import { compareExchange, read } from "../memory/cell";
 import { NOWHERE, wordAt } from "../memory/physical";
 import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
 import * as C from "./context";
+import { note, STEP_NOTHING, STEP_UNREAD, STEP_WRITTEN } from "./steps";
 import { tlbAt } from "./tlb";
 
 // Kinds of access.
@@ -133,6 +134,7 @@ function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, acces
   }
   if (!compareExchange(p, old, next)) return AGAIN;
   c.updates++;
+  if (c.steps) note(c, s, 0, at, s.level, p, next, STEP_WRITTEN);
   return DONE;
 }
 
@@ -155,11 +157,13 @@ function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
     const inside = ((addr >> shift(s.ps, level)) & ones(bits)) << ENTRY_SHIFT,
       at = table + inside;
     const p = direct ? wordAt(direct + inside, c.physBase, c.bytes, c.pointer) : slot(c, s, at, level, A_READ);
+    if (p === NOWHERE && c.steps) note(c, s, addr, at, level, p, 0, STEP_UNREAD | (access & A_KIND));
     if (p === NOWHERE) return direct ? <u32>fail(c, s, FAULT_EXTERNAL_WALK, level) : FAULT;
     if (c.tlb && level > s.start) keepTable(c, s, addr, level - 1, table, tables, inside, direct);
     direct = 0;
     const old = read(p, true);
     const leafless = !isValid(old) || (!(old & TYPE) && !isBlockLevel(c, s, level));
+    if (c.steps) note(c, s, addr, at, level, p, old, (leafless ? STEP_NOTHING : 0) | (access & A_KIND));
     if (leafless) return <u32>fail(c, s, FAULT_TRANSLATION, level);
     const output = decodeAddress(s.layout, s.ps, old);
     if (output >> s.outputBits !== 0) return <u32>fail(c, s, FAULT_ADDRESS_SIZE, level);
@@ -189,9 +193,11 @@ export function walk(c: C.Context, s: C.Stage, addr: u64, access: u32): bool {
     const stale = (access & A_KIND) === A_WRITE && s.flags & C.S_HD && isDirtyable(s.leaf, true);
     if (!stale) return allows(c, s, access) || fail(c, s, FAULT_PERMISSION, s.level); // [HWM-24, HWM-32]
   }
+  const way = c.steps;
   let end = descend(c, s, addr, access);
   while (end === AGAIN) {
     c.retries++;
+    c.steps = way;
     end = descend(c, s, addr, access);
   }
   if (held && end === DONE) keepLeaf(c, s, addr);

@@ -6,6 +6,7 @@ import { isCounted, isLocked, isTable, isValid } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, pageBytes, shift } from "../arch/granule";
 import { demand, RULE_EXCLUSIVE, RULE_NO_MARKER, RULE_SLOT } from "../demand";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
+import { markSoftware } from "../memory/frames";
 import { abandonBreak, finishMake, holdTree, intendBreak, intendCount, intendMake } from "../memory/intent";
 import { isArenaRange, parallel, T_TYPED, virtToPhys } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
@@ -30,6 +31,11 @@ function journal(w: Walk, p: usize, old: u64, next: u64, level: i32): void {
   const kind = isShared(w) ? J_WRITE_SHARED : J_WRITE;
   record(kind, changetype<usize>(w.table), level, virtToPhys(p), old, next);
   endWrite();
+}
+
+/** The page of the slot at `p` may hold software state from now on. */
+function note(w: Walk, p: usize, next: u64): void {
+  if (!isValid(next) && next !== 0) markSoftware(pageOf(w, p));
 }
 
 /**
@@ -92,6 +98,7 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   if (read(p, isShared(w)) !== w.marker) warn(w.table, level, w.addr);
   if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1);
   if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
+  note(w, p, next);
   intendMake(p);
   begin();
   if (isShared(w) || w.atomic) release(p, next);
@@ -109,6 +116,7 @@ export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): boo
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
   if (before !== after) intendCount();
+  note(w, p, next);
   if (!put(w, p, old, next, level)) return false;
   if (parallel() && isTable(next, level)) finishMake(tableBelow(w.table, next));
   if (before && !after) dropReference(w.table, pageOf(w, p), isShared(w));
@@ -123,6 +131,6 @@ export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
   begin();
   if (w.atomic) old = exchange(p, 0);
   else write(p, 0);
-  journal(w, p, old, 0, level);
+  if (journalling()) journal(w, p, old, 0, level);
   return old;
 }

@@ -2,36 +2,37 @@
 // and attributes computed once; slots are looked up in groups, so that their cache misses overlap. A page that needs more than
 // one store is mapped by an ordinary walk.
 //
+// The plain rows are done by inner loops that call nothing, load what they need before they begin, and end at the first row that
+// is anything else. A function of its own does that row, and the loop begins again behind it.
+//
 // A shared call takes the table's lock once per group. A hole has nothing to break and, without cache maintenance, nothing has to
 // be done between the marker and the leaf, so one compare-exchange takes the hole and makes the leaf. The reference is counted in
 // this walker's own part of the count (memory/frames.ts), which no other walker writes.
 
-import { isTable, isValid, LINEAR_BITS, leafDescriptor } from "../arch/descriptor";
+import { isTable, isValid, leafDescriptor, linearBits, VALID } from "../arch/descriptor";
 import { alignDown, LAST_LEVEL, pageBytes } from "../arch/granule";
 import { isStage2Prot, S2_XN_FIELD } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { CACHE_ARENA, cached, isCache, resolve, topUp } from "../memory/cache";
-import { compareExchange, read, touch, write } from "../memory/cell";
+import { read, touch } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ERANGE, OK } from "../memory/errno";
+import { Reference } from "../memory/frames";
 import { scratch, T_IDMAP, T_XNX, Table } from "../memory/layout";
 import { rootOf } from "../memory/tables";
-import { C_AGAIN, C_DSB, C_TABLES_TAKEN, C_TLBI_IPA_LOCAL, C_WALKS, count, counted } from "../record/counters";
+import { C_AGAIN, C_DSB, C_TLBI_IPA_LOCAL, C_WALKS, count } from "../record/counters";
 import { flushIpaLocal, storeBarrier } from "../record/maintenance";
 import { isRelaxation, openRelax, RelaxVisitor, RelaxWalk } from "./attrs";
-import { Access, findSlots } from "./down";
+import { Access, findSlot, findSlots, isPageSlot, levelIn, pointerIn } from "./down";
 import { GROUP } from "./lookup";
 import { MapVisitor, openMap } from "./map";
 import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, Way } from "./place";
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
-/** Pages that are mapped together: fewer than are looked up together, since the slots behind a new table are looked up again. */
-const MAPPED_TOGETHER: u32 = GROUP / 2;
-// Scratch of a group: slots (u64), levels (i8), then the Column record.
-const LEVELS: usize = (<usize>GROUP) << 3;
-const COLUMN: usize = LEVELS + GROUP;
+// Scratch of a group: slots as `findSlots` gives them (u32), then the Column record.
+const COLUMN: usize = (<usize>GROUP) << 2;
 
-/** The columns of a call, and its progress. */
+/** The columns of a call, and its progress. What the inner loops need is computed here before they begin, and loaded by them. */
 @unmanaged
 class Column {
   addrs: usize;
@@ -41,6 +42,16 @@ class Column {
   done: u32;
   /** The next page needs a walk, and the cache has too few pages for it. */
   hungry: bool;
+  /** The group of rows whose slots were looked up together. */
+  first: u32;
+  end: u32;
+  /** The first output address that needs more than plain addition, or more than one store. */
+  physEnd: u64;
+  /** The leaf of output address 0. */
+  plain: u64;
+  pageMask: u64;
+  /** Where references are counted. */
+  counts: usize;
 }
 
 function column(addrs: usize, physs: usize, statuses: usize, n: u32): Column {
@@ -65,9 +76,15 @@ function addressAt(c: Column): u64 {
   return load<u64>(c.addrs + (c.done << 3));
 }
 
-/** The last-level slot of member `i` of the group, 0 if its translation ends above. */
-function slotOf(i: u32): usize {
-  return load<i8>(scratch() + LEVELS + i) === LAST_LEVEL ? <usize>load<u64>(scratch() + (i << 3)) : 0;
+/** The slot of the next row, as it was looked up. */
+function found(c: Column): usize {
+  return load<u32>(scratch() + ((c.done - c.first) << 2));
+}
+
+/** The next rows, a group at most, are looked up together; false if that is not possible. */
+function lookUp<A extends Access>(t: Table, c: Column): bool {
+  c.first = c.done;
+  return findSlots<A>(t, c.addrs + (c.done << 3), scratch(), c.end - c.done);
 }
 
 /** Points the opened walk at the page of `addr`; ERANGE beyond the input space. */
@@ -118,6 +135,7 @@ export function mapPages(
       w.cache = cache;
       w.annotate = false;
       w.forcePages = true; // one page is never a block
+      prepareRows(w, c);
       stop = isShared(w) ? mapGroup<Among>(w, c) : mapGroups(w, c);
       close();
     }
@@ -139,13 +157,14 @@ function feed(c: Column, t: Table, cache: u32): i32 {
   return topUp(cache, worth(t));
 }
 
-@final
-@unmanaged
-class PageLeaf {
-  /** The leaf of a page at `phys`; `plain` is that of address 0. Up to LINEAR_BITS every layout has the address in its place. */
-  @inline static of(layout: u32, ps: u32, phys: u64, attributes: u64, plain: u64, pageMask: u64): u64 {
-    return phys >> LINEAR_BITS ? leafDescriptor(layout, ps, phys, attributes, LAST_LEVEL) : (phys & pageMask) | plain;
-  }
+/** Computes what the inner loop of a map needs. */
+function prepareRows(w: MapWalk, c: Column): void {
+  const t = w.table,
+    linear = w.maintain ? 0 : min<u32>(t.paBits, linearBits(w.layout));
+  c.physEnd = linear ? (<u64>1) << linear : 0;
+  c.plain = leafDescriptor(w.layout, w.ps, 0, w.attributes, LAST_LEVEL);
+  c.pageMask = ~(<u64>pageBytes(w.ps) - 1);
+  c.counts = Reference.base();
 }
 
 /** All rows, while nobody else is in the table; true if an error ends the call. */
@@ -163,68 +182,81 @@ function isPlain<W extends Way>(w: MapWalk): bool {
 
 /** The next rows, a group at most; true if an error ends the call. */
 function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
-  const t = w.table,
-    ps = t.ps,
-    layout = t.addressLayout,
-    attributes = w.attributes,
-    paBits = t.paBits,
-    shared = changetype<W>(0).shared(),
-    physs = c.physs,
-    statuses = c.statuses,
-    first = c.done,
-    end = min(c.n, first + MAPPED_TOGETHER),
-    tables = counted(C_TABLES_TAKEN);
-  const pageMask = ~(<u64>pageBytes(ps) - 1),
-    plain = leafDescriptor(layout, ps, 0, attributes, LAST_LEVEL);
-  const found = isPlain<W>(w) && findSlots<W>(t, c.addrs + (first << 3), scratch(), scratch() + LEVELS, end - first);
-  if (found && shared) touchGroup(end - first);
-  let done = first,
-    placed: u32 = 0,
-    lost: u32 = 0,
-    stop: bool = false;
-  if (found) changetype<W>(0).announce();
-  // A slot that was found stays valid: mapping pages removes no table. Where this walker adds a table, the next group looks
-  // its slots up again; where another walker added one, the slot changed, and a walk maps the page.
-  while (done < end && !stop && tables === counted(C_TABLES_TAKEN)) {
-    const phys = load<u64>(physs + (done << 3));
-    const p: usize = found && phys >> paBits === 0 ? slotOf(done - first) : 0;
-    if (p === 0 || read(p, shared) !== 0) {
-      c.done = done;
-      stop = mapNext(w, c, phys);
-      done = c.done;
-      if (c.hungry) break;
-      continue;
-    }
-    const leaf = PageLeaf.of(layout, ps, phys, attributes, plain, pageMask);
-    const won = Place.oneOfMany<W>(w, p, 0, leaf, phys & pageMask, LAST_LEVEL);
-    store<i8>(statuses + done, won ? OK : EAGAIN);
-    done++;
-    if (won) placed++;
-    else lost++;
-  }
-  c.done = done;
-  // Each row counts as a walk of its own, with the barrier at its end.
-  changetype<W>(0).tally(placed);
-  count(C_WALKS, placed);
-  count(C_DSB, placed);
-  count(C_AGAIN, lost);
+  c.end = min(c.n, c.done + GROUP);
+  const quick = isPlain<W>(w) && lookUp<W>(w.table, c);
+  if (quick) changetype<W>(0).announce();
+  let stop: bool = false;
+  do {
+    if (quick) fillHoles<W>(c);
+    if (c.done === c.end) break;
+    stop = quick ? mapRow<W>(w, c) : mapNext(w, c);
+  } while (!stop && !c.hungry && c.done !== c.end);
   return stop;
 }
 
-function touchGroup(n: u32): void {
-  for (let slot = scratch(), end = slot + (n << 3); slot !== end; slot += 8) {
-    const p = <usize>load<u64>(slot);
-    if (p) touch(p);
+/**
+ * Maps the next rows as long as each is a hole of a last-level table. A slot that was found stays valid: mapping pages removes no
+ * table. The loop has no call; the first row that is anything else ends it.
+ */
+function fillHoles<W extends Way>(c: Column): void {
+  const physEnd = c.physEnd,
+    plain = c.plain,
+    pageMask = c.pageMask,
+    counts = c.counts,
+    last = c.statuses + c.end;
+  let slot = scratch() + ((c.done - c.first) << 2),
+    phys = c.physs + (c.done << 3),
+    status = c.statuses + c.done;
+  while (status !== last) {
+    const p = <usize>load<u32>(slot),
+      to = load<u64>(phys);
+    if (!isPageSlot(p)) break;
+    if (to >= physEnd) break;
+    if (!changetype<W>(0).fill(p, (to & pageMask) | plain)) break;
+    Reference.add(counts, p, <usize>pageMask);
+    store<i8>(status, OK);
+    slot += 4;
+    phys += 8;
+    status++;
   }
+  const done = <u32>(status - c.statuses),
+    placed = done - c.done;
+  c.done = done;
+  changetype<W>(0).tally(placed);
+  noteRows(placed);
+}
+
+/** Each row counts as a walk of its own, with the barrier at its end. */
+function noteRows(n: u32): void {
+  count(C_WALKS, n);
+  count(C_DSB, n);
+}
+
+/** Maps the next row, which `fillHoles` could not; true if an error ends the call. */
+function mapRow<W extends Way>(w: MapWalk, c: Column): bool {
+  const t = w.table,
+    shared = changetype<W>(0).shared(),
+    phys = load<u64>(c.physs + (c.done << 3)),
+    addr = addressAt(c);
+  // A row before it, or another walker, may have made the table.
+  const p: usize = addr < t.inputEnd && phys >> t.paBits === 0 ? findSlot(t, addr, shared) : 0;
+  if (p === 0 || !isPageSlot(p) || read(p, shared) !== 0) return mapNext(w, c);
+  const leaf = leafDescriptor(w.layout, w.ps, phys, w.attributes, LAST_LEVEL);
+  if (!Place.leaf<W>(w, p, 0, leaf, alignDown(phys, pageBytes(w.ps)), LAST_LEVEL)) {
+    count(C_AGAIN, 1);
+    return settle(c, EAGAIN);
+  }
+  noteRows(1);
+  return settle(c, OK);
 }
 
 /** Maps the next row by a walk; true if an error ends the call. If the cache must be topped up first, sets c.hungry and maps nothing. */
-function mapNext(w: MapWalk, c: Column, phys: u64): bool {
+function mapNext(w: MapWalk, c: Column): bool {
   if (w.cache > CACHE_ARENA && cached(w.cache) < worth(w.table)) {
     c.hungry = true;
     return false;
   }
-  return settle(c, mapPage(w, addressAt(c), phys));
+  return settle(c, mapPage(w, addressAt(c), load<u64>(c.physs + (c.done << 3))));
 }
 
 function mapPage(w: MapWalk, addr: u64, phys: u64): i32 {
@@ -256,7 +288,7 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
     }
     const w = openRelax(t, prot, flags !== 0);
     if (w) {
-      stop = isShared(w) ? relaxGroup<Among>(w, c) : relaxGroup<Alone>(w, c);
+      stop = isShared(w) ? relaxGroup<Among>(w, c) : relaxGroups(w, c);
       close();
     }
     finish(t, mode);
@@ -265,49 +297,79 @@ export function relaxPages(t: Table, addrs: usize, statuses: usize, n: u32, prot
   return c.done;
 }
 
-/** The next group of rows; true if an error ends the call. A leaf of any level is relaxed where it is found. */
-function relaxGroup<A extends Access>(w: RelaxWalk, c: Column): bool {
-  const t = w.table,
-    set = w.set,
-    clear = w.clear,
-    shared = changetype<A>(0).shared(),
-    addrs = c.addrs + (c.done << 3);
-  const simple = unwatched(t) && (shared || !w.atomic) && !(t.flags & T_XNX);
-  const n = min(c.n - c.done, GROUP);
-  const found = simple && findSlots<A>(t, addrs, scratch(), scratch() + LEVELS, n);
-  if (found && shared) touchGroup(n);
-  let relaxed: u32 = 0,
-    done: u32 = 0,
-    stop: bool = false;
-  while (done < n && !stop) {
-    const p: usize = found ? <usize>load<u64>(scratch() + (done << 3)) : 0;
-    const old: u64 = p ? read(p, shared) : 0,
-      next = (old & ~clear) | set;
-    // The entry may have become a table since the lookup: it has no permissions to change.
-    if (isLeaf(old, done) && ((old ^ next) & S2_XN_FIELD) === 0 && replace<A>(p, old, next)) {
-      store<i8>(c.statuses + c.done, OK);
-      c.done++;
-      relaxed++;
-    } else {
-      stop = settle(c, relaxPage(w, addressAt(c)));
-    }
-    done++;
-  }
-  count(C_WALKS, relaxed);
-  count(C_TLBI_IPA_LOCAL, relaxed);
+/** All rows, while nobody else is in the table; true if an error ends the call. */
+function relaxGroups(w: RelaxWalk, c: Column): bool {
+  let stop: bool = false;
+  while (!stop && c.done < c.n) stop = relaxGroup<Alone>(w, c);
   return stop;
 }
 
-/** Is the descriptor of member `i` of the group a leaf? */
-function isLeaf(old: u64, i: u32): bool {
-  return isValid(old) && !isTable(old, load<i8>(scratch() + LEVELS + i));
+/** The next rows, a group at most; true if an error ends the call. A leaf of any level is relaxed where it is found. */
+function relaxGroup<A extends Access>(w: RelaxWalk, c: Column): bool {
+  const t = w.table,
+    simple = unwatched(t) && (changetype<A>(0).shared() || !w.atomic) && !(t.flags & T_XNX);
+  c.end = min(c.n, c.done + GROUP);
+  const quick = simple && lookUp<A>(t, c);
+  if (quick && changetype<A>(0).shared()) touchGroup(c);
+  let stop: bool = false;
+  do {
+    if (quick) relaxLeaves<A>(w, c);
+    if (c.done === c.end) break;
+    stop = relaxRow<A>(w, c, quick);
+  } while (!stop && c.done !== c.end);
+  return stop;
 }
 
-/** Stores `next` over the snapshot. After a lost race the row is left to a walk, which reports it. */
-function replace<A extends Access>(p: usize, old: u64, next: u64): bool {
-  if (changetype<A>(0).shared()) return old === next || compareExchange(p, old, next);
-  write(p, next);
-  return true;
+/** Before a row of compare-exchanges: the lines of their slots come near at once. */
+function touchGroup(c: Column): void {
+  for (let slot = scratch(), end = slot + ((c.end - c.first) << 2); slot !== end; slot += 4) {
+    const p = pointerIn(load<u32>(slot));
+    if (p) touch(p);
+  }
+}
+
+/** Relaxes the next rows as long as each is a page that does not become executable. The loop has no call. */
+function relaxLeaves<A extends Access>(w: RelaxWalk, c: Column): void {
+  const set = w.set,
+    seen = w.clear | VALID,
+    last = c.statuses + c.end;
+  let slot = scratch() + ((c.done - c.first) << 2),
+    status = c.statuses + c.done;
+  while (status !== last) {
+    const p = <usize>load<u32>(slot);
+    if (!isPageSlot(p)) break;
+    const old = read(p, changetype<A>(0).shared());
+    if ((old & seen) !== VALID) break;
+    if (!changetype<A>(0).change(p, old, old | set)) break;
+    store<i8>(status, OK);
+    slot += 4;
+    status++;
+  }
+  const done = <u32>(status - c.statuses);
+  noteRelaxed(done - c.done);
+  c.done = done;
+}
+
+function noteRelaxed(n: u32): void {
+  count(C_WALKS, n);
+  count(C_TLBI_IPA_LOCAL, n);
+}
+
+/** Relaxes the next row: a block where it was found, anything else by a walk; true if an error ends the call. */
+function relaxRow<A extends Access>(w: RelaxWalk, c: Column, quick: bool): bool {
+  const at: usize = quick ? found(c) : 0,
+    p = pointerIn(at);
+  if (p) {
+    const old = read(p, changetype<A>(0).shared()),
+      next = (old & ~w.clear) | w.set;
+    // The entry may have become a table since the lookup: it has no permissions to change.
+    const isLeaf = isValid(old) && !isTable(old, levelIn(at));
+    if (isLeaf && ((old ^ next) & S2_XN_FIELD) === 0 && changetype<A>(0).change(p, old, next)) {
+      noteRelaxed(1);
+      return settle(c, OK);
+    }
+  }
+  return settle(c, relaxPage(w, addressAt(c)));
 }
 
 function relaxPage(w: RelaxWalk, addr: u64): i32 {

@@ -46,6 +46,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.ps = ps;
   t.flags = flags;
   t.inputBits = bits;
+  t.inputEnd = (<u64>1) << bits;
   t.startLevel = start;
   t.rootPages = rootPages;
   t.addressLayout = layout;

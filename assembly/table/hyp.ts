@@ -6,7 +6,7 @@ import { isStage1Prot, stage1Attributes } from "../arch/stage1";
 import { TTL_UNKNOWN } from "../arch/tlbi";
 import { isCache } from "../memory/cache";
 import { synchronize } from "../memory/epoch";
-import { EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
+import { EBUSY, EEXIST, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { intendMake } from "../memory/intent";
 import { T_BARRIER, T_BTI, T_HVHE, T_LINUX, T_LPA2, Table } from "../memory/layout";
 import { retire } from "../memory/limbo";
@@ -15,7 +15,6 @@ import { C_LEAVES_CLEARED, C_LEAVES_MADE, count } from "../record/counters";
 import { contextBarrier, flushVa, warn } from "../record/maintenance";
 import { Answer, result } from "../record/result";
 import { clear, pageOf, replace } from "./bbm";
-import { tableBelow } from "./down";
 import { isOutputRange } from "./map";
 import { getPages, hasPageCount, noteRetired, pageCount, putPages, virtToPhys, zallocPage } from "./mmops";
 import { leafAllowed, MapWalk, outputAddress } from "./place";
@@ -64,7 +63,7 @@ class HypMapVisitor extends Visitor {
     return OK;
   }
 
-  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64, _table: usize): i32 {
     return OK;
   }
 }
@@ -141,10 +140,8 @@ class HypUnmapVisitor extends Visitor {
     return OK;
   }
 
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64, table: usize): i32 {
     const t = w.table;
-    const table = tableBelow(t, old);
-    if (!table) return EFAULT;
     if (pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushVa(t, addr, TTL_UNKNOWN, false);

@@ -1,14 +1,14 @@
 // Reading a table: one leaf, many leaves, counting. Scans of all entries are in scan.ts.
 
 import { isTable, isValid } from "../arch/descriptor";
-import { LAST_LEVEL } from "../arch/granule";
+import { ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL } from "../arch/granule";
 import { countValid, read } from "../memory/cell";
 import { EBUSY, EFAULT, EINVAL, OK } from "../memory/errno";
-import { parallel, T_BARRIER, T_HYP, Table } from "../memory/layout";
+import { parallel, scratch, T_BARRIER, T_HYP, Table } from "../memory/layout";
 import { MODE_EXCLUSIVE, MODE_NONE } from "../memory/lock";
 import { rootOf } from "../memory/tables";
 import { Answer, result } from "../record/result";
-import { Access, findSlot, findSlots, levelIn, pointerIn } from "./down";
+import { Access, findSlot, findSlots, isPageSlot, levelIn, pointerIn } from "./down";
 import { Alone, Among } from "./place";
 import { begin, end, modeOf, SHARES_READ } from "./sharing";
 import { close, EntryWalk, LEAF, LeafOnly, OneByOne, openAs, SHARED, skip, Walk, walk } from "./walk";
@@ -54,7 +54,7 @@ export function getLeaf(t: Table, addr: u64): i32 {
 }
 
 /** Addresses whose last descriptors are read together. */
-export const GROUP: u32 = 128;
+export const GROUP: u32 = 256;
 
 /**
  * Leaves of many addresses in one call: `n` u64 at `addrs` -> `n` u64 at `leaves`, `n` i8 at `levels`.
@@ -85,25 +85,52 @@ export function getLeaves(t: Table, addrs: usize, leaves: usize, levels: usize, 
 }
 
 function leavesOf<A extends Access>(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): i32 {
-  const shared = changetype<A>(0).shared();
   if (!rootOf(t)) return EINVAL;
-  while (n !== 0) {
-    const group = min(n, GROUP);
-    if (!findSlots<A>(t, addrs, leaves, levels, group)) return rootOf(t) ? EFAULT : EINVAL;
-    for (let i: u32 = 0; i < group; i++) {
-      const p = leaves + (i << 3),
-        slot = <usize>load<u64>(p),
-        old: u64 = slot ? read(slot, shared) : 0;
-      store<u64>(p, old);
-      if (shared && isTable(old, load<i8>(levels + i)) && !leafBelow(t, load<u64>(addrs + (i << 3)), p, levels + i))
-        return EFAULT;
-    }
-    addrs += group << 3;
-    leaves += group << 3;
+  for (const end = levels + n; levels !== end; ) {
+    const group = min(<u32>(end - levels), GROUP);
+    if (!findSlots<A>(t, addrs, scratch(), group)) return rootOf(t) ? EFAULT : EINVAL;
+    if (!readGroup<A>(t, addrs, leaves, levels, group)) return EFAULT;
+    addrs += group << ENTRY_SHIFT;
+    leaves += group << ENTRY_SHIFT;
     levels += group;
-    n -= group;
   }
   return OK;
+}
+
+/** Reads the slots of a group; false for a damaged table. Slots of pages need no call. */
+function readGroup<A extends Access>(t: Table, addrs: usize, leaves: usize, levels: usize, n: u32): bool {
+  const end = levels + n;
+  let slot = scratch();
+  do {
+    while (levels !== end) {
+      const p = <usize>load<u32>(slot);
+      if (!isPageSlot(p)) break;
+      store<u64>(leaves, read(p, changetype<A>(0).shared()));
+      store<i8>(levels, LAST_LEVEL);
+      slot += 4;
+      addrs += ENTRY_BYTES;
+      leaves += ENTRY_BYTES;
+      levels++;
+    }
+    if (levels === end) break;
+    if (!readAbove<A>(t, load<u32>(slot), load<u64>(addrs), leaves, levels)) return false;
+    slot += 4;
+    addrs += ENTRY_BYTES;
+    leaves += ENTRY_BYTES;
+    levels++;
+  } while (levels !== end);
+  return true;
+}
+
+/** Reads a slot above the last level, or none; false for a damaged table. */
+function readAbove<A extends Access>(t: Table, found: usize, addr: u64, leaf: usize, levelAt: usize): bool {
+  const p = pointerIn(found),
+    level = levelIn(found),
+    shared = changetype<A>(0).shared(),
+    old: u64 = p ? read(p, shared) : 0;
+  store<u64>(leaf, old);
+  store<i8>(levelAt, p ? <i8>level : i8.MIN_VALUE);
+  return !shared || !isTable(old, level) || leafBelow(t, addr, leaf, levelAt);
 }
 
 /** The entry has become a table since it was found: stores the leaf below it at `leaf`. False for a damaged table. */

@@ -79,7 +79,7 @@ export class MapVisitor extends Visitor {
   }
 
   /** 6.12 accepts the flag that asks for this visit, and then fails; quirks "none" refuses the flag. */
-  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64, _table: usize): i32 {
     return EINVAL;
   }
 }

@@ -20,7 +20,7 @@ import {
 } from "../memory/layout";
 import { addPages, handleOf, raisePeak } from "../memory/tables";
 import { C_TABLES_FREED, C_TABLES_TAKEN, count } from "../record/counters";
-import { J_TABLE_FREED, J_TABLE_RETIRED, J_TABLE_TAKEN, record } from "../record/journal";
+import { J_TABLE_FREED, J_TABLE_RETIRED, J_TABLE_TAKEN, journalling, record } from "../record/journal";
 import { cleanData, invalidateCode, warn } from "../record/maintenance";
 import { Answer, result } from "../record/result";
 
@@ -70,7 +70,7 @@ function noteFreed(t: Table, p: usize, n: u32, own: bool): void {
   count(C_TABLES_FREED, n);
   addPages(t, -(<i32>n));
   if (own) intendGive(p);
-  record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
+  if (journalling()) record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
 /** A table that was unlinked while others may be in it: it is freed after a grace period. */

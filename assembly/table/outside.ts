@@ -2,6 +2,7 @@
 // walk the rules are those of the core's own visitors; whoever asks for one says that the visitor does not sleep [LCK-15].
 
 import { isTable, tableDescriptor } from "../arch/descriptor";
+import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL, span } from "../arch/granule";
 import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
@@ -23,6 +24,7 @@ import {
   isShared,
   LEAF,
   SHARED,
+  skip,
   stops,
   TABLE_POST,
   TABLE_PRE,
@@ -31,6 +33,11 @@ import {
   Walk,
   walk,
 } from "./walk";
+
+/** Beside the walk flags: the host's visitor only reads, and gets runs of entries. */
+export const RUNS: u32 = 1 << 18;
+/** The phase of such a visit: the pointer of the first entry and the number of entries take the place of the descriptor. */
+export const RUN: u32 = 1 << 3;
 
 /** A walk whose visits are made by the host. */
 @unmanaged
@@ -63,8 +70,8 @@ class OutsideVisitor extends Visitor {
     return LEAF | TABLE_PRE | TABLE_POST | GROWS | FROM_ROOT | CHOSEN;
   }
 
-  @inline bulk(_w: Walk, p: usize, _end: usize, _level: i32): usize {
-    return p;
+  bulk(w: Walk, p: usize, end: usize, level: i32): usize {
+    return w.flags & RUNS ? visitRun(w, p, end, level) : p;
   }
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
@@ -80,7 +87,7 @@ class OutsideVisitor extends Visitor {
     return visit(changetype<OutsideWalk>(w), TABLE_PRE, p, old, level, w.addr);
   }
 
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64, _table: usize): i32 {
     return visit(changetype<OutsideWalk>(w), TABLE_POST, p, old, level, addr);
   }
 }
@@ -95,10 +102,27 @@ export function modeOfVisitor(t: Table, flags: u32): i32 {
   return flags & NO_SLEEP && !(t.flags & T_HYP) ? <i32>MODE_SHARED : EPERM;
 }
 
+/** Visits the entries from `p` up to the first table, or to `end`, in one call; returns where they end. */
+function visitRun(w: Walk, p: usize, end: usize, level: i32): usize {
+  let stop = p;
+  while (stop !== end && !isTable(read(stop, false), level)) stop = level === LAST_LEVEL ? end : stop + ENTRY_BYTES;
+  if (stop === p) return p;
+  w.addr = alignDown(w.addr, span(w.ps, level)); // the range may begin inside a block
+  const n = (stop - p) >> ENTRY_SHIFT;
+  const r = hostVisit(RUN, level, <u32>w.addr, <u32>(w.addr >> 32), <u32>p, <u32>n);
+  if (stops(w, r)) w.status = r;
+  return skip(w, p, stop, level);
+}
+
+/** May a host's visitor walk so? One that gets runs visits leaves alone, and has the table to itself. */
+function isVisit(flags: u32): bool {
+  return flags & RUNS ? flags === (RUNS | LEAF) : (flags & ~WALK_FLAGS) === 0;
+}
+
 /** Walks with the host's visitor. Any nonzero result but EAGAIN ends the walk and is returned [WLK-10]. */
 export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u32): i32 {
-  if (flags & ~(WALK_FLAGS | NO_SLEEP) || !isCache(cache, t.ps)) return EINVAL;
-  const w = changetype<OutsideWalk>(openEntry(t, flags & WALK_FLAGS, 0));
+  if (!isVisit(flags & ~NO_SLEEP) || !isCache(cache, t.ps)) return EINVAL;
+  const w = changetype<OutsideWalk>(openEntry(t, flags & ~NO_SLEEP, 0));
   if (!w) return EBUSY;
   w.cache = cache;
   const r = walk<OutsideVisitor>(w, addr, size);

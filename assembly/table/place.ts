@@ -13,7 +13,7 @@ import { ENTRY_SHIFT, LAST_LEVEL, minBlockLevel, shift } from "../arch/granule";
 import { isCacheable, isExecutable, stage2Attributes } from "../arch/stage2";
 import { demand, RULE_HOLE, RULE_UNWATCHED } from "../demand";
 import { compareExchange, fillHole, fillHoles, read, write } from "../memory/cell";
-import { addReferences, Reference } from "../memory/frames";
+import { addReferences } from "../memory/frames";
 import { intendCount } from "../memory/intent";
 import { T_DCACHE, T_FWB, T_ICACHE, T_LPA2, T_XNX, Table } from "../memory/layout";
 import { C_LEAVES_MADE, C_LOST, count } from "../record/counters";
@@ -91,6 +91,8 @@ export abstract class Way extends Access {
   abstract take(w: Walk, p: usize, old: u64, level: i32): bool;
   /** Stores `next` in a slot that was taken, with its reference; false if somebody was faster. */
   abstract publish(w: Walk, p: usize, next: u64, level: i32): bool;
+  /** One leaf into a slot of many, and nothing else: no reference, no count, no maintenance. False unless the slot was a hole. */
+  abstract fill(p: usize, next: u64): bool;
   /** Counts `n` leaves that were published. */
   abstract tally(n: u32): void;
 }
@@ -100,6 +102,11 @@ export abstract class Way extends Access {
 export class Alone extends Way {
   @inline shared(): bool {
     return false;
+  }
+
+  @inline change(p: usize, _old: u64, next: u64): bool {
+    write(p, next);
+    return true;
   }
 
   @inline cleans(): bool {
@@ -116,7 +123,13 @@ export class Alone extends Way {
 
   @inline publish(w: Walk, p: usize, next: u64, _level: i32): bool {
     write(p, next);
-    Reference.add(pageOf(w, p));
+    addReferences(pageOf(w, p), 1);
+    return true;
+  }
+
+  @inline fill(p: usize, next: u64): bool {
+    if (read(p, false) !== 0) return false;
+    write(p, next);
     return true;
   }
 
@@ -130,6 +143,10 @@ export class Alone extends Way {
 export class Among extends Way {
   @inline shared(): bool {
     return true;
+  }
+
+  @inline change(p: usize, old: u64, next: u64): bool {
+    return old === next || compareExchange(p, old, next);
   }
 
   @inline cleans(): bool {
@@ -152,8 +169,13 @@ export class Among extends Way {
       count(C_LOST, 1);
       return false;
     }
-    Reference.add(pageOf(w, p));
+    addReferences(pageOf(w, p), 1);
     return true;
+  }
+
+  /** The exchange alone: to look first would move the line twice between CPUs, once to read and once to write. */
+  @inline fill(p: usize, next: u64): bool {
+    return compareExchange(p, 0, next);
   }
 
   @inline tally(n: u32): void {
@@ -166,6 +188,10 @@ export class Among extends Way {
 export class Watched extends Way {
   @inline shared(): bool {
     return true;
+  }
+
+  @inline change(p: usize, old: u64, next: u64): bool {
+    return old === next || compareExchange(p, old, next);
   }
 
   @inline cleans(): bool {
@@ -183,6 +209,10 @@ export class Watched extends Way {
     return true;
   }
 
+  @inline fill(_p: usize, _next: u64): bool {
+    return false;
+  }
+
   /** `make` has counted it. */
   @inline tally(_n: u32): void {}
 }
@@ -195,17 +225,11 @@ export class Place {
   @inline static leaf<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
     const way = changetype<W>(0);
     way.announce();
-    if (!Place.oneOfMany<W>(w, p, old, next, phys, level)) return false;
-    way.tally(1);
-    return true;
-  }
-
-  /** The same for one of many, which the caller announces and counts together. */
-  @inline static oneOfMany<W extends Way>(w: MapWalk, p: usize, old: u64, next: u64, phys: u64, level: i32): bool {
-    const way = changetype<W>(0);
     if (!way.take(w, p, old, level)) return false;
     if (way.cleans() && w.maintain) clean(w, phys, shift(w.ps, level), 1);
-    return way.publish(w, p, next, level);
+    if (!way.publish(w, p, next, level)) return false;
+    way.tally(1);
+    return true;
   }
 
   /** A table or an annotation, which needs no cache maintenance. Always by break and make, since the old entry may be a mapping. */

@@ -124,7 +124,7 @@ class ScanVisitor extends Visitor {
     return table ? emit(s, old, level, pageCount(w.table, table), 1) : EFAULT;
   }
 
-  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64, _table: usize): i32 {
     return OK;
   }
 }

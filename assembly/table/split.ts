@@ -103,7 +103,7 @@ class SplitVisitor extends Visitor {
     return OK;
   }
 
-  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64, _table: usize): i32 {
     return OK;
   }
 }

@@ -77,11 +77,9 @@ class FreeVisitor extends Visitor {
     return OK;
   }
 
-  post(w: Walk, p: usize, old: u64, level: i32, _addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, _addr: u64, table: usize): i32 {
     const t = w.table,
-      table = tableBelow(t, old),
       emptying = changetype<FreeWalk>(w).emptying;
-    if (!table) return EFAULT;
     if (emptying) {
       if (pageCount(t, table) !== 1) return OK;
       clear(w, p, old, level);

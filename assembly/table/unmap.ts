@@ -1,17 +1,17 @@
 // Stage-2 unmap [S2-10..12].
 
 import { decodeAddress, isCounted, isValid } from "../arch/descriptor";
-import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL, shift } from "../arch/granule";
+import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, entries, LAST_LEVEL, pageBytes, shift } from "../arch/granule";
 import { isCacheable } from "../arch/stage2";
 import { TTL_UNKNOWN } from "../arch/tlbi";
-import { demand, RULE_MAPPED } from "../demand";
-import { clearRun, countMapped, countValid, read } from "../memory/cell";
-import { EBUSY, EFAULT, OK } from "../memory/errno";
-import { T_FWB, T_LINUX, T_RANGE_TLBI, Table } from "../memory/layout";
+import { demand, RULE_RUN } from "../demand";
+import { clearRun, countMapped, read } from "../memory/cell";
+import { EBUSY, OK } from "../memory/errno";
+import { addReferences, isPlain, references } from "../memory/frames";
+import { parallel, T_FWB, T_LINUX, T_RANGE_TLBI, Table } from "../memory/layout";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
-import { tableBelow } from "./down";
 import { cleanDcache, pageCount, putPages } from "./mmops";
 import { discard } from "./teardown";
 import { close, FROM_ROOT, LEAF, openAs, skip, TABLE_POST, Visitor, Walk, walk } from "./walk";
@@ -23,10 +23,16 @@ function deferred(t: Table): bool {
 
 /** A walk that removes. */
 @unmanaged
-export class UnmapWalk extends Walk {
+class UnmapWalk extends Walk {
   /** The range that covers all leaves cleared so far. */
   low: u64;
   high: u64;
+  /** May whole runs of pages go at once, with one flush at the end? */
+  sweeps: bool;
+  /** The last table whose pages went all at once. */
+  swept: usize;
+  /** Can nobody look at a table that is about to go? */
+  unseen: bool;
 }
 
 @final
@@ -37,7 +43,7 @@ class UnmapVisitor extends Visitor {
   }
 
   @inline bulk(w: Walk, p: usize, end: usize, level: i32): usize {
-    return level === LAST_LEVEL && sweepable(w) ? sweep(changetype<UnmapWalk>(w), p, end) : p;
+    return level === LAST_LEVEL && changetype<UnmapWalk>(w).sweeps ? sweep(changetype<UnmapWalk>(w), p, end) : p;
   }
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
@@ -50,11 +56,9 @@ class UnmapVisitor extends Visitor {
   }
 
   /** An empty table is removed: clear, flush at once without a level hint, then free. This flush is never deferred [BUG-26, BUG-27]. */
-  post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32 {
+  post(w: Walk, p: usize, old: u64, level: i32, addr: u64, table: usize): i32 {
     const t = w.table;
-    const table = tableBelow(t, old);
-    if (!table) return EFAULT;
-    if (pageCount(t, table) !== 1) return OK;
+    if (table !== changetype<UnmapWalk>(w).swept && pageCount(t, table) !== 1) return OK;
     clear(w, p, old, level);
     flushIpa(t, addr, TTL_UNKNOWN);
     putPages(t, pageOf(w, p), 1);
@@ -62,12 +66,9 @@ class UnmapVisitor extends Visitor {
   }
 }
 
-function sweepable(w: Walk): bool {
-  return w.bulk && !w.atomic && deferred(w.table);
-}
-
 /** Empties page entries from `p` up to the first that holds software state; returns where it stopped. */
 function sweep(w: UnmapWalk, p: usize, end: usize): usize {
+  if (end - p === pageBytes(w.ps) && sweepTable(w, p, end)) return skip(w, p, end, LAST_LEVEL);
   const seen = countMapped(p, end),
     n = <u32>seen,
     stop = <usize>(seen >> 32);
@@ -80,14 +81,38 @@ function sweep(w: UnmapWalk, p: usize, end: usize): usize {
   return skip(w, p, stop, LAST_LEVEL);
 }
 
-/** Widens the cleared range by the valid pages of [p, stop). Precondition: there is at least one. */
-export function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): void {
-  demand(countValid(p, stop) !== 0, RULE_MAPPED);
+/**
+ * Empties the whole table page at `p`. Without software state its reference count says how many pages it maps, and nobody need look
+ * at them. The table then goes as soon as the walk leaves it, and a page that is taken is zeroed: so what nobody can see in between
+ * is not cleared. False, and nothing done, if the count does not say it.
+ */
+function sweepTable(w: UnmapWalk, p: usize, end: usize): bool {
+  if (!isPlain(p) || w.table.startLevel === LAST_LEVEL) return false;
+  const n = references(p) - 1,
+    all = entries(w.ps),
+    sh = shift(w.ps, LAST_LEVEL);
+  if (n <= 0 || <u32>n > all) return false;
+  if (<u32>n === all) widen(w, w.addr, w.addr + ((<u64>all) << sh));
+  else if (!noteCleared(w, p, end, sh)) return false;
+  if (!w.unseen) clearRun(p, end);
+  count(C_LEAVES_CLEARED, n);
+  addReferences(p, -n);
+  w.swept = p;
+  return true;
+}
+
+/** Widens the cleared range by the valid pages of [p, stop); false if there are none. */
+function noteCleared(w: UnmapWalk, p: usize, stop: usize, sh: u32): bool {
+  demand(p < stop, RULE_RUN);
   let first = p,
     last = stop;
-  while (!isValid(read(first, false))) first += ENTRY_BYTES;
+  while (!isValid(read(first, false))) {
+    first += ENTRY_BYTES;
+    if (first === stop) return false;
+  }
   while (!isValid(read(last - ENTRY_BYTES, false))) last -= ENTRY_BYTES;
   widen(w, w.addr + ((<u64>((first - p) >> ENTRY_SHIFT)) << sh), w.addr + ((<u64>((last - p) >> ENTRY_SHIFT)) << sh));
+  return true;
 }
 
 function widen(w: UnmapWalk, low: u64, high: u64): void {
@@ -116,6 +141,9 @@ export function unmap(t: Table, addr: u64, size: u64): i32 {
   if (!w) return EBUSY;
   w.low = u64.MAX_VALUE;
   w.high = 0;
+  w.sweeps = w.bulk && !w.atomic && deferred(t);
+  w.swept = 0;
+  w.unseen = !parallel(); // else a walker may die here, and leave entries and a count that must agree
   const r = walk<UnmapVisitor>(w, addr, size);
   if (deferred(t)) {
     // The kernel flushes the range of the call, even if nothing was removed. Without quirks only what was cleared is flushed [S2-12].

@@ -108,7 +108,8 @@ export abstract class Visitor {
   /** Visits one entry that is no table. Returns a status, or GREW if the visit made it a table. */
   abstract leaf(w: Walk, p: usize, old: u64, level: i32): i32;
   abstract pre(w: Walk, p: usize, old: u64, level: i32): i32;
-  abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64): i32;
+  /** `table`: the page that `old` names. */
+  abstract post(w: Walk, p: usize, old: u64, level: i32, addr: u64, table: usize): i32;
 }
 
 /** Returned by `leaf` when it made the entry a table. It is not an errno, and never leaves the walker. */
@@ -125,7 +126,7 @@ export abstract class LeafOnly extends Visitor {
     return OK;
   }
 
-  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64): i32 {
+  @inline post(_w: Walk, _p: usize, _old: u64, _level: i32, _addr: u64, _table: usize): i32 {
     return OK;
   }
 }
@@ -347,7 +348,7 @@ export function rows<V extends Visitor>(w: Walk, table: usize, n: u32, level: i3
   const stop = p + ((<u32>min<u64>(touched, n - first)) << ENTRY_SHIFT);
   const shared = isShared(w);
   do {
-    let old = read(p, shared);
+    let old: u64 = level === LAST_LEVEL ? 0 : read(p, shared); // pages are read one by one, or not at all
     if (isTable(old, level)) {
       if (v.phases() & TABLE_PRE && w.flags & TABLE_PRE) {
         const r = v.pre(w, p, old, level);
@@ -402,6 +403,6 @@ function child<V extends Visitor>(w: Walk, p: usize, old: u64, level: i32): i32 
   const r = rows<V>(w, table, entries(w.ps), level + 1);
   if (r) return r;
   if (!(changetype<V>(0).phases() & TABLE_POST && w.flags & TABLE_POST)) return OK;
-  const after = changetype<V>(0).post(w, p, old, level, here);
+  const after = changetype<V>(0).post(w, p, old, level, here, table);
   return stops(w, after) ? after : OK;
 }

@@ -94,6 +94,11 @@ export class TypedAdapter extends PeerAdapter<TypedPeer> implements EngineAdapte
     return sum >>> 0;
   }
 
+  /** These engines have their visitor alone. */
+  readLeaves(ipa: number, size: number): number {
+    return this.visitLeaves(ipa, size);
+  }
+
   visitLeaves(ipa: number, size: number): number {
     let valid = 0;
     this.engine.walkLeaves(ipa, size, (_address, _level, low) => {
@@ -128,6 +133,11 @@ export class NaiveAdapter extends PeerAdapter<NaivePeer> implements EngineAdapte
     let sum = 0;
     for (const address of bytes) sum = (sum + this.engine.lookup(address) + this.engine.foundLevel) | 0;
     return sum >>> 0;
+  }
+
+  /** These engines have their visitor alone. */
+  readLeaves(ipa: number, size: number): number {
+    return this.visitLeaves(ipa, size);
   }
 
   visitLeaves(ipa: number, size: number): number {

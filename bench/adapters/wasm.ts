@@ -4,7 +4,14 @@
  * @module
  */
 import * as K from "../../bindings/core/constants.generated.js";
-import { type Columns, createEngine, type Engine, type PageCache, type Stage2Table } from "../../bindings/index.js";
+import {
+  type Columns,
+  createEngine,
+  type Engine,
+  type PageCache,
+  type Run,
+  type Stage2Table,
+} from "../../bindings/index.js";
 import {
   createMmu,
   createTlb,
@@ -32,6 +39,12 @@ const FOUR_LEVELS = 48;
 /** TCR_EL1: T0SZ 16, EPD1, IPS 48 bits. */
 const TCR_48_BITS = 16n | (1n << 23n) | (5n << 32n);
 const HCR_DC = 1n << 12n;
+
+function validIn({ words, count }: Run): number {
+  let n = 0;
+  for (let at = 0; at < 2 * count; at += 2) n += (words[at] as number) & 1;
+  return n;
+}
 
 /** The Wasm core behind its facade. */
 export class WasmAdapter implements EngineAdapter {
@@ -152,6 +165,14 @@ export class WasmAdapter implements EngineAdapter {
 
   countLeaves(ipa: number, size: number): number {
     return this.#table.countLeaves(ipa, size);
+  }
+
+  readLeaves(ipa: number, size: number): number {
+    let n = 0;
+    this.#table.walkRuns(ipa, size, (run) => {
+      n += validIn(run);
+    });
+    return n;
   }
 
   visitLeaves(ipa: number, size: number): number {

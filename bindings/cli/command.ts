@@ -1,4 +1,5 @@
 import type { ParseArgsConfig } from "node:util";
+import type { Granule } from "../model/granule.js";
 import { printableJson } from "../report/printable.js";
 
 /** Exit codes of the command line. */
@@ -53,6 +54,12 @@ export interface CommandOption {
   help?: string;
 }
 
+/** Options that every command has. */
+export const COMMON_OPTIONS: Readonly<Record<string, CommandOption>> = {
+  json: { type: "boolean", help: "print JSON" },
+  help: { type: "boolean", short: "h", help: "print this text" },
+};
+
 /** The values of the options of a command, as parseArgs gives them. */
 export type OptionValues = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
 
@@ -65,16 +72,36 @@ export interface CommandArgs {
   readonly json: boolean;
 }
 
-/** One command of `granule`. `--json` and `--help` are added by main and are not listed in `options`. */
+/** A command line that can be tried, and what it shows. */
+export interface CommandExample {
+  /** The whole line, as a shell takes it. */
+  readonly line: string;
+  /** What it does, in a few words. */
+  readonly shows: string;
+}
+
+/** What an exit code means. */
+export interface CommandExit {
+  readonly code: number;
+  readonly meaning: string;
+}
+
+/**
+ * One command of `granule`, as data: `--help` and the command's page in the documentation are both made from it. What every
+ * command has is not repeated: `COMMON_OPTIONS` and `COMMON_EXITS`, which `exitsOf` adds.
+ */
 export interface Command {
   readonly name: string;
-  /** Operands and options in short, after the name: `PATH... [--json]`. */
+  /** Operands and options in short, after the name: `PATH... [--json]`. Each line is a form of its own. */
   readonly usage: string;
   /** One line for the overview. */
   readonly summary: string;
   /** Paragraphs for `--help`, below the usage line. */
   readonly help: string;
   readonly options: Readonly<Record<string, CommandOption>>;
+  /** What 0 and 1 mean here, where the common words do not say it. */
+  readonly exits?: readonly CommandExit[];
+  readonly examples?: readonly CommandExample[];
   /** Runs the command; resolves to an exit code of `Exit`. Throws UsageError and InputError for these cases. */
   run(args: CommandArgs, io: CommandIo): Promise<number>;
 }
@@ -134,6 +161,24 @@ export function integerOption(args: CommandArgs, name: string, min: number, max:
   return n;
 }
 
+const GRANULES: Readonly<Record<string, Granule>> = {
+  "4k": 4096,
+  "16k": 16384,
+  "64k": 65536,
+  "4096": 4096,
+  "16384": 16384,
+  "65536": 65536,
+};
+
+/** The value of `--granule`: a page size such as 4k, 4K or 4096. */
+export function granuleOption(args: CommandArgs): Granule | undefined {
+  const value = stringOption(args, "granule");
+  if (value === undefined) return undefined;
+  const found = Object.entries(GRANULES).find(([name]) => name === value.toLowerCase());
+  if (found === undefined) throw new UsageError(`--granule is 4k, 16k or 64k, not ${value}`);
+  return found[1];
+}
+
 /** The one operand of a command; UsageError for none or more. */
 export function oneOperand(args: CommandArgs, name: string): string {
   const [operand, second] = args.operands;
@@ -142,13 +187,29 @@ export function oneOperand(args: CommandArgs, name: string): string {
   return operand;
 }
 
-/** The options of a command in the form of parseArgs, with those that every command has. */
+/** What the exit codes mean to most commands. */
+export const COMMON_EXITS: readonly CommandExit[] = [
+  { code: Exit.OK, meaning: "fine" },
+  { code: Exit.FINDING, meaning: "something was found" },
+  { code: Exit.USAGE, meaning: "usage" },
+  { code: Exit.UNREADABLE, meaning: "unreadable input" },
+  { code: Exit.INTERRUPTED, meaning: "interrupted" },
+];
+
+/** All exit codes of a command, in order. */
+export function exitsOf(command: Command): readonly CommandExit[] {
+  return COMMON_EXITS.map((common) => command.exits?.find(({ code }) => code === common.code) ?? common);
+}
+
+/** All options of a command, those that every command has last. */
+export function optionsOf(command: Command): Readonly<Record<string, CommandOption>> {
+  return { ...command.options, ...COMMON_OPTIONS };
+}
+
+/** The options of a command in the form of parseArgs. */
 export function parseArgsOptions(command: Command): NonNullable<ParseArgsConfig["options"]> {
-  const options: NonNullable<ParseArgsConfig["options"]> = {
-    json: { type: "boolean" },
-    help: { type: "boolean", short: "h" },
-  };
-  for (const [name, { type, short, multiple, default: fallback }] of Object.entries(command.options)) {
+  const options: NonNullable<ParseArgsConfig["options"]> = {};
+  for (const [name, { type, short, multiple, default: fallback }] of Object.entries(optionsOf(command))) {
     options[name] = {
       type,
       ...(short === undefined ? {} : { short }),

@@ -2,11 +2,24 @@ import type { Command } from "./command.js";
 import { bench } from "./commands/bench.js";
 import { check } from "./commands/check.js";
 import { conform } from "./commands/conform.js";
+import { diff } from "./commands/diff.js";
 import { dump } from "./commands/dump.js";
 import { explain } from "./commands/explain.js";
 import { image } from "./commands/image.js";
+import { make } from "./commands/make.js";
 import { replayCommand } from "./commands/replay.js";
 import { translate } from "./commands/translate.js";
 
 /** The commands in the order of the overview. */
-export const COMMANDS: readonly Command[] = [conform, bench, dump, image, check, explain, replayCommand, translate];
+export const COMMANDS: readonly Command[] = [
+  make,
+  explain,
+  translate,
+  diff,
+  dump,
+  image,
+  replayCommand,
+  conform,
+  check,
+  bench,
+];

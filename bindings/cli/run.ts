@@ -3,14 +3,18 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
 import { printable } from "../report/printable.js";
-import { columns, styler, wantsColour } from "../report/text.js";
+import { columns, styler, wantsColour, wrap } from "../report/text.js";
 import {
+  COMMON_EXITS,
   type Command,
   type CommandArgs,
   type CommandIo,
+  type CommandOption,
   Exit,
+  exitsOf,
   InputError,
   Interrupted,
+  optionsOf,
   parseArgsOptions,
   UsageError,
   writeJson,
@@ -130,7 +134,7 @@ Arm64 page tables as KVM keeps them: build, check, dump, explain, replay.
 
 const EPILOGUE = `
 Every command has --help and --json. Data goes to stdout, notes and progress to stderr.
-Exit code: 0 fine, 1 something was found, 2 usage, 3 unreadable input, 130 interrupted.
+Exit code: ${COMMON_EXITS.map(({ code, meaning }) => `${code} ${meaning}`).join(", ")}.
 NO_COLOR=1 turns colours off.
 `;
 
@@ -140,16 +144,54 @@ export function overview(): string {
   return `${OVERVIEW}\ncommands:\n${columns(rows).join("\n")}\n${EPILOGUE}`;
 }
 
+/** Columns that help takes of a terminal. */
+const HELP_WIDTH = 100;
+
+/** Paragraphs as lines of the width of help; one with indented lines is a list, which stays as it is. */
+function paragraphs(text: string): string[] {
+  return text
+    .trim()
+    .split(/\n{2,}/)
+    .flatMap((paragraph, i) => {
+      const lines = /^ /m.test(paragraph) ? paragraph.split("\n") : wrap(paragraph, HELP_WIDTH);
+      return i === 0 ? lines : ["", ...lines];
+    });
+}
+
+/** Two columns: names, and what each means, over as many lines as it takes. */
+function definitions(rows: readonly (readonly [name: string, meaning: string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return columns(
+    rows.flatMap(([name, meaning]) =>
+      wrap(meaning, HELP_WIDTH - width - 2).map((line, i) => [i === 0 ? name : "", line]),
+    ),
+  );
+}
+
+function optionRow(name: string, { short, value, help = "", default: fallback }: CommandOption): [string, string] {
+  const flag = `  ${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
+  return [flag, `${help}${typeof fallback === "string" ? ` (default ${fallback})` : ""}`];
+}
+
 /** The text of `granule COMMAND --help`. */
 export function commandHelp(command: Command): string {
-  const shown = Object.entries(command.options).filter(([, option]) => option.help !== undefined);
-  const rows = shown.map(([name, { short, value, help, default: fallback }]) => [
-    `  ${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`,
-    `${help}${typeof fallback === "string" ? ` (default ${fallback})` : ""}`,
-  ]);
-  rows.push(["  --json", "print JSON"], ["  -h, --help", "print this text"]);
-  const options = columns(rows).join("\n");
-  return `usage: granule ${command.name} ${command.usage}\n\n${command.help.trim()}\n\noptions:\n${options}\n`;
+  const { name, usage, help, examples = [] } = command;
+  const forms = usage.split("\n").map((form, i) => `${i === 0 ? "usage:" : "      "} granule ${name} ${form}`);
+  const shown = Object.entries(optionsOf(command)).filter(([, option]) => option.help !== undefined);
+  const tried = examples.flatMap(({ line, shows }) => [`  ${line}`, `      ${shows}`]);
+  const exits = exitsOf(command).map(({ code, meaning }) => `${code} ${meaning}`);
+  return [
+    ...forms,
+    "",
+    ...paragraphs(help),
+    ...(tried.length > 0 ? ["", "examples:", ...tried] : []),
+    "",
+    "options:",
+    ...definitions(shown.map(([option, about]) => optionRow(option, about))),
+    "",
+    ...wrap(`exit code: ${exits.join("; ")}`, HELP_WIDTH),
+    "",
+  ].join("\n");
 }
 
 /** The package's version, from the package.json above this file, wherever the package is installed. */

@@ -7,9 +7,9 @@ import type { MmuRegisters } from "../mmu/registers.js";
 import type { AccessKind, Translation, TranslationFault } from "../mmu/result.js";
 import { hex } from "../model/address.js";
 
-/** manifest.json of a set. */
+/** manifest.json of a set. `el1` is stage 1 of EL1&0, over stage 2 where `vttbr` is given; no recorded set has it. */
 export interface SetManifest {
-  readonly stage: "stage2" | "hyp";
+  readonly stage: "stage2" | "hyp" | "el1";
   readonly phys_base: string;
   readonly fwb?: boolean;
   readonly mode?: string;
@@ -18,6 +18,10 @@ export interface SetManifest {
   readonly tcr?: string;
   readonly ttbr0?: string;
   readonly mair?: string;
+  // Of `el1`; what is left out is 0, but for SCTLR_EL1.M.
+  readonly hcr?: string;
+  readonly sctlr?: string;
+  readonly ttbr1?: string;
 }
 
 /** One question: an address, R W or X, with 0 behind it when EL0 asks; by instruction or by a real access. */
@@ -65,14 +69,32 @@ const CLASSES: Readonly<Record<number, string>> = {
 /** Fault status of an external abort of the access itself, not of a walk. */
 const EXTERNAL_ABORT = 0x10;
 
-function value(manifest: SetManifest, name: "phys_base" | "vtcr" | "vttbr" | "tcr" | "ttbr0" | "mair"): bigint {
+function value(manifest: SetManifest, name: Exclude<keyof SetManifest, "stage" | "fwb" | "mode">): bigint {
   const text = manifest[name];
   if (typeof text !== "string" || !/^0x[0-9a-f]{1,16}$/i.test(text))
     throw new SetError(`${name} is not a hexadecimal value`);
   return BigInt(text);
 }
 
+/** Stage 1 of EL1&0, over stage 2 where there is one. */
+function guestRegisters(manifest: SetManifest): MmuRegisters {
+  const given = (name: "hcr" | "sctlr" | "ttbr1", otherwise: bigint) =>
+    manifest[name] === undefined ? otherwise : value(manifest, name);
+  const second = manifest.vttbr !== undefined;
+  const stage2 = second ? { vtcr: value(manifest, "vtcr"), vttbr: value(manifest, "vttbr") } : {};
+  return {
+    hcr: given("hcr", second ? K.HCR_VM : 0n) | (manifest.fwb ? K.HCR_FWB : 0n),
+    sctlr: given("sctlr", K.SCTLR_M),
+    tcr: value(manifest, "tcr"),
+    ttbr0: value(manifest, "ttbr0"),
+    ttbr1: given("ttbr1", 0n),
+    mair: value(manifest, "mair"),
+    ...stage2,
+  };
+}
+
 function registers(manifest: SetManifest): MmuRegisters {
+  if (manifest.stage === "el1") return guestRegisters(manifest);
   if (manifest.stage === "hyp") {
     const [tcr, ttbr0, mair] = [value(manifest, "tcr"), value(manifest, "ttbr0"), value(manifest, "mair")];
     return { sctlr: K.SCTLR_M, tcr, ttbr0, mair };
@@ -84,8 +106,8 @@ function registers(manifest: SetManifest): MmuRegisters {
 /** Options of the MMU that a manifest describes; SetError for one that is not of the format. */
 export function optionsOf(manifest: SetManifest, image: Uint8Array): MmuOptions {
   const { stage } = manifest;
-  if (stage !== "stage2" && stage !== "hyp")
-    throw new SetError(`stage is "stage2" or "hyp", not ${JSON.stringify(stage)}`);
+  if (stage !== "stage2" && stage !== "hyp" && stage !== "el1")
+    throw new SetError(`stage is "stage2", "hyp" or "el1", not ${JSON.stringify(stage)}`);
   const physBase = value(manifest, "phys_base");
   if (physBase % BigInt(K.ENTRY_BYTES) !== 0n) throw new SetError("phys_base is not 8-byte aligned");
   return { image, physBase, regime: stage === "hyp" ? "el2" : "el1", registers: registers(manifest) };
@@ -156,7 +178,7 @@ export function ask(mmu: Mmu, manifest: SetManifest, { addr, access, how }: SetQ
   const query = { addr, access, how: how ?? manifest.mode ?? "at" };
   const [, letter = "R", zero] = ACCESS.exec(access) ?? [];
   const kind = letter.toLowerCase() as AccessKind,
-    el0 = zero === "0" && manifest.stage === "stage2",
+    el0 = zero === "0" && manifest.stage !== "hyp",
     at = query.how !== "real";
   const t = mmu.translate(BigInt(addr), kind, { el0, at, iss: BYTE_OF_W1 });
   if (t.ok) return translated(manifest, query, t, nowhere);

@@ -18,6 +18,7 @@ const ROOMS = {
   "memory/lock": ["tryWriteLock", "unlock", "writeUnlock"],
   "memory/wait": ["isTooLate"],
   "record/maintenance": ["recordRange", "storeBarrier", "warn"],
+  "table/down": ["findSlots*"],
   "table/hyp": ["fits"],
   "table/lookup": ["openEntry"],
   "table/map": ["isOutputRange"],

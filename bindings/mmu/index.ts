@@ -35,6 +35,7 @@ export type {
   TranslationFault,
 } from "./result.js";
 export { type Replacement, TLB_PRESETS, type TlbBankShape, type TlbPreset, type TlbShape } from "./shapes.js";
+export type { WalkExplanation, WalkStep, WalkStepKind } from "./steps.js";
 export {
   createTlb,
   type DsbDomain,

@@ -20,6 +20,7 @@ import {
   translationOf,
 } from "./result.js";
 import { engineSpace, imageSpace, memorySpace, type Space } from "./space.js";
+import { STEPS_BYTES, stepsAt, type WalkExplanation } from "./steps.js";
 
 /**
  * What an MMU looks at, and by which rules. One of `engine`, `memory`, `image` and `beside` is given.
@@ -155,6 +156,8 @@ export class Mmu implements Disposable {
   readonly #result: ResultView;
   /** @internal Pointer of the record of the last access. */
   readonly out: number;
+  /** Room for the steps of a walk, once one was asked for. */
+  #steps: { pointer: number; words: Words } | undefined;
   #closed = false;
 
   /** @internal Use `createMmu`. */
@@ -236,6 +239,44 @@ export class Mmu implements Disposable {
     return this.lastResult(status, "translate", at);
   }
 
+  /**
+   * Translates one access as `translate` does, hardware's updates of the tables included, and tells each descriptor on the
+   * way: of both stages, in the order in which they are read [HWM-10]. EINVAL for what is no address or access.
+   *
+   * @example
+   * ```ts
+   * import { createEngine } from "granule";
+   * import { createMmu, stage2Registers } from "granule/mmu";
+   * using engine = createEngine();
+   * const table = engine.createStage2({ ipaBits: 40 });
+   * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+   * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+   * const { steps, result } = mmu.explainWalk(0x4000_1234, "r");
+   * for (const { level, kind, output } of steps) console.log(level, kind, output?.toString(16));
+   * // 1 table 80001000
+   * // 2 block 80000000
+   * console.log(result.ok && result.pa.toString(16)); // 80001234
+   * ```
+   */
+  explainWalk(address: AddressLike, access: AccessKind = "r", options: AccessOptions = {}): WalkExplanation {
+    this.assertOpen("explainWalk");
+    const word = this.accessWord(access, options);
+    const at = toAddress(address, "explainWalk");
+    const { pointer, words } = this.#stepRoom();
+    const [lo, hi] = [Number(at & 0xffff_ffffn), Number(at >> 32n)];
+    const status = this.core.mmuExplain(this.context, lo, hi, word, this.out, pointer, STEPS_BYTES);
+    const result = this.lastResult(status, "explainWalk", at);
+    return { steps: stepsAt(words, pointer, this.#context.stepsTaken), result };
+  }
+
+  #stepRoom(): { pointer: number; words: Words } {
+    if (!this.#steps) {
+      const pointer = this.space.take(STEPS_BYTES);
+      this.#steps = { pointer, words: new Words(this.memory.buffer) };
+    }
+    return this.#steps;
+  }
+
   /** @internal What the record of the last access says. */
   lastResult(status: number, operation: string, address: bigint): Translation | TranslationFault {
     if (status < 0) throw new GranuleError(status, { operation, address });
@@ -314,6 +355,7 @@ export class Mmu implements Disposable {
   /** Gives its memory back. Twice is harmless. */
   close(): void {
     if (!this.#closed) this.space.give(this.context);
+    if (!this.#closed && this.#steps) this.space.give(this.#steps.pointer);
     this.#closed = true;
   }
 

@@ -34,7 +34,7 @@ function fieldIn([, bits]: FieldRule): number {
   return typeof bits === "bigint" ? fieldOfMask(bits) : bits;
 }
 
-const UNNAMED = set("set, though nothing that KVM makes has it", "unused");
+const UNNAMED = set("set: ignored by hardware, or reserved", "unused");
 
 function unnamed(high: number, low: number): FieldRule {
   return ["-", fieldOf(high, low), UNNAMED, high - low >= 8 ? "hex" : undefined];

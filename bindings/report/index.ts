@@ -5,9 +5,18 @@
  * @module
  */
 
+export {
+  type DiffOptions,
+  diffFields,
+  diffTables,
+  type FieldDifference,
+  type LeafDifference,
+  type TableDifference,
+} from "./diff.js";
 export { type ExplainOptions, explain, type Reading, type ReadingKind } from "./explain.js";
 export { draw, type Field } from "./fields.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
+export { type Leaf, type LeafFormat, type LeafRun, type LeafTable, leafTable } from "./leaf-runs.js";
 export {
   type PtdumpEntry,
   type PtdumpEntryOptions,
@@ -21,3 +30,4 @@ export {
   type RawTables,
   rawEntries,
 } from "./ptdump.js";
+export { formatPtdump, type ParsedRun, type Ptdump, parsePtdump, ptdumpLeaves } from "./ptdump-parse.js";

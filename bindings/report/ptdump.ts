@@ -1,6 +1,6 @@
 import * as K from "../core/constants.generated.js";
 import { isTable } from "../core/descriptor.js";
-import { fieldOfMask, get, lowOf, maskOf } from "../core/field.js";
+import { fieldOfMask, get, lowOf, maskOf, put } from "../core/field.js";
 import { shift as levelShift } from "../core/granule.js";
 import type { Table } from "../tables/table.js";
 
@@ -49,8 +49,8 @@ export interface RawTables {
   }[];
 }
 
-/** One attribute column: printed after a space, `set` if the masked entry is `value`. */
-interface Column {
+/** @internal One attribute column: printed after a space, `set` if the masked entry is `value`. */
+export interface Column {
   mask: number;
   value: number;
   set: string;
@@ -71,8 +71,8 @@ const ATTRIBUTE_INDEX = Number(maskOf(K.S1_ATTR));
 const READ_ONLY = Number(K.AP2);
 const PXN = 1 << XN_LOW;
 const GP = 1 << 18;
-/** An EL2 entry that is not valid, and not zero either. */
-const INVALID = 1 << 19;
+/** @internal An EL2 entry that is not valid, and not zero either. */
+export const INVALID = 1 << 19;
 const LOW_BITS = K.VALID | K.TYPE | K.S2_R | K.S2_W | K.AF;
 const EL2_LOW_BITS = K.VALID | K.TYPE | maskOf(K.S1_ATTR) | K.AP2 | K.AF;
 /** XN and PXN of stage 1, both bits of XN of stage 2. */
@@ -117,8 +117,8 @@ function el2Columns(execute: readonly Column[]): readonly Column[] {
   ];
 }
 
-/** What distinguishes the dumps of one kind of table. */
-interface Form {
+/** @internal What distinguishes the dumps of one kind of table. */
+export interface Form {
   title: string;
   /** The bits of a descriptor that make a run; 0 for a hole. */
   attributes: (descriptor: bigint) => number;
@@ -179,12 +179,27 @@ const STAGE2: Readonly<Record<PtdumpFormat, Form>> = {
 const EL2: Form = el2Form(ofValid(XN, XN, "NX", "x "), XN);
 const EL2_HVHE: Form = el2Form([...ofValid(PXN, PXN, "PXN", "   "), ...ofValid(XN, XN, "UXN", "   ")], XN_FIELD);
 
+/** @internal The dumps that there are, by what `parsePtdump` says of them. */
+export const FORMS: readonly (readonly [options: PtdumpEntryOptions, form: Form])[] = [
+  [{ stage: "2", format: "6.12" }, STAGE2["6.12"]],
+  [{ stage: "2", format: "7.x" }, STAGE2["7.x"]],
+  [{ stage: "hyp", hvhe: false }, EL2],
+  [{ stage: "hyp", hvhe: true }, EL2_HVHE],
+];
+
+/** @internal The bits of a descriptor that squeezed attributes stand for. */
+export function spread(attributes: number): bigint {
+  const low = BigInt(attributes) & (LOW_BITS | EL2_LOW_BITS);
+  return low | put((attributes & XN_FIELD) >> XN_LOW, XN_CODE) | (attributes & GP ? K.GP : 0n);
+}
+
 function formOf({ stage, hvhe, format }: PtdumpEntryOptions): Form {
   if (stage === "hyp") return hvhe ? EL2_HVHE : EL2;
   return STAGE2[format ?? "6.12"];
 }
 
-function columnsText(form: Form, attributes: number): string {
+/** @internal The columns of an entry as they are printed. */
+export function columnsText(form: Form, attributes: number): string {
   if (attributes === 0) return "";
   let text = "";
   for (const { mask, value, set, clear } of form.columns) {
@@ -195,17 +210,19 @@ function columnsText(form: Form, attributes: number): string {
   return text;
 }
 
+/** Digits of a size and its unit. */
+const SIZE_WIDTH = 10;
 const UNITS = ["K", "M", "G", "T", "P", "E"];
 
-/** Size in the largest unit that divides it, at least KiB [DMP-12]. */
-function sizeText(bytes: bigint): string {
+/** @internal Size in the largest unit that divides it, at least KiB [DMP-12]: `2M`, `2044K`. */
+export function sizeName(bytes: bigint): string {
   let size = bytes >> 10n;
   let unit = 0;
   while (size % 1024n === 0n && unit < UNITS.length - 1 && size !== 0n) {
     size /= 1024n;
     unit++;
   }
-  return size.toString().padStart(9) + (UNITS[unit] as string);
+  return size.toString() + (UNITS[unit] as string);
 }
 
 function digits(address: bigint): string {
@@ -220,6 +237,11 @@ export interface PtdumpRun {
   level: number;
   /** The attribute columns as printed, their leading space included; "" for a hole. */
   columns: string;
+}
+
+/** @internal The line of a run. */
+export function runLine({ start, end, level, columns }: PtdumpRun): string {
+  return `${digits(start)}-${digits(end)}   ${sizeName(end - start).padStart(SIZE_WIDTH)} ${level}${columns}`;
 }
 
 /** The runs of entries in order of address [DMP-11..19]. */
@@ -269,9 +291,7 @@ export function* ptdumpOf(
   options: PtdumpEntryOptions = {},
 ): Generator<string, void, undefined> {
   yield formOf(options).title;
-  for (const { start, end, level, columns } of runsOf(entries, shift, options)) {
-    yield `${digits(start)}-${digits(end)}   ${sizeText(end - start)} ${level}${columns}`;
-  }
+  for (const run of runsOf(entries, shift, options)) yield runLine(run);
 }
 
 /** One object for all records: a dump keeps none of them. */

@@ -1,6 +1,7 @@
 import { checkNow, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError } from "../core/errors.js";
+import { shift } from "../core/granule.js";
 import { toAddress } from "../model/address.js";
 import { type EntryKind, type Format, kindOf } from "./entry.js";
 import { join, type RawVisit } from "./host.js";
@@ -43,8 +44,47 @@ const OPTIONS: OptionKinds<WalkOptions> = {
   cache: "any",
 };
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** Called for each visit. The walk continues after nothing or 0, and ends after a negative errno. */
 export type Visitor = (visit: Visit) => number | void;
+
+/**
+ * Neighbouring entries of one table page, none of them a table: pages, blocks, holes and annotations. One object serves the whole
+ * walk: keep values, not the object.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * using engine = createEngine();
+ * const table = engine.createStage2({ forcePte: "all" });
+ * table.map(0, 2 << 20, 0, "rw");
+ * table.wrprotect(0, 5 * 4096);
+ * const WRITE = 1 << 7;
+ * let writable = 0;
+ * table.walkRuns(0, 2 << 20, ({ words, count }) => {
+ *   for (let i = 0; i < count; i++) if ((words[2 * i] as number) & WRITE) writable++;
+ * });
+ * console.log(writable); // 507
+ * ```
+ */
+export interface Run {
+  /**
+   * The entries: the lower half of entry `i` is `words[2 * i]`, its upper half `words[2 * i + 1]`, both signed. This is the
+   * engine's memory itself, for the time of the call, and not to be written to.
+   */
+  readonly words: Int32Array;
+  /** Number of entries. */
+  readonly count: number;
+  /** First input address of the first entry. */
+  readonly address: bigint;
+  /** Bytes of input addresses that each entry covers. */
+  readonly entryBytes: number;
+  readonly level: number;
+}
+
+/** Called for each run of entries. The walk continues after nothing or 0, and ends after a negative errno. */
+export type RunVisitor = (run: Run) => number | void;
 
 /** The flags of walk options [WLK-3]. */
 export function walkFlags(options: WalkOptions): number {
@@ -199,4 +239,22 @@ export function walkVisitor(visit: Visit, visitor: Visitor): RawVisit {
     const status = checkNow("walk", visitor(visit));
     return typeof status === "number" ? status : 0;
   };
+}
+
+/** @internal A visitor of runs in the shape in which the core calls it; `run` is the object that it gets. */
+export function runVisitor(memory: WebAssembly.Memory, ps: number, run: Mutable<Run>, visitor: RunVisitor): RawVisit {
+  return (_phase, level, addrLo, addrHi, pointer, count) => {
+    run.words = new Int32Array(memory.buffer, pointer >>> 0, 2 * count);
+    run.count = count;
+    run.address = join(addrLo, addrHi);
+    run.entryBytes = 2 ** shift(ps, level);
+    run.level = level;
+    const status = checkNow("walkRuns", visitor(run));
+    return typeof status === "number" ? status : 0;
+  };
+}
+
+/** @internal An empty run, for `runVisitor`. */
+export function emptyRun(): Mutable<Run> {
+  return { words: new Int32Array(0), count: 0, address: 0n, entryBytes: 0, level: 0 };
 }

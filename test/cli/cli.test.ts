@@ -36,6 +36,21 @@ describe("granule", () => {
       if (help !== undefined) expect(ended.stdout).toContain(`--${option}`);
     }
     expect(ended.stdout).toContain("--json");
+    for (const { line } of command?.examples ?? []) expect(ended.stdout).toContain(line);
+    expect(ended.stdout).toMatch(/^exit code: 0 /m);
+    const wide = ended.stdout.split("\n").filter((line) => line.length > 100 && !/^(usage:| {6,7})/.test(line));
+    expect(wide).toEqual([]);
+  });
+
+  it("has an example of every command that a newcomer would begin with, all of them real command lines", () => {
+    for (const { name, examples = [], options } of COMMANDS) {
+      for (const { line } of examples) {
+        expect(line).toContain(`granule ${name}`);
+        for (const [, option = ""] of line.matchAll(/ --([a-z-]+)/g)) expect(Object.keys(options)).toContain(option);
+      }
+    }
+    const begun = COMMANDS.filter(({ examples = [] }) => examples.length > 0).map(({ name }) => name);
+    expect(begun).toEqual(expect.arrayContaining(["make", "explain", "translate", "diff", "dump", "image", "replay"]));
   });
 
   it("--version is the package's", async () => {

@@ -203,6 +203,40 @@ describe("granule explain", () => {
     expect(ended.stdout).toContain(words);
   });
 
+  it("takes hex without a prefix: of 16 digits, with letters, or with a zero in front", async () => {
+    const summary = async (text: string) => {
+      const ended = await granule(["explain", text, "--level", "3", "--json"]);
+      return [(JSON.parse(ended.stdout) as { descriptor: string }).descriptor, ended.stderr];
+    };
+    expect(await summary("00400000400007ff")).toEqual(["0x00400000400007ff", ""]);
+    expect(await summary("1040000040000783")).toEqual(["0x1040000040000783", ""]);
+    expect(await summary("040000783")).toEqual(["0x0000000040000783", ""]);
+    expect(await summary("40_000_7ff")).toEqual(["0x00000000400007ff", ""]);
+    expect(await summary("1024")).toEqual(["0x0000000000000400", "1024 is read as decimal; 0x1024 would be hex\n"]);
+  });
+
+  it("takes several, and those of standard input", async () => {
+    const args = ["explain", "--stage", "el1", "-l", "3"];
+    const stdin = "0x00e8000081234f43 00400000400007c3\n\n0\n";
+    const ended = await granule([...args, "0x3", "-", "--json"], { stdin });
+    const { descriptors } = JSON.parse(ended.stdout) as { descriptors: { descriptor: string; stage: string }[] };
+    expect(descriptors.map(({ descriptor }) => Number(BigInt(descriptor) & 0xfffn))).toEqual([3, 0xf43, 0x7c3, 0]);
+    expect(descriptors[0]).toMatchObject({ stage: "el1", kind: "page", level: 3 });
+    const text = await granule([...args, "-"], { stdin });
+    expect(text.stdout.match(/^0x/gm)).toHaveLength(3);
+    expect(text.stdout).toMatch(/^\|.*\|UXN\|PXN\|/m);
+  });
+
+  it("names the line of standard input that is none", async () => {
+    expect(await granule(["explain", "-"], { stdin: "0x3\n0x4 zz" })).toEqual({
+      code: 3,
+      signal: null,
+      stdout: "",
+      stderr: "granule: (stdin):2: zz is not a descriptor of 64 bits\n",
+    });
+    expect(await granule(["explain", "-"], { stdin: "" })).toMatchObject({ code: 3, stdout: "" });
+  });
+
   it.each([["0x1ffffffffffffffff"], ["-5"], ["page"], ["1.5"], ["0x"]])("%s is no descriptor", async (text) => {
     expect(await granule(["explain", "--", text])).toMatchObject({ code: 2, stdout: "" });
   });

@@ -69,6 +69,7 @@ const STABLE_IDS = [
   "lookup-64g",
   "walk-leaf",
   "walk-leaf-js",
+  "visit-leaf-js",
   "split",
   "relax-random",
   "map-64g-2m",

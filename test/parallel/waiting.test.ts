@@ -118,7 +118,7 @@ describe("destroying a table", () => {
 
   it("between two groups of a column ends the column: no walk begins at a root that has gone [LCK-2, PROP-4]", async () => {
     const { engine, table, first, second } = made();
-    const pages = Array.from({ length: 200 }, (_, i) => BASE + BigInt(i) * PAGE);
+    const pages = Array.from({ length: 600 }, (_, i) => BASE + BigInt(i) * PAGE);
     first.stopAt(K.POINT_EXCHANGED, slotAt(table, BASE));
     const column = first.call(
       "mapColumns",

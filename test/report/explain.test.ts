@@ -61,9 +61,56 @@ describe("explain", () => {
   });
 });
 
+describe("stage 1 of EL1&0", () => {
+  const read = (d: bigint) => only(d, { stage: "el1", level: 3 });
+  const meaning = (d: bigint, name: string) => read(d).fields.find((f) => f.name === name)?.meaning;
+
+  it("tells what a process may do from what the kernel may", () => {
+    const page = 0x0060_0000_8123_4f03n;
+    const access = [0n, 1n, 2n, 3n].map((ap) => read(page | (ap << 6n)).summary.replace(/^[^:]*: |, not exec.*/g, ""));
+    expect(access).toEqual([
+      "read and write for EL1, nothing for EL0",
+      "read and write for EL1 and EL0",
+      "read only for EL1, nothing for EL0",
+      "read only for EL1 and EL0",
+    ]);
+  });
+
+  it("joins UXN and PXN, and lets EL1 run nothing that EL0 may write", () => {
+    const execute = (d: bigint) => /(not executable|executable at [^,]*)/.exec(read(d).summary)?.[0];
+    expect(execute(0x0000_0000_8123_4fc3n)).toBe("executable at EL1 and EL0");
+    expect(execute(0x0020_0000_8123_4fc3n)).toBe("executable at EL0 only");
+    expect(execute(0x0040_0000_8123_4fc3n)).toBe("executable at EL1 only");
+    expect(execute(0x0060_0000_8123_4fc3n)).toBe("not executable");
+    expect(execute(0x0000_0000_8123_4f43n)).toBe("executable at EL0 only");
+    expect(read(0x0000_0000_8123_4f43n).notes.join()).toContain("EL0 may write it");
+  });
+
+  it("names Linux's bits, and dirty state", () => {
+    expect(meaning(0x01e8_0000_8123_4f43n, "SW")).toMatch(/^software bits: dirty, special /);
+    expect(meaning(0x00e8_0000_8123_4f43n, "nG")).toBe("belongs to one address space only");
+    expect(read(0x0068_0000_8123_4fc3n).notes.join()).toContain("Clean but writable");
+    expect(read(0x00e8_0000_8123_4f43n).notes.join()).not.toContain("Clean but writable");
+  });
+
+  it("tells the limits of a table, and leaves what is not valid to software", () => {
+    const [table] = explain((1n << 61n) | (1n << 59n) | 0x4000_0003n, { stage: "el1", level: 1 });
+    const fields = Object.fromEntries(table?.fields.map((f) => [f.name, f.meaning]) ?? []);
+    expect(fields).toMatchObject({ APT: "nothing below is for EL0", PXNT: "nothing below is executable at EL1" });
+    expect(fields.UXNT).toBe("no limit on EL0 execution below");
+    expect(only(0x1234n, { stage: "el1" })).toMatchObject({ kind: "invalid", levels: "any" });
+    expect(only(0n, { stage: "el1" }).kind).toBe("empty");
+  });
+
+  it("is suggested where stage 2 has no such bit", () => {
+    expect(only(0x00e8_0000_8123_4f43n, { level: 3 }).notes.join()).toContain("--stage el1");
+    expect(only(0x0040_0000_4000_07ffn, { level: 3 }).notes.join()).not.toContain("--stage el1");
+  });
+});
+
 const word = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 const options = fc.record({
-  stage: fc.constantFrom("2" as const, "hyp" as const),
+  stage: fc.constantFrom("2" as const, "hyp" as const, "el1" as const),
   granule: fc.constantFrom(4096 as const, 16384 as const, 65536 as const),
   lpa2: fc.boolean(),
   hvhe: fc.boolean(),

@@ -6,9 +6,12 @@ import {
   contents,
   expectReferences,
   expectRefused,
+  KB4,
   kindsOf,
   leaves,
+  pointerOf,
   recorded,
+  smallEngine,
   tlbis,
 } from "../support/tables.js";
 
@@ -98,6 +101,52 @@ describe.each(CONFIGURATIONS)("unmap on %s", (_name, config) => {
     expect(contents(table)).toEqual([]);
   });
 });
+
+describe("unmap of a whole table", () => {
+  const SPAN = 512 * KB4;
+
+  function mapped(pages: number) {
+    const engine = smallEngine();
+    const table = engine.createStage2({ ipaBits: 39, forcePte: "all" });
+    table.map(0, pages * KB4, 0, "rw");
+    const page = [...table.entries({ tables: true })].find((e) => e.kind === "table" && e.level === 2);
+    const entries = engine.u64.subarray(pointerOf(engine, page?.pa ?? 0n) / 8).subarray(0, 512);
+    return { engine, table, entries };
+  }
+
+  it("S2-12: flushes from the first page to the last", () => {
+    const { engine, table } = mapped(512);
+    table.unmap(0, 5 * KB4);
+    table.unmap(500 * KB4, 12 * KB4);
+    const before = engine.counters();
+    table.unmap(0, SPAN);
+    const after = engine.counters();
+    expect(after.leavesCleared - before.leavesCleared).toBe(495);
+    expect(after.tlbiRangeOps - before.tlbiRangeOps).toBe(rangeOps(engine, 5 * KB4, 495));
+    expect(contents(table)).toEqual([]);
+  });
+
+  it.each([512, 100])("does not trust the page: %i entries that the host has zeroed", (pages) => {
+    const { engine, table, entries } = mapped(pages);
+    expect(entries[pages - 1]).not.toBe(0n);
+    entries.fill(0n);
+    table.unmap(0, SPAN);
+    table.map(0, SPAN, 0, "r");
+    expect(leaves(table).length).toBe(512);
+    table.unmap(0, SPAN);
+    table.close();
+    expect(engine.counters().warnings).toBe(0);
+  });
+});
+
+/** Instructions of a range flush. */
+function rangeOps(engine: ReturnType<typeof smallEngine>, address: number, pages: number): number {
+  const before = engine.counters().tlbiRangeOps;
+  const other = engine.createStage2({ ipaBits: 39, forcePte: "all" });
+  other.map(address, pages * KB4, 0, "r");
+  other.unmap(address, pages * KB4);
+  return engine.counters().tlbiRangeOps - before;
+}
 
 describe("teardown", () => {
   it("S2-27, TLB-32: destroy frees every page, flushes nothing, and may come twice", () => {

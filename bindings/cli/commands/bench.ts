@@ -118,5 +118,8 @@ own C: a folder with its bench binary). This needs a checkout of granule after n
     spread: { type: "boolean", help: "also print minimum and 99th percentile" },
     list: { type: "boolean", help: "print the names of the workloads, and measure nothing" },
   },
+  examples: [
+    { line: "granule bench map-4k --peer wasm --peer typescript", shows: "one workload on two peers, side by side" },
+  ],
   run,
 };

@@ -137,5 +137,10 @@ breaks a rule.`,
     bbm: { type: "string", value: "N", help: "level of FEAT_BBM that the CPUs have: 0 (default), 1 or 2" },
     seed: { type: "string", value: "N", help: "accepted for scripts; nothing is drawn at random" },
   },
+  exits: [
+    { code: Exit.OK, meaning: "every log keeps the rules" },
+    { code: Exit.FINDING, meaning: "a log breaks one" },
+  ],
+  examples: [{ line: "granule check vm.log.gz", shows: "whether every change of the tables kept break-before-make" }],
   run,
 };

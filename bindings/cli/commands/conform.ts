@@ -191,7 +191,7 @@ warnings, and the SHA-256 of the whole table.
 
 PATH is a .jsonl or .jsonl.gz file, a folder of such files, or - for standard input.
 ${BOUNDS_HELP}
-Exit code 1 if anything differs, 3 if a file cannot be read, is not of the format, or holds no operation.`,
+A file that is not of the format or holds no operation is unreadable.`,
   options: {
     casemate: {
       type: "string",
@@ -199,5 +199,12 @@ Exit code 1 if anything differs, 3 if a file cannot be read, is not of the forma
       help: "for each file, also write DIR/NAME.log.gz: a log of what the walkers did, for granule check",
     },
   },
+  exits: [
+    { code: Exit.OK, meaning: "all equal" },
+    { code: Exit.FINDING, meaning: "something differs" },
+  ],
+  examples: [
+    { line: "granule conform vectors/", shows: "whether every recorded operation gives what the kernel gave" },
+  ],
   run,
 };

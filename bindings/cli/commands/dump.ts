@@ -14,22 +14,10 @@ import {
   writeJson,
 } from "../command.js";
 import { BOUNDS_HELP } from "../input.js";
+import { writeLines } from "../output.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
 const FORMATS: readonly PtdumpFormat[] = ["6.12", "7.x"];
-/** Lines a write: a table of a million runs must not become one string. */
-const LINES = 4096;
-
-async function writeLines(lines: Iterable<string>, io: CommandIo): Promise<void> {
-  let pending: string[] = [];
-  for (const line of lines) {
-    if (pending.push(line) < LINES) continue;
-    await io.out(`${pending.join("\n")}\n`);
-    pending = [];
-  }
-  if (pending.length > 0) await io.out(`${pending.join("\n")}\n`);
-}
-
 async function writeRuns(table: Table, options: PtdumpOptions, io: CommandIo): Promise<void> {
   const { granule, inputBits, startLevel } = table.info();
   const head = {
@@ -91,5 +79,12 @@ In the 6.12 form an X marks what must NOT be executed: the kernel prints it that
     "kernel-compat": { type: "boolean", help: "stage 2: leave out the last run, as kernels do" },
     ...SCRIPT_OPTIONS,
   },
+  examples: [
+    { line: "granule dump ops.jsonl", shows: "the table that the operations leave" },
+    {
+      line: "granule dump ops.jsonl --until 40 --format 7.x",
+      shows: "the table after line 40, in the columns of Linux 7.x",
+    },
+  ],
   run,
 };

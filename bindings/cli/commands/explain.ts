@@ -1,4 +1,4 @@
-import type { Granule } from "../../model/granule.js";
+import { hex } from "../../model/address.js";
 import { type ExplainOptions, explain as explainDescriptor, type Reading } from "../../report/explain.js";
 import { digits, draw, type Field, range } from "../../report/fields.js";
 import { columns } from "../../report/text.js";
@@ -9,37 +9,20 @@ import {
   type CommandIo,
   choiceOption,
   Exit,
+  granuleOption,
   integerOption,
-  oneOperand,
   UsageError,
   writeJson,
 } from "../command.js";
-
-const GRANULES: Readonly<Record<string, Granule>> = {
-  "4k": 4096,
-  "16k": 16384,
-  "64k": 65536,
-  "4096": 4096,
-  "16384": 16384,
-  "65536": 65536,
-};
-
-function descriptorOf(text: string): bigint {
-  const plain = text.replaceAll("_", "");
-  if (!/^(0x[0-9a-f]+|\d+)$/i.test(plain))
-    throw new UsageError(`${text} is not a number: write hex as 0x..., or decimal digits`);
-  const value = BigInt(plain);
-  if (value >> 64n) throw new UsageError(`${text} has more than 64 bits`);
-  return value;
-}
+import { readWords } from "../numbers.js";
 
 function optionsOf(args: CommandArgs): ExplainOptions {
-  const name = choiceOption(args, "granule", Object.keys(GRANULES)) ?? "4k";
-  const granule = GRANULES[name] as Granule;
+  const granule = granuleOption(args) ?? 4096;
+  const stage = choiceOption(args, "stage", ["2", "el1", "el2", "hyp"]) ?? "2";
   const level = integerOption(args, "level", -1, 3);
   const fwb = args.options.fwb;
   const options: ExplainOptions = {
-    stage: choiceOption(args, "stage", ["2", "hyp"]) ?? "2",
+    stage: stage === "el2" ? "hyp" : stage,
     granule,
     lpa2: booleanOption(args, "lpa2"),
     hvhe: booleanOption(args, "hvhe"),
@@ -47,14 +30,12 @@ function optionsOf(args: CommandArgs): ExplainOptions {
   };
   if (options.lpa2 && granule === 65536)
     throw new UsageError("--lpa2 is for 4K and 16K pages: 64K pages have 52-bit addresses without it");
-  if (options.hvhe && options.stage === "2")
-    throw new UsageError("--hvhe is for the hypervisor's own table: add --stage hyp");
+  if (options.hvhe && options.stage !== "hyp")
+    throw new UsageError("--hvhe is for the hypervisor's own table: add --stage el2");
   if (level !== undefined) options.level = level;
   if (typeof fwb === "boolean") options.fwb = fwb;
   return options;
 }
-
-const hex = (value: bigint) => `0x${value.toString(16)}`;
 
 function fieldJson(field: Field): Record<string, unknown> {
   const { name, high, low, value, meaning } = field;
@@ -81,7 +62,7 @@ function readingText(reading: Reading, io: CommandIo): string {
 }
 
 /** Both readings under headings that say when each holds. */
-function text(readings: readonly Reading[], io: CommandIo): string {
+function readingsText(readings: readonly Reading[], io: CommandIo): string {
   if (readings.length === 1) return readingText(readings[0] as Reading, io);
   const parts = readings.map(
     (r) => `${io.style("cyan", `Read at level ${r.levels}: a ${r.kind}.`)} ${readingText(r, io)}`,
@@ -92,37 +73,56 @@ function text(readings: readonly Reading[], io: CommandIo): string {
   ].join("\n\n");
 }
 
-function run(args: CommandArgs, io: CommandIo): Promise<number> {
-  const descriptor = descriptorOf(oneOperand(args, "DESCRIPTOR"));
-  const options = optionsOf(args);
-  const readings = explainDescriptor(descriptor, options);
+interface Explained {
+  descriptor: bigint;
+  readings: readonly Reading[];
+}
+
+function documentOf({ descriptor, readings }: Explained, options: ExplainOptions): Record<string, unknown> {
   const [first, ...others] = readings.map(readingJson);
-  const document = {
-    schemaVersion: 1,
-    descriptor: `0x${descriptor.toString(16).padStart(16, "0")}`,
+  return {
+    descriptor: hex(descriptor, 16),
     stage: options.stage,
     granule: options.granule,
     level: options.level ?? null,
     ...first,
     alternatives: others,
   };
-  const written = args.json ? writeJson(io, document) : io.out(`${document.descriptor}\n${text(readings, io)}\n`);
-  return written.then(() => Exit.OK);
+}
+
+function textOf({ descriptor, readings }: Explained, io: CommandIo): string {
+  return `${hex(descriptor, 16)}\n${readingsText(readings, io)}\n`;
+}
+
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  if (args.operands.length === 0) throw new UsageError("DESCRIPTOR is missing");
+  const options = optionsOf(args);
+  const words = await readWords(args.operands, io, "descriptor");
+  const all = words.map((descriptor) => ({ descriptor, readings: explainDescriptor(descriptor, options) }));
+  const [first] = all;
+  if (!args.json) await io.out(all.map((one) => textOf(one, io)).join("\n"));
+  // One descriptor is the document itself; several are a list in it.
+  else if (all.length === 1 && first) await writeJson(io, { schemaVersion: 1, ...documentOf(first, options) });
+  else await writeJson(io, { schemaVersion: 1, descriptors: all.map((one) => documentOf(one, options)) });
+  return Exit.OK;
 }
 
 /** `granule explain DESCRIPTOR`. */
 export const explain: Command = {
   name: "explain",
-  usage: "DESCRIPTOR [--stage 2|hyp] [--granule 4k|16k|64k] [--level N]",
-  summary: "decode a 64-bit descriptor, field by field",
-  help: `Decodes a page-table descriptor: what it is, where it points, and what each field says.
-DESCRIPTOR is hex (0x...) or decimal. The same value can be a page or a table, which depends on the level it was found at:
-without --level, both are shown.
+  usage: "DESCRIPTOR... [--stage 2|el1|el2] [--granule 4k|16k|64k] [--level N]",
+  summary: "decode 64-bit descriptors, field by field",
+  help: `Decodes page-table descriptors: what each is, where it points, and what each field says. The same value can be a page
+or a table, which depends on the level it was found at: without --level, both are shown.
 
-  granule explain 0x00400000400007ff --level 3
-  granule explain --stage hyp --granule 64k 0x00600000400f0783`,
+DESCRIPTOR is hex, with 0x or without; digits alone are decimal, unless they are 16 or begin with 0. With - descriptors are
+read from standard input, any number on a line.`,
   options: {
-    stage: { type: "string", value: "2|hyp", help: "2: a guest's stage 2; hyp: EL2's own stage 1 (default 2)" },
+    stage: {
+      type: "string",
+      value: "2|el1|el2",
+      help: "2: a guest's stage 2; el1: stage 1 of EL1&0; el2: EL2's own stage 1 (default 2)",
+    },
     granule: { type: "string", value: "SIZE", help: "4k, 16k or 64k (default 4k)" },
     level: {
       type: "string",
@@ -138,5 +138,13 @@ without --level, both are shown.
     hvhe: { type: "boolean", help: "EL2 runs with VHE's permission bits (hVHE)" },
     xnx: { type: "boolean", help: "stage 2 has separate execute rights for EL1 and EL0 (FEAT_XNX)" },
   },
+  examples: [
+    { line: "granule explain 00400000400007ff --level 3", shows: "a page of a guest's stage 2" },
+    { line: "granule explain --stage el1 0x00e8000081234f43", shows: "an entry of a process's own table" },
+    {
+      line: "granule explain --stage el2 --granule 64k 0x00600000400f0783",
+      shows: "an entry of the hypervisor's table",
+    },
+  ],
   run,
 };

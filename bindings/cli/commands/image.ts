@@ -1,4 +1,3 @@
-import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GranuleError } from "../../core/errors.js";
 import { type TableImage, tableImage } from "../../report/image.js";
@@ -14,7 +13,8 @@ import {
   UsageError,
   writeJson,
 } from "../command.js";
-import { BOUNDS_HELP, refuseOverwrite, unreadable } from "../input.js";
+import { IMAGE, MANIFEST, writeImageFolder } from "../image-folder.js";
+import { BOUNDS_HELP, refuseOverwrite } from "../input.js";
 import { runScript, SCRIPT_OPTIONS } from "../script.js";
 
 function baseOf(args: CommandArgs): bigint | undefined {
@@ -26,19 +26,7 @@ function baseOf(args: CommandArgs): bigint | undefined {
   return BigInt(text);
 }
 
-const IMAGE = "image.bin";
-const MANIFEST = "manifest.json";
 const FILES = [IMAGE, MANIFEST];
-
-async function write(folder: string, { manifest, image }: TableImage): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, IMAGE), image);
-    await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest)}\n`);
-  } catch (error) {
-    throw unreadable(folder, error);
-  }
-}
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const folder = stringOption(args, "out");
@@ -53,7 +41,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     if (error instanceof GranuleError) throw new InputError(`${name}: ${error.hint}`);
     throw error;
   }
-  await write(folder, made);
+  await writeImageFolder(folder, made);
   const { manifest, image, pages } = made;
   if (args.json) {
     const document = { schemaVersion: 1, out: folder, bytes: image.length, pages, manifest };
@@ -86,5 +74,6 @@ OPS is a file, gzipped or not, or - for standard input. ${BOUNDS_HELP}`,
     },
     ...SCRIPT_OPTIONS,
   },
+  examples: [{ line: "granule image ops.jsonl --out table", shows: "table/image.bin and table/manifest.json" }],
   run,
 };

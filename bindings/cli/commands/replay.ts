@@ -288,5 +288,12 @@ export const replayCommand: Command = {
     fwb: { type: "boolean", help: "--no-fwb: the CPU has no forced write-back, likewise" },
     seed: { type: "string", value: "N", help: "accepted for scripts; a replay draws nothing at random" },
   },
+  examples: [
+    {
+      line: "granule replay guest.trace.gz --from ops --verify raw/",
+      shows: "whether the kernel's own calls make its tables",
+    },
+    { line: "granule replay guest.trace.gz", shows: "the recorded faults, serviced by granule" },
+  ],
   run,
 };

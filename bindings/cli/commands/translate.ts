@@ -1,4 +1,4 @@
-import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parseObject, VectorSyntaxError } from "../../conform/format.js";
 import {
@@ -9,14 +9,8 @@ import {
   type Difference,
   isChangedWord,
   isQuery,
-  optionsOf,
   type SetAnswer,
-  SetError,
-  type SetManifest,
 } from "../../conform/translations.js";
-import { GranuleError } from "../../core/errors.js";
-import { createMmu } from "../../mmu/index.js";
-import type { Mmu } from "../../mmu/mmu.js";
 import { printable, printableValue } from "../../report/printable.js";
 import { count, plural } from "../../report/text.js";
 import {
@@ -31,9 +25,9 @@ import {
   writeJson,
 } from "../command.js";
 import { Differences } from "../differences.js";
-import { readDocument, readImage, readList, SET_BOUNDS_HELP, unreadable } from "../input.js";
-
-const MANIFEST = "manifest.json";
+import { exists, fileOf, type ImageFolder, MANIFEST, mmuOf, readManifest, readTableMemory } from "../image-folder.js";
+import { readList, SET_BOUNDS_HELP, unreadable } from "../input.js";
+import { isWalk, runWalk } from "./walk.js";
 
 interface Totals {
   sets: number;
@@ -46,21 +40,11 @@ interface Totals {
 
 type SetDifference = { readonly set: string } & Difference;
 
-interface LoadedSet {
-  readonly folder: string;
+interface LoadedSet extends ImageFolder {
   /** Name of the folder, wherever it is and however it was given. */
   readonly name: string;
-  readonly manifest: SetManifest;
-  readonly image: Uint8Array;
   readonly answers: SetAnswer[];
   readonly words: ChangedWord[] | undefined;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** The folders with a manifest: each operand, or the folders in it. */
@@ -80,12 +64,6 @@ async function findSets(operands: readonly string[]): Promise<string[]> {
     found.push(...below);
   }
   return found;
-}
-
-/** The file `name` of a folder, plain or gzipped. */
-async function fileOf(folder: string, name: string): Promise<string | undefined> {
-  for (const file of [join(folder, `${name}.gz`), join(folder, name)]) if (await exists(file)) return file;
-  return undefined;
 }
 
 /** The JSON objects of a file, one a line; InputError for the first that `fits` does not know. */
@@ -114,19 +92,10 @@ async function objectsOf<T extends object>(
   return found;
 }
 
-async function manifestOf(folder: string, io: CommandIo): Promise<SetManifest> {
-  const path = join(folder, MANIFEST);
-  try {
-    return parseObject(await readDocument(path, io), 1) as unknown as SetManifest;
-  } catch (error) {
-    if (error instanceof VectorSyntaxError) throw new InputError(`${path}: ${error.problem}`);
-    throw error;
-  }
-}
-
 async function answersOf(folder: string, io: CommandIo): Promise<SetAnswer[]> {
   const path = (await fileOf(folder, "results.jsonl")) ?? (await fileOf(folder, "queries.jsonl"));
-  if (path === undefined) throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked`);
+  if (path === undefined)
+    throw new InputError(`${folder}: neither results.jsonl nor queries.jsonl: nothing is asked; or give addresses`);
   const answers = await objectsOf(path, io, isQuery, "addr, access or how is missing or wrong");
   if (answers.length === 0) throw new InputError(`${path}: nothing is asked`);
   // Of a file of questions alone the fields of an answer are missing: `isRecorded` tells.
@@ -138,30 +107,12 @@ async function wordsOf(folder: string, io: CommandIo): Promise<ChangedWord[] | u
   return path === undefined ? undefined : objectsOf(path, io, isChangedWord, "offset, before or after is no hex value");
 }
 
-async function imageOf(folder: string, io: CommandIo): Promise<Uint8Array> {
-  const path = await fileOf(folder, "image.bin");
-  if (path === undefined) throw new InputError(`${folder}: image.bin is missing`);
-  const image = await readImage(path, io);
-  if (image.length === 0 || image.length % 8 !== 0) throw new InputError(`${path}: no whole number of 64-bit words`);
-  return image;
-}
-
 async function load(folder: string, io: CommandIo): Promise<LoadedSet> {
-  const manifest = await manifestOf(folder, io);
+  const manifest = await readManifest(folder, io);
   const answers = await answersOf(folder, io);
   const words = await wordsOf(folder, io);
-  const image = await imageOf(folder, io);
+  const image = await readTableMemory(folder, io);
   return { folder, name: basename(resolve(folder)), manifest, image, answers, words };
-}
-
-function mmuOf(set: LoadedSet): Mmu {
-  try {
-    return createMmu(optionsOf(set.manifest, set.image));
-  } catch (error) {
-    if (error instanceof SetError) throw new InputError(`${join(set.folder, MANIFEST)}: ${error.message}`);
-    if (error instanceof GranuleError) throw new InputError(`${set.folder}: ${error.hint}`);
-    throw error;
-  }
 }
 
 /** Objects as lines of JSON, one piece after the other: together they may be longer than a string can be. */
@@ -271,8 +222,9 @@ async function runSets(args: CommandArgs, io: CommandIo, differing: Differences<
   return totals;
 }
 
-async function run(args: CommandArgs, io: CommandIo): Promise<number> {
-  if (args.operands.length === 0) throw new UsageError("DIR is missing: a set, or a folder of sets");
+async function runComparison(args: CommandArgs, io: CommandIo): Promise<number> {
+  if (stringOption(args, "el") !== undefined)
+    throw new UsageError("--el is for single addresses: granule translate DIR ADDRESS --el N");
   const out = stringOption(args, "out");
   const differing = new Differences<SetDifference>();
   const totals = await runSets(args, io, differing);
@@ -284,24 +236,56 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   return isFine(totals, differing) ? Exit.OK : Exit.FINDING;
 }
 
-/** `granule translate DIR...`. */
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  if (args.operands.length === 0)
+    throw new UsageError("DIR is missing: an image and addresses, a set, or a folder of sets");
+  return (await isWalk(args.operands)) ? runWalk(args, io) : runComparison(args, io);
+}
+
+/** `granule translate DIR ADDRESS...` and `granule translate DIR...`. */
 export const translate: Command = {
   name: "translate",
-  usage: "DIR... [--out DIR]",
-  summary: "translate recorded addresses as the hardware does, and compare with another MMU's answers",
-  help: `Walks table images as an Arm CPU does and asks them the recorded questions, in order; the hardware's access flags
-and dirty state are set on the way. The answers are compared, field by field, with those that another MMU gave, and so are
-the words of the image that it changed. What the recording does not know (null) is not compared.
+  usage: "DIR ADDRESS [r|w|x]... [--el 0|1|2]\nDIR... [--out OUT]",
+  summary: "walk a table image level by level, or compare with another MMU's answers",
+  help: `With addresses: walks the table image in DIR as an Arm CPU does, and prints each descriptor on the way (where it lies,
+its 64 bits, what it says) and the answer: the physical address and the rights, or the fault with the registers that the
+exception level reads. r, w or x behind an address says read (the default), write or fetch. Addresses are hex, with 0x or
+without; with - they are read from standard input. Access flags and dirty state are set in a copy of the image: later
+addresses see what earlier ones changed.
 
-DIR is a set (mmu-vectors/FORMAT.md) or a folder of sets. A set is a folder with manifest.json (stage 2 or EL2's stage 1,
-and the register values), image.bin, results.jsonl with questions and answers, or queries.jsonl with questions alone
-(addr, access, how), and changes.jsonl with the changed words; all but the manifest may be gzipped.
-${SET_BOUNDS_HELP}
+DIR is a folder with image.bin and manifest.json, as granule image and granule make --image write it. manifest.json has
+stage (stage2, hyp for EL2, el1 for a guest's own tables), phys_base, and the registers in hex: vtcr and vttbr, or tcr,
+ttbr0 and mair; el1 has the latter, ttbr1 and sctlr if they matter, and vtcr and vttbr if stage 2 is on.
 
-With --out, our answers are written to OUT/SET/results.jsonl and changes.jsonl.
-Exit code 1 if anything differs, 3 if a set cannot be read or is not of the format.`,
+With folders alone: asks the recorded questions of each set, in order, and compares the answers field by field with those
+of another MMU, and the words of the image that it changed. What the recording does not know (null) is not compared.
+A set is such a folder (mmu-vectors/FORMAT.md), or a folder of sets, with results.jsonl: questions and answers; or
+queries.jsonl: questions alone (addr, access, how); and changes.jsonl: the changed words. All but the manifest may be gzipped.
+What is there under its name is taken for a folder, not for an address.
+${SET_BOUNDS_HELP}`,
   options: {
-    out: { type: "string", short: "o", value: "OUT", help: "folder for our answers, made if it is not there" },
+    el: {
+      type: "string",
+      value: "0|1|2",
+      help: "exception level that makes the accesses (default 1; 2 for EL2's table)",
+    },
+    out: {
+      type: "string",
+      short: "o",
+      value: "OUT",
+      help: "sets: write our answers to OUT/SET/results.jsonl, changes.jsonl",
+    },
   },
+  exits: [
+    { code: Exit.OK, meaning: "every address translates, or all is equal" },
+    { code: Exit.FINDING, meaning: "a fault, or something differs" },
+  ],
+  examples: [
+    {
+      line: "granule translate table 0x40001234 w 0x50000000",
+      shows: "a write that translates, and a read that does not",
+    },
+    { line: "granule translate mmu-vectors/", shows: "whether every recorded answer is ours" },
+  ],
   run,
 };

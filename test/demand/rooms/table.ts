@@ -11,8 +11,7 @@ import { descend } from "../../../assembly/table/down";
 import { MapVisitor, openMap } from "../../../assembly/table/map";
 import { Alone, MapWalk, Place, placeRun } from "../../../assembly/table/place";
 import { submit } from "../../../assembly/table/submit";
-import { noteCleared, UnmapWalk } from "../../../assembly/table/unmap";
-import { close, open, openAs, rows, SHARED, skip, Walk, walkOpened } from "../../../assembly/table/walk";
+import { close, open, rows, SHARED, skip, Walk, walkOpened } from "../../../assembly/table/walk";
 
 const LEVEL: i32 = 3;
 const INPUT_BITS: u32 = 39;
@@ -97,9 +96,4 @@ export function RULE_TABLE_DESCRIPTOR(): void {
 export function RULE_COLUMN(): void {
   table();
   submit(8, 1, false);
-}
-
-export function RULE_MAPPED(): void {
-  const w = openAs<UnmapWalk>(table(), 0);
-  noteCleared(w, w.table.root, w.table.root + 64, PS_4K);
 }
