@@ -558,14 +558,14 @@ describe("a walker that dies", () => {
     const counts = countsOf(engine);
     const hooks = hostMemory(engine, counts);
     const a = engine.createStage2({ ipaBits: 39, fwb: false, hooks, maySleep: false });
-    a.map(BASE, KB4, home(BASE), "r");
+    for (const at of [BASE, BASE + BLOCK]) a.map(at, KB4, home(at), "r");
     const victim = new Thread(engine, 1);
     await victim.call("adoptCounted", a.ticket(), counts.buffer);
     const given = [...a.entries({ tables: true })].filter(({ kind, level }) => kind === "table" && level === 2);
     const page = Number((given[0]?.pa ?? 0n) - engine.physBase) + engine.arenaPointer;
     counts[0] = 1; // the first unit of the arena is no table: a sign to the victim
-    void victim.call("unmap", BASE, KB4);
-    await until(engine, "the end of the victim's function", () => Atomics.load(counts, 0) === 2);
+    void victim.call("unmap", BASE, 2 * MB2);
+    await until(engine, "the end of the victim's function", () => Atomics.load(counts, 0) === 3);
     await victim.kill();
     // By now it is somebody else's.
     const blocks = Array.from({ length: 8 }, () => engine.takeBlock(4096));
