@@ -40,7 +40,15 @@ export type { EngineOptions } from "./tables/layout.js";
 export type { ArenaUse, Counters, EngineMemory } from "./tables/memory.js";
 export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./tables/options.js";
 export type { ForcePte, Stage2Config } from "./tables/stage2.js";
-export type { EntryOptions, Outcome, Range, TableConfig, TableInfo, TableTicket } from "./tables/table.js";
+export type {
+  AdoptOptions,
+  EntryOptions,
+  Outcome,
+  Range,
+  TableConfig,
+  TableInfo,
+  TableTicket,
+} from "./tables/table.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
 export type { Phase, Run, RunVisitor, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";

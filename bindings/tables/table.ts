@@ -9,8 +9,8 @@ import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddres
 import type { Granule } from "../model/granule.js";
 import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
-import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
-import type { VisitInProgress } from "./host.js";
+import { assertPrompt, checkBrought, hostOf, type MmOps, type TableFunctions } from "./hooks.js";
+import type { TableHost, VisitInProgress } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
@@ -36,13 +36,18 @@ export interface TableConfig {
   pa52?: boolean;
   /** `"none"` (default): what docs/spec calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
   quirks?: "none" | "linux-6.12";
-  /** Memory operations in place of the built-in ones. */
+  /** Memory operations in place of the built-in ones. In an engine of several walkers with `maySleep: false` only. */
   hooks?: MmOps;
   /**
    * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which (`direct`: -22). False: the address is
    * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
    */
   strict?: boolean;
+  /**
+   * May a function of the table wait for something: a hook, or `forcePte`? Where several walkers use a table its functions run
+   * under the lock, and those that may sleep are refused with EPERM [LCK-15]. Default true.
+   */
+  maySleep?: boolean;
 }
 
 /** @internal What `TableConfig` has. */
@@ -53,6 +58,7 @@ export const TABLE_CONFIG: OptionKinds<TableConfig> = {
   quirks: "any",
   hooks: "any",
   strict: "boolean",
+  maySleep: "boolean",
 };
 
 /** @internal The words that a configuration may use. */
@@ -85,9 +91,39 @@ export interface TableTicket {
   granule: Granule;
   /** @internal */
   format: Format;
+  /** @internal Operations that the table replaces. */
+  hooks: number;
   vtcr: bigint;
   strict: boolean;
 }
+
+/**
+ * What a walker brings for a table that another one made: functions are of one thread, so each walker has its own.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, joinEngine, type MmOps } from "granule";
+ * using engine = createEngine({ walkers: 2 });
+ * const seen = new Int32Array(new SharedArrayBuffer(4)); // posted to the other thread, as a rule
+ * const hooks: MmOps = { dcacheCleanInvalPoc: () => void Atomics.add(seen, 0, 1) };
+ * using table = engine.createStage2({ fwb: false, hooks, maySleep: false });
+ * using other = joinEngine(engine.ticket(1)); // on another thread, as a rule
+ * const same = other.adopt(table.ticket(), { hooks, maySleep: false });
+ * same.map(0x1000, 4096, 0x9000, "rw", { shared: true });
+ * table.map(0x2000, 4096, 0xa000, "rw", { shared: true });
+ * console.log(seen[0]); // 2
+ * ```
+ */
+export interface AdoptOptions {
+  /** The operations that the table replaces, all of them. */
+  hooks?: MmOps;
+  /** Decides for calls of this walker, once the table asks a function (`setForcePte`). Stage 2 only. */
+  forcePte?: (start: Ipa, end: Ipa, prot: number) => boolean;
+  /** As of `TableConfig`: functions that may sleep are refused. Default true. */
+  maySleep?: boolean;
+}
+
+const ADOPT: OptionKinds<AdoptOptions> = { hooks: "any", forcePte: "any", maySleep: "boolean" };
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
 export interface Range<A extends Ipa | Va = Ipa | Va> {
@@ -131,15 +167,16 @@ const TICKET: OptionKinds<TableTicket> = {
   handle: "number",
   granule: "number",
   format: "object",
+  hooks: "number",
   vtcr: "address",
   strict: "boolean",
 };
 
 /** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
 export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
+  const { engine, hyp, handle, format, hooks, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
   const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || vtcr === undefined || strict === undefined)
+  if (!whole || hooks === undefined || vtcr === undefined || strict === undefined)
     throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
   if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
   checkWord("adopt", "the ticket's handle", handle);
@@ -174,6 +211,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
+  #hooks = 0;
 
   /** @internal */
   protected constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
@@ -185,24 +223,35 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
+  protected create(functions: TableFunctions, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
     const { hosts } = this.engine;
-    if (hooks !== undefined) checkHooks(operation, hooks);
-    const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
+    const host = hostOf(this.engine, operation, functions);
+    if (host.mask !== 0) assertPrompt(this.engine, operation, functions.maySleep);
     hosts.pending = host;
-    const handle = make(hooks ? hookMask(hooks) : 0);
+    const handle = make(host.mask);
     hosts.pending = undefined;
     this.engine.check(handle, operation, (errno) => unmade(this.engine, this.granule, errno, vtcr));
     this.#handle = handle;
     this.#owned = true;
-    if (host) hosts.tables.set(handle, host);
+    this.#hooks = host.mask;
+    hosts.tables.set(handle, host);
   }
 
-  /** @internal Works on a table that another walker owns. */
-  protected borrow(handle: number): void {
+  /** @internal Works on a table that another walker owns; `force`: its function for that, as the core calls it. */
+  protected borrow({ handle, hooks }: TableTicket, brought: AdoptOptions, force?: TableHost["forcePte"]): void {
+    const { hosts } = this.engine;
+    checkOptions("adopt", brought, ADOPT);
     this.engine.check(this.engine.core.tableInfo(handle), "adopt", () => "the ticket's table is gone");
+    // A slot that another table has taken since looks different, unless that one is of the same make.
     if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket is of another table");
+    const host = hostOf(this.engine, "adopt", brought);
+    const brings = host.mask !== 0 || force !== undefined;
+    if (brings) assertPrompt(this.engine, "adopt", brought.maySleep);
+    // Without functions: those that this walker has already, having made the table or adopted it before.
+    if (brings || !hosts.tables.has(handle)) checkBrought(host, hooks);
+    if (brings) hosts.tables.set(handle, force ? { ...host, forcePte: force } : host);
     this.#handle = handle;
+    this.#hooks = hooks;
   }
 
   /** @internal */
@@ -215,6 +264,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
       granule: this.granule,
       format: this.format,
       strict: this.strict,
+      hooks: this.#hooks,
     };
   }
 
