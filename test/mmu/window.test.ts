@@ -3,8 +3,10 @@
 import { describe, expect, it } from "vitest";
 import { createEngine, type GranuleError } from "../../bindings/index.js";
 import {
+  Access,
   createMmu,
   createTlb,
+  Fault,
   type Mmu,
   type MmuOptions,
   type MmuRegisters,
@@ -112,6 +114,31 @@ describe("an MMU on a caller's memory", () => {
     });
     expect(outside.every((word) => word === CANARY)).toBe(true);
     expect(ram[0]).toBe((BigInt(CANARY) << 32n) | BigInt(CANARY));
+  });
+
+  it("takes nothing that the guest writes for an entry of its TLBs, at byte 0 of the memory neither", () => {
+    const { memory, ram } = guest(20);
+    const registers = { ...EL1, ttbr0: boot(ram, 0x4000) };
+    const scratch = { offset: MB, bytes: 4 * PAGE };
+    using mmu = createMmu({ memory, bytes: MB, physBase: RAM, scratch, registers });
+    using tlb = createTlb(mmu, { preset: "neoverse-n1" });
+    expect(tlb.lookup(0x5000, Access.READ)).toBe(RAM + 0x5000);
+    // The guest copies what a TLB keeps for this page, and makes it one of a page that it has not mapped.
+    const kept = new BigUint64Array(memory.buffer, MB, (4 * PAGE) / 8);
+    const entry = kept.findIndex(
+      (word, i) => (word & 1n) === 1n && kept[i + 1] === 0x5000n && kept[i + 3] === BigInt(RAM + 0x5000),
+    );
+    expect(entry).toBeGreaterThan(0);
+    ram.set(kept.subarray(entry, entry + 8), 0);
+    const unmapped = 0x40_8000;
+    ram[1] = BigInt(unmapped);
+    ram[3] = 0xdead_0000n;
+    expect(tlb.lookup(unmapped, Access.READ)).toBe(Fault.TRANSLATION);
+    expect(tlb.access(unmapped).ok).toBe(false);
+    using columns = mmu.createColumns(1);
+    columns.addresses[0] = BigInt(unmapped);
+    expect(tlb.accessMany(columns, 1)).toBe(1);
+    expect(columns.rows[0]).toBe(0n);
   });
 
   it("gives its scratch back block by block, and says when that is spent", () => {
