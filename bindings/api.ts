@@ -30,6 +30,7 @@ export { decodeVtcr, paRangeCode, type VtcrFields } from "./model/registers.js";
 export { Batch, type BatchResult } from "./tables/batch.js";
 export type { PageCache } from "./tables/cache.js";
 export type { Columns } from "./tables/columns.js";
+export type { TableConfig } from "./tables/config.js";
 export type { DirectOptions, HypDirect, Stage2Direct } from "./tables/direct.js";
 export { Engine, type EngineTicket, joinEngine } from "./tables/engine.js";
 export type { Entry, EntryKind } from "./tables/entry.js";
@@ -40,15 +41,8 @@ export type { EngineOptions } from "./tables/layout.js";
 export type { ArenaUse, Counters, EngineMemory } from "./tables/memory.js";
 export type { CacheOption, LeafShareOptions, MapOptions, ShareOptions } from "./tables/options.js";
 export type { ForcePte, Stage2Config } from "./tables/stage2.js";
-export type {
-  AdoptOptions,
-  EntryOptions,
-  Outcome,
-  Range,
-  TableConfig,
-  TableInfo,
-  TableTicket,
-} from "./tables/table.js";
+export type { EntryOptions, Outcome, Range, TableInfo } from "./tables/table.js";
+export type { AdoptOptions, TableTicket } from "./tables/ticket.js";
 export { type TlbiOperation, type TlbiRange, tlbiOperations } from "./tables/tlbi.js";
 export type { Phase, Run, RunVisitor, Visit, Visitor, WalkOptions } from "./tables/visitor.js";
 export type { Burial, LimboInfo, WalkerInfo } from "./tables/walkers.js";

@@ -14,7 +14,7 @@ import { Journal } from "./journal.js";
 import { type EngineOptions, isCount, layoutOf } from "./layout.js";
 import { EngineMemory, type EnginePlace } from "./memory.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
-import { type AdoptOptions, checkTableTicket, type TableTicket } from "./table.js";
+import { type AdoptOptions, checkTableTicket, type TableTicket } from "./ticket.js";
 import {
   type Burial,
   explainBreach,

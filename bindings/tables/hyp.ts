@@ -5,12 +5,14 @@ import type { PaLike, SizeLike, Va, VaLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
+import { checkQuirks, TABLE_CONFIG, type TableConfig } from "./config.js";
 import { type DirectOptions, HypDirect } from "./direct.js";
 import type { Format } from "./entry.js";
 import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
-import { type AdoptOptions, checkQuirks, TABLE_CONFIG, Table, type TableConfig, type TableTicket } from "./table.js";
+import { Table } from "./table.js";
+import type { AdoptOptions, TableTicket } from "./ticket.js";
 
 /** The hypervisor's own stage-1 table at EL2. */
 export interface HypConfig extends TableConfig {

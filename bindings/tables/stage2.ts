@@ -7,6 +7,7 @@ import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import { type Columns, checkColumns } from "./columns.js";
+import { checkQuirks, TABLE_CONFIG, type TableConfig } from "./config.js";
 import { type DirectOptions, Stage2Direct } from "./direct.js";
 import type { Format } from "./entry.js";
 import { assertPrompt } from "./hooks.js";
@@ -23,15 +24,8 @@ import {
   shareFlagsOf,
 } from "./options.js";
 import { refusal, unlinkedRefusal } from "./refusal.js";
-import {
-  type AdoptOptions,
-  checkQuirks,
-  type Outcome,
-  TABLE_CONFIG,
-  Table,
-  type TableConfig,
-  type TableTicket,
-} from "./table.js";
+import { type Outcome, Table } from "./table.js";
+import type { AdoptOptions, TableTicket } from "./ticket.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
 export interface Stage2Config extends TableConfig {

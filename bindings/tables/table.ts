@@ -1,4 +1,4 @@
-import { checkChoice, checkFunction, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkFunction, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import { halvesOf } from "../core/field.js";
@@ -9,11 +9,12 @@ import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddres
 import type { Granule } from "../model/granule.js";
 import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
-import { assertPrompt, checkBrought, hostOf, type MmOps, type TableFunctions } from "./hooks.js";
+import { assertPrompt, checkBrought, hostOf, type TableFunctions } from "./hooks.js";
 import type { TableHost, VisitInProgress } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
+import { ADOPT, type AdoptOptions, type TableTicket } from "./ticket.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -25,46 +26,6 @@ import {
   walkVisitor,
 } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
-
-/** What both kinds of table are made with. */
-export interface TableConfig {
-  /** Page size in bytes. Default 4096. */
-  granule?: Granule;
-  /** 52-bit descriptors of 4K and 16K pages (FEAT_LPA2). Default false. */
-  lpa2?: boolean;
-  /** 64K pages: output addresses up to 52 bits (FEAT_LPA). Default true. */
-  pa52?: boolean;
-  /** `"none"` (default): what docs/spec calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
-  quirks?: "none" | "linux-6.12";
-  /** Memory operations in place of the built-in ones. In an engine of several walkers with `maySleep: false` only. */
-  hooks?: MmOps;
-  /**
-   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which (`direct`: -22). False: the address is
-   * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
-   */
-  strict?: boolean;
-  /**
-   * May a function of the table wait for something: a hook, or `forcePte`? Where several walkers use a table its functions run
-   * under the lock, and those that may sleep are refused with EPERM [LCK-15]. Default true.
-   */
-  maySleep?: boolean;
-}
-
-/** @internal What `TableConfig` has. */
-export const TABLE_CONFIG: OptionKinds<TableConfig> = {
-  granule: "number",
-  lpa2: "boolean",
-  pa52: "boolean",
-  quirks: "any",
-  hooks: "any",
-  strict: "boolean",
-  maySleep: "boolean",
-};
-
-/** @internal The words that a configuration may use. */
-export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): void {
-  checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
-}
 
 /** Geometry and use of a table. */
 export interface TableInfo {
@@ -81,49 +42,6 @@ export interface TableInfo {
   pages: number;
   peakPages: number;
 }
-
-/** A table as another walker of its engine gets it; can be posted to a worker. */
-export interface TableTicket {
-  /** Which engine it is in, as its tickets say. */
-  engine: string;
-  hyp: boolean;
-  handle: number;
-  granule: Granule;
-  /** @internal */
-  format: Format;
-  /** @internal Operations that the table replaces. */
-  hooks: number;
-  vtcr: bigint;
-  strict: boolean;
-}
-
-/**
- * What a walker brings for a table that another one made: functions are of one thread, so each walker has its own.
- *
- * @example
- * ```ts
- * import { createEngine, joinEngine, type MmOps } from "granule";
- * using engine = createEngine({ walkers: 2 });
- * const seen = new Int32Array(new SharedArrayBuffer(4)); // posted to the other thread, as a rule
- * const hooks: MmOps = { dcacheCleanInvalPoc: () => void Atomics.add(seen, 0, 1) };
- * using table = engine.createStage2({ fwb: false, hooks, maySleep: false });
- * using other = joinEngine(engine.ticket(1)); // on another thread, as a rule
- * const same = other.adopt(table.ticket(), { hooks, maySleep: false });
- * same.map(0x1000, 4096, 0x9000, "rw", { shared: true });
- * table.map(0x2000, 4096, 0xa000, "rw", { shared: true });
- * console.log(seen[0]); // 2
- * ```
- */
-export interface AdoptOptions {
-  /** The operations that the table replaces, all of them. */
-  hooks?: MmOps;
-  /** Decides for calls of this walker, once the table asks a function (`setForcePte`). Stage 2 only. */
-  forcePte?: (start: Ipa, end: Ipa, prot: number) => boolean;
-  /** As of `TableConfig`: functions that may sleep are refused. Default true. */
-  maySleep?: boolean;
-}
-
-const ADOPT: OptionKinds<AdoptOptions> = { hooks: "any", forcePte: "any", maySleep: "boolean" };
 
 /** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
 export interface Range<A extends Ipa | Va = Ipa | Va> {
@@ -160,27 +78,6 @@ const SCAN: OptionKinds<EntryOptions> = {
   holes: "boolean",
   root: "any",
 };
-
-const TICKET: OptionKinds<TableTicket> = {
-  engine: "any",
-  hyp: "boolean",
-  handle: "number",
-  granule: "number",
-  format: "object",
-  hooks: "number",
-  vtcr: "address",
-  strict: "boolean",
-};
-
-/** @internal Is this a ticket of the engine `id`? EINVAL otherwise. */
-export function checkTableTicket(ticket: TableTicket, id: string): void {
-  const { engine, hyp, handle, format, hooks, vtcr, strict } = checkOptions("adopt", ticket, TICKET);
-  const whole = engine !== undefined && hyp !== undefined && handle !== undefined && format !== undefined;
-  if (!whole || hooks === undefined || vtcr === undefined || strict === undefined)
-    throw invalid("adopt", "this is not a ticket: `table.ticket()` makes one");
-  if (engine !== id) throw invalid("adopt", "the ticket of another engine cannot be used here");
-  checkWord("adopt", "the ticket's handle", handle);
-}
 
 /**
  * What stage-1 and stage-2 tables have in common. `E` is what the table knows of its engine, `A` the space of its input
