@@ -5,7 +5,8 @@ import { describe, expect, it } from "vitest";
 import { createJudge } from "../../bindings/audit/index.js";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine as createDebug } from "../../bindings/debug.js";
-import { createEngine, type Engine, type EngineOptions, GranuleError, joinEngine } from "../../bindings/index.js";
+import { createEngine, type Engine, type EngineOptions, GranuleError, joinEngine, Prot } from "../../bindings/index.js";
+import { Access, createMmu, createTlb, Fault, stage2Registers } from "../../bindings/mmu/index.js";
 import * as built from "../../dist/bindings/index.js";
 import { Random, SEED } from "../support/random.js";
 import { stress } from "../support/stress.js";
@@ -132,6 +133,34 @@ describe("several engines in one memory", () => {
     expect(errorOf(() => yours.map(0, KB4, 0, "r", { cache: one.createCache() })).code).toBe("EINVAL");
     expect(one.core.giveBlock(two.arenaPointer)).toBe(K.EINVAL);
     for (const engine of engines) engine.close();
+    ram.expectUntouchedBut(...PLACES.map(({ offset, bytes }) => [offset, bytes] as const));
+  });
+
+  it("answer calls on plain numbers each from its own tables, and so do MMUs that share an instance", () => {
+    const ram = new Memory(17);
+    const engines = PLACES.map((place) => createEngine({ memory: ram.memory, ...place }));
+    const mmus = engines.map((engine, i) => {
+      const table = engine.createStage2({ ipaBits: 40 });
+      const pa = 0x8000_0000 + i * MB;
+      expect(table.direct.map(0x4000, KB4, pa, Prot.R)).toBe(0); // by a walk, which makes the tables
+      expect(table.direct.map(0x5000, KB4, pa + KB4, Prot.R)).toBe(0); // a page without one
+      expect(table.lookup(0x5123)).toBe(pa + KB4 + 0x123);
+      expect(table.direct.relaxPerms(0x5000, Prot.W)).toBe(0);
+      expect(table.direct.unmap(0x4000, KB4)).toBe(0);
+      expect(table.lookup(0x4000)).toBe(-1);
+      expectReferences(table);
+      return createMmu({ engine, registers: stage2Registers(table) });
+    });
+    expect(new Set(mmus.map(({ core }) => core)).size).toBe(1);
+    mmus.forEach((mmu, i) => {
+      using tlb = createTlb(mmu);
+      for (let n = 0; n < 3; n++) {
+        expect(mmu.lookup(0x5123, Access.WRITE)).toBe(0x8000_1123 + i * MB);
+        expect(tlb.lookup(0x5123, Access.WRITE)).toBe(0x8000_1123 + i * MB);
+        expect(tlb.lookup(0x4000, Access.READ)).toBe(Fault.TRANSLATION);
+      }
+      expect(mmu.lookup(0x4000, Access.READ)).toBe(Fault.TRANSLATION);
+    });
     ram.expectUntouchedBut(...PLACES.map(({ offset, bytes }) => [offset, bytes] as const));
   });
 

@@ -368,6 +368,14 @@ describe("a table with hooks among several walkers", () => {
     a.map(BASE, MB2, home(BASE), "rw", FAULT); // a block in place of a table, which waits
     one.reclaim();
     expectCounts(a, counts);
+    const [at, to] = [Number(BASE + 4n * BLOCK), Number(home(BASE + 4n * BLOCK))];
+    for (const [i, { direct }] of [a, b].entries()) {
+      expect(direct.map(at + i * KB4, KB4, to + i * KB4, K.PROT_R)).toBe(0);
+      expectCounts(a, counts);
+    }
+    expect(a.direct.unmap(at + KB4, KB4)).toBe(0);
+    expectCounts(a, counts);
+    expect(b.direct.unmap(at, KB4)).toBe(0);
     b.unmap(BASE, 2 * MB2);
     expectCounts(a, counts);
     expect(one.counters().warnings).toBe(0);
@@ -469,6 +477,11 @@ describe("a table with hooks among several walkers", () => {
       expect(done < 0 ? done : columns.statuses[0]).toBe(K.EPERM);
     }
     expect(core.getLeaves(a.handle, x, y, z, 1)).toBe(K.EPERM);
+    const [at, to] = [Number(BASE), Number(home(BASE))];
+    for (const op of [K.OP_MAP, K.OP_UNMAP, K.OP_MKYOUNG, K.OP_RELAX_PERMS, K.OP_GET_LEAF]) {
+      expect(core.call(op, a.handle, 0, K.CACHE_ARENA, at, KB4, to, K.PROT_R, 0)).toBe(K.EPERM);
+    }
+    expect(core.lookup(a.handle, at)).toBe(K.EPERM);
     expect(core.lockTable(a.handle, 1)).toBe(K.EPERM);
     expect(core.walkOutside(a.handle, BASE, 4096n, K.LEAF, 1)).toBe(K.EPERM);
     expect(core.createUnlinked(a.handle, 0n, 2, 1, 1, 0)).toBe(K.EPERM);
