@@ -123,3 +123,7 @@ export const RULE_PLACED: u32 = 94;
 export const RULE_JUDGED_LINK: u32 = 95;
 /** The tag is not another root's. */
 export const RULE_JUDGED_TAG: u32 = 96;
+
+// vm: 120 to 139
+/** The key of a sparse array is small enough. */
+export const RULE_SPARSE_KEY: u32 = 120;

@@ -131,6 +131,7 @@ export function takeBlock(order: u32): u32 {
   return p;
 }
 
+/** Gives a block of takeBlock back; EINVAL for anything else. */
 export function giveBlock(p: u32): i32 {
   if (L.me === 0 || !L.isArenaPage(p, G.UNIT_SHIFT)) return EINVAL;
   return giveFrames(p) ? OK : EINVAL;
@@ -141,6 +142,7 @@ export function pageReferences(p: u32): i32 {
   return L.me !== 0 && L.isArenaPage(p, G.UNIT_SHIFT) ? references(p) : -1;
 }
 
+/** A page cache for tables of granule `ps`, empty, of at most `capacity` pages; handle or errno. */
 export function cacheCreate(ps: u32, capacity: u32): i32 {
   return L.me === 0 ? EINVAL : createCache(ps, capacity);
 }
@@ -149,6 +151,7 @@ function realCache(cache: u32, ps: u32): bool {
   return L.me !== 0 && cache > CACHE_ARENA && isCache(cache, ps);
 }
 
+/** Frees a page cache and the pages in it. */
 export function cacheDestroy(cache: u32, ps: u32): i32 {
   if (!realCache(cache, ps)) return EINVAL;
   destroyCache(cache);
@@ -165,6 +168,7 @@ export function cacheFill(cache: u32, ps: u32, n: u32): i32 {
   return realCache(cache, ps) ? fillTo(cache, n) : EINVAL;
 }
 
+/** Pages in a cache, or errno. */
 export function cacheCount(cache: u32, ps: u32): i32 {
   return realCache(cache, ps) ? <i32>cached(cache) : EINVAL;
 }
@@ -202,6 +206,7 @@ export function tableInfo(table: u32): i32 {
   return OK;
 }
 
+/** When leaves of this table must be pages: `force` is FORCE_*, `below` the bound of FORCE_BELOW. */
 export function setForcePte(table: u32, force: u32, below: u64): i32 {
   return T.isTableHandle(table) ? forcePte(T.tableAt(table), force, below) : EINVAL;
 }
@@ -349,6 +354,7 @@ export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache:
   return r;
 }
 
+/** Stores `descriptor` where the translation of `addr` ends, without a flush; answers the old descriptor and its level. */
 export function poke(table: u32, addr: u64, descriptor: u64): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
@@ -427,26 +433,32 @@ export function bury(id: u32): i32 {
   return burial(id);
 }
 
+/** Reads the slot of the visit again; answers its descriptor. EPERM outside a visit, as for the five below. */
 export function visitRead(): i32 {
   return L.me === 0 ? EINVAL : V.visitRead();
 }
 
+/** Breaks the slot of the visit from its snapshot: marker, barrier, TLBI; EAGAIN if it changed [S2-20]. */
 export function visitTryBreak(): i32 {
   return L.me === 0 ? EINVAL : V.visitTryBreak();
 }
 
+/** Publishes `next` in the slot that visitTryBreak took. */
 export function visitMake(next: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitMake(next);
 }
 
+/** Writes `next` over the snapshot in one step, without a flush; EAGAIN if the slot changed. */
 export function visitSet(next: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitSet(next);
 }
 
+/** A new, empty table from the walk's cache; answers its table descriptor. ENOMEM if there is no page. */
 export function visitNewTable(): i32 {
   return L.me === 0 ? EINVAL : V.visitNewTable();
 }
 
+/** Frees the subtree of a table descriptor that the visit replaced. */
 export function visitFreeTable(descriptor: u64): i32 {
   return L.me === 0 ? EINVAL : V.visitFreeTable(descriptor);
 }
@@ -467,26 +479,32 @@ export function stage2StartLevel(ps: u32, bits: u32): i32 {
   return G.isGranule(ps) && bits <= 64 ? 4 - <i32>G.stage2Levels(ps, bits) : i8.MIN_VALUE;
 }
 
+/** Start tables side by side for `bits` of input from level `start`, 1..16 [GEO-9]. */
 export function startTables(ps: u32, bits: u32, start: i32): u32 {
   return G.isGranule(ps) && start >= 0 && start <= G.LAST_LEVEL && bits <= 64 ? G.startTables(ps, bits, start) : 0;
 }
 
+/** Sizes that a leaf can have, as a bitmap of powers of two [GEO-6]. */
 export function blockSizes(ps: u32): u64 {
   return G.isGranule(ps) ? G.blockSizes(ps) : 0;
 }
 
+/** VTCR_EL2 for `bits` of IPA on a CPU with these ID registers [REG-1..5]. */
 export function vtcr(ps: u32, bits: u32, mmfr0: u64, mmfr1: u64, lpa2: bool, wide: bool, af: bool): u64 {
   return G.isGranule(ps) && bits > 0 && bits <= 64 ? vtcrOf(ps, bits, mmfr0, mmfr1, lpa2, wide, af) : 0;
 }
 
+/** VTTBR_EL2 from the first start table's address, VMID and CnP [REG-8]. */
 export function vttbr(pa: u64, vmid: u32, cnp: bool): u64 {
   return vttbrOf(pa, vmid, cnp);
 }
 
+/** log2 of the alignment that the start tables need [REG-8]. */
 export function vttbrAlignment(ps: u32, bits: u32): u32 {
   return G.isGranule(ps) && bits <= 64 ? alignmentOf(ps, bits) : 0;
 }
 
+/** TCR_EL2 for `vaBits` of input, `paCode` as its PS field [REG-9]. */
 export function tcrEl2(ps: u32, vaBits: u32, paCode: u32, lpa2: bool): u64 {
   return G.isGranule(ps) && vaBits <= 64 ? tcrOf(ps, vaBits, paCode, lpa2) : 0;
 }

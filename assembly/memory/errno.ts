@@ -5,6 +5,8 @@ export const OK: i32 = 0;
 export const MAX_ERRNO: i32 = 4095;
 /** Refused: this regime does not allow it. */
 export const EPERM: i32 = -1;
+/** There is no such slot, or it keeps no log. */
+export const ENOENT: i32 = -2;
 /** A leaf is not possible at this level; go one level down. Never leaves the core. */
 export const E2BIG: i32 = -7;
 /** The race was lost, or there was nothing to do. */

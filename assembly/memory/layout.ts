@@ -18,7 +18,7 @@
 import { UNIT_SHIFT } from "../arch/granule";
 import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
 import { base } from "./host";
-import { add64, claim, publish, publish64 } from "./word";
+import { add64, claim, peek, publish, publish64 } from "./word";
 
 export const MAGIC: u32 = 0x6e617267; // "gran"
 export const LAYOUT_VERSION: u32 = 2;
@@ -136,6 +136,8 @@ export class Table {
   sleepers: u32;
   /** Changes when a reader leaves that a writer waits for. */
   left: u32;
+  /** The machine whose TLBs hear the table's TLBIs, 0 for none; see sim/interconnect.ts. */
+  machine: u32;
 }
 
 /** Size of a table. Walkers write it while they share the table, so it has a cache line of its own. */
@@ -395,6 +397,15 @@ export function attach(id: u32, sleeps: bool): i32 {
   if (me !== block && (me !== 0 || !claim(taken, DETACHED, ATTACHED))) return EBUSY;
   me = block;
   walker().sleeps = sleeps ? 1 : 0;
+  return OK;
+}
+
+/** This instance works as walker `id`, as another instance on the same thread does: EINVAL if nobody is that walker. */
+export function becomeWalker(id: u32): i32 {
+  const h = header();
+  if (h.magic !== MAGIC || h.version !== LAYOUT_VERSION || id >= h.maxWalkers) return EINVAL;
+  if (peek(attachedWord(id)) !== ATTACHED) return EINVAL;
+  me = h.walkers + id * WALKER_BYTES;
   return OK;
 }
 

@@ -1,9 +1,9 @@
 // Shared words that are no descriptors, 64 bits each: the only way to them outside this room. Descriptors have cell.ts.
 //
 // Orders. `observe` needs acquire: whoever reads a word reads what its writer wrote before it published it. `publish` needs
-// release. `swap` and `replace` need both. A protocol in which two threads each write one word and then read the other's,
+// release. `swap`, `raise` and `replace` need both. A protocol in which two threads each write one word and then read the other's,
 // and one of them must see the other, needs sequential consistency, and mmu/tlb.ts has one. Wasm's atomics are
-// sequentially consistent, so all four are.
+// sequentially consistent, so all five are.
 
 import { POINT_EXCHANGE, POINT_EXCHANGED, POINT_LOST, POINT_READ, POINT_RELEASE, POINT_RELEASED, visit } from "./guard";
 
@@ -26,6 +26,13 @@ export function swap(p: usize, value: u64): u64 {
   const old = atomic.xchg<u64>(p, value);
   visit(POINT_EXCHANGED, p);
   return old;
+}
+
+/** Sets `bits` and leaves the others as they are. */
+export function raise(p: usize, bits: u64): void {
+  visit(POINT_EXCHANGE, p);
+  atomic.or<u64>(p, bits);
+  visit(POINT_EXCHANGED, p);
 }
 
 /** Stores `next` if `old` is still there; true if it was. Another thread may have been faster: the caller looks again. */

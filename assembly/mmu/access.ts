@@ -45,22 +45,22 @@ function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
 }
 
 /** Tag of entries that are shared by all ASIDs. */
-function sharedTag(c: C.Context, access: u32): u64 {
+export function sharedTag(c: C.Context, access: u32): u64 {
   const tag = regimeTag(c) | T.TAG_GLOBAL;
   // With stage 1 off memory is of another type for a fetch.
   const apart = (access & A_KIND) === A_FETCH && !(c.flags & (C.M_STAGE1 | C.M_DC));
   return apart ? tag | T.TAG_FETCH : tag;
 }
 
-function ownTag(c: C.Context, shared: u64): u64 {
+export function ownTag(c: C.Context, shared: u64): u64 {
   return (shared & ~T.TAG_GLOBAL) | put(c.asid, T.TAG_ASID);
 }
 
-function wanted(access: u32): u32 {
+export function wanted(access: u32): u32 {
   return (access & A_EL0 ? RIGHT_UR : RIGHT_PR) << (access & A_KIND);
 }
 
-function firstBank(t: T.Tlb, access: u32): u32 {
+export function firstBank(t: T.Tlb, access: u32): u32 {
   return (access & A_KIND) === A_FETCH && T.bank(t, T.B_FETCH).ways !== 0 ? T.B_FETCH : T.B_DATA;
 }
 
@@ -185,7 +185,7 @@ function walkAndFill(c: C.Context, t: T.Tlb, s: C.Stage, raw: u64, addr: u64, ac
   return found;
 }
 
-function hintKind(access: u32): u32 {
+export function hintKind(access: u32): u32 {
   return (access & A_KIND) === A_FETCH ? 1 : 0;
 }
 
@@ -194,7 +194,7 @@ function isAnswerable(s: C.Stage, c: C.Context, access: u32): bool {
   return !(c.flags & C.M_STAGE1 && s.flags & C.S_E0PD && access & A_EL0);
 }
 
-function countHits(t: T.Tlb, access: u32, n: u32): void {
+export function countHits(t: T.Tlb, access: u32, n: u32): void {
   const kind = access & A_KIND;
   if (kind === A_WRITE) t.writeHits += n;
   else if (kind === A_FETCH) t.fetchHits += n;
@@ -284,7 +284,7 @@ export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: u
 /** What a hint must find for an access, and may: the parts of a hit that do not depend on the address. */
 @final
 @unmanaged
-class Hinted {
+export class Hinted {
   /**
    * Does the entry at `at`, which a hint named, answer for `addr` by its rights alone? A hint may hold any value up to the last entry
    * but 0, which is none: a guest's RAM may begin there. Aligned or not, whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps
@@ -345,7 +345,7 @@ function isAligned(addrs: usize, end: usize): bool {
 }
 
 /** Do the entry's rights alone decide a hit, in both halves? */
-function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
+export function isPlain(c: C.Context, t: T.Tlb, access: u32): bool {
   if (t.flags & T.TLB_ADVERSARIAL) return false;
   if (!(access & (A_EL0 | A_PAN))) return true;
   if (access & A_PAN && !(access & A_EL0) && c.flags & C.M_STAGE1) return false;

@@ -5,6 +5,7 @@ import { alignDown, LAST_LEVEL, span } from "../arch/granule";
 import { addressOperand, MAX_RANGE_PAGES, rangeNum, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
 import { T_LPA2, T_RANGE_TLBI, Table } from "../memory/layout";
 import * as C from "./counters";
+import { hearIpa, hearRange, hearVmid } from "./interconnect";
 import * as J from "./journal";
 
 /** Most pieces of one range flush that are journalled one by one: as many as the largest input space needs, 2^52 bytes of 4K pages. */
@@ -50,6 +51,7 @@ export function warn(t: Table, level: i32, addr: u64): void {
 /** By IPA, broadcast, with a level hint or TTL_UNKNOWN [TLB-1]. */
 export function flushIpa(t: Table, ipa: u64, level: i32): void {
   C.count(C.C_TLBI_IPA, 1);
+  hearIpa(t, ipa, level, false);
   if (!J.journalling()) return;
   barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_IPA, handle(t), level, ipa, 0, 0);
@@ -66,6 +68,7 @@ function completeStage1(t: Table): void {
 /** By IPA, this CPU only [TLB-2]. */
 export function flushIpaLocal(t: Table, ipa: u64, level: i32): void {
   C.count(C.C_TLBI_IPA_LOCAL, 1);
+  hearIpa(t, ipa, level, true);
   if (!J.journalling()) return;
   barrier(t, J.DSB_NSHST);
   J.record(J.J_TLBI_IPA_LOCAL, handle(t), level, ipa, 0, 0);
@@ -78,6 +81,7 @@ export function flushIpaLocal(t: Table, ipa: u64, level: i32): void {
 /** Everything of the VMID [TLB-4]. */
 export function flushVmid(t: Table): void {
   C.count(C.C_TLBI_VMID, 1);
+  hearVmid(t);
   if (!J.journalling()) return;
   barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_VMID, handle(t), TTL_UNKNOWN, 0, 0, 0);
@@ -119,6 +123,7 @@ function flushRest(t: Table, addr: u64, pages: u64): void {
 }
 
 function recordRange(t: Table, addr: u64, pages: u64): void {
+  hearRange(t, addr, pages);
   if (!J.journalling()) return;
   barrier(t, J.DSB_ISHST);
   J.record(J.J_TLBI_RANGE, handle(t), TTL_UNKNOWN, addr, pages, 0);

@@ -26,7 +26,7 @@ import { Access, findSlot, findSlots, isPageSlot, levelIn, pointerIn } from "./d
 import { GROUP } from "./lookup";
 import { MapVisitor, openMap } from "./map";
 import { visitPage } from "./page";
-import { Alone, Among, attributesOf, MapWalk, Place, prepareLeaves, unwatched, Way } from "./place";
+import { Alone, Among, attributesOf, clean, MapWalk, Place, prepareLeaves, unwatched, Way } from "./place";
 import { begin, end as finish, LOCK_FREE, modeOf, SHARES_LEAF, SHARES_TABLE } from "./sharing";
 import { close, HANDLE_FAULT, isShared, SHARED, WALK_FLAGS, Walk, walkOpened } from "./walk";
 
@@ -161,8 +161,8 @@ function feed(c: Column, t: Table, cache: u32): i32 {
 /** Computes what the inner loop of a map needs. */
 function prepareRows(w: MapWalk, c: Column): void {
   const t = w.table,
-    linear = w.maintain ? 0 : min<u32>(t.paBits, linearBits(w.layout));
-  c.physEnd = linear ? (<u64>1) << linear : 0;
+    linear = min<u32>(t.paBits, linearBits(w.layout));
+  c.physEnd = (<u64>1) << linear;
   c.plain = leafDescriptor(w.layout, w.ps, 0, w.attributes, LAST_LEVEL);
   c.pageMask = ~(<u64>pageBytes(w.ps) - 1);
   c.counts = Reference.base();
@@ -188,11 +188,18 @@ function mapGroup<W extends Way>(w: MapWalk, c: Column): bool {
   if (quick) changetype<W>(0).announce();
   let stop: bool = false;
   do {
-    if (quick) fillHoles<W>(c);
+    if (quick) fill<W>(w, c);
     if (c.done === c.end) break;
     stop = quick ? mapRow<W>(w, c) : mapNext(w, c);
   } while (!stop && !c.hungry && c.done !== c.end);
   return stop;
+}
+
+/** Fills holes, and counts the cache maintenance of their leaves at once: nobody watches its order. */
+function fill<W extends Way>(w: MapWalk, c: Column): void {
+  const before = c.done;
+  fillHoles<W>(c);
+  if (w.maintain !== 0 && c.done !== before) clean(w.table, 0, w.ps, c.done - before, w.maintain);
 }
 
 /**

@@ -52,6 +52,7 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.addressLayout = layout;
   t.paBits = outputBits(ps, <bool>(flags & T_LPA2), <bool>(flags & T_WIDE));
   t.hooks = hooks;
+  t.machine = 0;
   if (!isServed(t)) {
     giveTable(t);
     return EPERM;

@@ -40,6 +40,7 @@ const OPTIONS: OptionKinds<JudgeOptions> = {
 
 /** What `finish` says. */
 export interface Verdict {
+  /** `"violation"` when a rule was broken. */
   verdict: "ok" | "violation";
   /** The first 256 violations. */
   violations: Violation[];

@@ -146,11 +146,13 @@ const CAUSES = ["break", "downgrade", "age", "control"] as const;
 
 /** A rule that was broken: a value, not an exception. */
 export interface Violation {
+  /** Which rule was broken. */
   kind: ViolationKind;
   /** CPU (walker, or tid in order of appearance) whose record it is. */
   cpu: number;
   /** Handle of the engine's table; 0 in logs. */
   table: number;
+  /** Level of the entry concerned, -1 to 3; 0 where there is none. */
   level: number;
   /** Physical address of the descriptor, or of the page, lock or table concerned. */
   address: Pa;

@@ -1,6 +1,7 @@
 import type { Command } from "./command.js";
 import { bench } from "./commands/bench.js";
 import { check } from "./commands/check.js";
+import { compare } from "./commands/compare.js";
 import { conform } from "./commands/conform.js";
 import { diff } from "./commands/diff.js";
 import { dump } from "./commands/dump.js";
@@ -8,6 +9,7 @@ import { explain } from "./commands/explain.js";
 import { image } from "./commands/image.js";
 import { make } from "./commands/make.js";
 import { replayCommand } from "./commands/replay.js";
+import { runCommand } from "./commands/run.js";
 import { translate } from "./commands/translate.js";
 
 /** The commands in the order of the overview. */
@@ -18,6 +20,8 @@ export const COMMANDS: readonly Command[] = [
   diff,
   dump,
   image,
+  runCommand,
+  compare,
   replayCommand,
   conform,
   check,

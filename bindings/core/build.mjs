@@ -53,9 +53,10 @@ function withoutCustom(bytes) {
 
 async function build(module) {
   const { raw, release, debug } = outputs(module);
-  await compile({ entry: module.entry, target: "release", outFile: raw, options: ["--debug"] }); // for names
+  const { instead } = module;
+  await compile({ entry: module.entry, target: "release", outFile: raw, options: ["--debug"], instead }); // for names
   writeFileSync(at(release), optimise(at(raw)));
-  await compile({ entry: module.entry, target: "debug", outFile: debug });
+  await compile({ entry: module.entry, target: "debug", outFile: debug, instead });
 }
 
 for (const module of MODULES) await build(module);

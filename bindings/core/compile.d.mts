@@ -10,6 +10,8 @@ export interface Compilation {
   outFile: string;
   /** More options of asc. */
   options?: string[];
+  /** Files that are read in place of others, by path from the root. */
+  instead?: Record<string, string>;
 }
 
 /** Compiles a module from assembly/; throws when it does not compile. */

@@ -14,9 +14,12 @@ export function withoutDemands(text) {
   return text.replace(DEMAND, (statement) => statement.replace(/[^\n]/g, ""));
 }
 
-/** What the compiler reads of `name`; null if there is no such file, as it asks for files that need not be there. */
-function readSource(name, baseDir, checked) {
-  const path = join(baseDir, name);
+/**
+ * What the compiler reads of `name`; null if there is no such file, as it asks for files that need not be there.
+ * `instead`: files that are read in place of others.
+ */
+function readSource(name, baseDir, checked, instead) {
+  const path = join(baseDir, instead[name] ?? name);
   if (!existsSync(path)) return null;
   const text = readFileSync(path, "utf8");
   return checked || !name.startsWith("assembly/") ? text : withoutDemands(text);
@@ -24,12 +27,12 @@ function readSource(name, baseDir, checked) {
 
 /**
  * Compiles the module of `entry` into `outFile`. A target with DEBUG keeps its preconditions.
- * @param {{ entry: string, target: "release" | "debug", outFile: string, options?: string[] }} what
+ * @param {{ entry: string, target: "release" | "debug", outFile: string, options?: string[], instead?: Record<string, string> }} what
  */
-export async function compile({ entry, target, outFile, options = [] }) {
+export async function compile({ entry, target, outFile, options = [], instead = {} }) {
   const checked = target === "debug";
   const args = [entry, "--target", target, "--outFile", outFile, "--baseDir", root.pathname, ...options];
-  const readFile = (name, baseDir) => readSource(name, baseDir, checked);
+  const readFile = (name, baseDir) => readSource(name, baseDir, checked, instead);
   const { error, stderr } = await asc.main(args, { readFile });
   if (!error) return;
   process.stderr.write(stderr.toString());

@@ -3,7 +3,7 @@ import { GranuleError, invalid } from "./errors.js";
 import type { Core, Host } from "./interfaces.generated.js";
 import type { WasmMemory, WasmModule } from "./platform.js";
 
-export type { AuditCore, Core, Host, MmuCore } from "./interfaces.generated.js";
+export type { AuditCore, Core, Host, MmuCore, VmCore } from "./interfaces.generated.js";
 
 /** What a core can be made of: compiled, or its bytes. */
 export type CoreSource = WasmModule | Uint8Array | ArrayBuffer;
@@ -80,9 +80,15 @@ export function instantiateModule<T>(
 }
 
 /** One instance of the core, for the engine at `base` of `memory`. */
-export function instantiate(module: WasmModule, memory: WasmMemory, base: number, host: Host): Core {
+export function instantiate<T = Core>(
+  module: WasmModule,
+  memory: WasmMemory,
+  base: number,
+  host: Host,
+  known: keyof T & string = "createStage2" as keyof T & string,
+): T {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<Core>(module, memory, "createStage2", { ...host, point, clock }, base);
+  return instantiateModule<T>(module, memory, known, { ...host, point, clock }, base);
 }

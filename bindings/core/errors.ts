@@ -56,6 +56,7 @@ export interface ErrorDetails {
   newValue?: bigint;
   /** One sentence of help, in place of the general one. */
   hint?: string;
+  /** What was thrown before, as in `ErrorOptions`. */
   cause?: unknown;
 }
 
@@ -75,6 +76,7 @@ export interface ErrorDetails {
  * ```
  */
 export class GranuleError extends Error {
+  /** The name of the class, as in a stack trace. */
   override readonly name = "GranuleError";
   /** `"EINVAL"`, `"ERANGE"`, ... */
   readonly code: ErrorCode;

@@ -2,14 +2,19 @@
 
 /**
  * `type`: name of the interface of its exports. Each has a debug build, for the tests; `debug`: the package has it too.
- * @typedef {{ name: string, entry: string, type: string, debug: boolean }} Module
+ * `instead`: files that are compiled in place of others.
+ * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string> }} Module
  */
+
+/** In a machine of several CPUs, all TLBs hear a TLBI. */
+const HEARD = { "assembly/record/interconnect.ts": "assembly/sim/interconnect.ts" };
 
 /** @type {Module[]} */
 export const MODULES = [
   { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
   { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
+  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: HEARD },
 ];
 
 /** Files that the build of a module makes. */

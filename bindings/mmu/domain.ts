@@ -12,14 +12,19 @@ import { type DsbDomain, Tlb, type TlbiOptions } from "./tlb.js";
 /** A TLBI or a DSB, as an engine's journal means it. */
 export type TlbMessage =
   | {
+      /** The TLBI. */
       readonly form: TlbiForm;
+      /** Its 64-bit operand; 0n for forms that have none. */
       readonly operand: bigint;
       /** DS of the table is 1. */
       readonly lpa2: boolean;
       /** HCR_EL2 of the CPU, where the table says it: E2H for an hVHE hypervisor's own. */
       readonly hcr?: bigint;
     }
-  | { readonly dsb: DsbDomain };
+  | {
+      /** Which domain the DSB waits for. */
+      readonly dsb: DsbDomain;
+    };
 
 /** Operand by address, with the level as a hint where one is known [TLB-5]. */
 function operandOf(table: Table, address: bigint, level: number): bigint {

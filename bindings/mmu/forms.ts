@@ -112,7 +112,16 @@ export const ENTRY_KINDS: readonly (
   | (typeof EL2_KINDS)[number]
 )[] = [...GUEST_KINDS, ...HOST_KINDS, ...EL2_KINDS];
 
-/** A kind of entry. */
+/**
+ * A kind of entry.
+ *
+ * @example
+ * ```ts
+ * import { type EntryKind, tlbiEffect } from "granule/mmu";
+ * const survives = (kind: EntryKind) => tlbiEffect("IPAS2E1IS", kind) !== "drop";
+ * console.log(survives("leaf"), survives("stage2Leaf")); // true false
+ * ```
+ */
 export type EntryKind = (typeof ENTRY_KINDS)[number];
 
 /**

@@ -78,6 +78,7 @@ export interface MmuOptions {
   physBase?: PaLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
   regime?: "el1" | "el2";
+  /** The registers to begin with. What is left out is 0. */
   registers?: MmuRegisters;
   /** Physical address size of the CPU: 32 36 40 42 44 48 52. Default 52. */
   paBits?: number;
@@ -164,6 +165,18 @@ function coreOn(module: WasmModule, memory: WasmMemory): MmuCore {
 /**
  * The hardware's side of translation tables: a walker that reads them as a CPU does, reports the faults that a CPU would,
  * and sets access flags and dirty state. Make one with `createMmu`. It belongs to one thread at a time.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createMmu, stage2Registers } from "granule/mmu";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+ * using mmu = createMmu({ engine, registers: stage2Registers(table) });
+ * const answer = mmu.translate(0x4000_0123, "w");
+ * console.log(answer.ok && answer.pa.toString(16)); // 80000123
+ * ```
  */
 export class Mmu implements Disposable {
   /** The memory it works in. */
@@ -361,7 +374,12 @@ export class Mmu implements Disposable {
   }
 
   /** VMID of VTTBR_EL2, whether stage 2 is on or off, and ASID of the regime. */
-  get tags(): { vmid: number; asid: number } {
+  get tags(): {
+    /** VTTBR_EL2.VMID. */
+    vmid: number;
+    /** The ASID of the TTBR that TCR_EL1.A1 names; 0 where the regime has none. */
+    asid: number;
+  } {
     const { vmid, asid } = this.#context;
     return { vmid, asid };
   }
@@ -440,6 +458,7 @@ export class Mmu implements Disposable {
     this.#closed = true;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -20,7 +20,9 @@ export interface MmuRegisters {
   ttbr1?: AddressLike;
   /** MAIR of the regime. */
   mair?: AddressLike;
+  /** VTCR_EL2. */
   vtcr?: AddressLike;
+  /** VTTBR_EL2. */
   vttbr?: AddressLike;
 }
 

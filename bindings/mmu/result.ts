@@ -29,8 +29,11 @@ export interface AccessOptions {
  * ```
  */
 export const Access = {
+  /** A load. */
   READ: K.A_READ,
+  /** A store. */
   WRITE: K.A_WRITE,
+  /** An instruction fetch. */
   FETCH: K.A_FETCH,
   /** From EL0. */
   EL0: K.A_EL0,
@@ -49,12 +52,19 @@ export const Access = {
  * ```
  */
 export const Fault = {
+  /** An entry on the way is invalid, or the address is outside of the input size. */
   TRANSLATION: -K.FAULT_TRANSLATION,
+  /** The access flag is clear, and hardware does not set it. */
   ACCESS: -K.FAULT_ACCESS,
+  /** The access is not permitted. */
   PERMISSION: -K.FAULT_PERMISSION,
+  /** An address has more bits than the CPU or the table allows. */
   ADDRESS_SIZE: -K.FAULT_ADDRESS_SIZE,
+  /** A descriptor lies where there is no memory. */
   EXTERNAL_WALK: -K.FAULT_EXTERNAL_WALK,
+  /** Hardware could not write the access flag or dirty state. */
   UPDATE: -K.FAULT_UPDATE,
+  /** More than one TLB entry answers for the address. */
   CONFLICT: -K.FAULT_CONFLICT,
 } as const;
 
@@ -86,17 +96,23 @@ export interface MemoryAttributes {
 
 /** Who may read, write and execute, both stages together. */
 export interface Rights {
+  /** Loads are permitted. */
   readonly read: boolean;
+  /** Stores are permitted. */
   readonly write: boolean;
+  /** Fetches are permitted. */
   readonly execute: boolean;
 }
 
 /** An access that translates. */
 export interface Translation {
+  /** Tells a translation from a fault. */
   ok: true;
+  /** Where the access goes. */
   pa: Pa;
   /** What stage 2 was asked; 0 without stage 2. */
   ipa: Ipa;
+  /** Memory type and shareability, both stages combined. */
   attributes: MemoryAttributes;
   /** Of the EL of the regime that is not EL0. */
   privileged: Rights;
@@ -120,8 +136,11 @@ export interface Translation {
 
 /** A leaf that took part in a translation. */
 export interface LeafFacts {
+  /** Level of the leaf, -1 to 3. */
   readonly level: number;
+  /** Bytes that it maps. */
   readonly size: bigint;
+  /** Its Contiguous bit is set: it belongs to a run of equal entries. */
   readonly contiguous: boolean;
   /** DBM over no write permission: a write would set dirty state. */
   readonly dirtyable: boolean;
@@ -141,6 +160,7 @@ export type FaultKind =
 export interface FaultException {
   /** Exception level that takes it. */
   el: 1 | 2;
+  /** ESR of the exception level that takes it. */
   esr: bigint;
   /** The faulting virtual address; without stage 1 it has the number of the IPA. */
   far: Va;
@@ -150,10 +170,13 @@ export interface FaultException {
 
 /** An access that faults. A value, not an error. */
 export interface TranslationFault {
+  /** Tells a fault from a translation. */
   ok: false;
+  /** Why it faults. */
   kind: FaultKind;
   /** 6-bit fault status code [HWM-1]. */
   fsc: number;
+  /** Level at which the walk ended, -1 to 3. */
   level: number;
   /** In stage 2. */
   stage2: boolean;
@@ -161,6 +184,7 @@ export interface TranslationFault {
   s1ptw: boolean;
   /** The address that stage 2 refused; 0 for a fault of stage 1. */
   ipa: Ipa;
+  /** PAR_EL1 as an address translation instruction would leave it: F is 1. */
   par: bigint;
   /** Undefined where an address translation instruction reports in PAR_EL1 alone. */
   exception: FaultException | undefined;

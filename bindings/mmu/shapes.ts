@@ -9,6 +9,7 @@ export type Replacement = "lru" | "plru" | "fifo" | "random";
 
 /** One structure of a TLB. */
 export interface TlbBankShape {
+  /** How many entries it has, at most 65,536. */
   entries: number;
   /** Ways of a set; default all entries, one set. `entries / ways` is a power of two. */
   ways?: number;
@@ -22,6 +23,7 @@ export interface TlbBankShape {
 export interface TlbShape {
   /** First level; for fetches too, where `fetch` is left out. */
   data: TlbBankShape;
+  /** First level for instruction fetches. Default: `data` serves them. */
   fetch?: TlbBankShape;
   /** Second level. */
   second?: TlbBankShape;

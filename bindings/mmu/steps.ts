@@ -17,6 +17,7 @@ export type WalkStepKind = "table" | "block" | "page" | "invalid" | "reserved" |
 export interface WalkStep {
   /** Whose table it is in: stage 1 (EL1&0, EL2), or stage 2. */
   stage: 1 | 2;
+  /** Level of the descriptor, -1 to 3. */
   level: number;
   /** The address that this stage translates: a VA in stage 1, an IPA in stage 2. */
   input: Va | Ipa;
@@ -28,6 +29,7 @@ export interface WalkStep {
   pa: Pa | undefined;
   /** Its 64 bits as they were read; undefined if it is unreadable. */
   descriptor: bigint | undefined;
+  /** What the descriptor is to the walk. */
   kind: WalkStepKind;
   /** Next table, or first address of the leaf; undefined where there is neither. */
   output: Ipa | Pa | undefined;
@@ -35,12 +37,15 @@ export interface WalkStep {
   written: bigint | undefined;
   /** How the descriptor is to be read. */
   granule: Granule;
+  /** Descriptors have 52-bit addresses (FEAT_LPA2), with 4K and 16K pages. */
   lpa2: boolean;
 }
 
 /** A walk and its answer. */
 export interface WalkExplanation {
+  /** Every descriptor that was read, in order. */
   steps: WalkStep[];
+  /** What the access comes to. */
   result: Translation | TranslationFault;
 }
 

@@ -41,10 +41,15 @@ export type DsbDomain = "nsh" | "ish" | "osh";
 
 /** What went through one structure. `inserts` = `valid` + `evicted` + `flushed` + `dropped`. */
 export interface TlbBankStats {
+  /** Looked up and found. */
   hits: number;
+  /** Looked up and not found. */
   misses: number;
+  /** Entries ever put in. */
   inserts: number;
+  /** Entries that made room for others. */
   evicted: number;
+  /** Entries that a TLBI dropped. */
   flushed: number;
   /** Lost by the adversary. */
   dropped: number;
@@ -54,45 +59,67 @@ export interface TlbBankStats {
 
 /** Statistics, by gem5's names where it has them. */
 export interface TlbStats {
+  /** Loads that an entry answered. */
   rdHits: number;
+  /** Loads that needed a walk. */
   rdMisses: number;
+  /** Stores that an entry answered. */
   wrHits: number;
+  /** Stores that needed a walk. */
   wrMisses: number;
+  /** Fetches that an entry answered. */
   instHits: number;
+  /** Fetches that needed a walk. */
   instMisses: number;
-  /** Sums over all structures. */
+  /** Entries ever put in, over all structures. */
   inserts: number;
+  /** Entries that made room for others, over all structures. */
   evicted: number;
+  /** Entries that TLBIs dropped, over all structures. */
   flushedEntries: number;
+  /** Entries that the adversary lost, over all structures. */
   dropped: number;
-  /** TLBIs of everything, by address of all ASIDs, by address and ASID, by ASID; and by intermediate address. */
+  /** TLBIs of everything. */
   flushTlb: number;
+  /** TLBIs by address, of all ASIDs. */
   flushTlbMva: number;
+  /** TLBIs by address and ASID. */
   flushTlbMvaAsid: number;
+  /** TLBIs by ASID. */
   flushTlbAsid: number;
+  /** TLBIs by intermediate physical address. */
   flushTlbIpa: number;
   /** Denied by an entry, without a walk. */
   permsFaults: number;
+  /** Accesses that met more than one entry. */
   conflicts: number;
+  /** Translations that the adversary read ahead. */
   prefetches: number;
   /** Writes to a writable-clean entry, which ask memory [HWM-24]. */
   rewalks: number;
   /** TLBIs that wait for their DSB. */
   pending: number;
+  /** The same for each structure that there is. */
   banks: Partial<Record<(typeof BANK_NAMES)[number], TlbBankStats>>;
 }
 
 /** An entry, decoded. */
 export interface TlbEntry {
+  /** The structure that holds it. */
   bank: (typeof BANK_NAMES)[number];
   /** A translation, a leaf of stage 2, a table of stage 1 or 2, a table of stage 1 with its physical address. */
   kind: "leaf" | "stage2" | "table1" | "table2" | "tableOfBoth";
+  /** The translation regime that it belongs to. */
   regime: "EL1&0" | "EL2" | "EL2&0";
+  /** Its VMID; 0 in EL2's regimes. */
   vmid: number;
+  /** Its ASID; 0 where it is global or of stage 2. */
   asid: number;
+  /** It answers for every ASID. */
   global: boolean;
-  /** First input address, and bytes from there. */
+  /** First input address. */
   address: Ipa | Va;
+  /** Bytes that it covers. */
   size: bigint;
   /** Where a translation leads, or where the table is: an IPA for a table of stage 1 alone. */
   output: Ipa | Pa;
@@ -174,6 +201,19 @@ function halves(word: bigint): [number, number] {
 /**
  * The TLBs and walk caches of one CPU over an MMU. Make one with `createTlb`. Accesses belong to one thread at a time;
  * TLBIs and DSBs of other threads on the same memory may come at any time.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { createMmu, createTlb, stage2Registers } from "granule/mmu";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 0x1000, 0x8000_0000, "rw");
+ * using tlb = createTlb(createMmu({ engine, registers: stage2Registers(table) }), { preset: "cortex-a53" });
+ * tlb.access(0x4000_0000); // walks
+ * tlb.access(0x4000_0008); // hits
+ * console.log(tlb.stats().rdMisses, tlb.stats().rdHits); // 1 1
+ * ```
  */
 export class Tlb implements Disposable {
   /** The walker behind it. */
@@ -459,6 +499,7 @@ export class Tlb implements Disposable {
     this.#closed = true;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

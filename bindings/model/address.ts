@@ -5,11 +5,20 @@ import { GranuleError } from "../core/errors.js";
 declare const space: unique symbol;
 
 /** Intermediate physical address: a guest's physical address, the input of stage 2. Branded bigint, bytes. */
-export type Ipa = bigint & { readonly [space]: "ipa" };
+export type Ipa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "ipa";
+};
 /** Virtual address, the input of stage 1, at EL2 or in a guest. Branded bigint, bytes. */
-export type Va = bigint & { readonly [space]: "va" };
+export type Va = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "va";
+};
 /** Physical address, the output of both stages. Branded bigint, bytes. */
-export type Pa = bigint & { readonly [space]: "pa" };
+export type Pa = bigint & {
+  /** The brand; there is no such property at run time. */
+  readonly [space]: "pa";
+};
 
 /** Any address or size as callers write it: a bigint in 0..2^64-1, or a safe integer. */
 export type AddressLike = bigint | number;
@@ -18,7 +27,12 @@ export type AddressLike = bigint | number;
  * An address of one space as callers write it: branded, a plain bigint in 0..2^64-1, or a safe integer. The brand of
  * another space does not compile: a `Pa` is no `Like<Ipa>`.
  */
-export type Like<A extends Ipa | Va | Pa> = number | (bigint & { readonly [space]?: A[typeof space] });
+export type Like<A extends Ipa | Va | Pa> =
+  | number
+  | (bigint & {
+      /** The brand; there is no such property at run time. */
+      readonly [space]?: A[typeof space];
+    });
 
 /** An IPA as callers write it; a `Va` or `Pa` does not compile. */
 export type IpaLike = Like<Ipa>;
@@ -28,7 +42,12 @@ export type VaLike = Like<Va>;
 export type PaLike = Like<Pa>;
 
 /** A number of bytes as callers write it: a plain bigint or a safe integer. An address of any space does not compile. */
-export type SizeLike = number | (bigint & { readonly [space]?: never });
+export type SizeLike =
+  | number
+  | (bigint & {
+      /** The brand; there is no such property at run time. */
+      readonly [space]?: never;
+    });
 
 const LIMIT = 1n << 64n;
 

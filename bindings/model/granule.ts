@@ -4,7 +4,19 @@ import { shift } from "../core/granule.js";
 /** Translation granule: the page size in bytes [GEO-1]. */
 export type Granule = 4096 | 16384 | 65536;
 
-/** The three granules, in bytes. */
+/**
+ * The three granules, in bytes.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, GRANULES } from "granule";
+ * using engine = createEngine();
+ * for (const granule of GRANULES) {
+ *   using table = engine.createStage2({ granule, ipaBits: 40 });
+ *   console.log(granule, table.info().startLevel); // 4096 1, 16384 2, 65536 2
+ * }
+ * ```
+ */
 export const GRANULES: readonly Granule[] = [4096, 16384, 65536];
 
 /**
@@ -23,7 +35,16 @@ export function granuleShift(granule: number): number {
   throw invalid("granule", `${granule} is not a granule: give 4096, 16384 or 65536`);
 }
 
-/** The level of an entry: -1 (4K with 52-bit input only) to 3, where the pages are. */
+/**
+ * The level of an entry: -1 (4K with 52-bit input only) to 3, where the pages are.
+ *
+ * @example
+ * ```ts
+ * import { type Level, levelShift } from "granule";
+ * const bytes = (level: Level) => 2 ** levelShift(4096, level);
+ * console.log(bytes(2)); // 2097152
+ * ```
+ */
 export type Level = -1 | 0 | 1 | 2 | 3;
 
 /**

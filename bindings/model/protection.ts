@@ -14,7 +14,9 @@ import { invalid } from "../core/errors.js";
 export const Prot = {
   /** Execute, at EL1 and EL0. */
   X: K.PROT_X,
+  /** Write. */
   W: K.PROT_W,
+  /** Read. */
   R: K.PROT_R,
   /** Device-nGnRE memory. */
   DEVICE: K.PROT_DEVICE,
@@ -26,9 +28,13 @@ export const Prot = {
   UX: K.PROT_UX,
   /** Stage 2 takes the memory type of stage 1. */
   AS_STAGE1: K.PROT_AS_STAGE1,
+  /** Software bit 55 of a descriptor, which hardware ignores. */
   SW0: 1 << K.PROT_SW_LOW,
+  /** Software bit 56. */
   SW1: 2 << K.PROT_SW_LOW,
+  /** Software bit 57. */
   SW2: 4 << K.PROT_SW_LOW,
+  /** Software bit 58. */
   SW3: 8 << K.PROT_SW_LOW,
 } as const;
 

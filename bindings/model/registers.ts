@@ -39,13 +39,19 @@ export const LINUX_MAIR = 0x04_00_44_f0_ffn;
 
 /** The fields of a VTCR_EL2 that concern tables [REG-1]. */
 export interface VtcrFields {
+  /** TG0: page size in bytes. */
   granule: Granule;
+  /** 64 minus T0SZ: bits of input address. */
   ipaBits: number;
+  /** SL0: level of the first table that is walked. */
   startLevel: number;
   /** PS, as bits of output. */
   paBits: number;
+  /** VS: VMIDs have 16 bits, not 8. */
   vmid16: boolean;
+  /** HA: the hardware sets the access flag. */
   hardwareAf: boolean;
+  /** HD: the hardware sets dirty state. */
   hardwareDirty: boolean;
   /** DS: 52-bit descriptors of 4K and 16K. */
   lpa2: boolean;

@@ -2,7 +2,7 @@ import * as K from "../core/constants.generated.js";
 import { levelShift } from "../model/granule.js";
 import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
-import { OperationQueue, operationName } from "../tables/queue.js";
+import { operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import type {
   GuestFaultEvent,
@@ -15,10 +15,9 @@ import type {
   S2RangeEvent,
   TraceEvent,
 } from "../trace/index.js";
-import { type Service, VirtualMachine } from "../vm/machine.js";
-import type { SlotRequest } from "../vm/slots.js";
+import { type OperationCount, type Service, type SlotRequest, VirtualMachine } from "../vm/machine.js";
 import { Agreement, type KernelService } from "./agreement.js";
-import { describeHost, type Host } from "./host.js";
+import { describeHost, type Host, hostKind } from "./host.js";
 import { type Replayer, tableUse } from "./replayer.js";
 import { decodeSyndrome, type Syndrome } from "./syndrome.js";
 import { bump } from "./tally.js";
@@ -69,9 +68,7 @@ interface OpenFault {
 
 /** Services the guest's faults on a VM, and does to the VM's memory what the host did. */
 export class FaultReplayer implements Replayer {
-  readonly counts: OperationCounts = { applied: {}, refused: {}, failed: {}, returns: { agreed: 0, differing: {} } };
-  readonly #table: Stage2Table;
-  readonly #queue: OperationQueue;
+  readonly #table: Stage2Table<Engine>;
   readonly #vm: VirtualMachine;
   readonly #host: Host;
   readonly #agreement: Agreement;
@@ -91,20 +88,14 @@ export class FaultReplayer implements Replayer {
   #calls: SlotRequest[] | undefined;
   #asked: SlotRequest | undefined;
   #dirtyAsked: number | undefined;
+  /** What was done in all, once the VM is gone. */
+  #operations: readonly OperationCount[] | undefined;
 
   constructor(engine: Engine, options: FaultsOptions) {
     this.#options = options;
     this.#table = engine.createStage2(options.table);
-    this.#queue = new OperationQueue(engine, (op, status, tag, level, valid) =>
-      this.#settle(op, status, tag, level, valid),
-    );
-    this.#host = describeHost(options.manifest, this.#table.granule, options.backing);
-    this.#vm = new VirtualMachine({
-      table: this.#table,
-      queue: this.#queue,
-      host: this.#host.memory,
-      ipaBits: options.ipaBits,
-    });
+    this.#vm = new VirtualMachine({ table: this.#table, ipaBits: options.ipaBits, ...hostKind(options.manifest) });
+    this.#host = describeHost(this.#vm.host, options.manifest, this.#table.granule, options.backing);
     this.#vm.manualDirtyLog = options.manifest?.manualDirtyLog ?? 0;
     this.#vm.eagerSplit = options.manifest?.eagerSplit ?? 0;
     this.#agreement = new Agreement(options.numbering);
@@ -112,18 +103,17 @@ export class FaultReplayer implements Replayer {
     this.#guessed = this.#calls.length === 0 ? 0 : undefined;
   }
 
-  #settle(op: number, status: number, tag: number, level: number, valid: boolean): void {
-    if (op === K.OP_GET_LEAF) {
-      // The hardware reported a translation fault of level `tag`: our table has to end there too.
-      this.#levels.compared++;
-      if (status === 0 && !valid && level === tag) this.#levels.equal++;
-      return;
+  /** What was done to the table until now, by name and outcome. */
+  get counts(): OperationCounts {
+    const counts: OperationCounts = { applied: {}, refused: {}, failed: {}, returns: { agreed: 0, differing: {} } };
+    for (const { op, status, count } of this.#operations ?? this.#vm.operations()) {
+      const name = operationName(op);
+      counts.applied[name] = (counts.applied[name] ?? 0) + count;
+      if (status === K.OK) continue;
+      const ended = status === K.EAGAIN ? counts.refused : counts.failed;
+      ended[`${name} ${status ?? "other"}`] = count;
     }
-    const name = operationName(op);
-    bump(this.counts.applied, name);
-    if (status >= 0) return;
-    const counts = status === K.EAGAIN ? this.counts.refused : this.counts.failed;
-    bump(counts, `${name} ${status}`);
+    return counts;
   }
 
   event(e: TraceEvent): void {
@@ -219,7 +209,7 @@ export class FaultReplayer implements Replayer {
     if (kernel?.kind === "s2_map") this.#guessSlot(kernel);
     const syndrome = decodeSyndrome(event.esr);
     this.#look(event.ipa, syndrome);
-    const service = this.#vm.fault(pid, event.ipa, syndrome);
+    const service = this.#vm.fault(event.ipa, syndrome);
     this.#count(service.kind);
     this.#agreement.add(event.line, service, kernel);
   }
@@ -229,11 +219,12 @@ export class FaultReplayer implements Replayer {
    * it. Host addresses are not known; the guest's stand in for them.
    */
   #guessSlot(map: S2MapEvent): void {
-    if (this.#guessed === undefined || this.#vm.slots.find(map.ipa)) return;
+    if (this.#guessed === undefined || this.#vm.isMemory(map.ipa)) return;
     const { granule } = this.#table;
     const block = 2 ** levelShift(granule, 2);
     const size = Math.max(block, map.size);
     const gpa = map.ipa - (map.ipa % size);
+    if (gpa + size > this.#host.memory.end) return;
     if (!this.#options.backing)
       this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
     if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
@@ -242,7 +233,9 @@ export class FaultReplayer implements Replayer {
   /** Where does our table end for an address that the hardware could not translate? Emulators err on guest walks. */
   #look(ipa: number, s: Syndrome): void {
     if (s.kind !== "translation" || s.walk) return;
-    this.#queue.push(K.OP_GET_LEAF, this.#table.handle, K.CACHE_NONE, ipa, 0, 0, 0, 0, 0, s.level);
+    const end = this.#vm.look(ipa);
+    this.#levels.compared++;
+    if (end && !end.valid && end.level === s.level) this.#levels.equal++;
   }
 
   #closeAll(): void {
@@ -259,8 +252,7 @@ export class FaultReplayer implements Replayer {
 
   /** Address in the VMM's memory of the byte that faulted; -1 outside the slots. */
   #hostAddress(e: GuestFaultEvent): number {
-    const slot = this.#vm.slots.find(e.ipa);
-    return slot ? slot.hva + (e.ipa - slot.gpa) : -1;
+    return this.#vm.hostAddress(e.ipa);
   }
 
   /** The host provides the page although the fault will be repeated [FLT-24]. */
@@ -362,7 +354,7 @@ export class FaultReplayer implements Replayer {
     const agreement = this.#kernelLines ? { agreement: this.#agreement.summary() } : {};
     return {
       faults: { ...this.#services },
-      slots: { known: this.#vm.slots.most, guessed: (this.#guessed ?? 0) > 0 },
+      slots: { known: this.#vm.mostSlots, guessed: (this.#guessed ?? 0) > 0 },
       notifiers: { ...this.#notifiers },
       levels: { ...this.#levels },
       ...agreement,
@@ -371,10 +363,9 @@ export class FaultReplayer implements Replayer {
 
   flush(): void {
     this.#closeAll();
-    this.#queue.flush();
   }
 
-  tables(): Stage2Table[] {
+  tables(): Stage2Table<Engine>[] {
     return [this.#table];
   }
 
@@ -382,6 +373,7 @@ export class FaultReplayer implements Replayer {
     this.flush();
     this.#options.onTeardown?.(this.#table);
     const use = tableUse(this.#table);
+    this.#operations = this.#vm.operations();
     this.#vm.close();
     return use;
   }

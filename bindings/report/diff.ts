@@ -14,22 +14,29 @@ import { sizeName } from "./ptdump.js";
 export interface FieldDifference {
   /** `level`, `PA`, or the field's name as `explain` has it: `S2AP`, `XN`, `AF`, `MemAttr`, `SH`, ... */
   field: string;
+  /** What it says in the first table. */
   a: string;
+  /** What it says in the second table. */
   b: string;
 }
 
 /** A range that both tables map, but not in the same way. */
 export interface LeafDifference {
+  /** First input address. */
   start: bigint;
+  /** First input address behind the range. */
   end: bigint;
+  /** The fields that differ. */
   fields: FieldDifference[];
 }
 
 /** What two tables map differently. */
 export interface TableDifference {
-  /** Mapped only by the first, only by the second. */
+  /** Mapped only by the first. */
   onlyA: LeafRun[];
+  /** Mapped only by the second. */
   onlyB: LeafRun[];
+  /** Mapped by both, but not in the same way. */
   different: LeafDifference[];
 }
 

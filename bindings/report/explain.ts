@@ -31,6 +31,7 @@ export type ReadingKind = "page" | "block" | "table" | "reserved" | "empty" | "l
 
 /** A descriptor read as one kind of entry. */
 export interface Reading {
+  /** What kind of entry this reading makes of it. */
   kind: ReadingKind;
   /** Levels at which it has this meaning: `"3"`, `"-1..2"`. */
   levels: string;

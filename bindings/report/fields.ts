@@ -4,8 +4,11 @@ import { bitsOf, fieldOf, fieldOfMask, highOf, lowOf } from "../core/field.js";
 
 /** Some bits of a descriptor. */
 export interface Field {
+  /** The architecture's name, such as `AF` or `S2AP`. */
   name: string;
+  /** Its highest bit, 63 to 0. */
   high: number;
+  /** Its lowest bit. */
   low: number;
   /** The bits, from `low` up. */
   value: bigint;

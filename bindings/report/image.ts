@@ -8,7 +8,9 @@ import type { Table } from "../tables/table.js";
 
 /** What an independent MMU must be told to walk an image; the form of mmu-vectors' manifest.json. */
 export interface ImageManifest {
+  /** A guest's stage 2, or EL2's own stage 1. */
   stage: "stage2" | "hyp";
+  /** Page size. */
   granule: "4K" | "16K" | "64K";
   /** Physical address of byte 0 of the image. */
   phys_base: string;
@@ -16,15 +18,21 @@ export interface ImageManifest {
   mode: "at";
   /** HCR_EL2.FWB. */
   fwb: boolean;
+  /** VTCR_EL2 as `0x` and hex digits. Stage 2 only. */
   vtcr?: string;
+  /** VTTBR_EL2, with VMID 0. Stage 2 only. */
   vttbr?: string;
+  /** TCR_EL2. EL2 only. */
   tcr?: string;
+  /** TTBR0_EL2. EL2 only. */
   ttbr0?: string;
+  /** MAIR_EL2. EL2 only. */
   mair?: string;
 }
 
 /** A table's memory and its registers. */
 export interface TableImage {
+  /** What to load into the MMU's registers, and where the image lies. */
   manifest: ImageManifest;
   /** The table pages at their places, zeros between them. */
   image: Uint8Array;

@@ -8,9 +8,11 @@ import { type Granule, granuleShift } from "../model/granule.js";
 
 /** Leaves side by side that differ in their addresses alone. */
 export interface LeafRun {
-  /** First input address, and the first one behind the run. */
+  /** First input address. */
   start: bigint;
+  /** First input address behind the run. */
   end: bigint;
+  /** Level of its leaves, -1 to 3. */
   level: number;
   /** Output address of the first leaf; undefined where the source does not tell. */
   pa: bigint | undefined;
@@ -20,6 +22,7 @@ export interface LeafRun {
 
 /** The mappings of a table, from whatever source, in order of address. */
 export interface LeafTable {
+  /** A guest's stage 2, or EL2's own stage 1. */
   stage: "2" | "hyp";
   /** Bytes of a page; undefined where the source does not tell. */
   granule: Granule | undefined;
@@ -27,21 +30,29 @@ export interface LeafTable {
   hvhe: boolean;
   /** The bits of `attributes` that the source tells. */
   known: bigint;
+  /** The mappings, in order of address. */
   runs: LeafRun[];
 }
 
 /** How the descriptors of a table are to be read. */
 export interface LeafFormat {
+  /** A guest's stage 2, or EL2's own stage 1. */
   stage: "2" | "hyp";
+  /** Page size in bytes. */
   granule: Granule;
+  /** 52-bit descriptors of 4K and 16K pages. Default false. */
   lpa2?: boolean;
+  /** EL2 with separate execute rights of EL2 and EL0. Default false. */
   hvhe?: boolean;
 }
 
 /** A valid leaf, wherever it was read. */
 export interface Leaf {
+  /** First input address. */
   address: bigint;
+  /** Its level, -1 to 3. */
   level: number;
+  /** Its 64 bits. */
   descriptor: bigint;
 }
 

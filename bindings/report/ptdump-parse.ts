@@ -24,6 +24,7 @@ export interface ParsedRun extends PtdumpRun {
 export interface Ptdump {
   /** First line: `---[ Guest IPA ]---`. */
   title: string;
+  /** A guest's stage 2, or EL2's own stage 1. */
   stage: "2" | "hyp";
   /** Which kernel's columns a stage-2 dump has. A dump of holes alone does not tell: "6.12". */
   format: "6.12" | "7.x";

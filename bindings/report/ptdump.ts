@@ -32,6 +32,7 @@ export interface PtdumpEntryOptions extends PtdumpOptions {
 export interface PtdumpEntry {
   /** First input address. */
   address: bigint;
+  /** Level of the entry, -1 to 3. */
   level: number;
   /** The 64 bits; 0n for a hole. */
   descriptor: bigint;
@@ -41,12 +42,22 @@ export interface PtdumpEntry {
 
 /** A raw table page: what `parseS2Raw` of `granule/trace` gives. */
 export interface RawTables {
-  geometry: { granule: number };
+  /** Shape of the table. */
+  geometry: {
+    /** Page size in bytes. */
+    granule: number;
+  };
+  /** Every table page, parents before children. */
   tables: readonly {
+    /** Its level, -1 to 3. */
     level: number;
+    /** First input address that it translates. */
     ipa: number;
+    /** How many entries it has, zero ones included. */
     entries: number;
+    /** Numbers of the entries that are not zero, ascending. */
     indices: ArrayLike<number>;
+    /** Their values, in the same order. */
     descriptors: ArrayLike<bigint>;
   }[];
 }
@@ -233,9 +244,11 @@ function digits(address: bigint): string {
 
 /** Neighbouring entries of one level and equal attributes [DMP-11]. */
 export interface PtdumpRun {
+  /** First input address. */
   start: bigint;
   /** First address after it. */
   end: bigint;
+  /** Level of its entries, -1 to 3. */
   level: number;
   /** The attribute columns as printed, their leading space included; "" for a hole. */
   columns: string;

@@ -59,7 +59,8 @@ export function plural(n: number, noun: string): string {
   return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 }
 
-const NUMERIC = /^[-+]?[\d,]+(\.\d+)?%?$/;
+/** A number, and a mark behind it. */
+const NUMERIC = /^[-+]?[\d,]+(\.\d+)?%?[* ]?$/;
 
 function width(text: string): number {
   // Escape sequences of styleText take no room.

@@ -233,6 +233,7 @@ export class Batch implements Disposable {
     this.#length = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -101,6 +101,7 @@ export class PageCache implements Disposable {
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

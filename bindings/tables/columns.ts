@@ -97,6 +97,7 @@ export class Columns implements Disposable {
     this.#pointer = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

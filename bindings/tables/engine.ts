@@ -218,10 +218,13 @@ function lifeOf(id: string): number {
 
 /** An engine as another thread gets it; can be posted to a worker. */
 export interface EngineTicket {
+  /** The compiled core. */
   module: WasmModule;
+  /** The memory that all walkers share. */
   memory: WasmMemory;
   /** Pointer of the engine's first byte in `memory`. */
   offset: number;
+  /** Which walker its receiver becomes. */
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;

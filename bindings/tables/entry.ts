@@ -14,7 +14,9 @@ export interface Entry<A extends Ipa | Va = Ipa | Va> {
   address: A;
   /** log2 of the bytes that one entry covers. */
   shift: number;
+  /** Its level, -1 to 3. */
   level: number;
+  /** What it is. */
   kind: EntryKind;
   /** The 64 bits. */
   descriptor: bigint;

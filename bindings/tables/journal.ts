@@ -4,47 +4,93 @@ import { invalid } from "../core/errors.js";
 import { JournalRecordView } from "../core/record-views.generated.js";
 import type { EngineMemory } from "./memory.js";
 
-/** Kinds of journal records, as numbered in assembly/record/journal.ts. */
+/**
+ * Kinds of journal records, and what `address`, `level`, `a` and `b` are in each.
+ *
+ * @example
+ * ```ts
+ * import { createEngine, JournalKind } from "granule";
+ * using engine = createEngine({ journalRecords: 100 });
+ * const table = engine.createStage2();
+ * engine.journal.start([JournalKind.WRITE]);
+ * table.map(0, 4096, 0x8000_0000, "r");
+ * const last = engine.journal.read().at(-1);
+ * console.log(last?.b === table.leaf(0).descriptor); // true
+ * ```
+ */
 export const JournalKind = {
+  /** A descriptor was written: `address` is the slot's physical address, `a` the old descriptor, `b` the new one. */
   WRITE: K.J_WRITE,
+  /** The same by a walk of several walkers: compare-exchange, or a store with release. */
   WRITE_SHARED: K.J_WRITE_SHARED,
+  /** TLBI by IPA to all CPUs (IPAS2E1IS): `address`, and `level` as the hint. */
   TLBI_IPA: K.J_TLBI_IPA,
+  /** TLBI by IPA on this CPU alone (IPAS2E1): `address`, `level`. */
   TLBI_IPA_LOCAL: K.J_TLBI_IPA_LOCAL,
+  /** TLBI of a range (RIPAS2E1IS): `address`, and `a` pages. */
   TLBI_RANGE: K.J_TLBI_RANGE,
+  /** TLBI of the whole VMID (VMALLS12E1IS). */
   TLBI_VMID: K.J_TLBI_VMID,
+  /** TLBI by EL2's virtual address (VAE2IS): `address` is the operand, `level` the hint. */
   TLBI_VA: K.J_TLBI_VA,
+  /** The same for last-level entries only (VALE2IS). */
   TLBI_VA_LAST: K.J_TLBI_VA_LAST,
+  /** TLBI of all stage-1 entries of the VMID (VMALLE1IS). */
   TLBI_STAGE1: K.J_TLBI_STAGE1,
+  /** The same on this CPU alone (VMALLE1). */
   TLBI_STAGE1_LOCAL: K.J_TLBI_STAGE1_LOCAL,
+  /** A DSB: `a` is 0 for ISHST, 1 for ISH, 2 for NSHST, 3 for NSH. */
   DSB: K.J_DSB,
+  /** An ISB. */
   ISB: K.J_ISB,
+  /** The data cache was cleaned: `address` is a physical address, `a` the bytes. */
   DCACHE: K.J_DCACHE,
+  /** The instruction cache was invalidated: `address` and `a` likewise. */
   ICACHE: K.J_ICACHE,
+  /** A condition that the kernel would warn about: `level`, and `address` of the walk. */
   WARN: K.J_WARN,
+  /** A page became a table: `address` is its physical address. */
   TABLE_TAKEN: K.J_TABLE_TAKEN,
+  /** A table page was given back: `address`. */
   TABLE_FREED: K.J_TABLE_FREED,
+  /**
+   * A table was unlinked while other walkers may be in it: `address`, and `level` of the entry that named it. It is
+   * freed after a grace period.
+   */
   TABLE_RETIRED: K.J_TABLE_RETIRED,
+  /** The lock of a table was taken: `a` is 1 for writing, 0 for reading. */
   LOCK: K.J_LOCK,
+  /** It was let go: `a` likewise. */
   UNLOCK: K.J_UNLOCK,
+  /** A read section without a lock was entered. */
   SECTION: K.J_SECTION,
+  /** It was left. */
   SECTION_END: K.J_SECTION_END,
+  /** Walker `a` is dead, and another one released what it held. */
   BURIED: K.J_BURIED,
+  /** A table was made: `address` is its first start table, `a` its geometry and flags, `b` VTCR_EL2. */
   TABLE_MADE: K.J_TABLE_MADE,
+  /** From here on nobody walks the table at `address`: it is torn down without a flush. */
   TABLE_GONE: K.J_TABLE_GONE,
 } as const;
 
 const KNOWN: ReadonlySet<number> = new Set(Object.values(JournalKind));
 
-/** One thing that happened. What `address`, `a` and `b` are depends on the kind; see assembly/record/journal.ts. */
+/** One thing that happened. What `address`, `a` and `b` are depends on the kind: see {@link JournalKind}. */
 export interface JournalRecord {
+  /** One of {@link JournalKind}. */
   kind: number;
   /** Level of the entry or hint; 0x7fffffff when unknown. */
   level: number;
   /** Handle of the table. */
   table: number;
+  /** Which walker did it. */
   walker: number;
+  /** An address, by kind: see {@link JournalKind}. */
   address: bigint;
+  /** First value, by kind. */
   a: bigint;
+  /** Second value, by kind. */
   b: bigint;
   /** Position in the order of all walkers' records, from 0. */
   sequence: bigint;

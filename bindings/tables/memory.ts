@@ -15,8 +15,11 @@ export type Counters = Record<(typeof K.COUNTER_NAMES)[number], number>;
 
 /** The arena: bytes in all, bytes taken now, and the most that ever were. */
 export interface ArenaUse {
+  /** Bytes in all. */
   bytes: number;
+  /** Bytes taken now. */
   taken: number;
+  /** The most that ever were taken. */
   peak: number;
 }
 
@@ -233,6 +236,7 @@ export abstract class EngineMemory implements Disposable {
     this.core.detach();
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

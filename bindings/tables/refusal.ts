@@ -2,8 +2,9 @@
 // limits that they broke are here.
 
 import * as K from "../core/constants.generated.js";
+import { GranuleError } from "../core/errors.js";
 import { shift } from "../core/granule.js";
-import { hex } from "../model/address.js";
+import { type AddressLike, hex, toAddress } from "../model/address.js";
 import { protNames } from "../model/protection.js";
 import { PageCache } from "./cache.js";
 import type { Format } from "./entry.js";
@@ -182,7 +183,7 @@ export function isPartial(op: number, rest: number, address: number, size: numbe
 }
 
 /** What of a range is no whole page, in words; undefined if all of it is. */
-export function notWhole(granule: number, { address, size = 0n, phys = 0n }: Asked): string | undefined {
+function notWhole(granule: number, { address, size = 0n, phys = 0n }: Asked): string | undefined {
   const rest = BigInt(granule - 1);
   const parts: readonly (readonly [string, bigint])[] = [
     ["address", address],
@@ -193,4 +194,45 @@ export function notWhole(granule: number, { address, size = 0n, phys = 0n }: Ask
   if (odd === undefined) return undefined;
   const [what, value] = odd;
   return `the ${what} ${hex(value)} is not a multiple of the granule ${hex(granule)} (\`strict: false\` of the table rounds)`;
+}
+
+/** What single operation `op` was asked, by the arguments of `Table.perform`. EINVAL names what is no address: the core does not. */
+export function askedOf(
+  op: number,
+  operation: string,
+  addr: AddressLike,
+  bytes: AddressLike,
+  output: AddressLike,
+  prot = 0,
+  cache: CacheOption = undefined,
+  level = 0,
+): Asked {
+  const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, operation)) as [
+    bigint,
+    bigint,
+    bigint,
+  ];
+  const hasOutput = op === K.OP_MAP || op === K.OP_HYP_MAP;
+  return {
+    address,
+    size,
+    phys: hasOutput ? phys : undefined,
+    prot: hasOutput || op === K.OP_RELAX_PERMS ? prot : undefined,
+    cache,
+    owner: op === K.OP_SET_OWNER ? level : undefined,
+    type: op === K.OP_ANNOTATE ? level : undefined,
+  };
+}
+
+/** The error of an operation that `isPartial` finds. */
+export function partial(
+  granule: number,
+  op: number,
+  operation: string,
+  addr: AddressLike,
+  bytes: AddressLike,
+  output: AddressLike,
+): GranuleError {
+  const asked = askedOf(op, operation, addr, bytes, output);
+  return new GranuleError(K.EINVAL, { operation, address: asked.address, hint: notWhole(granule, asked) as string });
 }

@@ -48,7 +48,12 @@ export interface Stage2Config extends TableConfig {
   /** 16-bit VMIDs (VTCR.VS). Default true. */
   vmid16?: boolean;
   /** pKVM's host table flags: `noFwb` refuses forced write-back, `identity` demands IPA = PA. */
-  flags?: { noFwb?: boolean; identity?: boolean };
+  flags?: {
+    /** Forced write-back is refused. Default false. */
+    noFwb?: boolean;
+    /** Every mapping must have IPA = PA. Default false. */
+    identity?: boolean;
+  };
   /** Encoding of annotations and of the locked marker [FMT-40, FMT-41]. Default "6.12". */
   annotations?: "6.12" | "7.x";
   /**
@@ -61,7 +66,14 @@ export interface Stage2Config extends TableConfig {
 }
 
 /** When leaves must be pages. */
-export type ForcePte = "none" | "all" | { below: IpaLike } | ((addr: Ipa, end: Ipa, prot: number) => boolean);
+export type ForcePte =
+  | "none"
+  | "all"
+  | {
+      /** Mappings that begin below this address are made of pages. */
+      below: IpaLike;
+    }
+  | ((addr: Ipa, end: Ipa, prot: number) => boolean);
 
 const CONFIG: OptionKinds<Stage2Config> = {
   ...TABLE_CONFIG,

@@ -1,7 +1,6 @@
 import { checkChoice, checkFunction, checkOptions, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { GranuleError, invalid } from "../core/errors.js";
-import { halvesOf } from "../core/field.js";
 import { span } from "../core/granule.js";
 import { ScanRecordView } from "../core/table-views.generated.js";
 import { Words } from "../core/view.js";
@@ -11,9 +10,10 @@ import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
 import { assertPrompt, checkBrought, hostOf, type TableFunctions } from "./hooks.js";
 import type { TableHost, VisitInProgress } from "./host.js";
+import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
-import { type Asked, isPartial, notWhole, refusal, unmade } from "./refusal.js";
+import { type Asked, askedOf, isPartial, partial, refusal, unmade } from "./refusal.js";
 import { ADOPT, type AdoptOptions, type TableTicket } from "./ticket.js";
 import {
   emptyRun,
@@ -27,46 +27,7 @@ import {
 } from "./visitor.js";
 import { walkersOf } from "./walkers.js";
 
-/** Geometry and use of a table. */
-export interface TableInfo {
-  granule: Granule;
-  startLevel: number;
-  /** Start tables side by side, 1..16. */
-  rootPages: number;
-  /** Physical address of the first one; 0n once destroyed. */
-  rootPa: Pa;
-  inputBits: number;
-  /** Output addresses are below 2^outputBits. */
-  outputBits: number;
-  /** Table pages now, start tables included, and the most that ever were. */
-  pages: number;
-  peakPages: number;
-}
-
-/** Where to look, input addresses in bytes: `from` (default 0) up to `to` (default the end). */
-export interface Range<A extends Ipa | Va = Ipa | Va> {
-  from?: Like<A>;
-  to?: Like<A>;
-}
-
-/** What else `entries` gives. */
-export interface EntryOptions<A extends Ipa | Va = Ipa | Va> extends Range<A> {
-  /** Table entries, before those below them. Default false. */
-  tables?: boolean;
-  /** Runs of empty entries. Default false. */
-  holes?: boolean;
-  /** @internal Scan this detached page, whose entries are of `level`, instead. */
-  root?: { pointer: number; level: number };
-}
-
-/** Outcome of an operation that may lose a race or have nothing to do. */
-export type Outcome = "done" | "again";
-
-type Three = [bigint, bigint, bigint];
-
-function lowHalf(word: bigint): number {
-  return halvesOf(word)[0] as number;
-}
+export type { EntryOptions, Outcome, Range, TableInfo } from "./info.js";
 
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
@@ -212,7 +173,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** Who holds the table's lock now: the walker that writes, or is about to, and those that read. */
-  holders(): { writer: number | undefined; readers: number[] } {
+  holders(): {
+    /** The walker that holds it for writing. */
+    writer: number | undefined;
+    /** The walkers that hold it for reading. */
+    readers: number[];
+  } {
     this.assertUsable("holders");
     const { engine } = this;
     const writer = engine.core.writerOfTable(this.#handle);
@@ -242,13 +208,15 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     const from = cacheHandle(cache, engine, name);
     let status: number;
     if (typeof addr === "number" && typeof size === "number" && typeof phys === "number") {
-      if (isPartial(op, this.rest, addr, size, phys)) this.#refuseParts(op, name, addr, size, phys);
+      if (isPartial(op, this.rest, addr, size, phys)) throw partial(this.granule, op, name, addr, size, phys);
       status = engine.core.call(op, this.#handle, flags, from, addr, size, phys, prot, level);
     } else {
       status = this.#submit(op, name, addr, size, phys, prot, flags, from, level);
     }
     engine.hosts.rethrow();
-    if (status < 0 && status !== K.EAGAIN) this.#refuse(status, op, name, addr, size, phys, prot, cache, level);
+    if (status < 0 && status !== K.EAGAIN) {
+      throw this.refused(status, name, askedOf(op, name, addr, size, phys, prot, cache, level));
+    }
     return status;
   }
 
@@ -264,11 +232,12 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     level: number,
   ): number {
     const { io, core } = this.engine;
-    const [a, s, p] = [toAddress(addr, name), toAddress(size, name), toAddress(phys, name)];
-    if (isPartial(op, this.rest, lowHalf(a), lowHalf(s), lowHalf(p))) this.#refuseParts(op, name, a, s, p);
-    io.address = a;
-    io.size = s;
-    io.phys = p;
+    io.address = toAddress(addr, name);
+    io.size = toAddress(size, name);
+    io.phys = toAddress(phys, name);
+    if (isPartial(op, this.rest, io.addressLow, io.sizeLow, io.physLow)) {
+      throw partial(this.granule, op, name, addr, size, phys);
+    }
     io.op = op;
     io.flags = flags;
     io.table = this.#handle;
@@ -277,38 +246,6 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     io.level = level;
     core.submit(io.at, 1, 0);
     return io.status;
-  }
-
-  #refuseParts(op: number, operation: string, addr: AddressLike, bytes: AddressLike, output: AddressLike): never {
-    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, operation)) as Three;
-    const hint = notWhole(this.granule, { address, size, phys: op === K.OP_ANNOTATE ? undefined : phys });
-    throw new GranuleError(K.EINVAL, { operation, address, hint: hint as string });
-  }
-
-  #refuse(
-    status: number,
-    op: number,
-    name: string,
-    addr: AddressLike,
-    bytes: AddressLike,
-    output: AddressLike,
-    prot: number,
-    cache: CacheOption,
-    level: number,
-  ): never {
-    // What is no address is named here: the core only says that there is one.
-    const [address, size, phys] = [addr, bytes, output].map((given) => toAddress(given, name)) as Three;
-    const hasOutput = op === K.OP_MAP || op === K.OP_HYP_MAP;
-    const asked: Asked = {
-      address,
-      size,
-      phys: hasOutput ? phys : undefined,
-      prot: hasOutput || op === K.OP_RELAX_PERMS ? prot : undefined,
-      cache,
-      owner: op === K.OP_SET_OWNER ? level : undefined,
-      type: op === K.OP_ANNOTATE ? level : undefined,
-    };
-    throw this.refused(status, name, asked);
   }
 
   /** @internal The error of a status: the values that the operation was asked, and the limit that one of them broke. */
@@ -548,7 +485,15 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** Writes a descriptor where the translation of `addr` ends; nothing is flushed. For tests and foreign images. */
-  poke(addr: Like<A>, descriptor: bigint): { old: bigint; level: number } {
+  poke(
+    addr: Like<A>,
+    descriptor: bigint,
+  ): {
+    /** The descriptor that was there. */
+    old: bigint;
+    /** Level of the entry. */
+    level: number;
+  } {
     this.assertUsable("poke");
     const { engine } = this;
     const at = toAddress(addr, "poke");
@@ -579,6 +524,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
     this.#handle = 0;
   }
 
+  /** The same as {@link close}, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }

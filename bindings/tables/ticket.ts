@@ -9,14 +9,19 @@ import type { MmOps } from "./hooks.js";
 export interface TableTicket {
   /** Which engine it is in, as its tickets say. */
   engine: string;
+  /** True for EL2's own stage 1. */
   hyp: boolean;
+  /** The core's name of the table. */
   handle: number;
+  /** Page size in bytes. */
   granule: Granule;
   /** @internal */
   format: Format;
   /** @internal Operations that the table replaces. */
   hooks: number;
+  /** VTCR_EL2; 0n for EL2's own stage 1. */
   vtcr: bigint;
+  /** Whether ranges must be whole pages, as `TableConfig.strict` says. */
   strict: boolean;
 }
 

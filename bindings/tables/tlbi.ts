@@ -7,12 +7,15 @@ import type { EngineMemory } from "./memory.js";
 
 /** One TLBI instruction of a series: a range operation, or one by address. */
 export interface TlbiOperation {
+  /** A range operation, or one by address. */
   kind: "range" | "single";
   /** First address that it covers. */
   address: Ipa;
+  /** Pages that it covers. */
   pages: number;
-  /** SCALE and NUM of a range operation, 0 otherwise. */
+  /** SCALE of a range operation, 0 otherwise. */
   scale: number;
+  /** NUM of a range operation, 0 otherwise. */
   num: number;
   /** The 64-bit operand. */
   operand: bigint;
@@ -20,6 +23,7 @@ export interface TlbiOperation {
 
 /** What is flushed, and what the CPU has. */
 export interface TlbiRange {
+  /** Page size in bytes. Default 4096. */
   granule?: Granule;
   /** Rounded down to a page. */
   address: IpaLike;
@@ -27,6 +31,7 @@ export interface TlbiRange {
   pages: number;
   /** Level hint (TTL), when known. */
   level?: number;
+  /** FEAT_LPA2 is in use: operands of ranges count 64 KiB. Default false. */
   lpa2?: boolean;
   /** Are there range instructions? Default true. */
   ranged?: boolean;

@@ -20,9 +20,13 @@ export interface WalkOptions {
   tablePre?: boolean;
   /** Visit tables after their entries. Default false. */
   tablePost?: boolean;
+  /** Walk as one of several walkers: every change is a compare-exchange. Default false: exclusive. */
   shared?: boolean;
+  /** A visitor's EAGAIN ends the walk and is reported. Default false: the walk goes on [WLK-10]. */
   handleFault?: boolean;
+  /** `tryBreak` issues no TLBI. Only for tables that nothing walks yet. Default false. */
   skipBreakTlbi?: boolean;
+  /** No cache maintenance for what is made. Default false. */
   skipCacheMaintenance?: boolean;
   /**
    * May the visitor wait for something? In a shared walk it runs in a read section, as one of several walkers: one that may
@@ -81,6 +85,7 @@ export interface Run<A extends Ipa | Va = Ipa | Va> {
   readonly address: A;
   /** Bytes of input addresses that each entry covers. */
   readonly entryBytes: number;
+  /** Level of the entries, -1 to 3. */
   readonly level: number;
 }
 

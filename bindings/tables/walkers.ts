@@ -3,6 +3,7 @@ import type { EngineMemory } from "./memory.js";
 
 /** A walker of an engine: one thread's part in it. */
 export interface WalkerInfo {
+  /** Its number, from 0. */
   id: number;
   /** Is an instance attached as this walker? */
   attached: boolean;
@@ -26,6 +27,7 @@ export interface LimboInfo {
 
 /** What a walker held when it died; see `engine.bury`. */
 export interface Burial {
+  /** Which walker died. */
   walker: number;
   /** It was in a read section, which held up every table in limbo. */
   inSection: boolean;

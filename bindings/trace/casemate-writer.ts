@@ -3,12 +3,19 @@ import { fieldOf, get, maskOf, put, valuesOf } from "../core/field.js";
 
 /** A record of an engine's journal, as `granule` gives it. */
 export interface CasemateEvent {
+  /** A kind of `JournalKind` in `granule`. */
   kind: number;
+  /** Level of the entry or of the level hint; the order of a lock; 0 where the kind has none. */
   level: number;
+  /** Number of the table in its engine. */
   table: number;
+  /** Number of the walker that made the record. */
   walker: number;
+  /** Physical address of the descriptor, or the first address of a TLBI; the kind says which. */
   address: bigint;
+  /** First value, by kind: the old descriptor of a write. */
   a: bigint;
+  /** Second value, by kind: the new descriptor of a write. */
   b: bigint;
 }
 

@@ -20,6 +20,7 @@ function shown(text: string): string {
  * ```
  */
 export class TraceError extends Error {
+  /** The name of the class, as in a stack trace. */
   override name = "TraceError";
 }
 
@@ -42,6 +43,7 @@ export class TraceError extends Error {
  * ```
  */
 export class TraceSyntaxError extends TraceError {
+  /** The name of the class, as in a stack trace. */
   override name = "TraceSyntaxError";
   /** Line number in the file, from 1. */
   readonly line: number;
@@ -79,6 +81,7 @@ export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line" | "too
  * ```
  */
 export class TraceInputError extends TraceError {
+  /** The name of the class, as in a stack trace. */
   override name = "TraceInputError";
   /** What is wrong with the bytes. */
   readonly code: TraceInputFault;
@@ -104,6 +107,7 @@ export class TraceInputError extends TraceError {
  * ```
  */
 export class S2RawError extends TraceSyntaxError {
+  /** The name of the class, as in a stack trace. */
   override name = "S2RawError";
 }
 
@@ -122,6 +126,7 @@ export class S2RawError extends TraceSyntaxError {
  * ```
  */
 export class ManifestError extends TraceError {
+  /** The name of the class, as in a stack trace. */
   override name = "ManifestError";
   /** Path of the offending field, such as `memslots[2].gpa`; empty for the file as a whole. */
   readonly field: string;

@@ -1,5 +1,23 @@
-import * as K from "../core/constants.generated.js";
+import type { EventHead } from "./head.js";
 import type { MarkerNote } from "./marker.js";
+import type {
+  ReturnEvent,
+  S2AgeEvent,
+  S2CreateUnlinkedEvent,
+  S2DestroyEvent,
+  S2FreeUnlinkedEvent,
+  S2MapEvent,
+  S2RangeEvent,
+  S2RelaxPermsEvent,
+  S2SplitEvent,
+  S2TestClearYoungEvent,
+  TlbiIpaEvent,
+  TlbiRangeEvent,
+  TlbiVmidEvent,
+} from "./probed.js";
+
+export type * from "./head.js";
+export * from "./probed.js";
 
 /*
  * The one record that every spelling of a trace becomes. Units, throughout:
@@ -12,24 +30,16 @@ import type { MarkerNote } from "./marker.js";
  * exception is in HvaRangeEvent.
  */
 
-/** What every event carries. */
-export interface EventHead {
-  /** Line number in the file, from 1. */
-  readonly line: number;
-  /** Timestamp: seconds, or ticks where the trace's clock only counts (`counter`, `x86-tsc`). */
-  readonly time: number;
-  /** Host CPU that recorded it; -1 where the recorder does not say. */
-  readonly cpu: number;
-  /** Name of the host task, which may hold blanks and dashes. */
-  readonly task: string;
-  /** Host thread id. */
-  readonly pid: number;
-  /** Name of the event without its group, such as `kvm_guest_fault` or `s2_map`. */
-  readonly event: string;
-}
-
-/** A stage-2 abort that reached KVM: `kvm_guest_fault` (TRC-1). */
+/**
+ * A stage-2 abort that reached KVM: `kvm_guest_fault` (TRC-1).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_guest_fault: ipa 0x40200000, hsr 0x93c48046, hxfar 0x40200000, pc 0x0000000000005c
+ * ```
+ */
 export interface GuestFaultEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "guest_fault";
   /** Faulting IPA from HPFAR: its low 12 bits are zero. */
   readonly ipa: number;
@@ -37,40 +47,80 @@ export interface GuestFaultEvent extends EventHead {
   readonly esr: number;
   /** FAR_EL2: the guest's virtual address. */
   readonly far: bigint;
+  /** The guest's program counter at the exit. */
   readonly pc: bigint;
 }
 
-/** The abort before this was an Access-flag fault: `kvm_access_fault` (TRC-2). */
+/**
+ * The abort before this was an Access-flag fault: `kvm_access_fault` (TRC-2).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_access_fault: IPA: 40e00000
+ * ```
+ */
 export interface AccessFaultEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "access_fault";
+  /** The guest physical address that was touched, in bytes. */
   readonly ipa: number;
 }
 
 /** Direction of an emulated access; `unsatisfied-read` is a read on its way out to the VMM. */
 export type MmioType = "read" | "write" | "unsatisfied-read";
 
-/** An access to a device: `kvm_mmio`. */
+/**
+ * An access to a device: `kvm_mmio`.
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_mmio: mmio write len 8 gpa 0xa000000 val 0x102718
+ * ```
+ */
 export interface MmioEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "mmio";
+  /** Which way the data went. */
   readonly type: MmioType;
   /** Bytes. */
   readonly len: number;
   /** Exact guest physical address. */
   readonly gpa: number;
+  /** The data, zero-extended. A read on its way out carries 0. */
   readonly val: bigint;
 }
 
-/** A device access without a valid syndrome: `kvm_mmio_nisv` (TRC-11). */
+/**
+ * A device access without a valid syndrome: `kvm_mmio_nisv` (TRC-11).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_mmio_nisv: ipa 0x0000000a000000, esr 0x00000092000046, far 0x0000000a000000, pc 0x0000000000005c
+ * ```
+ */
 export interface MmioNisvEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "mmio_nisv";
+  /** Faulting IPA from HPFAR_EL2: its low 12 bits are zero. */
   readonly ipa: number;
+  /** ESR_EL2. Its ISV bit is clear, so KVM cannot tell the register or the size. */
   readonly esr: number;
+  /** FAR_EL2: the guest's virtual address. */
   readonly far: bigint;
+  /** The guest's program counter at the exit. */
   readonly pc: bigint;
 }
 
-/** A return to the VMM: `kvm_userspace_exit`. */
+/**
+ * A return to the VMM: `kvm_userspace_exit`.
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_userspace_exit: reason KVM_EXIT_MMIO (6)
+ * ```
+ */
 export interface UserspaceExitEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "userspace_exit";
   /** Name of the reason, or `restart` / `error` when KVM_RUN failed. */
   readonly reason: string;
@@ -81,9 +131,17 @@ export interface UserspaceExitEvent extends EventHead {
 /**
  * A call of the MMU notifier for host addresses [start, end): `kvm_unmap_hva_range` (TRC-3) and
  * `kvm_age_hva` (TRC-4). The range need not be aligned, and need not lie in a memory slot.
+ *
+ * @example
+ * ```text
+ * ksmd-31 [000] ..... 28.402026: kvm_unmap_hva_range: mmu notifier unmap range: 0x00ffff85002000 -- 0x00ffff85003000
+ * kdamond.0-320 [000] ..... 26.320862: kvm_age_hva: mmu notifier age hva: 0x00ffff86789d95 -- 0x00ffff86989d95
+ * ```
  */
 export interface HvaRangeEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "unmap_hva" | "age_hva";
+  /** First host virtual address of the range. */
   readonly start: number;
   /**
    * First address after the range. The kernel writes "everything" as 2^64 - 1, which no plain
@@ -95,190 +153,164 @@ export interface HvaRangeEvent extends EventHead {
   readonly exactEnd?: bigint;
 }
 
-/** `kvm_test_age_hva` (TRC-5) and `kvm_set_spte_hva` (TRC-6, kernels until 6.9). */
+/**
+ * `kvm_test_age_hva` (TRC-5) and `kvm_set_spte_hva` (TRC-6, kernels until 6.9).
+ *
+ * @example
+ * ```text
+ * kdamond.0-320 [000] ..... 26.341207: kvm_test_age_hva: mmu notifier test age hva: 0x00ffff86789d95
+ * ksmd-27 [000] ..... 6.955652: kvm_set_spte_hva: mmu notifier set pte hva: 0x00ffff93002000
+ * ```
+ */
 export interface HvaEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "test_age_hva" | "set_spte_hva";
+  /** Host virtual address of the page. */
   readonly hva: number;
 }
 
-/** The guest switched its caches while KVM was watching: `kvm_toggle_cache` (TRC-12). */
+/**
+ * The guest switched its caches while KVM was watching: `kvm_toggle_cache` (TRC-12).
+ *
+ * @example
+ * ```text
+ * qemu-system-aar-266 [000] ..... 4.993821: kvm_toggle_cache: VM op at 0x0000000041ee54f4 (cache was off, now on)
+ * ```
+ */
 export interface ToggleCacheEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "toggle_cache";
+  /** The guest's program counter at the exit. */
   readonly pc: bigint;
+  /** Whether the guest's caches were on before the register was written. */
   readonly was: boolean;
+  /** Whether they are on after it. */
   readonly now: boolean;
 }
 
-/** The guest cleaned by set and way: `kvm_set_way_flush` (TRC-13). */
+/**
+ * The guest cleaned by set and way: `kvm_set_way_flush` (TRC-13).
+ *
+ * @example
+ * ```text
+ * qemu-system-aar-266 [000] ..... 4.993821: kvm_set_way_flush: S/W flush at 0x0000000041ee54f4 (cache on)
+ * ```
+ */
 export interface SetWayFlushEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "set_way_flush";
+  /** The guest's program counter at the exit. */
   readonly pc: bigint;
   /** Whether the guest's caches were on. */
   readonly cache: boolean;
 }
 
-/** A page entered the dirty ring: `kvm_dirty_ring_push` (TRC-7). */
+/**
+ * A page entered the dirty ring: `kvm_dirty_ring_push` (TRC-7).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_dirty_ring_push: ring 0: dirty 0x5 reset 0x0 slot 1 offset 0x3f (used 5)
+ * ```
+ */
 export interface DirtyRingPushEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "dirty_ring_push";
+  /** Number of the ring, one for each vCPU. */
   readonly ring: number;
   /** Free-running producer and consumer indices of the ring. */
   readonly dirty: number;
+  /** Consumer index: how many entries were ever harvested. */
   readonly reset: number;
+  /** Memory slot of the page, with its address space in bits 31:16. */
   readonly slot: number;
   /** Page offset in the slot. */
   readonly offset: number;
+  /** Entries in the ring now. */
   readonly used: number;
 }
 
-/** The dirty ring was harvested: `kvm_dirty_ring_reset` (TRC-8). */
+/**
+ * The dirty ring was harvested: `kvm_dirty_ring_reset` (TRC-8).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_dirty_ring_reset: ring 0: dirty 0x5 reset 0x5 (used 0)
+ * ```
+ */
 export interface DirtyRingResetEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "dirty_ring_reset";
+  /** Number of the ring, one for each vCPU. */
   readonly ring: number;
+  /** Producer index: how many entries were ever pushed. */
   readonly dirty: number;
+  /** Consumer index after the harvest. */
   readonly reset: number;
+  /** Entries in the ring now. */
   readonly used: number;
 }
 
-/** The dirty ring was full: `kvm_dirty_ring_exit` (TRC-9). */
+/**
+ * The dirty ring was full: `kvm_dirty_ring_exit` (TRC-9).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_dirty_ring_exit: vcpu 0
+ * ```
+ */
 export interface DirtyRingExitEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "dirty_ring_exit";
+  /** Number of the vCPU that left the guest. */
   readonly vcpu: number;
 }
 
-/** A vCPU enters the guest: `kvm_entry` (TRC-10). */
+/**
+ * A vCPU enters the guest: `kvm_entry` (TRC-10).
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: kvm_entry: PC: 0x00000000000078
+ * ```
+ */
 export interface EntryEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "entry";
+  /** Where the guest goes on. */
   readonly pc: bigint;
 }
 
-/** A call of the page-table engine's map function. */
-export interface S2MapEvent extends EventHead {
-  readonly kind: "s2_map";
-  readonly pgt: string;
-  readonly ipa: number;
-  readonly size: number;
-  readonly phys: number;
-  /** As the kernel numbers it; a bigint only where a software bit (55..58) is set. */
-  readonly prot: number | bigint;
-  /**
-   * Walk flags as the kernel numbers them, 32 bits; 0 where the probe did not record them. Kernels
-   * before 6.2 have no such argument: there the value means nothing.
-   */
-  readonly flags: number;
-}
-
-/** Operations on a range of guest addresses. */
-export interface S2RangeEvent extends EventHead {
-  readonly kind: "s2_unmap" | "s2_wrprotect" | "s2_flush" | "s2_destroy_range";
-  readonly pgt: string;
-  readonly ipa: number;
-  readonly size: number;
-}
-
-/** A call to split the blocks of a range; there is one for each chunk. */
-export interface S2SplitEvent extends EventHead {
-  readonly kind: "s2_split";
-  readonly pgt: string | undefined;
-  readonly ipa: number;
-  readonly size: number;
-}
-
-/** A permission fault widens the rights of one leaf. */
-export interface S2RelaxPermsEvent extends EventHead {
-  readonly kind: "s2_relax_perms";
-  readonly pgt: string;
-  readonly ipa: number;
-  /** As in {@link S2MapEvent}. */
-  readonly prot: number | bigint;
-  /** Kernels before 6.14 have no such argument: there the value means nothing. */
-  readonly flags: number;
-}
-
-/** Access-flag operations on one leaf. */
-export interface S2AgeEvent extends EventHead {
-  readonly kind: "s2_mkyoung" | "s2_mkold" | "s2_is_young";
-  readonly pgt: string;
-  readonly ipa: number;
-}
-
-/** Ageing of a range. */
-export interface S2TestClearYoungEvent extends EventHead {
-  readonly kind: "s2_test_clear_young";
-  readonly pgt: string;
-  readonly ipa: number;
-  readonly size: number;
-  /** True: clear the flags; false: only look. */
-  readonly mkold: boolean;
-}
-
-/** A subtree is built aside, to replace a block. */
-export interface S2CreateUnlinkedEvent extends EventHead {
-  readonly kind: "s2_create_unlinked";
-  readonly pgt: string | undefined;
-  readonly phys: number;
-  readonly level: number;
-  readonly prot: number | bigint;
-  readonly forcePte: boolean;
-}
-
-/** A subtree that nothing points to any more is freed. */
-export interface S2FreeUnlinkedEvent extends EventHead {
-  readonly kind: "s2_free_unlinked";
-  readonly pgt: string | undefined;
-  readonly level: number;
-}
-
-/** A VM's table is destroyed. The next VM may get the same `pgt`. */
-export interface S2DestroyEvent extends EventHead {
-  readonly kind: "s2_destroy";
-  readonly pgt: string;
-}
-
-/** What an operation returned: the `*_ret` lines. */
-export interface ReturnEvent extends EventHead {
-  readonly kind: "ret";
-  /** The operation, such as `s2_map`; the call is the last one of the same task. */
-  readonly of: string;
-  /** Signed: 0, a negative errno, or 0/1 for the ageing functions. */
-  readonly value: number;
-}
-
-/** Invalidation of one address. */
-export interface TlbiIpaEvent extends EventHead {
-  readonly kind: "tlbi_ipa" | "tlbi_ipa_nsh";
-  readonly ipa: number;
-  /** Level hint, {@link TLBI_LEVEL_UNKNOWN} for none. */
-  readonly level: number;
-}
-
-/** Invalidation of a range. */
-export interface TlbiRangeEvent extends EventHead {
-  readonly kind: "tlbi_range";
-  readonly ipa: number;
-  readonly pages: number;
-}
-
-/** Invalidation of a whole VMID. */
-export interface TlbiVmidEvent extends EventHead {
-  readonly kind: "tlbi_vmid";
-  readonly mmu: string;
-}
-
-/** Text that a program wrote into the trace, and its meaning if the program is a VMM. */
+/**
+ * Text that a program wrote into the trace, and its meaning if the program is a VMM.
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: tracing_mark_write: vmm: FREEZE unmap collapse
+ * ```
+ */
 export interface MarkerEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "marker";
   /** Its first line. */
   readonly text: string;
   /** The file descriptor that it was written to, where a probe on write() recorded it. */
   readonly fd?: number;
+  /** What the text says, as {@link parseMarker} reads it. */
   readonly note: MarkerNote;
 }
 
 /**
  * An event of a kind that granule does not read, or one that could not be read and is not among
  * `TraceOptions.strict`. It is counted, and its text dropped.
+ *
+ * @example
+ * ```text
+ * kvmt-319 [000] ..... 25.893942: sched_switch: prev_comm=kvmt prev_pid=319 next_comm=ksmd next_pid=31
+ * ```
  */
 export interface UnknownEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "unknown";
 }
 
@@ -286,8 +318,14 @@ export interface UnknownEvent extends EventHead {
  * The ring buffer overflowed here: what follows does not continue what went before, and no replay
  * of it is exact. `time` and `task` are those of the line before. At the start of a trace it stands
  * for events that were overwritten.
+ *
+ * @example
+ * ```text
+ * CPU:0 [7068 EVENTS DROPPED]
+ * ```
  */
 export interface LostEvent extends EventHead {
+  /** Tells this kind of event from the others in {@link TraceEvent}. */
   readonly kind: "lost";
   /** How many events, `undefined` where the recorder does not know. */
   readonly count: number | undefined;
@@ -335,8 +373,21 @@ export type TraceEvent =
   | UnknownEvent
   | LostEvent;
 
-/** The event of one kind: `EventOf<"s2_map">` is {@link S2MapEvent}. */
-export type EventOf<K extends TraceEvent["kind"]> = Extract<TraceEvent, { kind: K }>;
-
-/** The level of a TLBI that carries no level hint (TLBI_TTL_UNKNOWN). */
-export const TLBI_LEVEL_UNKNOWN: number = K.TTL_UNKNOWN;
+/**
+ * The event of one kind: `EventOf<"s2_map">` is {@link S2MapEvent}.
+ *
+ * @example
+ * ```ts
+ * import type { EventOf } from "granule/trace";
+ *
+ * const bytes = (events: EventOf<"s2_map">[]) => events.reduce((sum, { size }) => sum + size, 0);
+ * console.log(bytes([])); // 0
+ * ```
+ */
+export type EventOf<K extends TraceEvent["kind"]> = Extract<
+  TraceEvent,
+  {
+    /** The kind that is asked for. */
+    kind: K;
+  }
+>;

@@ -18,15 +18,21 @@ export interface MemorySlotCall extends SlotRegion {
 /** What memory a stretch of guest RAM is made of. */
 export type Backing =
   | {
+      /** Ordinary pages of the process, from mmap without a file. */
       readonly kind: "anonymous";
+      /** First host virtual address. */
       readonly hva: number;
+      /** Bytes. */
       readonly size: number;
       /** Whether transparent huge pages were asked for, forbidden, or left to the system. */
       readonly hugePages: "advised" | "forbidden" | "default";
     }
   | {
+      /** Huge pages that were reserved for it (hugetlbfs, or MAP_HUGETLB). */
       readonly kind: "hugetlb";
+      /** First host virtual address. */
       readonly hva: number;
+      /** Bytes. */
       readonly size: number;
       /** Bytes of one huge page. */
       readonly pageSize: number;
@@ -59,8 +65,9 @@ export interface Manifest {
   readonly name: string;
   /** Text of the host's `uname -a`. */
   readonly hostKernel: string;
-  /** Release such as `6.12.95+deb12-arm64`, and its first two numbers. */
+  /** Release such as `6.12.95+deb12-arm64`. */
   readonly release: string;
+  /** The release's first two numbers, such as 6 and 12. */
   readonly version: readonly [major: number, minor: number];
   /** How this kernel numbers the `prot` arguments. */
   readonly numbering: ProtectionNumbering;
@@ -68,15 +75,19 @@ export interface Manifest {
   readonly granule: number;
   /** Model of the host CPU. */
   readonly cpu: string;
+  /** What the host's CPU and kernel had. */
   readonly features: HostFeatures;
+  /** The program that ran the guest, in words. */
   readonly vmm: string;
   /** Command line of the VMM where it has one. */
   readonly vmmCommand: string | undefined;
   /** Kind of scenario, where the VMM has kinds. */
   readonly mode: string | undefined;
+  /** Number of vCPUs. */
   readonly vcpus: number;
   /** Bits of guest physical address of the VM; a VMM that does not say takes 40. */
   readonly ipaBits: number | undefined;
+  /** The KVM_SET_USER_MEMORY_REGION calls, in the order they were made. */
   readonly slotCalls: readonly MemorySlotCall[];
   /** Empty where the VMM does not say. */
   readonly backing: readonly Backing[];

@@ -5,12 +5,15 @@
 
 /** Arguments of a memory-slot call. */
 export interface SlotRegion {
+  /** Number of the slot, with its address space in bits 31:16. */
   readonly slot: number;
   /** KVM_MEM_LOG_DIRTY_PAGES is 1, KVM_MEM_READONLY is 2. */
   readonly flags: number;
+  /** First guest physical address, in bytes. */
   readonly gpa: number;
   /** Bytes; 0 deletes the slot. */
   readonly size: number;
+  /** Host virtual address behind `gpa`. */
   readonly hva: number;
 }
 
@@ -22,65 +25,151 @@ export type HostCall = "madvise" | "munmap" | "munmap+mmap" | "mprotect";
  * result matters, one after it (`*-done`), so that events in between belong to the call.
  */
 export type MarkerNote =
-  /** The machine is stopped after this: a dump `<scenario>.<point>` shows its tables. */
-  | { readonly type: "freeze"; readonly scenario: string; readonly point: string }
-  /** KVM_CREATE_VM; the low byte of `machine` is the number of IPA bits, 0 meaning 40. */
-  | { readonly type: "create-vm"; readonly machine: number }
-  | ({ readonly type: "set-region" } & SlotRegion)
-  /** Result of the last `set-region` of this slot: 0, or -1 with an errno. */
   | {
+      /** The machine is stopped after this: a dump `<scenario>.<point>` shows its tables. */
+      readonly type: "freeze";
+      /** Which scenario ran. */
+      readonly scenario: string;
+      /** Which moment of it. */
+      readonly point: string;
+    }
+  | {
+      /** KVM_CREATE_VM. */
+      readonly type: "create-vm";
+      /** The machine type; its low byte is the number of IPA bits, 0 meaning 40. */
+      readonly machine: number;
+    }
+  | ({
+      /** KVM_SET_USER_MEMORY_REGION is about to be called. */
+      readonly type: "set-region";
+    } & SlotRegion)
+  | {
+      /** The last `set-region` of this slot returned. */
       readonly type: "set-region-done";
+      /** Number of the slot. */
       readonly slot: number;
+      /** 0, or -1 when KVM refused: then nothing changed. */
       readonly rc: number;
+      /** Why KVM refused; 0 if it did not. */
       readonly errno: number;
     }
   | {
+      /** KVM_ENABLE_CAP returned. */
       readonly type: "enable-cap";
+      /** Name without `KVM_CAP_`, such as `EAGER_SPLIT_CHUNK_SIZE`. */
       readonly cap: string;
+      /** Its argument. */
       readonly value: number;
+      /** 0, or -1 when KVM refused. */
       readonly rc: number;
     }
-  | { readonly type: "get-dirty-log"; readonly slot: number; readonly label: string }
   | {
-      readonly type: "get-dirty-log-done";
+      /** KVM_GET_DIRTY_LOG is about to be called. */
+      readonly type: "get-dirty-log";
+      /** Number of the slot. */
       readonly slot: number;
+      /** What the VMM calls this reading. */
+      readonly label: string;
+    }
+  | {
+      /** KVM_GET_DIRTY_LOG returned. */
+      readonly type: "get-dirty-log-done";
+      /** Number of the slot. */
+      readonly slot: number;
+      /** 0, or -1 when KVM refused. */
       readonly rc: number;
+      /** Bits set in the bitmap that KVM returned. */
       readonly dirtyPages: number;
     }
   | {
+      /** KVM_CLEAR_DIRTY_LOG is about to be called. */
       readonly type: "clear-dirty-log";
+      /** Number of the slot. */
       readonly slot: number;
+      /** First page, counted from the start of the slot. */
       readonly firstPage: number;
+      /** Pages to clear. */
       readonly pages: number;
+      /** What the VMM calls this clearing; empty if it says nothing. */
       readonly label: string;
     }
-  | { readonly type: "clear-dirty-log-done"; readonly rc: number; readonly errno: number }
-  /** Guest work begins: operations by vCPU. */
   | {
+      /** KVM_CLEAR_DIRTY_LOG returned. */
+      readonly type: "clear-dirty-log-done";
+      /** 0, or -1 when KVM refused. */
+      readonly rc: number;
+      /** Why KVM refused; 0 if it did not. */
+      readonly errno: number;
+    }
+  | {
+      /** The guest begins a list of operations. */
       readonly type: "run";
+      /** What the VMM calls the list. */
       readonly label: string;
-      readonly vcpus: readonly { readonly vcpu: number; readonly ops: number }[];
+      /** The vCPUs that take part. */
+      readonly vcpus: readonly {
+        /** Number of the vCPU. */
+        readonly vcpu: number;
+        /** How many operations it performs. */
+        readonly ops: number;
+      }[];
     }
-  | { readonly type: "run-done"; readonly label: string }
-  /** The VMM changes [hva, hva + len) of its own address space; `how` is the advice or the mode. */
   | {
+      /** All vCPUs have finished their operations. */
+      readonly type: "run-done";
+      /** As in the `run` before it. */
+      readonly label: string;
+    }
+  | {
+      /** The VMM changes [hva, hva + len) of its own address space. */
       readonly type: "host-memory";
+      /** The system call. */
       readonly call: HostCall;
+      /** The advice of madvise or the mode of mprotect, such as `MADV_DONTNEED`; empty if there is none. */
       readonly how: string;
+      /** First host virtual address. */
       readonly hva: number;
+      /** Bytes. */
       readonly len: number;
     }
-  | { readonly type: "fork" }
-  | { readonly type: "fork-gone" }
-  /** A VMM process starts, its name and arguments as written. */
-  | { readonly type: "vmm-start"; readonly name: string; readonly args: string }
-  | { readonly type: "vmm-exit"; readonly rc: number }
-  /** A command to the VMM's monitor, such as `migrate start`. */
-  | { readonly type: "monitor"; readonly command: string }
-  /** A `vmm:` marker of no fixed form. */
-  | { readonly type: "remark"; readonly text: string }
-  /** Not a VMM's marker, or a copy of one in the VMM's log. */
-  | { readonly type: "other" };
+  | {
+      /** The VMM forks, so that its memory becomes copy-on-write. */
+      readonly type: "fork";
+    }
+  | {
+      /** The child of the last `fork` is gone. */
+      readonly type: "fork-gone";
+    }
+  | {
+      /** A VMM process starts. */
+      readonly type: "vmm-start";
+      /** Its name, as the script wrote it. */
+      readonly name: string;
+      /** Its arguments, as the script wrote them. */
+      readonly args: string;
+    }
+  | {
+      /** A VMM process ended. */
+      readonly type: "vmm-exit";
+      /** Its exit status. */
+      readonly rc: number;
+    }
+  | {
+      /** A command goes to the VMM's monitor. */
+      readonly type: "monitor";
+      /** The command, such as `migrate start`. */
+      readonly command: string;
+    }
+  | {
+      /** A `vmm:` marker of no fixed form. */
+      readonly type: "remark";
+      /** What follows `vmm: `. */
+      readonly text: string;
+    }
+  | {
+      /** Not a VMM's marker, or a copy of one in the VMM's log. */
+      readonly type: "other";
+    };
 
 type Match = RegExpExecArray;
 type Form = readonly [form: RegExp, note: (m: Match) => MarkerNote | undefined];

@@ -44,6 +44,11 @@ export class TraceReader implements AsyncIterable<TraceEvent[]> {
     return this.#parser.stats;
   }
 
+  /**
+   * Reads the source and gives the events of one block at a time.
+   *
+   * @throws TraceSyntaxError and TraceInputError, as {@link readTrace} says
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<TraceEvent[], void, undefined> {
     let first = true;
     for await (const block of readBlocks(this.#source)) {

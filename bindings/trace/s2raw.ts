@@ -33,6 +33,7 @@ export interface S2Geometry {
 
 /** One table and its non-zero descriptors, `indices[i]` holding `descriptors[i]`. */
 export interface S2RawTable {
+  /** Its level, -1 to 3. */
   readonly level: number;
   /** Where the table lies. */
   readonly pa: number;
@@ -40,14 +41,19 @@ export interface S2RawTable {
   readonly ipa: number;
   /** How many entries it has, zero ones included. */
   readonly entries: number;
+  /** Numbers of the entries that are not zero, ascending. */
   readonly indices: Uint32Array;
+  /** Their values, in the same order. */
   readonly descriptors: BigUint64Array;
 }
 
 /** A non-zero descriptor that points to no table: a block, a page, or an invalid one. */
 export interface S2RawLeaf {
+  /** First guest address that it covers, in bytes. */
   readonly ipa: number;
+  /** Level of the entry, which gives its size. */
   readonly level: number;
+  /** The 64 bits as they were in memory. */
   readonly descriptor: bigint;
 }
 
@@ -55,6 +61,7 @@ export interface S2RawLeaf {
 export interface S2RawDump {
   /** As the trace's FREEZE marker names them: `<scenario>.<point>`. */
   readonly scenario: string;
+  /** The second half of the name: which moment of the scenario. */
   readonly point: string;
   /** From the file's name (`.cpu01.`), `undefined` if there is none. */
   readonly cpu: number | undefined;
@@ -65,6 +72,7 @@ export interface S2RawDump {
    * began from this last value of the VM. `undefined` when the register could be read.
    */
   readonly lastVttbr: bigint | undefined;
+  /** The table's shape, as VTCR_EL2 gives it. */
   readonly geometry: S2Geometry;
   /** Parents before children. */
   readonly tables: readonly S2RawTable[];

@@ -1,11 +1,36 @@
+import { BYTES } from "../core/bytes.vm.generated.js";
 import * as K from "../core/constants.generated.js";
+import { type CoreSource, compile, fromBase64 } from "../core/core.js";
 import { GranuleError } from "../core/errors.js";
-import { granuleShift, levelShift } from "../model/granule.js";
-import { PageCache } from "../tables/cache.js";
-import type { OperationQueue } from "../tables/queue.js";
+import { put } from "../core/field.js";
+import type { WasmModule } from "../core/platform.js";
+import { instantiateVm, type VmCore } from "../core/vm-core.js";
+import { AgentView, VmView } from "../core/vm-views.generated.js";
+import { levelShift } from "../model/granule.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
-import type { HostMemory } from "./host-memory.js";
-import { type GuestRange, type HostRange, MemorySlots, READ_ONLY, type Slot, type SlotRequest } from "./slots.js";
+import { HostMemory } from "./host-memory.js";
+
+/** KVM_MEM_LOG_DIRTY_PAGES. */
+export const LOG_DIRTY: number = K.SLOT_LOG;
+/** KVM_MEM_READONLY. */
+export const READ_ONLY: number = K.SLOT_READ_ONLY;
+
+/** A stretch of guest memory and its place in the VMM's address space: the argument of KVM_SET_USER_MEMORY_REGION. */
+export interface SlotRequest {
+  readonly slot: number;
+  readonly flags: number;
+  readonly gpa: number;
+  /** Bytes; 0 deletes the slot. */
+  readonly size: number;
+  readonly hva: number;
+}
+
+/** A stretch [start, end) of the VMM's address space. */
+export interface HostRange {
+  readonly start: number;
+  readonly end: number;
+}
 
 /** A stage-2 abort, decoded [FLT-2, FLT-20]. */
 export interface Fault {
@@ -29,262 +54,251 @@ export interface Service {
 
 /** How a VM is made. */
 export interface MachineOptions {
-  readonly table: Stage2Table;
-  readonly queue: OperationQueue;
-  readonly host: HostMemory;
+  readonly table: Stage2Table<Engine>;
   readonly ipaBits: number;
+  /** A write to the huge zero page gives a small page (Linux before 6.13), not a huge one. Default false. */
+  readonly splitsHugeZero?: boolean;
+  /** The VM's module, in place of the inlined one. */
+  readonly module?: CoreSource;
 }
 
-/** The purpose of an operation in the queue. */
-export const Purpose = { FAULT: 1, HOST: 2, SLOT: 3, LOG: 4 } as const;
+/** Operations that were done, by opcode and outcome. */
+export interface OperationCount {
+  readonly op: number;
+  /** 0, or the errno; `undefined` for a rare one. */
+  readonly status: number | undefined;
+  readonly count: number;
+}
 
-const MAX_VCPUS = 256;
-const GIB = 2 ** 30;
-/** A range of more chunks is split in one operation. */
-const MAX_CHUNKS = 1 << 12;
+const KINDS: Readonly<Record<Fault["kind"], number>> = {
+  translation: K.FAULT_TRANSLATION,
+  "access flag": K.FAULT_ACCESS,
+  permission: K.FAULT_PERMISSION,
+  other: K.FAULT_NONE,
+};
+
+const SERVICES: Readonly<Record<number, Service["kind"]>> = {
+  [K.SERVICE_MAP]: "map",
+  [K.SERVICE_RELAX]: "relax",
+  [K.SERVICE_YOUNG]: "young",
+  [K.SERVICE_MMIO]: "mmio",
+  [K.SERVICE_BEYOND]: "beyond",
+  [K.SERVICE_REFUSED]: "refused",
+};
+
+const OUTCOMES: readonly (number | undefined)[] = [
+  K.OK,
+  K.EAGAIN,
+  K.ENOMEM,
+  K.EINVAL,
+  K.ERANGE,
+  K.EFAULT,
+  K.ETIMEDOUT,
+  undefined,
+];
+
+let compiled: WasmModule | undefined;
+
+/** The inlined module, compiled once. */
+function inlined(): WasmModule {
+  compiled ??= compile(fromBase64(BYTES), "createVm");
+  return compiled;
+}
 
 /**
  * The memory of a VM: its slots, the faults of its vCPUs, and what the host does to the memory behind the slots. All of
- * it becomes operations on one stage-2 table. Faults are serviced as KVM does it [FLT-5..42].
+ * it becomes operations on one stage-2 table. Faults are serviced as KVM does it [FLT-5..42], in the core.
  *
  * A physical address is the guest address plus 2^ipaBits, or the guest address itself where the sum would not fit. So
  * input and output are aligned alike, and no two slots share a page.
  */
 export class VirtualMachine implements Disposable {
-  readonly slots: MemorySlots;
-  readonly #table: Stage2Table;
-  readonly #queue: OperationQueue;
-  readonly #host: HostMemory;
-  readonly #granule: number;
-  readonly #blockSize: number;
-  readonly #limit: number;
-  readonly #physBase: number;
-  readonly #caches = new Map<number, PageCache>();
-  /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 1 on, 2 initially set [DLG-6]. */
-  manualDirtyLog = 0;
-  /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, 0 for off [DLG-30]. */
-  eagerSplit = 0;
+  /** The VMM's memory, which lies behind the slots. */
+  readonly host: HostMemory;
+  /** The module's exports, for those who want no facade. */
+  readonly core: VmCore;
+  /** The module, for instances in other threads. */
+  readonly module: WasmModule;
+  /** Pointer of the VM in the engine's memory; assembly/vm/state.ts draws it. */
+  readonly pointer: number;
+  readonly #engine: Engine;
+  readonly #record: VmView;
+  readonly #agent: AgentView;
+  #closed = false;
+
+  constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
+    const engine = table.engine;
+    this.#engine = engine;
+    this.module = compile(module, "createVm");
+    this.core = instantiateVm(this.module, engine.memory, engine.offset, engine.hosts);
+    engine.check(this.core.vmAttach(engine.walker), "createVm");
+    const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
+    const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;
+    const pointer = this.core.vmCreate(table.handle, ipaBits, physBase, flags, 0);
+    if (pointer < 0 && pointer >= -K.MAX_ERRNO) throw new GranuleError(pointer, { operation: "createVm" });
+    this.pointer = pointer >>> 0;
+    this.#record = new VmView(engine.words, this.pointer);
+    this.#agent = new AgentView(engine.words, this.core.vmAgent(this.pointer) >>> 0);
+    this.host = new HostMemory(this.core, this.pointer, levelShift(table.granule, 2));
+  }
+
+  /** KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: 0, 1 on, 3 with all pages dirty at first [DLG-6]. */
+  set manualDirtyLog(mode: number) {
+    this.#record.manualDirtyLog = mode;
+  }
+
+  /** How stores to pages that log are noticed; assembly/vm/state.ts says what each means. */
+  setStrategy(strategy: "protect" | "dbm" | "ring"): void {
+    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING }[strategy];
+  }
+
+  /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE in bytes, 0 for off [DLG-30]. */
+  set eagerSplit(bytes: number) {
+    this.#record.eagerSplit = BigInt(bytes);
+  }
+
   /** Ranges that were write-protected, and pages that were marked as written. */
-  readonly log: { protects: number; marks: number } = { protects: 0, marks: 0 };
-
-  constructor(options: MachineOptions) {
-    const { table, queue, host, ipaBits } = options;
-    this.#table = table;
-    this.#queue = queue;
-    this.#host = host;
-    this.#granule = table.granule;
-    this.#blockSize = 2 ** levelShift(table.granule, 2);
-    this.#limit = 2 ** ipaBits;
-    this.#physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
-    this.slots = new MemorySlots(table.granule, this.#limit);
+  get log(): { protects: number; marks: number } {
+    return { protects: this.#record.protects, marks: this.#agent.marks };
   }
 
-  /** The cache of a vCPU. Beyond a number of vCPUs, the others take pages from the arena. */
-  #cache(vcpu: number): number {
-    let cache = this.#caches.get(vcpu);
-    if (!cache) {
-      if (this.#caches.size >= MAX_VCPUS) return K.CACHE_ARENA;
-      cache = this.#newCache();
-      if (!cache) return K.CACHE_ARENA;
-      this.#caches.set(vcpu, cache);
-    }
-    return cache.handle;
+  /** The most slots that there were at one time. */
+  get mostSlots(): number {
+    return this.#record.mostSlots;
   }
 
-  /** Gives no cache when the arena is full: then the fault fails, and the replay continues. */
-  #newCache(): PageCache | undefined {
-    try {
-      return new PageCache(this.#table.engine, granuleShift(this.#table.granule), K.CACHE_CAPACITY);
-    } catch (error) {
-      if (error instanceof GranuleError && error.errno === K.ENOMEM) return undefined;
-      throw error;
-    }
+  /** Is a guest address in a slot? */
+  isMemory(gpa: number): boolean {
+    return this.core.vmFindSlot(this.pointer, gpa) >= 0;
   }
 
-  #push(
-    op: number,
-    purpose: number,
-    addr: number,
-    size: number,
-    prot = 0,
-    level = 0,
-    cache: number = K.CACHE_NONE,
-  ): void {
-    const flags = op === K.OP_MAP ? K.HANDLE_FAULT | K.SUBMIT_TOP_UP : 0;
-    const phys = op === K.OP_MAP ? this.#physBase + addr : 0;
-    this.#queue.push(op, this.#table.handle, cache, addr, size, phys, prot, flags, level, purpose);
+  /** The VMM's address of a guest address; -1 outside the slots. */
+  hostAddress(gpa: number): number {
+    return this.core.vmHostAddress(this.pointer, gpa);
   }
 
   /** Services a fault of a vCPU [FLT-5, FLT-6]. */
-  fault(vcpu: number, ipa: number, fault: Fault): Service {
-    if (ipa >= this.#limit) return outcome("beyond", ipa);
-    if (fault.kind === "other") return outcome("refused", ipa);
-    const slot = this.slots.find(ipa);
-    if (!slot || (fault.write && slot.flags & READ_ONLY)) return outcome("mmio", ipa);
-    if (fault.kind === "access flag") {
-      this.#push(K.OP_MKYOUNG, Purpose.FAULT, ipa, 0);
-      return outcome("young", ipa);
-    }
-    return this.#memoryAbort(vcpu, slot, ipa, fault);
+  fault(ipa: number, { kind, level, write, exec }: Fault): Service {
+    const what =
+      KINDS[kind] |
+      (write ? K.FAULT_WRITE : 0) |
+      (exec ? K.FAULT_EXEC : 0) |
+      Number(put(BigInt(level - K.FIRST_LEVEL), K.FAULT_LEVEL));
+    this.core.vmFault(this.pointer, ipa, what);
+    const { kind: service, size, prot, ipa: at } = this.#agent;
+    return { kind: SERVICES[service] as Service["kind"], ipa: Number(at), size: Number(size), prot };
   }
 
-  /** The host provides a page, and the fault maps it [FLT-20..39]. */
-  #memoryAbort(vcpu: number, slot: Slot, ipa: number, fault: Fault): Service {
-    const permission = fault.kind === "permission";
-    if (permission && !fault.write && !fault.exec) return outcome("refused", ipa);
-    const hva = slot.hva + (ipa - slot.gpa);
-    const page = this.#host.touch(hva, fault.write, fault.exec);
-    if (!page) return outcome("refused", ipa);
-    const hardware = permission ? this.#entrySize(fault.level) : 0;
-    const size = this.#size(slot, hva, page.size, page.hugetlb, hardware);
-    const writable = page.writable && !(slot.flags & READ_ONLY) && (fault.write || !slot.dirty);
-    const prot = K.PROT_R | (writable ? K.PROT_W : 0) | (fault.exec ? K.PROT_X : 0);
-    const start = ipa - (ipa % size);
-    if (permission && size === hardware) this.#push(K.OP_RELAX_PERMS, Purpose.FAULT, start, 0, prot);
-    else this.#push(K.OP_MAP, Purpose.FAULT, start, size, prot, 0, this.#cache(vcpu));
-    if (writable && slot.dirty) {
-      slot.dirty.mark(Math.floor((ipa - slot.gpa) / this.#granule));
-      this.log.marks++;
-    }
-    return { kind: permission && size === hardware ? "relax" : "map", ipa: start, size, prot };
+  /** Level at which the table ends for a guest address, and whether a leaf is there. */
+  look(ipa: number): { level: number; valid: boolean } | undefined {
+    const found = this.core.vmLevel(this.pointer, ipa);
+    return found < 0 ? undefined : { level: (found & 7) + K.FIRST_LEVEL, valid: (found & 8) !== 0 };
   }
 
-  #entrySize(level: number): number {
-    return 2 ** levelShift(this.#granule, level);
-  }
-
-  /** Bytes to map [FLT-25, FLT-26, FLT-33]. `hardware`: size of the leaf of a permission fault, else 0. */
-  #size(slot: Slot, hva: number, hostSize: number, hugetlb: boolean, hardware: number): number {
-    const page = this.#granule;
-    const block = this.#blockSize;
-    if (slot.dirty) return page;
-    if (hugetlb) {
-      if (page === 4096 && hostSize >= GIB && this.#supportsHuge(slot, hva, GIB)) return GIB;
-      return hostSize >= block && this.#supportsHuge(slot, hva, block) ? block : page;
-    }
-    if (hardware > page) return hardware;
-    return hostSize >= block && this.#supportsHuge(slot, hva, block) ? block : page;
-  }
-
-  /** May a mapping of this size lie around a host address [FLT-27]? */
-  #supportsHuge(slot: Slot, hva: number, size: number): boolean {
-    if ((slot.gpa - slot.hva) % size !== 0) return false;
-    const start = hva - (hva % size);
-    return start >= slot.hva && start + size <= slot.hva + slot.size;
-  }
-
-  /** Changes a memory slot. */
-  setRegion(request: SlotRequest): "done" | "refused" {
-    const change = this.slots.set(request, this.manualDirtyLog === 3);
-    const { kind, before, after } = change;
-    if (kind === "refused") return "refused";
-    if (before && (kind === "delete" || kind === "move")) this.#push(K.OP_UNMAP, Purpose.SLOT, before.gpa, before.size);
-    if (after && kind === "create") this.#host.assume(after.hva, after.size);
-    if (after?.dirty && !before?.dirty && this.manualDirtyLog !== 3) {
-      this.#protect(after.gpa, after.size);
-      this.#split(after.gpa, after.size);
-    }
-    return "done";
-  }
-
-  /** Removes write permission and flushes [DLG-10, TLB-26]. */
-  #protect(gpa: number, size: number): void {
-    this.log.protects++;
-    this.#push(K.OP_WRPROTECT, Purpose.LOG, gpa, size);
-    this.#push(K.OP_TLB_FLUSH_RANGE, Purpose.LOG, gpa, size);
-  }
-
-  /** Splits blocks chunk by chunk, if eager splitting is on [DLG-32]. */
-  #split(gpa: number, size: number): void {
-    if (this.eagerSplit === 0) return;
-    const chunk = size / this.eagerSplit > MAX_CHUNKS ? size : this.eagerSplit;
-    const end = gpa + size;
-    for (let at = gpa; at < end; ) {
-      const next = Math.min(at - (at % chunk) + chunk, end);
-      this.#push(K.OP_SPLIT, Purpose.LOG, at, next - at, 0, 0, K.CACHE_ARENA);
-      at = next;
-    }
+  /** Creates, moves, changes or deletes a memory slot. A request that KVM would refuse changes nothing [DLG-1, DLG-2]. */
+  setRegion({ slot, flags, gpa, size, hva }: SlotRequest): "done" | "refused" {
+    return this.core.vmSetRegion(this.pointer, slot, flags, gpa, size, hva) < 0 ? "refused" : "done";
   }
 
   /** KVM_GET_DIRTY_LOG: pages written since they were last protected; `undefined` if logging is off [DLG-13..15]. */
-  getDirtyLog(id: number): number | undefined {
-    const slot = this.slots.get(id);
-    if (!slot?.dirty) return undefined;
-    const pages = slot.dirty.count();
-    if (this.manualDirtyLog === 0) this.#clear(slot, 0, slot.dirty.pages);
-    return pages;
+  getDirtyLog(slot: number): number | undefined {
+    const pages = this.core.vmGetDirtyLog(this.pointer, slot);
+    return pages < 0 ? undefined : pages;
   }
 
-  /** KVM_CLEAR_DIRTY_LOG of what was dirty in a range [DLG-16]. */
-  clearDirtyLog(id: number, firstPage: number, pages: number): void {
-    const slot = this.slots.get(id);
-    if (slot?.dirty) this.#clear(slot, firstPage, pages);
+  /** KVM_CLEAR_DIRTY_LOG of what is dirty in a range [DLG-16]. */
+  clearDirtyLog(slot: number, firstPage: number, pages: number): void {
+    this.core.vmClearDirtyLog(this.pointer, slot, firstPage, pages);
   }
 
-  #clear(slot: Slot, firstPage: number, pages: number): void {
-    slot.dirty?.clear(firstPage, pages, (first, n) => {
-      const gpa = slot.gpa + first * this.#granule;
-      this.#protect(gpa, n * this.#granule);
-      if (this.manualDirtyLog === 3) this.#split(gpa, n * this.#granule);
-    });
+  /** The dirty bitmap as it is, one bit a page in words of 64; `undefined` if logging is off [DLG-13]. */
+  dirtyBitmap(slot: number): BigUint64Array | undefined {
+    const pages = this.core.vmSlotPages(this.pointer, slot);
+    if (pages < 0) return undefined;
+    return this.#words(pages, (from, out, max) => this.core.vmDirtyWords(this.pointer, slot, from, out, max));
+  }
+
+  /** The bits that the last read or clear of a dirty log took out of it, for a slot of so many pages. */
+  takenBitmap(pages: number): BigUint64Array {
+    return this.#words(pages, (from, out, max) => this.core.vmTakenWords(this.pointer, from, out, max));
+  }
+
+  /** The words of a bitmap, which the core copies out buffer by buffer. */
+  #words(pages: number, copy: (from: number, out: number, max: number) => number): BigUint64Array {
+    const bitmap = new BigUint64Array(Math.ceil(pages / 64));
+    const out = this.#engine.borrowBuffer();
+    for (let i = 0, n = 1; i < bitmap.length && n > 0; i += n) {
+      n = copy(i, out, this.#engine.bufferBytes / 8);
+      bitmap.set(this.#engine.u64.subarray(out / 8, out / 8 + n), i);
+    }
+    this.#engine.returnBuffer(out);
+    return bitmap;
   }
 
   /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. True if it lies in a slot. */
   invalidate(start: number, end: number): boolean {
-    const ranges = this.slots.ofHost(start, end);
-    for (const { gpa, size } of ranges) this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
-    return ranges.length > 0;
+    return this.core.vmInvalidate(this.pointer, start, end) > 0;
   }
 
   /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */
   unmap(gpa: number, size: number): readonly HostRange[] {
-    this.#push(K.OP_UNMAP, Purpose.HOST, gpa, size);
-    return this.slots.toHost(gpa, size);
+    this.core.vmUnmap(this.pointer, gpa, size);
+    return this.hostRanges(gpa, size);
   }
 
-  /** The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. */
+  /** The host ranges of a guest range, as far as it lies in slots. */
+  hostRanges(gpa: number, size: number): readonly HostRange[] {
+    const parts: HostRange[] = [];
+    for (let i = 0; ; ) {
+      i = this.core.vmHostPart(this.pointer, gpa, size, i);
+      if (i === 0) return parts;
+      const start = Number(this.#agent.ipa);
+      parts.push({ start, end: start + Number(this.#agent.size) });
+    }
+  }
+
+  /**
+   * The host asks whether [start, end) was accessed; with `clear` it also clears the access flags [NOT-8]. Whether it lies in a
+   * slot.
+   */
   age(start: number, end: number, clear: boolean): boolean {
-    const ranges = this.slots.ofHost(start, end);
-    for (const { gpa, size } of ranges) this.#push(K.OP_TEST_CLEAR_YOUNG, Purpose.HOST, gpa, size, 0, clear ? 1 : 0);
-    return ranges.length > 0;
+    return this.core.vmAge(this.pointer, start, end, clear ? 1 : 0) > 0;
   }
 
   /** The host replaced a page: the new one is mapped read-only, without memory for tables (before 6.10) [NOT-11]. */
   changePage(hva: number): boolean {
-    const ranges: readonly GuestRange[] = this.slots.ofHost(hva, hva + 1);
-    for (const { gpa, size } of ranges) {
-      this.#queue.push(
-        K.OP_MAP,
-        this.#table.handle,
-        K.CACHE_NONE,
-        gpa,
-        size,
-        this.#physBase + gpa,
-        K.PROT_R,
-        0,
-        0,
-        Purpose.HOST,
-      );
-    }
-    return ranges.length > 0;
+    return this.core.vmChangePage(this.pointer, hva) > 0;
   }
 
   /** The guest switched its caches on or off: without forced write-back, KVM cleans all of its memory. */
   cleanCaches(): void {
-    for (const { gpa, size } of this.slots.all) this.#push(K.OP_FLUSH, Purpose.FAULT, gpa, size);
+    this.core.vmCleanCaches(this.pointer);
   }
 
-  /** Gives the vCPUs' caches back; the table is the caller's. */
+  /** Did the last `age` find an access flag? */
+  get young(): boolean {
+    return this.#agent.status === 1;
+  }
+
+  /** What was done to the table, and how it ended. */
+  operations(): OperationCount[] {
+    const counts: OperationCount[] = [];
+    for (let op = 0; op < K.OPERATIONS; op++) {
+      OUTCOMES.forEach((status, outcome) => {
+        const count = this.#engine.u32[this.core.vmCounter(this.pointer, op, outcome) >>> 2] ?? 0;
+        if (count > 0) counts.push({ op, status, count });
+      });
+    }
+    return counts;
+  }
+
+  /** Gives back what the VM keeps; the table is the caller's. Twice is harmless. */
   close(): void {
-    for (const cache of this.#caches.values()) cache.close();
-    this.#caches.clear();
+    if (!this.#closed && !this.#engine.closed) this.core.vmDestroy(this.pointer);
+    this.#closed = true;
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-function outcome(kind: Service["kind"], ipa: number): Service {
-  return { kind, ipa, size: 0, prot: 0 };
 }

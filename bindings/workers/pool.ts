@@ -54,7 +54,9 @@ const JOB: OptionKinds<JobOptions> = { signal: "object", onProgress: "function",
 
 /** When a job ran: milliseconds since 1970, on a clock that all threads share. */
 export interface JobReport {
+  /** When a worker took it up. */
   started: number;
+  /** When its last piece was done. */
   ended: number;
 }
 
@@ -408,6 +410,7 @@ export class Pool implements AsyncDisposable {
     member.thread.terminate();
   }
 
+  /** The same as {@link close}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -286,6 +286,7 @@ describe("a block that is changed in place", () => {
     ["may get its nT, which is to be flushed", block | (1n << 16n), "unflushed tlbi"],
     ["may get a software bit", block | (1n << 55n), "ok"],
     ["may not get another memory type", block - 0x4n, "no-break"],
+    ["may not get a bit that only EL2's pages have", block | (1n << 50n), "no-break"],
   ])("%s", (_name, next, expected) => {
     expect(firstOf([...prologue(), put(L2 + 8, block), DSB, put(L2 + 8, next)])).toBe(expected);
   });

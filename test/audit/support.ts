@@ -1,5 +1,6 @@
 // What tests of the judge share: streams of an engine's journal, and logs put together by hand.
 
+import { createHash } from "node:crypto";
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict } from "../../bindings/audit/index.js";
 import { createEngine, type Engine, type JournalRecord } from "../../bindings/index.js";
 
@@ -141,4 +142,15 @@ export function flushPage(page: number, tid = 0): string[] {
     `t${tid} tlbi vmalle1is`,
     `t${tid} barrier dsb (kind ish)`,
   ];
+}
+
+/** A verdict in a few words, and a sum over all that it says. */
+export function brief({ violations, count, open }: Verdict): string {
+  const all = violations.map(({ message: _, ...rest }) => rest);
+  const text = JSON.stringify([all, count, open], (_, v) => (typeof v === "bigint" ? `${v}` : v));
+  const sum = createHash("sha256").update(text).digest("hex").slice(0, 6);
+  const [first] = violations;
+  if (!first) return `ok, ${open} open`;
+  const missing = first.missing === undefined ? "" : ` ${first.missing}`;
+  return `${first.kind}${missing}${count > 1 ? ` and ${count - 1} more` : ""} (${sum})`;
 }

@@ -1,5 +1,7 @@
+import { parseTraceLine } from "granule/trace";
 import { describe, expect, it } from "vitest";
 import { publicExports } from "../house/public.js";
+import { text } from "../house/sources.js";
 import { allExamples, runExamples, states } from "./examples.js";
 
 const outcomes = runExamples(allExamples());
@@ -41,12 +43,6 @@ describe("the comparison of comments", () => {
   });
 });
 
-// Constants and enumerations, which hold no behaviour of their own: a sentence is enough.
-const SENTENCE_ENOUGH = new Set(["GRANULES", "JournalKind", "TLBI_LEVEL_UNKNOWN"]);
-
-/** Its functions are the core's exports; assembly/engine.ts says what they do, one by one. */
-const RAW_CORE = "Core";
-
 /** Re-exports of the same declaration count once, at the entry that comes first. */
 const exported = [
   ...new Map(
@@ -64,21 +60,43 @@ describe("public exports", () => {
 
   it("have an example if they do something, classes at their head or at a member", () => {
     const bare = exported.filter(
-      ({ isValue, examples, members, name }) =>
-        isValue && examples.length === 0 && !members.some(({ hasExample }) => hasExample) && !SENTENCE_ENOUGH.has(name),
+      ({ isValue, examples, members }) =>
+        isValue && examples.length === 0 && !members.some(({ hasExample }) => hasExample),
     );
     expect(bare.map(({ entry, name, place }) => `${entry} ${name} (${place})`)).toEqual([]);
   });
 
-  it("have TSDoc on every member of a class, and on every method of an interface", () => {
-    const documented = exported.filter(({ name }) => name !== RAW_CORE);
-    const bare = documented.flatMap(({ name, members }) =>
+  it("have TSDoc on every member of a class or an interface", () => {
+    const bare = exported.flatMap(({ name, members }) =>
       members
-        .filter(({ documentation, isField }) => documentation.trim() === "" && !isField)
-        // Every class of errors has one, with its own name in it.
-        .filter((member) => member.name !== "name")
+        .filter(({ documentation }) => documentation.trim() === "")
         .map((member) => `${member.place} ${name}.${member.name}`),
     );
     expect([...new Set(bare)]).toEqual([]);
+  });
+});
+
+describe("recorded lines in the documentation of events", () => {
+  const events = exported.filter(({ entry, name }) => entry === "granule/trace" && /[a-z]Event$/.test(name));
+  const recorded = events.flatMap(({ name, examples }) =>
+    [...examples.join("\n").matchAll(/```text\n(.*?)```/gs)].flatMap(([, lines = ""]) =>
+      lines
+        .trim()
+        .split("\n")
+        .map((line) => ({ name, line })),
+    ),
+  );
+
+  it("are there", () => {
+    expect(recorded.length).toBeGreaterThan(30);
+  });
+
+  it.each(recorded)("$name reads $line", ({ name, line }) => {
+    const event = parseTraceLine(line);
+    expect(event).toBeDefined();
+    // MarkerEvent is of kind marker; kinds of one shape share a name, such as S2RangeEvent.
+    const source = ["events", "probed"].map((file) => text(`bindings/trace/${file}.ts`)).join("\n");
+    const kinds = source.split(`interface ${name} `)[1]?.split(";")[0] ?? "";
+    expect(kinds).toContain(`"${event?.kind}"`);
   });
 });

@@ -176,8 +176,21 @@ describe("the walker's exports", () => {
     expect(core.mmuTranslateMany(0, 4096, 16384, 0x8000_0000, 0)).toBe(EINVAL);
     context.bytes = 65537;
     expect(core.mmuConfigure(0)).toBe(EINVAL);
-    // A window that is scribbled over later is seen too.
     context.bytes = 65536;
+    for (const [field, value] of [
+      ["regime", 0],
+      ["regime", K.REGIME_EL2 + 1],
+      ["features", 7],
+    ] as const) {
+      const before = context[field];
+      context[field] = value;
+      expect(core.mmuConfigure(0), `${field} ${value}`).toBe(EINVAL);
+      context[field] = before;
+    }
+    context.physBase = 4n;
+    expect(core.mmuConfigure(0)).toBe(EINVAL);
+    context.physBase = 0n;
+    // A window that is scribbled over later is seen too.
     expect(core.mmuConfigure(0)).toBe(0);
     context.pointer = 8;
     expect(core.mmuTranslate(0, 0, 0, 0, 8192)).toBe(EINVAL);

@@ -6,7 +6,8 @@ import { filesBelow, importsOf, ROOT, text } from "./sources.js";
 /** Rooms from the inside out; a file imports from its own room and from those named. */
 type House = Readonly<Record<string, readonly string[]>>;
 
-// assembly/: demand <- arch <- memory <- record <- {table, mmu, audit} <- vm <- entry. table and mmu never meet.
+// assembly/: demand <- arch <- memory <- record <- {table <- vm, mmu, audit} <- sim <- entry. table and mmu
+// meet in sim alone.
 const CORE: House = {
   demand: [],
   arch: ["demand"],
@@ -15,8 +16,9 @@ const CORE: House = {
   table: ["demand", "arch", "memory", "record"],
   mmu: ["demand", "arch", "memory", "record"],
   audit: ["demand", "arch", "memory", "record"],
-  vm: ["demand", "arch", "memory", "record", "table", "mmu", "audit"],
-  entry: ["demand", "arch", "memory", "record", "table", "mmu", "audit", "vm"],
+  vm: ["demand", "arch", "memory", "record", "table"],
+  sim: ["demand", "arch", "memory", "record", "table", "mmu", "vm"],
+  entry: ["demand", "arch", "memory", "record", "table", "mmu", "audit", "vm", "sim"],
 };
 
 // bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; mmu and audit beside entry; trace knows
@@ -32,9 +34,24 @@ const FACADE: House = {
   entry: ["core", "model", "tables", "workers"],
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
-  vm: ["core", "model", "tables", "entry", "trace"],
+  vm: ["core", "model", "tables", "mmu", "entry"],
+  sim: ["core", "model", "tables", "mmu", "entry", "vm"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
-  cli: ["core", "model", "tables", "entry", "trace", "audit", "vm", "report", "conform", "replay", "mmu", "bench"],
+  cli: [
+    "core",
+    "model",
+    "tables",
+    "entry",
+    "trace",
+    "audit",
+    "vm",
+    "report",
+    "conform",
+    "replay",
+    "mmu",
+    "sim",
+    "bench",
+  ],
 };
 
 /** Room of a file: its folder; files beside the folders are the entry points. */
@@ -138,6 +155,12 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/table/lookup.ts": "columns of the host's buffers",
   "assembly/table/submit.ts": "submission records",
   "assembly/table/columns.ts": "columns of the host's buffers",
+  "assembly/vm.ts": "the host's buffer for a bitmap",
+  "assembly/sim/machine.ts": "which CPU a walker runs, and a machine's chunks",
+  "assembly/sim/witness.ts": "counts of stores",
+  "assembly/vm/host.ts": "areas, and the states of pages",
+  "assembly/vm/operate.ts": "counts of operations",
+  "assembly/vm/slots.ts": "slots",
   "assembly/table/mmops.ts": "a hook's answer in the result block",
 };
 

@@ -38,7 +38,15 @@ describe("committed files", () => {
 
 interface Lock {
   readonly packages: Readonly<
-    Record<string, { readonly resolved?: string; readonly integrity?: string; readonly link?: boolean }>
+    Record<
+      string,
+      {
+        readonly resolved?: string;
+        readonly integrity?: string;
+        readonly dependencies?: Readonly<Record<string, string>>;
+        readonly optionalDependencies?: Readonly<Record<string, string>>;
+      }
+    >
   >;
 }
 
@@ -48,6 +56,12 @@ describe("package-lock.json", () => {
 
   it("leaves the registry to npm's own configuration", () => {
     expect(installed.filter(([, { resolved }]) => resolved !== undefined).map(([path]) => path)).toEqual([]);
+  });
+
+  it("has every package that another one asks for, those of other platforms too, so that npm ci accepts it", () => {
+    const names = new Set(installed.map(([path]) => path.slice(path.lastIndexOf("node_modules/") + 13)));
+    const asked = installed.flatMap(([, one]) => Object.keys({ ...one.dependencies, ...one.optionalDependencies }));
+    expect([...new Set(asked)].filter((name) => !names.has(name))).toEqual([]);
   });
 
   it("pins every package by its hash", () => {

@@ -24,8 +24,6 @@ export interface PublicMember {
   readonly place: string;
   readonly documentation: string;
   readonly hasExample: boolean;
-  /** Is it a field of an interface, which its name and type may explain? */
-  readonly isField: boolean;
 }
 
 interface Manifest {
@@ -93,7 +91,6 @@ function membersOf(symbol: ts.Symbol, checker: ts.TypeChecker): PublicMember[] {
         place: placeOf(declaration),
         documentation: documentationOf(member, checker),
         hasExample: member.getJsDocTags(checker).some(({ name }) => name === "example"),
-        isField: ts.isPropertySignature(declaration),
       },
     ];
   });

@@ -1,11 +1,20 @@
 // The page caches that a walker has for itself: one for each granule, made when it is needed, given back when it leaves.
 
 import { describe, expect, it } from "vitest";
+import * as K from "../../bindings/core/constants.generated.js";
 import { joinEngine, type Stage2Table } from "../../bindings/index.js";
 import { codeOf, smallEngine } from "../support/tables.js";
 
 const GRANULES = [4096, 16384, 65536] as const;
 const FAULT = { shared: true, handleFault: true, cache: "own" } as const;
+
+describe("a cache", () => {
+  it("is of pages that exist, and of one at least", () => {
+    const { core } = smallEngine();
+    for (const ps of [0, 11, 13, 15, 17]) expect(core.cacheCreate(ps, 4), `${ps}`).toBe(K.EINVAL);
+    expect([core.cacheCreate(12, 0), core.cacheCreate(12, -1)]).toEqual([K.EINVAL, K.EINVAL]);
+  });
+});
 
 describe("an empty cache", () => {
   it("gives nothing, and stays empty [MC-4]", () => {

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Compiler } from "./compiler.mjs";
 import { apply, mutantsOf } from "./mutants.mjs";
-import { report, scoreOf, tallied } from "./report.mjs";
-import { ROOMS } from "./rooms.mjs";
+import { report, reportedAs, scoreOf, tallied } from "./report.mjs";
+import { FIRST_BUILDS, ROOMS } from "./rooms.mjs";
 import { Tests } from "./tests.mjs";
 import { ROOT, sharedConstants, Workplace } from "./workplace.mjs";
 
@@ -15,13 +15,17 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
 
   --room NAME,..   rooms of assembly/: ${ROOMS.join(" ")} (default: all)
   --file PATH[:LINE]  only mutants of this file, or of this line; one room
+  --survivors PATH  only mutants that survived according to this report, the text that an earlier run printed
   --n COUNT        mutants tested in each room, or "all" (default: 10)
   --seed NUMBER    which of them (default: 1)
   --tests PATH,..  run these tests alone, files or folders, in place of the room's
+  --quick          run only the first stage of a room's tests, against the builds that these load: other tests may kill
+                   survivors, so the score is a lower bound
   --floor PERCENT  exit status 1 if a room's score is lower
   --list           print the mutants instead of testing them
   --json           print the report as JSON
 
+A run that is interrupted reports what it has found so far.
 A mutant counts as noticed when a test fails, or when the tests do not end. Set aside, and not part of the score:
 mutants that do not compile, mutants that compile to the same bytes, and those of test/mutation/equivalent.json.
 `;
@@ -29,10 +33,12 @@ mutants that do not compile, mutants that compile to the same bytes, and those o
 const OPTIONS = {
   room: { type: "string", default: ROOMS.join(",") },
   file: { type: "string" },
+  survivors: { type: "string" },
   n: { type: "string", default: "10" },
   seed: { type: "string", default: "1" },
   tests: { type: "string" },
   floor: { type: "string", default: "0" },
+  quick: { type: "boolean", default: false },
   list: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
@@ -87,44 +93,69 @@ function allMutants(room, shared) {
   const files = readdirSync(join(ROOT, "assembly", room)).filter((name) => name.endsWith(".ts"));
   return files.sort().flatMap((name) => {
     const file = `assembly/${room}/${name}`;
-    return mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared);
+    return numbered(mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared));
   });
 }
 
 const keyOf = ({ file, source, mutation }) => `${file}\n${source}\n${mutation}`;
 
-/** The mutants that no test can notice, by key; and the entries of the file that fit no mutant any more. */
-function equivalents(mutants, rooms) {
-  const entries = JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8"));
-  const keys = new Set(mutants.map(keyOf));
-  const mine = entries.filter(({ file }) => rooms.includes(file.split("/")[1]));
-  return { known: new Set(mine.map(keyOf)), stale: mine.filter((entry) => !keys.has(keyOf(entry))) };
+/** Mutants that read the same on one line are told apart by `which`: 1, 2, ... in the order of the text. */
+function numbered(mutants) {
+  const seen = new Map();
+  return mutants.map((mutant) => {
+    const key = `${keyOf(mutant)}\n${mutant.line}`;
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    return { ...mutant, which: seen.get(key) };
+  });
 }
 
-/** Tests mutants of one room until `n` of them counted. */
-async function testRoom(room, mutants, n, { workplace, compiler, tests, known }) {
-  const results = [];
+/**
+ * Which mutants no test can notice; and the entries of the file that fit no mutant any more. An entry without `which` is about
+ * all mutants that read as it does.
+ */
+function equivalents(mutants, rooms) {
+  const entries = JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8"));
+  const exact = ({ which, ...entry }) => (which === undefined ? keyOf(entry) : `${keyOf(entry)}\n${which}`);
+  const keys = new Set(mutants.flatMap((mutant) => [keyOf(mutant), exact(mutant)]));
+  const mine = entries.filter(({ file }) => rooms.includes(file.split("/")[1]));
+  const all = new Set(mine.map(exact));
+  const known = { has: (mutant) => all.has(keyOf(mutant)) || all.has(exact(mutant)) };
+  return { known, stale: mine.filter((entry) => !keys.has(exact(entry))) };
+}
+
+/** The survivors that a report names, as `reportedAs` has them. */
+function survivorsOf(path) {
+  const lines = readFileSync(path, "utf8").split("\n");
+  return new Set(lines.filter((line) => line.startsWith("assembly/")));
+}
+
+/** Tests mutants of one room until `n` of them counted; adds what came of each to `results`. */
+async function testRoom(room, mutants, n, { results, workplace, compiler, tests, known, quick }) {
+  const only = quick ? FIRST_BUILDS : undefined;
   let counted = 0;
   for (const mutant of mutants) {
     if (counted === n) break;
-    const result = known.has(keyOf(mutant))
+    const start = performance.now();
+    const result = known.has(mutant)
       ? { outcome: "equivalent" }
-      : await testOne(room, mutant, workplace, compiler, tests);
+      : await testOne(room, mutant, { workplace, compiler, tests, only });
     results.push({ room, ...mutant, ...result });
     if (tallied(result)) counted++;
     const { outcome, by = "" } = result;
-    process.stderr.write(`${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by}\n`);
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    process.stderr.write(
+      `${outcome.padEnd(10)} ${mutant.file}:${mutant.line}  ${mutant.mutation}  ${by} (${seconds} s)\n`,
+    );
   }
-  return results;
 }
 
-async function testOne(room, mutant, workplace, compiler, tests) {
+async function testOne(room, mutant, { workplace, compiler, tests, only }) {
   const changed = apply(compiler.text(mutant.file), mutant);
-  const made = await workplace.make(compiler, mutant.file, changed);
+  const made = await workplace.make(compiler, mutant.file, changed, only);
   if (typeof made === "string") return { outcome: made };
   const put = () => workplace.put(made);
   put();
-  return tests.judge(room, { put, restore: () => workplace.restore() });
+  return tests.judge(room, { file: mutant.file, put, restore: () => workplace.restore() });
 }
 
 async function main() {
@@ -136,23 +167,29 @@ async function main() {
     byRoom.flatMap(([, mutants]) => mutants),
     o.rooms,
   );
-  const wanted = (m) => (o.path === undefined || m.file === o.path) && (o.line === undefined || m.line === o.line);
+  const survivors = o.survivors === undefined ? undefined : survivorsOf(o.survivors);
+  const wanted = (m) =>
+    (o.path === undefined || m.file === o.path) &&
+    (o.line === undefined || m.line === o.line) &&
+    (survivors === undefined || survivors.has(reportedAs(m)));
   const chosen = byRoom.map(([room, mutants]) => [room, shuffled(mutants, random(o.seed)).filter(wanted)]);
   if (o.list) {
     for (const [, mutants] of chosen) {
-      for (const m of mutants.slice(0, o.n))
-        process.stdout.write(`${m.file}:${m.line}  ${m.operator}: ${m.mutation}\n`);
+      for (const m of mutants.slice(0, o.n)) process.stdout.write(`${reportedAs(m)}\n`);
     }
     return;
   }
   const workplace = new Workplace();
-  const tests = new Tests(workplace.folder, o.tests?.split(","));
+  const tests = new Tests(workplace.folder, { only: o.tests?.split(","), quick: o.quick });
   const clean = () => {
     tests.end();
     workplace.remove();
   };
+  const results = [];
+  const print = () => process.stdout.write(report(results, { seed: o.seed, stale, json: o.json }));
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.on(signal, () => {
+      print();
       clean();
       process.exit(130);
     });
@@ -160,11 +197,10 @@ async function main() {
   try {
     const compiler = new Compiler(workplace.folder);
     await workplace.begin(compiler);
-    const results = [];
     for (const [room, mutants] of chosen) {
-      results.push(...(await testRoom(room, mutants, o.n, { workplace, compiler, tests, known })));
+      await testRoom(room, mutants, o.n, { results, workplace, compiler, tests, known, quick: o.quick });
     }
-    process.stdout.write(report(results, { seed: o.seed, stale, json: o.json }));
+    print();
     if (o.rooms.some((room) => scoreOf(results.filter((r) => r.room === room)) < o.floor)) process.exitCode = 1;
   } finally {
     clean();

@@ -31,8 +31,13 @@ function tableOf(rooms) {
   return lines.map((line) => line.map((cell, i) => (i === 0 ? cell.padEnd(8) : cell.padStart(11))).join("")).join("\n");
 }
 
-function survivor({ file, line, operator, mutation, source }) {
-  return `${file}:${line}  ${operator}: ${mutation}\n    ${source}\n`;
+/** A mutant's line in a report. */
+export function reportedAs({ file, line, operator, mutation }) {
+  return `${file}:${line}  ${operator}: ${mutation}`;
+}
+
+function survivor(mutant) {
+  return `${reportedAs(mutant)}\n    ${mutant.source}\n`;
 }
 
 /** The report of a run: survivors first, then one line a room, then entries of equivalent.json that fit nothing. */

@@ -11,12 +11,21 @@ const TABLES = [
   "test/report/explain.test.ts",
   "test/report/canonical.test.ts",
 ];
-const PARALLEL = [
+/** Walkers on one thread. */
+const ALONE = [
   "test/parallel/races.test.ts",
-  "test/parallel/epoch.test.ts",
-  "test/parallel/locks.test.ts",
-  "test/parallel/waiting.test.ts",
+  "test/parallel/atomics.test.ts",
+  "test/parallel/patience.test.ts",
+  "test/parallel/limbo.test.ts",
   "test/audit/burial.test.ts",
+];
+/** Walkers on threads, which are waited for. */
+const THREADS = [
+  "test/parallel/lifetime.test.ts",
+  "test/parallel/death.test.ts",
+  "test/parallel/waiting.test.ts",
+  "test/parallel/locks.test.ts",
+  "test/parallel/epoch.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
 const MMU = [
@@ -36,25 +45,26 @@ export const STAGES = {
     ["test/mmu"],
     ["test/audit"],
   ],
-  memory: [
-    ["test/memory", "test/parallel/atomics.test.ts", ...TABLES],
-    PARALLEL,
-    HOSTILE,
-    MMU,
-    ["test/conform", "test/property"],
-    POOL,
-  ],
+  memory: [["test/memory", ...TABLES, ...ALONE], THREADS, HOSTILE, MMU, ["test/conform", "test/property"], POOL],
   record: [
     TABLES,
-    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...PARALLEL],
+    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...ALONE, ...THREADS],
     ["test/conform"],
     HOSTILE,
     POOL,
   ],
-  table: [TABLES, ["test/conform"], ["test/property", ...HOSTILE], [...PARALLEL, "test/replay"], POOL],
+  table: [[...TABLES, ...ALONE], THREADS, ["test/conform"], ["test/property", ...HOSTILE], ["test/replay"], POOL],
   mmu: [
-    ["test/mmu/registers.test.ts", "test/mmu/nested.test.ts", "test/mmu/journal.test.ts", "test/mmu/tlb.test.ts"],
-    ["test/mmu/tlb-stream.test.ts", "test/mmu/tlbi.test.ts", "test/mmu/vectors.test.ts"],
+    [
+      "test/mmu/registers.test.ts",
+      "test/mmu/nested.test.ts",
+      "test/mmu/journal.test.ts",
+      "test/mmu/kept.test.ts",
+      "test/mmu/tlb-groups.test.ts",
+      "test/mmu/tlb-regimes.test.ts",
+      "test/mmu/vectors.test.ts",
+    ],
+    ["test/mmu/tlb-whims.test.ts", "test/mmu/tlbi.test.ts", "test/mmu/tlb.test.ts"],
     ["test/mmu", "test/hostile/mmu.test.ts"],
   ],
   audit: [
@@ -64,6 +74,11 @@ export const STAGES = {
       "test/audit/vmids.test.ts",
       "test/audit/el2.test.ts",
       "test/audit/details.test.ts",
+      "test/audit/flight.test.ts",
+      "test/audit/left-out.test.ts",
+      "test/audit/random-logs.test.ts",
+      "test/audit/sections.test.ts",
+      "test/audit/room.test.ts",
       "test/audit/reach.test.ts",
       "test/audit/journals.test.ts",
       "test/audit/walkers.test.ts",
@@ -76,6 +91,9 @@ export const STAGES = {
 };
 
 export const ROOMS = Object.keys(STAGES);
+
+/** The builds that tests of the first stages load, as the bindings know their bytes. */
+export const FIRST_BUILDS = ["granule", "granule.debug", "audit", "mmu"];
 
 function filesOf(folder, path) {
   if (statSync(join(folder, path), { throwIfNoEntry: false })?.isFile()) return [path];

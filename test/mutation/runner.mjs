@@ -20,12 +20,6 @@ let order = [];
 
 const pathOf = (module) => relative(folder, module.moduleId);
 
-/** What a file took, its imports included. */
-function secondsOf(module) {
-  const { collectDuration, duration, environmentSetupDuration, prepareDuration, setupDuration } = module.diagnostic();
-  return (collectDuration + duration + environmentSetupDuration + prepareDuration + setupDuration) / 1000;
-}
-
 const vitest = await createVitest("test", {
   root: folder,
   config: `${folder}/vitest.config.ts`,
@@ -37,7 +31,7 @@ const vitest = await createVitest("test", {
   sequence: { sequencer: AsSent },
   fileParallelism: false,
   maxWorkers: 1,
-  reporters: [{ onTestModuleEnd: (module) => process.send({ ended: pathOf(module), seconds: secondsOf(module) }) }],
+  reporters: [{ onTestModuleEnd: (module) => process.send({ ended: pathOf(module) }) }],
   silent: true,
 });
 const project = vitest.getProjectByName("node");

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MODULES } from "../../bindings/core/modules.mjs";
+import { MODULES, outputs } from "../../bindings/core/modules.mjs";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -32,11 +32,11 @@ const COPIED = [
   "README.md",
 ];
 
-/** The builds of one module that tests load, and the names under which the bindings know their bytes. */
-const BUILDS = MODULES.flatMap(({ name, entry }) => [
-  { name, entry, target: "release", inlined: name },
-  { name, entry, target: "debug", inlined: `${name}.debug` },
-]).filter(({ inlined }) => existsSync(inlinedAt(ROOT, inlined)));
+/** The builds of each module that tests load: from build/, from dist/, and as bytes that the bindings have by this name. */
+const BUILDS = MODULES.flatMap((module) => [
+  { entry: module.entry, target: "release", inlined: module.name, built: outputs(module).release },
+  { entry: module.entry, target: "debug", inlined: `${module.name}.debug`, built: outputs(module).debug },
+]);
 
 function inlinedAt(folder, inlined) {
   return join(folder, `bindings/core/bytes.${inlined}.generated.ts`);
@@ -55,10 +55,11 @@ export class Workplace {
       if (existsSync(join(ROOT, path))) cpSync(join(ROOT, path), join(this.folder, path), { recursive: true });
     }
     symlinkSync(join(ROOT, "node_modules"), join(this.folder, "node_modules"));
+    mkdirSync(join(this.folder, "build"));
   }
 
   #mustBeBuilt() {
-    if (BUILDS.length === 0 || !existsSync(join(ROOT, "dist/bindings/index.js"))) {
+    if (!existsSync(join(ROOT, "dist/bindings/index.js"))) {
       throw new Error("the package is not built: npm run build");
     }
   }
@@ -76,12 +77,13 @@ export class Workplace {
 
   /**
    * The builds that a changed file makes: "invalid" if one does not compile, "invisible" if all have the same bytes.
+   * @param {string[]} [only] names of the builds to make, as the bindings know their bytes; all others stay as they are
    * @returns {Promise<{ file: string, source: string, builds: Map<object, Buffer> } | "invalid" | "invisible">}
    */
-  async make(compiler, file, changed) {
+  async make(compiler, file, changed, only) {
     const builds = new Map();
     for (const [build, standard] of this.#standard) {
-      if (!standard.files.has(file)) continue;
+      if (!standard.files.has(file) || only?.includes(build.inlined) === false) continue;
       const { bytes } = await compiler.compile({ ...build, changed: new Map([[file, changed]]) });
       if (!bytes || !WebAssembly.validate(bytes)) return "invalid";
       if (!bytes.equals(standard.bytes)) builds.set(build, bytes);
@@ -108,7 +110,8 @@ export class Workplace {
     if (this.#present.get(build)?.equals(bytes)) return;
     this.#present.set(build, bytes);
     writeFileSync(this.#bytesOf(build), bytes.toString("base64"));
-    const file = join(this.folder, `dist/${build.name}${build.target === "debug" ? ".debug" : ""}.wasm`);
+    writeFileSync(join(this.folder, build.built), bytes);
+    const file = join(this.folder, `dist/${build.inlined}.wasm`);
     if (existsSync(file)) writeFileSync(file, bytes);
   }
 
@@ -121,6 +124,7 @@ export class Workplace {
     const text = `import { readFileSync } from "node:fs";
 export const BYTES = readFileSync(${JSON.stringify(this.#bytesOf(build))}, "latin1");
 `;
+    if (!existsSync(inlinedAt(this.folder, build.inlined))) return;
     writeFileSync(inlinedAt(this.folder, build.inlined), text);
     const built = join(this.folder, `dist/bindings/core/bytes.${build.inlined}.generated.js`);
     if (existsSync(built)) writeFileSync(built, text);

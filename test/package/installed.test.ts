@@ -128,7 +128,7 @@ describe("the packed archive", () => {
   });
 
   it("has types that are right wherever ES modules are resolved (attw)", () => {
-    const files = ["granule.wasm", "granule.debug.wasm", "audit.wasm", "mmu.wasm", "package.json"];
+    const files = ["granule.wasm", "granule.debug.wasm", "audit.wasm", "mmu.wasm", "vm.wasm", "package.json"];
     const archive = packInto(scratch.path);
     const options = ["--profile", "esm-only", "--no-emoji", "--exclude-entrypoints", ...files];
     const { status, stdout } = tool("@arethetypeswrong/cli/dist/index.js", archive, ...options);

@@ -90,6 +90,49 @@ describe("creating a table", () => {
   });
 });
 
+describe("columns of pages", () => {
+  const PROT = 3;
+
+  it("are refused whole where a flag, a cache or a protection does not exist, or the table is destroyed", () => {
+    const engine = smallEngine();
+    const table = engine.createStage2({ ipaBits: 39 });
+    const at = engine.borrowBuffer();
+    const map = ({ prot = PROT, cache = K.CACHE_ARENA, flags = 0 } = {}) =>
+      engine.core.mapPages(table.handle, at, at + 8, at + 16, 1, prot, cache, flags);
+    const relax = ({ prot = PROT, flags = 0 } = {}) =>
+      engine.core.relaxPages(table.handle, at, at + 16, 1, prot, flags);
+    engine.u64.set([0x1000n, 0x8000n, 0n], at / 8);
+    const wrong = [map({ flags: 1 << 30 }), map({ prot: 1 << 30 }), map({ cache: 4096 }), relax({ flags: 1 << 30 })];
+    expect([...wrong, relax({ prot: 1 << 30 })]).toEqual(new Array(5).fill(K.EINVAL));
+    expect([table.countLeaves(), map(), table.countLeaves(), relax()]).toEqual([0, 1, 1, 1]);
+    table.destroy();
+    expect([map(), relax()]).toEqual([K.EINVAL, K.EINVAL]);
+  });
+});
+
+describe("an address inside a page", () => {
+  it("is that page's, up to its last byte", () => {
+    const table = smallEngine().createStage2({ ipaBits: 39 });
+    table.map(0, KB4, 0, "r");
+    table.map(KB4, KB4, 4 * KB4, "rw");
+    for (const inside of [0, 1, KB4 - 2, KB4 - 1]) {
+      expect(table.leaf(inside).descriptor, `${inside}`).toBe(table.leaf(0).descriptor);
+      expect(table.leaf(KB4 + inside).descriptor, `${inside}`).toBe(table.leaf(KB4).descriptor);
+    }
+  });
+});
+
+describe("releasing a table", () => {
+  it("is refused before it is destroyed and after it was released", () => {
+    const { core } = smallEngine();
+    const table = smallEngine().createStage2({ ipaBits: 39 });
+    const release = () => table.engine.core.releaseTable(table.handle);
+    expect(release()).toBe(K.EINVAL);
+    table.destroy();
+    expect([core.releaseTable(table.handle), release(), release()]).toEqual([K.EINVAL, 0, K.EINVAL]);
+  });
+});
+
 describe("inside as many walks as there can be", () => {
   const DEPTH = 8;
 

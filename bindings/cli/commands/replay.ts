@@ -11,7 +11,7 @@ import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
 import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
 import { count, plural } from "../../report/text.js";
 import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
-import type { SlotRequest } from "../../vm/slots.js";
+import type { SlotRequest } from "../../vm/machine.js";
 import {
   booleanOption,
   type Command,

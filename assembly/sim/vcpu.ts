@@ -1,0 +1,133 @@
+// One vCPU runs: each access goes to the TLB, from there to the walk, from there as a fault to the hypervisor, and is tried again.
+// Nothing leaves Wasm on the way.
+
+import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
+import { put } from "../arch/field";
+import { FIRST_LEVEL } from "../arch/granule";
+import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
+import * as C from "../mmu/context";
+import * as T from "../mmu/tlb";
+import { accessOf, INFO_RIGHTS } from "../mmu/translate";
+import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
+import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
+import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
+import { agent, ringOf } from "../vm/state";
+import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
+import { witness } from "./witness";
+import { Generator } from "./workload";
+
+/** Faults that one access may take. */
+const MAX_TRIES: u32 = 64;
+/** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
+const STEP: u32 = RING_RESERVED;
+
+/** An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
+function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
+  const c = contextOf(cpu),
+    t = tlbOf(cpu);
+  for (let tries: u32 = 0; tries < MAX_TRIES; tries++) {
+    if (through(c, t, addr, access)) return true;
+    if (!(c.where & C.W_STAGE2)) {
+      cpu.aborts++; // a fault of stage 1 is the guest's own matter
+      return false;
+    }
+    if (tries !== 0) cpu.retries++;
+    turn(cpu);
+    const mine = handle(m, cpu, c, access);
+    turn(cpu);
+    if (!mine) return false;
+  }
+  cpu.stuck++;
+  return false;
+}
+
+/** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
+function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
+  const kind = access & A_KIND;
+  if (c.kind === FAULT_TRANSLATION) cpu.translationFaults++;
+  else if (c.kind === FAULT_PERMISSION) cpu.permissionFaults++;
+  else if (c.kind === FAULT_ACCESS) cpu.accessFaults++;
+  const what =
+    c.kind |
+    (kind === A_WRITE ? FAULT_WRITE : 0) |
+    (kind === A_FETCH ? FAULT_EXEC : 0) |
+    <u32>put(c.level - FIRST_LEVEL, FAULT_LEVEL);
+  fault(vmOf(m), c.ipa, what);
+  const service = agent(vmOf(m)).kind;
+  if (service < SERVICE_MMIO) return true;
+  if (service === SERVICE_MMIO) cpu.exits++;
+  else cpu.aborts++;
+  return false;
+}
+
+/**
+ * Runs `n` accesses of the CPU's workload, as this walker; how many are left, because the vCPU's dirty ring is full [RNG-7]. Preconditions: no other walker runs this CPU; the context has a
+ * stage 2, no stage 1.
+ */
+export function run(m: Machine, i: u32, n: u32): u32 {
+  const cpu = cpuAt(m, i),
+    c = contextOf(cpu),
+    t = tlbOf(cpu);
+  const ring = ringOf(vmOf(m), i);
+  setRunning(m, i);
+  agent(vmOf(m)).ring = ring;
+  turn(cpu);
+  while (n !== 0) {
+    if (ring !== 0 && isSoftFull(ring)) {
+      noteFull(ring);
+      break;
+    }
+    const some = min(n, STEP);
+    runSome(m, cpu, c, t, some);
+    passStep(cpu);
+    n -= some;
+  }
+  turn(cpu);
+  agent(vmOf(m)).ring = 0;
+  setRunning(m, NO_CPU);
+  return n;
+}
+
+function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
+  const shared = sharedTag(c, A_READ),
+    own = ownTag(c, shared),
+    needRead = put(wanted(A_READ), INFO_RIGHTS),
+    needWrite = put(wanted(A_WRITE), INFO_RIGHTS),
+    hints = T.hintsOf(t, hintKind(A_READ)),
+    bank = T.bank(t, firstBank(t, A_READ)),
+    top = T.lastEntry(bank),
+    plain = isPlain(c, t, A_READ),
+    counts = m.witness !== 0;
+  let reads: u32 = 0,
+    stores: u32 = 0,
+    seed = cpu.seed,
+    clock = t.clock;
+  for (let left = n; left !== 0; left--) {
+    seed = Generator.step(seed);
+    const addr = Generator.address(cpu, seed),
+      kind = Generator.kind(cpu, seed),
+      isStore = kind === A_WRITE,
+      at = plain && kind !== A_FETCH ? T.hintOf(T.hintSlot(hints, addr)) : u32.MAX_VALUE;
+    if (at <= top && Hinted.answers(at, addr, shared, own, isStore ? needWrite : needRead)) {
+      T.entry(at).used = ++clock;
+      if (isStore) stores++;
+      else reads++;
+    } else {
+      t.clock = clock;
+      cpu.seed = seed;
+      const done = slow(m, cpu, addr, accessOf(c, kind));
+      clock = t.clock;
+      if (!done) continue;
+    }
+    if (isStore) {
+      cpu.stores++;
+      if (counts) witness(m, cpu, addr);
+    }
+  }
+  t.clock = clock;
+  cpu.seed = seed;
+  cpu.accesses += n;
+  bank.hits += reads + stores;
+  countHits(t, A_READ, reads);
+  countHits(t, A_WRITE, stores);
+}

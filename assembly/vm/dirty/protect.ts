@@ -1,0 +1,43 @@
+// Write protection of what logs, and blocks that are split beside it.
+
+import { CACHE_ARENA } from "../../memory/cache";
+import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
+import { onRange, onTable } from "../operate";
+import { Slot, Vm } from "../state";
+
+/** A range of more chunks is split in one operation. */
+const MAX_CHUNKS: u64 = 1 << 12;
+
+/** Removes write permission. The caller flushes. */
+function protectRange(v: Vm, gpa: u64, size: u64): void {
+  v.protects++;
+  onRange(v, OP_WRPROTECT, gpa, size, 0);
+}
+
+/** Flushes a range. */
+export function flushRange(v: Vm, gpa: u64, size: u64): void {
+  onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
+}
+
+/** Removes write permission and flushes [DLG-10, TLB-26]. */
+export function protect(v: Vm, gpa: u64, size: u64): void {
+  protectRange(v, gpa, size);
+  flushRange(v, gpa, size);
+}
+
+/** Removes write permission of `pages` pages of a slot from page `first`. The caller flushes. */
+export function protectPages(v: Vm, s: Slot, first: u32, pages: u32): void {
+  protectRange(v, s.gpa + ((<u64>first) << v.ps), (<u64>pages) << v.ps);
+}
+
+/** Splits blocks chunk by chunk, if eager splitting is on [DLG-32]. A failure fails nothing [DLG-33]. */
+export function splitEagerly(v: Vm, gpa: u64, size: u64): void {
+  if (v.eagerSplit === 0) return;
+  const chunk = size / v.eagerSplit > MAX_CHUNKS ? size : v.eagerSplit,
+    end = gpa + size;
+  for (let at = gpa; at < end; ) {
+    const next = min(at - (at % chunk) + chunk, end);
+    onTable(v, OP_SPLIT, at, next - at, 0, CACHE_ARENA, 0);
+    at = next;
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * Workloads on simulated vCPUs, and what they cost. Runs in browsers too.
+ *
+ * @module
+ */
+
+export { COSTS, type Costs, costsOf } from "./cost.js";
+export { type DirtyStrategy, type RunConfig, type RunReport, runWorkload } from "./run.js";
+export { WORKLOADS, type WorkloadKind } from "./workloads.js";

@@ -1,0 +1,210 @@
+import { checkChoice } from "../core/check.js";
+import { invalid } from "../core/errors.js";
+import type { TlbPreset } from "../mmu/index.js";
+import type { Granule } from "../model/granule.js";
+import { levelShift } from "../model/granule.js";
+import type { Counters } from "../tables/memory.js";
+import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from "../vm/index.js";
+import { COSTS, type Costs, estimate } from "./cost.js";
+import { type Rounds, WORKLOADS } from "./workloads.js";
+
+/** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
+export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm";
+
+/** A run of a workload. All of it but the time depends on these settings alone. */
+export interface RunConfig {
+  /** A name of `WORKLOADS`. */
+  workload: string;
+  /** vCPUs. Default 1. */
+  vcpus?: number;
+  /** Bytes of guest memory. Default 1 GiB. */
+  memory?: number;
+  /** Default `thp`. */
+  backing?: Backing;
+  /** Default `wp`. */
+  dirty?: DirtyStrategy;
+  /** Bytes that eager splitting splits at once. Default one block. */
+  splitChunk?: number;
+  /** Reading the log leaves it, clearing clears it. Default false. */
+  manual?: boolean;
+  /** Page size in bytes. Default 4096. */
+  granule?: Granule;
+  /** Default `cortex-a76`. */
+  tlb?: TlbPreset;
+  /** TLBs that keep whatever the architecture lets them keep. Default false. */
+  adversarial?: boolean;
+  /** Share of accesses that store. Default 0.5. */
+  writes?: number;
+  /** Default 5. */
+  iterations?: number;
+  /** Of the random numbers. Default 1. */
+  seed?: number;
+  /** Cycles by event, for the estimate. */
+  costs?: Costs;
+}
+
+/** What a run was, and what it did. */
+export interface RunReport {
+  /** Of this form. */
+  schemaVersion: 1;
+  /** The workload's name. */
+  workload: string;
+  /** All settings, the default ones too. */
+  config: Required<Omit<RunConfig, "workload" | "costs">>;
+  /** Of this machine, this time: the only part that differs from run to run. */
+  seconds: number;
+  /** Accesses of all vCPUs. */
+  accesses: number;
+  /** Stage-2 faults by kind; accesses that left the guest; faults taken again; stops for a full ring. */
+  faults: {
+    translation: number;
+    permission: number;
+    access: number;
+    exits: number;
+    aborts: number;
+    retries: number;
+    ringFull: number;
+  };
+  /** Stores, pages that reads of the log reported, pages that none reported, and the pages of each read. */
+  dirty: { written: number; reported: number; unlogged: number; rounds: number[] };
+  /** What the table's walker counted. */
+  counters: Counters;
+  /** All TLBs together. */
+  tlb: { hits: number; misses: number; tlbis: number; flushed: number; conflicts: number; rewalks: number };
+  /** The table in the end; `peakPages` and `bytes` are of table pages. */
+  table: { leaves: number; pages: number; peakPages: number; bytes: number };
+  /** Cycles, estimated: counts times assumed costs. */
+  estimate: ReturnType<typeof estimate>;
+}
+
+/** Where the guest's memory begins. */
+const RAM = 2 ** 30;
+const MIB = 2 ** 20;
+
+function filledIn(config: RunConfig): RunReport["config"] {
+  const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
+  const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
+  const { writes = 0.5, iterations = 5, seed = 1 } = config;
+  const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
+  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk };
+}
+
+function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
+  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
+}
+
+/** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
+function arenaFor({ granule, memory, vcpus }: RunReport["config"]): number {
+  const pages = memory / granule;
+  const needed = 64 * MIB + (pages / 512) * granule * 1.5 + pages * vcpus * 8 + vcpus * 4 * MIB;
+  return Math.ceil(needed / (16 * MIB)) * 16 * MIB;
+}
+
+function sumOf(stats: readonly CpuStats[], field: keyof CpuStats): number {
+  return stats.reduce((sum, cpu) => sum + cpu[field], 0);
+}
+
+function tlbOf(vm: Vm): RunReport["tlb"] {
+  const all = vm.tlbs.map((tlb) => tlb.stats());
+  const sum = (pick: (s: (typeof all)[number]) => number) => all.reduce((n, s) => n + pick(s), 0);
+  return {
+    hits: sum((s) => s.rdHits + s.wrHits + s.instHits),
+    misses: sum((s) => s.rdMisses + s.wrMisses + s.instMisses),
+    tlbis: sum((s) => s.flushTlb + s.flushTlbMva + s.flushTlbMvaAsid + s.flushTlbAsid + s.flushTlbIpa),
+    flushed: sum((s) => s.flushedEntries),
+    conflicts: sum((s) => s.conflicts),
+    rewalks: sum((s) => s.rewalks),
+  };
+}
+
+function reportOf(
+  vm: Vm,
+  config: RunReport["config"],
+  workload: string,
+  rounds: Rounds,
+  seconds: number,
+  costs: Costs,
+): RunReport {
+  const stats = vm.stats();
+  const counters = vm.engine.counters();
+  const tlb = tlbOf(vm);
+  const { pages, peakPages } = vm.table.info();
+  const faults = {
+    translation: sumOf(stats, "translationFaults"),
+    permission: sumOf(stats, "permissionFaults"),
+    access: sumOf(stats, "accessFaults"),
+    exits: sumOf(stats, "exits"),
+    aborts: sumOf(stats, "aborts"),
+    retries: sumOf(stats, "retries"),
+    ringFull: sumOf(stats, "ringFull"),
+  };
+  const taken = faults.translation + faults.permission + faults.access;
+  const events = {
+    exit: taken + faults.exits + faults.ringFull,
+    fault: taken,
+    walk: tlb.misses,
+    tlbi: tlb.tlbis,
+    dsb: counters.dsb,
+    page: counters.tablesTaken + counters.tablesFreed,
+    leaf: counters.leavesMade + counters.leavesCleared,
+  };
+  return {
+    schemaVersion: 1,
+    workload,
+    config,
+    seconds,
+    accesses: sumOf(stats, "accesses"),
+    faults,
+    dirty: {
+      written: sumOf(stats, "stores"),
+      reported: rounds.reported.reduce((sum, n) => sum + n, 0),
+      unlogged: rounds.unlogged,
+      rounds: rounds.reported,
+    },
+    counters,
+    tlb,
+    table: { leaves: vm.table.countLeaves(), pages, peakPages, bytes: pages * config.granule },
+    estimate: estimate(events, costs),
+  };
+}
+
+/**
+ * Runs a workload on a VM of its own. EINVAL for settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping
+ * can describe.
+ *
+ * @example
+ * ```ts
+ * import { runWorkload } from "granule/sim";
+ * const { faults, dirty } = runWorkload({ workload: "dirty_log_perf", memory: 16 << 20, dirty: "dbm" });
+ * console.log(faults.translation, dirty.unlogged); // 8 0
+ * ```
+ */
+export function runWorkload(config: RunConfig): RunReport {
+  const kind = Object.hasOwn(WORKLOADS, config.workload) ? WORKLOADS[config.workload] : undefined;
+  if (kind === undefined) {
+    throw invalid("runWorkload", `there is no workload ${config.workload}: ${Object.keys(WORKLOADS).join(", ")}`);
+  }
+  const all = filledIn(config);
+  checkChoice("runWorkload", "dirty", all.dirty, ["wp", "eager", "ring", "dbm"]);
+  const { granule, memory, vcpus, backing, tlb, adversarial, writes, iterations, seed } = all;
+  const hardwareDirty = all.dirty === "dbm";
+  const vm = createVm({
+    granule,
+    hardwareDirty,
+    cpus: vcpus,
+    tlb,
+    adversarial,
+    seed,
+    witness: true,
+    arenaBytes: arenaFor(all),
+  });
+  try {
+    const slot = vm.addSlot({ gpa: RAM, size: memory, backing });
+    const rounds: Rounds = { reported: [], unlogged: 0 };
+    const start = performance.now();
+    kind.run({ vm, slot, gpa: RAM, size: memory, cpus: vcpus, writes, iterations, policy: policyOf(all) }, rounds);
+    return reportOf(vm, all, config.workload, rounds, (performance.now() - start) / 1000, config.costs ?? COSTS);
+  } finally {
+    vm.close();
+  }
+}

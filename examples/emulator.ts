@@ -1,0 +1,104 @@
+// The core of an Arm emulator. The guest below builds page tables in its own RAM, switches the MMU on, takes a fault, makes a page
+// dirty, and moves a page with break-before-make.
+
+import {
+  type AccessKind,
+  createMmu,
+  createTlb,
+  type Mmu,
+  type MmuRegisters,
+  type Tlb,
+  type TlbiForm,
+  type TranslationFault,
+} from "granule/mmu";
+
+/** What the guest's vector table would be told. */
+class DataAbort extends Error {
+  readonly fault: TranslationFault;
+
+  constructor(fault: TranslationFault) {
+    super(`${fault.kind} fault, ESR_EL${fault.exception?.el} ${fault.exception?.esr.toString(16)}`);
+    this.fault = fault;
+  }
+}
+
+class Cpu {
+  readonly ramBase: number;
+  readonly mmu: Mmu;
+  readonly tlb: Tlb;
+  readonly ram: DataView;
+
+  constructor(ramBase: number, ramBytes: number) {
+    this.ramBase = ramBase;
+    this.mmu = createMmu({ image: new Uint8Array(ramBytes), physBase: ramBase });
+    this.tlb = createTlb(this.mmu, { preset: "cortex-a53" });
+    const { buffer, byteOffset, byteLength } = this.mmu.image(); // RAM: the MMU reads and writes it in place
+    this.ram = new DataView(buffer, byteOffset, byteLength);
+  }
+
+  /** Where an access goes in RAM. While the MMU is off, that is the address itself. */
+  translate(address: number, kind: AccessKind): number {
+    const answer = this.tlb.access(address, kind);
+    if (!answer.ok) throw new DataAbort(answer);
+    return Number(answer.pa) - this.ramBase;
+  }
+
+  load(address: number): bigint {
+    return this.ram.getBigUint64(this.translate(address, "r"), true);
+  }
+
+  store(address: number, value: bigint): void {
+    this.ram.setBigUint64(this.translate(address, "w"), value, true);
+  }
+
+  msr(registers: MmuRegisters): void {
+    this.mmu.setRegisters(registers);
+  }
+
+  tlbi(form: TlbiForm, operand: bigint): void {
+    this.tlb.invalidate(form, operand);
+  }
+
+  dsb(): void {
+    this.tlb.dsb("ish");
+  }
+}
+
+// --- the guest: 4K pages, 39 bits of virtual address, RAM at 0x4000_0000 ---------------------------
+
+const [ROOT, LEVEL2, LEVEL3, FIRST, SECOND] = [0x4000_0000, 0x4000_1000, 0x4000_2000, 0x4001_0000, 0x4001_1000];
+const PAGE = 0x8000_0000; // the virtual address that it uses
+const TABLE = 0b11n;
+// A page: valid, inner shareable, accessed, read-only until hardware makes it writable (DBM), never executed at EL0.
+const CLEAN = 0b11n | (0b11n << 8n) | (1n << 10n) | (1n << 7n) | (1n << 51n) | (1n << 54n);
+const WRITABLE = 1n << 7n; // AP[2]: 1 is read-only
+
+const cpu = new Cpu(0x4000_0000, 1 << 20);
+cpu.store(ROOT + 8 * 2, BigInt(LEVEL2) | TABLE); // entry 2 of level 1: 0x8000_0000
+cpu.store(ROOT + 8, 0x4000_0000n | 0b01n | (0b11n << 8n) | (1n << 10n)); // entry 1: a 1 GiB block, RAM at its own address
+cpu.store(LEVEL2, BigInt(LEVEL3) | TABLE);
+cpu.store(SECOND, 22n);
+cpu.msr({
+  ttbr0: ROOT,
+  tcr: 25n | (1n << 8n) | (1n << 10n) | (3n << 12n) | (1n << 23n) | (2n << 32n) | (1n << 39n) | (1n << 40n), // HA, HD
+  mair: 0xffn,
+  sctlr: 1n,
+});
+
+try {
+  cpu.load(PAGE);
+} catch (error) {
+  if (!(error instanceof DataAbort)) throw error;
+  console.log(error.message); // translation fault, ESR_EL1 96000007
+}
+cpu.store(LEVEL3, BigInt(FIRST) | CLEAN); // the handler maps the page: an invalid entry needs no TLBI
+console.log((cpu.load(LEVEL3) & WRITABLE) === 0n ? "dirty" : "clean"); // clean
+cpu.store(PAGE, 11n);
+console.log((cpu.load(LEVEL3) & WRITABLE) === 0n ? "dirty" : "clean"); // dirty
+
+cpu.store(LEVEL3, 0n); // break
+console.log(cpu.load(PAGE)); // 11n: the TLB still has the page
+cpu.tlbi("VAE1IS", BigInt(PAGE) >> 12n);
+cpu.dsb();
+cpu.store(LEVEL3, BigInt(SECOND) | CLEAN); // make
+console.log(cpu.load(PAGE)); // 22n
