@@ -38,14 +38,14 @@ import { begin, end as endUse, modeOf, SHARES_NOTHING, SHARES_READ } from "./tab
 import { createUnlinked as makeUnlinked } from "./table/split";
 import { operate, SUBMIT_BYTES, submit as submitRecords } from "./table/submit";
 import { collect, drain, release, releaseSubtree, resumeTeardowns } from "./table/teardown";
-import { SHARED } from "./table/walk";
 
 // --- engine -----------------------------------------------------------------------------------
 
-/** Lays out an engine in the imported, zeroed memory and attaches as walker 0. */
-export function initialise(arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
-  const bytes = (<u64>memory.size()) << 16;
-  const r = L.layOut(bytes, arenaBytes, physBase, tables, walkers, ring);
+/**
+ * Lays out an engine at `base`, its arena at `arena`, and attaches as walker 0. What lies between is zeroed. `physBase` is the arena's.
+ */
+export function initialise(arena: u32, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
+  const r = L.layOut(arena, arenaBytes, physBase, tables, walkers, ring);
   if (r) return r;
   initFrames();
   return L.attach(0, false);
@@ -84,7 +84,7 @@ export function resultPointer(): u32 {
 /** A walker's counters, COUNTERS u64; 0 for no such walker. */
 export function counterPointer(id: u32): u32 {
   const h = L.header();
-  return id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
+  return L.me !== 0 && id < h.maxWalkers ? h.walkers + id * L.WALKER_BYTES : 0;
 }
 
 /** Answers an EngineInfo. */
@@ -216,6 +216,7 @@ export function createUnlinked(table: u32, phys: u64, level: i32, prot: u32, cac
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
   if (t.flags & L.T_HYP) return EINVAL;
+  if (!T.isServed(t)) return EPERM;
   const r = makeUnlinked(t, phys, level, prot, cache, pages);
   intendNothing(L.walker()); // the subtree is the caller's
   if (r < 0) return <i32>r;
@@ -228,6 +229,7 @@ export function freeUnlinked(table: u32, page: u32, level: i32): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
   if (!L.isArenaPage(page, t.ps) || level < G.FIRST_LEVEL || level > G.LAST_LEVEL) return EINVAL;
+  if (!T.isServed(t)) return EPERM;
   const r = releaseSubtree(t, page, level);
   intendNothing(L.walker());
   return r;
@@ -339,12 +341,12 @@ export function scan(
   return r;
 }
 
-/** A visitor is a function of this thread: with several walkers it has the table to itself. */
+/** Walks with the visitor of this thread's host; shared among several walkers only if the flags say that it does not sleep. */
 export function walkOutside(table: u32, addr: u64, size: u64, flags: u32, cache: u32): i32 {
   if (!T.isTableHandle(table)) return EINVAL;
   const t = T.tableAt(table);
-  if (flags & SHARED && L.parallel()) return EPERM;
-  const mode = modeOf(t, SHARES_NOTHING, 0);
+  const mode = V.modeOfVisitor(t, flags);
+  if (mode < 0) return mode;
   const bad = begin(t, mode);
   if (bad) return bad;
   const r = V.walkOutside(t, addr, size, flags, cache);
@@ -424,7 +426,7 @@ export function writerOfTable(table: u32): i32 {
 /**
  * Walker `id` has ended and will not run again: takes it out of its section and its locks, and gives back its caches. Answers a Burial. EINVAL:
  * nobody is that walker; EBUSY: another walker is at it; ETIMEDOUT: another dead one is in the way, bury that one and then
- * this one again. Precondition: its thread does not run any more.
+ * this one again; EPERM: a table that it wrote to calls a function that this walker lacks. Precondition: its thread does not run any more.
  */
 export function bury(id: u32): i32 {
   if (L.me === 0 || id >= L.header().maxWalkers || id === L.walker().id) return EINVAL;

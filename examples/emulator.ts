@@ -2,7 +2,7 @@
 // dirty, and moves a page with break-before-make.
 
 import {
-  type AccessKind,
+  Access,
   createMmu,
   createTlb,
   type Mmu,
@@ -11,6 +11,10 @@ import {
   type TlbiForm,
   type TranslationFault,
 } from "granule/mmu";
+
+/** Behind the RAM the MMU keeps its registers and its TLB. */
+const SCRATCH = 128 << 10;
+const WASM_PAGE = 64 << 10;
 
 /** What the guest's vector table would be told. */
 class DataAbort extends Error {
@@ -30,25 +34,27 @@ class Cpu {
 
   constructor(ramBase: number, ramBytes: number) {
     this.ramBase = ramBase;
-    this.mmu = createMmu({ image: new Uint8Array(ramBytes), physBase: ramBase });
+    const pages = (ramBytes + SCRATCH) / WASM_PAGE;
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.ram = new DataView(memory.buffer, 0, ramBytes); // the MMU reads and writes it in place
+    const scratch = { offset: ramBytes, bytes: SCRATCH };
+    this.mmu = createMmu({ memory, bytes: ramBytes, physBase: ramBase, scratch });
     this.tlb = createTlb(this.mmu, { preset: "cortex-a53" });
-    const { buffer, byteOffset, byteLength } = this.mmu.image(); // RAM: the MMU reads and writes it in place
-    this.ram = new DataView(buffer, byteOffset, byteLength);
   }
 
   /** Where an access goes in RAM. While the MMU is off, that is the address itself. */
-  translate(address: number, kind: AccessKind): number {
-    const answer = this.tlb.access(address, kind);
-    if (!answer.ok) throw new DataAbort(answer);
-    return Number(answer.pa) - this.ramBase;
+  translate(address: number, access: number): number {
+    const physical = this.tlb.lookup(address, access);
+    if (physical < 0) throw new DataAbort(this.tlb.lastFault() as TranslationFault);
+    return physical - this.ramBase;
   }
 
   load(address: number): bigint {
-    return this.ram.getBigUint64(this.translate(address, "r"), true);
+    return this.ram.getBigUint64(this.translate(address, Access.READ), true);
   }
 
   store(address: number, value: bigint): void {
-    this.ram.setBigUint64(this.translate(address, "w"), value, true);
+    this.ram.setBigUint64(this.translate(address, Access.WRITE), value, true);
   }
 
   msr(registers: MmuRegisters): void {

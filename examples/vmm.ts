@@ -1,8 +1,8 @@
 // The fault loop of a virtual machine monitor, with dirty logging as live migration needs it. The guest is a list of accesses; its
 // CPU is an MMU with a TLB.
 
-import { createEngine, type Engine, type Stage2Table } from "granule";
-import { createMmu, createTlb, stage2Registers, type Tlb, TlbDomain } from "granule/mmu";
+import { createEngine, type Engine, Prot, type Stage2Table } from "granule";
+import { Access, createMmu, createTlb, Fault, stage2Registers, type Tlb, TlbDomain } from "granule/mmu";
 
 const PAGE = 4096;
 const BLOCK = 2 << 20;
@@ -39,11 +39,11 @@ class Machine {
   }
 
   /** An access of the guest: its physical address, after as many faults as it takes. */
-  access(ipa: number, kind: "r" | "w"): bigint {
+  access(ipa: number, access: number): number {
     for (;;) {
-      const answer = this.cpu.access(ipa, kind);
-      if (answer.ok) return answer.pa;
-      this.handle(Number(answer.ipa) + (ipa % PAGE), kind === "w", answer.kind === "permission");
+      const at = this.cpu.lookup(ipa, access);
+      if (at >= 0) return at;
+      this.handle(ipa, access === Access.WRITE, at === Fault.PERMISSION);
       this.flush();
     }
   }
@@ -55,12 +55,12 @@ class Machine {
     const page = ipa - (ipa % PAGE);
     if (write) this.dirty?.add((page - this.base) / PAGE);
     if (permission) {
-      this.table.relaxPerms(page, "w");
+      this.table.direct.relaxPerms(page, Prot.W);
     } else if (this.dirty === undefined) {
       const block = ipa - (ipa % BLOCK);
-      this.table.map(block, BLOCK, this.host + (block - this.base), "rw");
+      this.table.direct.map(block, BLOCK, this.host + (block - this.base), Prot.R | Prot.W);
     } else {
-      this.table.map(page, PAGE, this.host + (page - this.base), write ? "rw" : "r");
+      this.table.direct.map(page, PAGE, this.host + (page - this.base), write ? Prot.R | Prot.W : Prot.R);
     }
   }
 
@@ -85,16 +85,16 @@ class Machine {
 }
 
 const vm = new Machine(0x4000_0000, 8 << 20, 0x8000_0000);
-for (let i = 0; i < 4; i++) vm.access(0x4000_0000 + i * BLOCK, "w");
+for (let i = 0; i < 4; i++) vm.access(0x4000_0000 + i * BLOCK, Access.WRITE);
 console.log(vm.faults, "faults,", vm.table.countLeaves(), "leaves"); // 4 faults, 4 leaves
 
 vm.startLogging();
 console.log(vm.table.countLeaves(), "leaves"); // 2048 leaves
-vm.access(0x4000_3008, "w");
-vm.access(0x4000_3010, "w"); // the same page: no second fault
-vm.access(0x4020_0000, "r"); // a read makes nothing dirty
-vm.access(0x407f_f000, "w");
+vm.access(0x4000_3008, Access.WRITE);
+vm.access(0x4000_3010, Access.WRITE); // the same page: no second fault
+vm.access(0x4020_0000, Access.READ); // a read makes nothing dirty
+vm.access(0x407f_f000, Access.WRITE);
 console.log(vm.takeDirty()); // [ 3, 2047 ]
 
-vm.access(0x4000_3018, "w"); // written again after it was read out
+vm.access(0x4000_3018, Access.WRITE); // written again after it was read out
 console.log(vm.takeDirty(), vm.faults); // [ 3 ] 7

@@ -12,8 +12,21 @@
 import { UNIT_BYTES, UNIT_SHIFT } from "../arch/granule";
 import { demand, RULE_COUNTED_PAGE, RULE_ORDER, RULE_SPIN } from "../demand";
 import { BREACH_DIRTY, breach } from "./guard";
+import { base } from "./host";
 import { finishGive, holdPage, intendGive } from "./intent";
-import { COUNT_BYTES, FRAME_BYTES, Header, header, isArenaPage, ORDERS, Pool, parallel, pool, walker } from "./layout";
+import {
+  COUNT_BYTES,
+  FRAME_BYTES,
+  HEADER_BYTES,
+  Header,
+  header,
+  isArenaPage,
+  ORDERS,
+  Pool,
+  parallel,
+  pool,
+  walker,
+} from "./layout";
 import { acquire, inherit, isHeld, relinquish } from "./spin";
 
 const STATE: usize = 0;
@@ -67,6 +80,8 @@ function unlink(h: Header, unit: u32, order: u32): void {
 /** Puts the whole arena on the free list. Once, after layOut. */
 export function initFrames(): void {
   const h = header();
+  // A memory of the engine's own is zero, and a caller's may hold anything.
+  if (isDefined(DEBUG) && base !== HEADER_BYTES) memory.fill(h.arena, POISON, h.arenaBytes);
   for (let unit = h.units; unit; ) {
     unit -= 1 << TOP;
     push(h, unit, TOP);

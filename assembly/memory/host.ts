@@ -1,6 +1,14 @@
-// What the core asks of its host. Four functions beside the memory. They are called only for
+// What the core asks of its host: the memory, where in it the engine lies, and four functions. These are called only for
 // tables that replace memory operations, for visitors written outside, for a force-pte callback, and where a walker waits.
 // This file is not linted: declarations with decorators are AssemblyScript's alone.
+
+/**
+ * Pointer of the engine's first byte, for all instances that work in it. It never changes in an instance, so a loop reads it once.
+ * An address, and not a field of the walker's block: what has no walker yet must find the engine too.
+ */
+// @ts-ignore: decorator
+@external("env", "base")
+export declare const base: usize;
 
 /** A replaced memory operation `op` (HOOK_*) of `table`; meaning of the rest by operation, see table/mmops.ts. */
 // @ts-ignore: decorator

@@ -1,10 +1,13 @@
-// The map of the linear memory, and the only place with its addresses.
+// The map of an engine's range of the linear memory, and the only place with its addresses.
 //
-//   0        1024      RESERVED                                                      memory end
-//   +--------+---------+--------+---------+----------+-------------+------------+----------+
-//   | null   | header  | tables | walkers | journals | frame words | counts of  | arena    |
-//   | guard  | (+ debug build's constants) |          | 12 B a unit | walkers, 4 | 4K units |
-//   +--------+---------+--------+---------+----------+-------------+------------+----------+
+//   base     + HEADER_BYTES                                                  chosen by the host
+//   +--------+--------+---------+----------+-------------+------------+-     -+----------+
+//   | header | tables | walkers | journals | frame words | counts of  |       | arena    |
+//   |        |        |         |          | 12 B a unit | walkers, 4 |       | 4K units |
+//   +--------+--------+---------+----------+-------------+------------+-     -+----------+
+//
+// `base` is the engine's own: the host gives it to every instance that works in this engine, and other engines, or anything
+// else, may lie beside the range. What lies outside is never read or written. Handles of tables count from `base`.
 //
 // Frame number and physical address are one shift and one base apart:
 // PA = physBase + (pointer - arena).
@@ -14,16 +17,17 @@
 
 import { UNIT_SHIFT } from "../arch/granule";
 import { EBUSY, EEXIST, EINVAL, ENOMEM, OK } from "./errno";
+import { base } from "./host";
 import { add64, claim, peek, publish, publish64 } from "./word";
 
 export const MAGIC: u32 = 0x6e617267; // "gran"
-export const LAYOUT_VERSION: u32 = 1;
-const HEADER: usize = 1024;
-/** First byte after header and the debug build's constants. */
-const RESERVED: usize = 32768;
+export const LAYOUT_VERSION: u32 = 2;
+/** The header, and alignment of `base`: pointers of table records keep the low bits of their offset from it. */
+export const HEADER_BYTES: u32 = 1024;
 /** The arena starts on, and grows by, the largest unit that can be asked for: 16 start tables of 64K. */
 export const ARENA_ALIGN: u32 = 1 << 20;
-const ARENA_POINTER_ALIGN: usize = 1 << 16;
+/** Alignment of the arena's pointer: table pages of every granule are aligned in the linear memory too. */
+export const ARENA_POINTER_ALIGN: u32 = 1 << 16;
 /** Free-list orders: 4K << 0 to 4K << 8. */
 export const ORDERS: u32 = 9;
 /** Bytes of metadata for one 4K unit, and for its reference count by each walker. */
@@ -37,11 +41,18 @@ export const MAX_WALKERS: u32 = 64;
 /** Walkers that write to different lines of so many bytes do not slow each other down. */
 export const LINE: usize = 128;
 
-/** The engine: one for a memory. Its free lists and their lock, the epoch and the limbo follow, a line each. */
+/** The engine: one for a range. Its free lists and their lock, the epoch and the limbo follow, a line each. */
+@view("writes")
 @unmanaged
 export class Header {
   magic: u32;
   version: u32;
+  /** `base`: whatever else looks like a header elsewhere is a copy. */
+  self: u32;
+  /** Bytes from `base` to the arena's end. */
+  bytes: u32;
+  /** A number that the host gives to this engine, so that it is not taken for the next one in its range. */
+  life: u32;
   arena: u32;
   /** Units in the arena. */
   units: u32;
@@ -244,29 +255,32 @@ export class Walker {
   strays: u32;
 }
 
+/** From the start of a walker's block to the word that says whether somebody is that walker. */
+export const ATTACHED_AT: usize = WALKER + offsetof<Walker>("attached");
+
 /** The block of the walker that this instance is; set once by `attach`. */
 export let me: usize = 0;
 
 export function header(): Header {
-  return changetype<Header>(HEADER);
+  return changetype<Header>(base);
 }
 
 export function pool(): Pool {
-  return changetype<Pool>(HEADER + LINE);
+  return changetype<Pool>(base + LINE);
 }
 
 /** The word that counts epochs. */
 export function epochWord(): usize {
-  return HEADER + 2 * LINE;
+  return base + 2 * LINE;
 }
 
 export function limbo(): Limbo {
-  return changetype<Limbo>(HEADER + 3 * LINE);
+  return changetype<Limbo>(base + 3 * LINE);
 }
 
 /** The word that orders the journals of all walkers. */
 export function orderWord(): usize {
-  return HEADER + 4 * LINE;
+  return base + 4 * LINE;
 }
 
 /** The next number in the order of all journals. Before a walker writes it holds the lock beside the word, so the order is that of the writes. */
@@ -320,28 +334,42 @@ export function walkFrame(depth: u32): usize {
   return me + STACK + depth * WALK_BYTES;
 }
 
-/** Lays out an engine in a zeroed memory of `memoryBytes`; EEXIST if there is one. */
-export function layOut(memoryBytes: u64, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
-  if (header().magic === MAGIC) return EEXIST;
+/** Is there room for a header at `base`? */
+function isPlace(): bool {
+  return <u64>base + HEADER_BYTES <= (<u64>memory.size()) << 16;
+}
+
+/**
+ * Lays out an engine at `base` whose arena begins at `arena`; what lies between is zeroed. EEXIST if there is an engine, ENOMEM
+ * if the records do not end before the arena, or the arena not before the memory's end.
+ */
+export function layOut(arena: u32, arenaBytes: u32, physBase: u64, tables: u32, walkers: u32, ring: u32): i32 {
+  if (base % HEADER_BYTES || !isPlace()) return EINVAL;
+  const h = header();
+  if (h.magic === MAGIC && h.self === base) return EEXIST;
   if (arenaBytes === 0 || arenaBytes % ARENA_ALIGN || physBase & (ARENA_ALIGN - 1)) return EINVAL;
+  if (arena % ARENA_POINTER_ALIGN) return EINVAL;
   if (tables === 0 || tables > MAX_TABLES || walkers === 0 || walkers > MAX_WALKERS) return EINVAL;
   if (physBase + arenaBytes > (<u64>1) << 52 || physBase >= (<u64>1) << 52) return EINVAL;
   const units = arenaBytes >> UNIT_SHIFT;
-  const walkersAt = <u64>RESERVED + tables * TABLE_BYTES; // a multiple of LINE, as WALKER_BYTES is
+  const tablesAt = <u64>base + HEADER_BYTES;
+  const walkersAt = tablesAt + tables * TABLE_BYTES; // a multiple of LINE, as WALKER_BYTES is
   const journals = walkersAt + walkers * WALKER_BYTES;
   const frames = journals + <u64>walkers * ring * JOURNAL_BYTES;
   const counts = frames + <u64>units * FRAME_BYTES,
-    metadata = counts + <u64>walkers * units * COUNT_BYTES;
-  const arena = (metadata + ARENA_POINTER_ALIGN - 1) & ~(<u64>(ARENA_POINTER_ALIGN - 1));
-  if (arena + arenaBytes > memoryBytes) return ENOMEM;
-  const h = header();
-  h.tables = RESERVED;
+    records = counts + <u64>walkers * units * COUNT_BYTES;
+  const end = <u64>arena + arenaBytes;
+  // The last pointer behind the arena must not be 0.
+  if (records > arena || end > (<u64>memory.size()) << 16 || end > u32.MAX_VALUE) return ENOMEM;
+  h.self = base;
+  h.bytes = <u32>end - base;
+  h.tables = <u32>tablesAt;
   h.maxTables = tables;
   h.walkers = <u32>walkersAt;
   h.maxWalkers = walkers;
   h.frames = <u32>frames;
   h.counts = <u32>counts;
-  h.arena = <u32>arena;
+  h.arena = arena;
   h.arenaBytes = arenaBytes;
   h.units = units;
   h.physBase = physBase;
@@ -362,9 +390,10 @@ function layOutWalker(id: u32, journal: u32, ring: u32): void {
 /** Makes this instance the walker `id`, which no other instance may be: EBUSY. `sleeps`: its thread may wait. */
 export function attach(id: u32, sleeps: bool): i32 {
   const h = header();
-  if (h.magic !== MAGIC || h.version !== LAYOUT_VERSION || id >= h.maxWalkers) return EINVAL;
+  if (!isPlace() || h.magic !== MAGIC || h.version !== LAYOUT_VERSION || h.self !== base || id >= h.maxWalkers)
+    return EINVAL;
   const block: usize = h.walkers + id * WALKER_BYTES;
-  const taken = block + WALKER + offsetof<Walker>("attached");
+  const taken = block + ATTACHED_AT;
   if (me !== block && (me !== 0 || !claim(taken, DETACHED, ATTACHED))) return EBUSY;
   me = block;
   walker().sleeps = sleeps ? 1 : 0;

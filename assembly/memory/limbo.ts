@@ -9,7 +9,7 @@ import { blockNamed, linkOf, nameOf, noteOf, setLink, setNote } from "./frames";
 import { handOverTree, holdTree, LEVEL_BITS } from "./intent";
 import { header, Limbo, limbo, Table, Walker, walker } from "./layout";
 import { acquire, inherit, relinquish } from "./spin";
-import { tableIndex, tableOfIndex } from "./tables";
+import { isServed, tableIndex, tableOfIndex } from "./tables";
 import { peek, publish } from "./word";
 
 const EPOCH_BITS: u32 = 19;
@@ -75,25 +75,35 @@ export function someWait(): bool {
   return peek(waitingWord()) !== 0;
 }
 
-/** Takes the oldest table out if its grace period is over, to be torn down by this walker; 0 if there is none, or none that may go. */
+/**
+ * Takes the oldest table that may go out of the queue, to be torn down by this walker: its grace period is over, and this walker
+ * has the functions that its owner calls. 0 if there is none.
+ */
 export function release(): usize {
   if (acquire(lockWord())) return 0;
   const l = limbo();
-  let p: usize = 0;
-  if (l.oldest) {
-    const oldest = blockNamed(l.oldest);
-    // The difference is modulo the bits of the stamp: no table waits for half their range.
-    const age = ((epoch() >> 1) - noteOf(oldest)) & EPOCHS;
-    if (age >= GRACE >> 1) {
-      p = oldest;
-      holdTree(ownerOf(p), p, levelOf(p));
-      l.oldest = linkOf(oldest);
-      if (!l.oldest) l.youngest = 0;
-      setWaiting(l.waiting - 1);
+  let before: u32 = 0,
+    p: usize = 0,
+    found: usize = 0;
+  for (let name = l.oldest; name !== 0; name = linkOf(p)) {
+    p = blockNamed(name);
+    // The difference is modulo the bits of the stamp: no table waits for half their range. Those behind are younger.
+    if ((((epoch() >> 1) - noteOf(p)) & EPOCHS) < GRACE >> 1) break;
+    if (!isServed(ownerOf(p))) {
+      before = name;
+      continue;
     }
+    found = p;
+    const next = linkOf(p);
+    holdTree(ownerOf(p), p, levelOf(p));
+    if (before === 0) l.oldest = next;
+    else setLink(blockNamed(before), next);
+    if (next === 0) l.youngest = before;
+    setWaiting(l.waiting - 1);
+    break;
   }
   relinquish(lockWord());
-  return p;
+  return found;
 }
 
 /** Walker `w` is dead: repairs the queue if `w` was changing it. A table in the queue is no longer in the hand of `w`. */

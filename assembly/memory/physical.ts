@@ -14,13 +14,16 @@ export function isInMemory(p: u32, bytes: u64): bool {
   return (p & (ENTRY_BYTES - 1)) === 0 && <u64>p + bytes <= memoryBytes();
 }
 
+/** No pointer of a descriptor. A window may begin at pointer 0, so that 0 is one. */
+export const NOWHERE: usize = 1;
+
 /**
- * Pointer of the descriptor at physical address `pa`; 0 where the window (base, bytes, pointer) has none, or across words.
+ * Pointer of the descriptor at physical address `pa`; NOWHERE where the window (base, bytes, pointer) has none, or across words.
  * Looks at the memory's end too: a descriptor that hardware updates may lie in the record that says where the window is.
  */
 export function wordAt(pa: u64, base: u64, bytes: u64, pointer: u32): usize {
   const offset = pa - base;
-  if (bytes < ENTRY_BYTES || offset > bytes - ENTRY_BYTES) return 0;
+  if (bytes < ENTRY_BYTES || offset > bytes - ENTRY_BYTES) return NOWHERE;
   const p = offset + pointer;
-  return (p & (ENTRY_BYTES - 1)) === 0 && p + ENTRY_BYTES <= memoryBytes() ? <usize>p : 0;
+  return (p & (ENTRY_BYTES - 1)) === 0 && p + ENTRY_BYTES <= memoryBytes() ? <usize>p : NOWHERE;
 }

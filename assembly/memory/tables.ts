@@ -1,16 +1,21 @@
 // The record of a table: the handle that names it, how it is taken and given back, and the words of it that walkers share.
 
 import { demand, RULE_TABLE_RECORD } from "../demand";
-import { Growth, header, LINE, me, parallel, TABLE_BYTES, Table, walker } from "./layout";
+import { base, hostHook } from "./host";
+import { FORCE_HOST, Growth, header, LINE, me, parallel, TABLE_BYTES, Table, walker } from "./layout";
 import { add, claim, peek, publish, swap } from "./word";
 
-// A handle names one life of a table record: its address, and beside that a number that changes when the record is given to
-// the next table. Records are 256-byte aligned and lie low, so the number takes the bits below and above the address.
+// A handle names one life of a table record: its offset in the engine, and beside that a number that changes when the record is
+// given to the next table. Records are 256-byte aligned and come first, so the number takes the bits below and above the offset.
 
-/** Bits of a handle that are the address of the record. */
+/** Bits of a handle that are the offset of the record. */
 const RECORD: u32 = ((1 << 19) - 1) & ~(TABLE_BYTES - 1);
 /** Handles are positive: what is negative is an errno. */
 const HANDLE: u32 = 0x7fffffff;
+
+function recordOf(handle: u32): usize {
+  return base + (handle & RECORD);
+}
 
 /** The handle of the life after `handle`: one more in the bits beside the address, the carry running across it. */
 function nextLife(handle: u32): u32 {
@@ -31,7 +36,7 @@ export const USED_BY: u32 = 2;
 /** Is `handle` a table handle that is in use? Any u32 is allowed; that of an earlier table in the same record is not one. */
 export function isTableHandle(handle: u32): bool {
   const h = header(),
-    p = handle & RECORD;
+    p = recordOf(handle);
   if (me === 0) return false; // not attached yet
   if (p - h.tables >= h.maxTables * TABLE_BYTES) return false;
   const t = changetype<Table>(p);
@@ -41,7 +46,16 @@ export function isTableHandle(handle: u32): bool {
 /** The table of `handle`, for this walker to use. Once it has the lock it must check `isSameLife`. */
 export function tableAt(handle: u32): Table {
   walker().using = handle;
-  return changetype<Table>(handle & RECORD);
+  return changetype<Table>(recordOf(handle));
+}
+
+/** `op` of hostHook that asks about the functions of a table: lo = bits of Table.hooks, hi = FORCE_*; -> 1 if this walker has them all, and none may sleep */
+export const HOOK_SERVED: u32 = 31;
+
+/** May this walker use `t`? Where there are several, each has the functions that the table calls, and they do not sleep [LCK-15]. */
+export function isServed(t: Table): bool {
+  if (!parallel() || (t.hooks === 0 && t.force !== FORCE_HOST)) return true;
+  return <bool>hostHook(HOOK_SERVED, t.life, 0, t.hooks, t.force, 0);
 }
 
 /** Is `t` still the table whose handle this walker was given, and not another one in the same record? */
@@ -57,7 +71,7 @@ export function takeTable(): usize {
     // Two walkers may make tables at once: the one that changes FREE has the record.
     if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;
     const t = changetype<Table>(p);
-    if (t.life === 0) t.life = <u32>p;
+    if (t.life === 0) t.life = <u32>(p - base);
     return p;
   }
   return 0;

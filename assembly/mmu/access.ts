@@ -286,8 +286,8 @@ export function accessOne(c: C.Context, t: T.Tlb, addr: u64, access: u32, out: u
 @unmanaged
 export class Hinted {
   /**
-   * Does the entry at `at`, which a hint named, answer for `addr` by its rights alone? A hint may hold any value up to the last entry,
-   * aligned or not: whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps
+   * Does the entry at `at`, which a hint named, answer for `addr` by its rights alone? A hint may hold any value up to the last entry
+   * but 0, which is none: a guest's RAM may begin there. Aligned or not, whatever lies there is in memory and is compared in full, and the tag is read plainly, since an atomic load traps
    * at an address that is not aligned. Only this thread writes entries, and an entry that another thread takes away meanwhile is a
    * hit before that thread's TLBI.
    */
@@ -319,7 +319,7 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
     const addr = read(addrs, false),
       at = T.hintOf(T.hintSlot(hints, addr));
-    if (at <= top && Hinted.answers(at, addr, shared, own, need)) {
+    if (at - 1 < <u32>top && Hinted.answers(at, addr, shared, own, need)) {
       const e = T.entry(at),
         out = e.out | (addr & ~e.mask),
         info = e.info;

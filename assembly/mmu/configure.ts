@@ -61,7 +61,7 @@ import {
   VTCR_VS,
 } from "../arch/registers";
 import { EINVAL, OK } from "../memory/errno";
-import { isInMemory, wordAt } from "../memory/physical";
+import { isInMemory, NOWHERE, wordAt } from "../memory/physical";
 import * as C from "./context";
 
 /**
@@ -141,7 +141,7 @@ function setStraight(c: C.Context, s: C.Stage, physical: bool): void {
   s.lastTable = <u64>c.bytes - table;
   s.rootPointer = <u32>wordAt(s.root, c.physBase, c.bytes, c.pointer);
   const last = wordAt(s.root + s.rootMask, c.physBase, c.bytes, c.pointer);
-  if (c.bytes < table || s.rootPointer === 0 || last === 0) s.flags &= ~C.S_STRAIGHT;
+  if (c.bytes < table || s.rootPointer === <u32>NOWHERE || last === NOWHERE) s.flags &= ~C.S_STRAIGHT;
 }
 
 /** HCR_EL2 and SCTLR_ELx: which stages there are, and their switches [HWM-44]. */

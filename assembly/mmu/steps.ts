@@ -1,7 +1,7 @@
 // The way of one walk, written down descriptor by descriptor, for those who want to see how an answer came about.
 
 import { ADDRESS_LPA2, decodeAddress } from "../arch/descriptor";
-import { isInMemory } from "../memory/physical";
+import { isInMemory, NOWHERE } from "../memory/physical";
 import * as C from "./context";
 
 // Step.flags
@@ -55,7 +55,7 @@ export function endSteps(c: C.Context, from: u32): void {
 }
 
 /**
- * Writes a step: the descriptor at `p`, 0 for none. Only while steps are recorded (`c.steps`); what has no room is left out.
+ * Writes a step: the descriptor at `p`, NOWHERE for none. Only while steps are recorded (`c.steps`); what has no room is left out.
  * The room is looked at again, since the host may have written to the context.
  */
 export function note(
@@ -72,7 +72,7 @@ export function note(
   const step = changetype<Step>(<usize>c.steps);
   step.input = input;
   step.address = address;
-  step.pa = p ? c.physBase + <u64>(p - c.pointer) : 0;
+  step.pa = p !== NOWHERE ? c.physBase + <u64>(p - c.pointer) : 0;
   step.descriptor = descriptor;
   step.output = flags & (STEP_UNREAD | STEP_NOTHING) ? 0 : decodeAddress(s.layout, s.ps, descriptor);
   step.level = level;

@@ -249,9 +249,11 @@ export function bankBytes(b: Bank): u64 {
   return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
 }
 
-/** Is `at`, any value, an entry of a first-level bank of the TLB, with all of it in memory? Banks lie one behind the other. */
+/** Is `at`, any value, an entry of a first-level bank of the TLB, with all of it in memory? Banks lie one behind the other; 0, where a guest's RAM may begin, is no hint. */
 export function isFirstLevel(t: Tlb, at: u32): bool {
-  return t.magic === TLB_MAGIC && at < bank(t, B_SECOND).pointer && <u64>at + TLB_ENTRY_BYTES <= memoryBytes();
+  return (
+    t.magic === TLB_MAGIC && at !== 0 && at < bank(t, B_SECOND).pointer && <u64>at + TLB_ENTRY_BYTES <= memoryBytes()
+  );
 }
 
 /** Pointer of the last entry of a bank that is there. */

@@ -17,7 +17,7 @@ import { isStage2Cacheable, isStage2Device } from "../arch/memory-type";
 import { dirtied, isDirtyable, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
 import { memAttr } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
-import { wordAt } from "../memory/physical";
+import { NOWHERE, wordAt } from "../memory/physical";
 import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
 import * as C from "./context";
 import { note, STEP_NOTHING, STEP_UNREAD, STEP_WRITTEN } from "./steps";
@@ -82,15 +82,15 @@ function nestedSlot(c: C.Context, at: u64, access: u32): bool {
   return false;
 }
 
-/** Pointer of the descriptor at `at`, which an entry of `level` names; 0 and a fault where there is none. */
+/** Pointer of the descriptor at `at`, which an entry of `level` names; NOWHERE and a fault where there is none. */
 function slot(c: C.Context, s: C.Stage, at: u64, level: i32, access: u32): usize {
   let pa = at;
   if (!C.isSecond(c, s) && c.flags & C.M_STAGE2) {
-    if (!nestedSlot(c, at, access)) return 0;
+    if (!nestedSlot(c, at, access)) return NOWHERE;
     pa = C.stage2(c).output;
   }
   const p = wordAt(pa, c.physBase, c.bytes, c.pointer);
-  if (!p) fail(c, s, FAULT_EXTERNAL_WALK, level);
+  if (p === NOWHERE) fail(c, s, FAULT_EXTERNAL_WALK, level);
   return p;
 }
 
@@ -127,7 +127,7 @@ function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, acces
   }
   if (next === old) return DONE;
   const p = slot(c, s, at, s.level, A_WRITE);
-  if (!p) return FAULT;
+  if (p === NOWHERE) return FAULT;
   if (!isUpdatable(c, s)) {
     fail(c, s, FAULT_UPDATE, s.level);
     return FAULT;
@@ -157,8 +157,8 @@ function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
     const inside = ((addr >> shift(s.ps, level)) & ones(bits)) << ENTRY_SHIFT,
       at = table + inside;
     const p = direct ? wordAt(direct + inside, c.physBase, c.bytes, c.pointer) : slot(c, s, at, level, A_READ);
-    if (!p && c.steps) note(c, s, addr, at, level, p, 0, STEP_UNREAD | (access & A_KIND));
-    if (!p) return direct ? <u32>fail(c, s, FAULT_EXTERNAL_WALK, level) : FAULT;
+    if (p === NOWHERE && c.steps) note(c, s, addr, at, level, p, 0, STEP_UNREAD | (access & A_KIND));
+    if (p === NOWHERE) return direct ? <u32>fail(c, s, FAULT_EXTERNAL_WALK, level) : FAULT;
     if (c.tlb && level > s.start) keepTable(c, s, addr, level - 1, table, tables, inside, direct);
     direct = 0;
     const old = read(p, true);

@@ -7,13 +7,13 @@ import { alignDown, ENTRY_BYTES, pageBytes, shift } from "../arch/granule";
 import { demand, RULE_EXCLUSIVE, RULE_NO_MARKER, RULE_SLOT } from "../demand";
 import { compareExchange, exchange, read, release, write } from "../memory/cell";
 import { markSoftware } from "../memory/frames";
-import { abandonBreak, finishMake, holdTree, intendBreak, intendMake } from "../memory/intent";
+import { abandonBreak, finishMake, holdTree, intendBreak, intendCount, intendMake } from "../memory/intent";
 import { isArenaRange, parallel, T_TYPED, virtToPhys } from "../memory/layout";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
 import { tableBelow } from "./down";
-import { dropReference, getPages, putPages } from "./mmops";
+import { dropReference, getPages } from "./mmops";
 import { isShared, SKIP_BBM_TLBI, Walk } from "./walk";
 
 /** The table page that holds the slot at `p`. */
@@ -107,14 +107,19 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   finishMake(parallel() && isTable(next, level) ? tableBelow(w.table, next) : 0);
 }
 
-/** Replaces the snapshot by `next` in one store; keeps the reference count of the table page right, flushes nothing. False as `put`. */
+/**
+ * Replaces the snapshot by `next` in one store; keeps the reference count of the table page right, flushes nothing. False as `put`.
+ * Precondition: a shared walk links and unlinks no table this way.
+ */
 export function replace(w: Walk, p: usize, old: u64, next: u64, level: i32): bool {
+  demand(!isShared(w) || !(isTable(old, level) || isTable(next, level)), RULE_EXCLUSIVE);
   const before = isCounted(old, w.marker),
     after = isCounted(next, w.marker);
+  if (before !== after) intendCount();
   note(w, p, next);
   if (!put(w, p, old, next, level)) return false;
   if (parallel() && isTable(next, level)) finishMake(tableBelow(w.table, next));
-  if (before && !after) putPages(w.table, pageOf(w, p), 1);
+  if (before && !after) dropReference(w.table, pageOf(w, p), isShared(w));
   if (after && !before) getPages(w.table, pageOf(w, p), 1);
   return true;
 }

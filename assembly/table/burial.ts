@@ -7,7 +7,7 @@ import { UNIT_SHIFT } from "../arch/granule";
 import { giveAll } from "../memory/cache";
 import { read } from "../memory/cell";
 import { expel, inSection, slotOfWalker } from "../memory/epoch";
-import { EBUSY, EINVAL, ETIMEDOUT, OK } from "../memory/errno";
+import { EBUSY, EINVAL, EPERM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, isTaken, recoverFrames } from "../memory/frames";
 import { COUNTED, intendNothing, isClaimed, LEVEL_BIAS, LEVEL_BITS, MAKING } from "../memory/intent";
 import {
@@ -26,9 +26,9 @@ import {
   walkerAt,
 } from "../memory/layout";
 import { appendStrays, doubtLimbo, recoverLimbo, retire } from "../memory/limbo";
-import { inheritWriteLock, writeUnlock } from "../memory/lock";
+import { inheritWriteLock, writerOf, writeUnlock } from "../memory/lock";
 import { inherit, relinquish } from "../memory/spin";
-import { giveTable, rootOf, tableOfIndex, USED_BY } from "../memory/tables";
+import { giveTable, isServed, rootOf, tableOfIndex, USED_BY } from "../memory/tables";
 import { isTooLate, nap } from "../memory/wait";
 import { claim, peek, publish } from "../memory/word";
 import { J_BURIED, record } from "../record/journal";
@@ -58,8 +58,9 @@ export class Burial {
 /**
  * Walker `id` does not run any more: releases its locks, completes or undoes its unfinished steps, gives back the pages in its hand,
  * its caches and its blocks, ends its section and frees its place. Answers a Burial.
- * EINVAL: nobody is that walker; EBUSY: another walker buries it; ETIMEDOUT: another dead walker is in the way. Then it is not
- * buried, nothing that it had in hand is forgotten, and the burial can be repeated.
+ * EINVAL: nobody is that walker; EBUSY: another walker buries it; ETIMEDOUT: another dead walker is in the way; EPERM: it was
+ * writing to a table of which this walker lacks a function. Then it is not buried, nothing that it had in hand is forgotten, and
+ * the burial can be repeated.
  */
 export function bury(id: u32): i32 {
   const word = attachedWord(id);
@@ -78,8 +79,9 @@ function settle(w: Walker): i32 {
   let unlocked: u32 = 0,
     tables: u32 = 0;
   for (let i: u32 = 0; i < header().maxTables; i++) {
-    const t = tableOfIndex(i),
-      wrote = inheritWriteLock(t, w.id);
+    const t = tableOfIndex(i);
+    if (writerOf(t) === w.id + 1 && !isServed(t)) return EPERM;
+    const wrote = inheritWriteLock(t, w.id);
     orphan(t, w.id);
     if (!wrote) continue;
     tables++;
@@ -100,7 +102,8 @@ function settle(w: Walker): i32 {
   w.writing = 0;
   w.depth = 0;
   intendNothing(w);
-  if (reads !== 0 && isDoubtful(changetype<Table>(reads))) mendIfAlone(changetype<Table>(reads));
+  if (reads !== 0 && isDoubtful(changetype<Table>(reads)) && isServed(changetype<Table>(reads)))
+    mendIfAlone(changetype<Table>(reads));
   const found = result<Burial>();
   found.inSection = section ? 1 : 0;
   found.wroteTables = tables;

@@ -13,7 +13,7 @@ import {
   startTables,
 } from "../arch/granule";
 import { VTCR_HD } from "../arch/registers";
-import { EBUSY, EINVAL, ENOMEM, EPERM } from "../memory/errno";
+import { EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
 import { handOver } from "../memory/intent";
 import {
   FORCE_HOST,
@@ -29,7 +29,7 @@ import {
   Table,
   virtToPhys,
 } from "../memory/layout";
-import { finishTable, giveTable, rootOf, setRoot, tableAt, takeTable } from "../memory/tables";
+import { finishTable, giveTable, isServed, rootOf, setRoot, tableAt, takeTable } from "../memory/tables";
 import { J_TABLE_MADE, MADE_PARALLEL, record } from "../record/journal";
 import { storeBarrier } from "../record/maintenance";
 import { HOOK_PHYS_TO_VIRT, HOOKS, zallocPagesExact } from "./mmops";
@@ -38,8 +38,6 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   const h = header(),
     layout = addressLayout(ps, <bool>(flags & T_LPA2)),
     end = h.physBase + h.arenaBytes;
-  // A hook belongs to one thread, and may sleep where a walker must not [LCK-15].
-  if (hooks !== 0 && parallel()) return EPERM;
   // An arena above 2^48 needs LPA2 or 64K pages: other descriptors cannot name its tables.
   if (layout === ADDRESS_48 && end >> linearBits(layout)) return EINVAL;
   const p = takeTable();
@@ -55,6 +53,10 @@ function newTable(ps: u32, flags: u32, bits: u32, start: i32, rootPages: u32, ho
   t.paBits = outputBits(ps, <bool>(flags & T_LPA2), <bool>(flags & T_WIDE));
   t.hooks = hooks;
   t.machine = 0;
+  if (!isServed(t)) {
+    giveTable(t);
+    return EPERM;
+  }
   const direct = !((hooks >> HOOK_PHYS_TO_VIRT) & 1) && end >> linearBits(layout) === 0;
   t.reach = direct ? h.arenaBytes >> ps : 0;
   t.origin = h.physBase | TABLE;
@@ -106,11 +108,15 @@ export function createHyp(ps: u32, vaBits: u32, flags: u32, hooks: u32): i32 {
   return handle;
 }
 
-/** The force-pte callback of a table: FORCE_*, and the bound of FORCE_BELOW. */
+/** The force-pte callback of a table: FORCE_*, and the bound of FORCE_BELOW. Calls of `map` that have begun keep what was chosen before. */
 export function setForcePte(t: Table, force: u32, below: u64): i32 {
   if (force > FORCE_HOST) return EINVAL;
-  if (force === FORCE_HOST && parallel()) return EPERM; // as hooks
+  const before = t.force;
   t.force = force;
+  if (!isServed(t)) {
+    t.force = before;
+    return EPERM;
+  }
   t.forceBelow = below;
-  return 0;
+  return OK;
 }

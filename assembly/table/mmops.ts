@@ -1,11 +1,11 @@
 // The memory operations that every walker goes through [WLK-16]. Built-in ones serve the arena;
-// a table may replace any of them by a host function, the others stay in the core.
+// a table may replace any of them by a host function, the others stay in the core. A page that the host gave out is the host's
+// to find again when a walker dies with it in hand: words of intent name pages of the core's own.
 
 import { decodeAddress } from "../arch/descriptor";
 import { pageBytes, UNIT_SHIFT } from "../arch/granule";
 import { takePage } from "../memory/cache";
 import { addReferences, giveFrames, isTaken, references, takeFrames } from "../memory/frames";
-import { maySleep } from "../memory/guard";
 import { hostHook } from "../memory/host";
 import { countHeld, intendGive, intendGiveCounted } from "../memory/intent";
 import {
@@ -54,22 +54,22 @@ function hooked(t: Table, op: u32): bool {
 }
 
 function call(t: Table, op: u32, a: u32, wide: u64, n: u32): u32 {
-  maySleep();
   return hostHook(op, handleOf(t), a, <u32>wide, <u32>(wide >> 32), n);
 }
 
-function noteTaken(t: Table, p: usize, n: u32): void {
+/** `own`: of the core's own pages. */
+function noteTaken(t: Table, p: usize, n: u32, own: bool): void {
   count(C_TABLES_TAKEN, n);
   const pages = addPages(t, n);
-  countHeld(t, p);
+  if (own) countHeld(t, p);
   raisePeak(t, pages);
   record(J_TABLE_TAKEN, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
-function noteFreed(t: Table, p: usize, n: u32): void {
+function noteFreed(t: Table, p: usize, n: u32, own: bool): void {
   count(C_TABLES_FREED, n);
   addPages(t, -(<i32>n));
-  intendGive(p);
+  if (own) intendGive(p);
   if (journalling()) record(J_TABLE_FREED, changetype<usize>(t), 0, arenaAddress(p), n, 0);
 }
 
@@ -80,8 +80,9 @@ export function noteRetired(t: Table, p: usize, level: i32): void {
 
 /** A zeroed table page with one reference, 0 if there is none. */
 export function zallocPage(t: Table, cache: u32): usize {
+  const own = !hooked(t, HOOK_ZALLOC_PAGE);
   let p: usize;
-  if (hooked(t, HOOK_ZALLOC_PAGE)) {
+  if (!own) {
     p = call(t, HOOK_ZALLOC_PAGE, cache, 0, 0);
     if (!p) return 0;
     if (!isArenaPage(p, t.ps)) {
@@ -93,7 +94,7 @@ export function zallocPage(t: Table, cache: u32): usize {
     if (!p) return 0;
     addReferences(p, 1);
   }
-  noteTaken(t, p, 1);
+  noteTaken(t, p, 1, own);
   return p;
 }
 
@@ -103,23 +104,24 @@ export function zallocPagesExact(t: Table, n: u32): usize {
   if (hooked(t, HOOK_ZALLOC_PAGES_EXACT)) {
     const given = call(t, HOOK_ZALLOC_PAGES_EXACT, 0, 0, n * page);
     if (!given || !isArenaPage(given, t.ps) || !isArenaPage(given + (n - 1) * page, t.ps)) return 0;
-    noteTaken(t, given, n);
+    noteTaken(t, given, n, false);
     return given;
   }
   const p = takeFrames(t.ps - UNIT_SHIFT + ctz(n));
   if (!p) return 0;
   for (let i: u32 = 0; i < n; i++) addReferences(p + i * page, 1);
-  noteTaken(t, p, n);
+  noteTaken(t, p, n, true);
   return p;
 }
 
 /** Frees the start tables of a teardown, whatever their reference counts: the kernel ignores them too. */
 export function freePagesExact(t: Table, p: usize, n: u32): void {
-  const page = pageBytes(t.ps);
-  intendGiveCounted(t, p);
+  const page = pageBytes(t.ps),
+    own = !hooked(t, HOOK_FREE_PAGES_EXACT);
+  if (own) intendGiveCounted(t, p);
   t.dying = 0;
-  noteFreed(t, p, n);
-  if (hooked(t, HOOK_FREE_PAGES_EXACT)) {
+  noteFreed(t, p, n, own);
+  if (!own) {
     call(t, HOOK_FREE_PAGES_EXACT, p, 0, n * page);
     return;
   }
@@ -142,16 +144,16 @@ export function getPages(t: Table, p: usize, n: u32): void {
   for (; n; n--) call(t, HOOK_GET_PAGE, p, 0, 0);
 }
 
-/** Drops the reference of one entry in a shared walk. Others count at the same time, so the sum is not known and nothing is freed [LCK-4]. */
+/** Drops the reference of one entry in a walk. Others count at the same time if it is shared, so the sum is not known and nothing is freed [LCK-4]. */
 export function dropReference(t: Table, p: usize, shared: bool): void {
-  if (shared && parallel()) addReferences(p, -1);
+  if (shared && parallel() && !hooked(t, HOOK_PUT_PAGE)) addReferences(p, -1);
   else putPages(t, p, 1);
 }
 
 /** `n` references fewer; the page goes back to the arena with the last one. */
 export function putPages(t: Table, p: usize, n: u32): void {
   if (hooked(t, HOOK_PUT_PAGE)) {
-    for (; n; n--) if (call(t, HOOK_PUT_PAGE, p, 0, 0)) noteFreed(t, p, 1);
+    for (; n; n--) if (call(t, HOOK_PUT_PAGE, p, 0, 0)) noteFreed(t, p, 1, false);
     return;
   }
   if (n === 0) return;
@@ -167,12 +169,19 @@ export function putPages(t: Table, p: usize, n: u32): void {
 /** The table page at `p`, which is linked nowhere any more, goes back to the arena; false if it cannot now. */
 export function giveTablePage(t: Table, p: usize): bool {
   if (parallel()) intendGiveCounted(t, p);
-  noteFreed(t, p, 1);
+  noteFreed(t, p, 1, true);
   return giveFrames(p);
 }
 
 export function pageCount(t: Table, p: usize): i32 {
   return hooked(t, HOOK_PAGE_COUNT) ? <i32>call(t, HOOK_PAGE_COUNT, p, 0, 0) : references(p);
+}
+
+/** The page at `p` has `n` references from now on, 1 or more. Precondition: nobody else counts. */
+export function setReferences(t: Table, p: usize, n: i32): void {
+  const before = pageCount(t, p);
+  getPages(t, p, n); // first: the last reference would free the page
+  putPages(t, p, before);
 }
 
 export function hasPageCount(t: Table): bool {

@@ -1,4 +1,5 @@
-// Visitors written in the host's language: one host call per visit, and what such a visitor may call [WLK-4, WLK-6].
+// Visitors written in the host's language: one host call per visit, and what such a visitor may call [WLK-4, WLK-6]. In a shared
+// walk the rules are those of the core's own visitors; whoever asks for one says that the visitor does not sleep [LCK-15].
 
 import { isTable, tableDescriptor } from "../arch/descriptor";
 import { alignDown, ENTRY_BYTES, ENTRY_SHIFT, LAST_LEVEL, span } from "../arch/granule";
@@ -6,7 +7,8 @@ import { isCache } from "../memory/cache";
 import { read } from "../memory/cell";
 import { EAGAIN, EBUSY, EINVAL, ENOMEM, EPERM, OK } from "../memory/errno";
 import { hostVisit } from "../memory/host";
-import { Table, walker, walkFrame } from "../memory/layout";
+import { parallel, T_HYP, Table, walker, walkFrame } from "../memory/layout";
+import { MODE_EXCLUSIVE, MODE_NONE, MODE_SHARED } from "../memory/lock";
 import { Answer, result } from "../record/result";
 import { make, replace, tryBreak } from "./bbm";
 import { LeafVisitor, openEntry } from "./lookup";
@@ -22,6 +24,7 @@ import {
   GROWS,
   isShared,
   LEAF,
+  SHARED,
   skip,
   stops,
   TABLE_POST,
@@ -76,7 +79,8 @@ class OutsideVisitor extends Visitor {
     const r = visit(changetype<OutsideWalk>(w), LEAF, p, old, level, w.addr);
     if (r === GREW) return EINVAL; // GREW is the walker's own, a host's visitor cannot return it
     if (stops(w, r)) return r;
-    // The walk does not repeat the visit of an entry for which the host's visitor returned EAGAIN.
+    // Among other walkers an entry that changed is visited again [WLK-11]; alone the host's visitor has decided.
+    if (r === EAGAIN && isShared(w) && parallel()) return EAGAIN;
     return isTable(read(p, isShared(w)), level) ? GREW : OK;
   }
 
@@ -87,6 +91,16 @@ class OutsideVisitor extends Visitor {
   post(w: Walk, p: usize, old: u64, level: i32, addr: u64, _table: usize): i32 {
     return visit(changetype<OutsideWalk>(w), TABLE_POST, p, old, level, addr);
   }
+}
+
+/** Beside the walk flags: the visitor does not sleep. */
+export const NO_SLEEP: u32 = 1 << 19;
+
+/** How a walk with `flags` uses `t`: MODE_*, or EPERM for a shared one whose visitor may sleep, or at EL2 [LCK-15, WLK-12]. */
+export function modeOfVisitor(t: Table, flags: u32): i32 {
+  if (!parallel()) return MODE_NONE;
+  if (!(flags & SHARED)) return MODE_EXCLUSIVE;
+  return flags & NO_SLEEP && !(t.flags & T_HYP) ? <i32>MODE_SHARED : EPERM;
 }
 
 /** Visits the entries from `p` up to the first table, or to `end`, in one call; returns where they end. */
@@ -108,8 +122,8 @@ function isVisit(flags: u32): bool {
 
 /** Walks with the host's visitor. Any nonzero result but EAGAIN ends the walk and is returned [WLK-10]. */
 export function walkOutside(t: Table, addr: u64, size: u64, flags: u32, cache: u32): i32 {
-  if (!isVisit(flags) || !isCache(cache, t.ps)) return EINVAL;
-  const w = changetype<OutsideWalk>(openEntry(t, flags, 0));
+  if (!isVisit(flags & ~NO_SLEEP) || !isCache(cache, t.ps)) return EINVAL;
+  const w = changetype<OutsideWalk>(openEntry(t, flags & ~NO_SLEEP, 0));
   if (!w) return EBUSY;
   w.cache = cache;
   const r = walk<OutsideVisitor>(w, addr, size);
@@ -152,12 +166,16 @@ export function visitMake(next: u64): i32 {
   return OK;
 }
 
-/** Writes `next` over the snapshot in one step, no flush, references kept right; EAGAIN if the slot changed. */
+/**
+ * Writes `next` over the snapshot in one step, no flush, references kept right; EAGAIN if the slot changed. EPERM for a table
+ * in a shared walk: others may be in it, or find it half linked, so that takes a break and a make.
+ */
 export function visitSet(next: u64): i32 {
   const w = current();
   if (!w) return EPERM;
   const shared = isShared(w),
     slot: usize = w.visiting;
+  if (shared && isTable(w.old | next, w.level)) return EPERM; // no annotation has the bit that makes a block a table
   if (read(slot, shared) !== w.old) return EAGAIN;
   if (!replace(w, slot, w.old, next, w.level)) return EAGAIN;
   w.old = next;

@@ -4,7 +4,6 @@
 import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries } from "../arch/granule";
 import { read } from "../memory/cell";
-import { addReferences, references } from "../memory/frames";
 import { forgetLinked } from "../memory/intent";
 import { T_HYP, Table, Walker } from "../memory/layout";
 import { tryWriteLock, writeUnlock } from "../memory/lock";
@@ -12,6 +11,7 @@ import { rootOf } from "../memory/tables";
 import { peek, publish } from "../memory/word";
 import { clear } from "./bbm";
 import { tableBelow } from "./down";
+import { setReferences } from "./mmops";
 import { close, openAs, Walk } from "./walk";
 
 /** A walk that repairs. */
@@ -45,7 +45,7 @@ function recount(w: Walk, page: usize, level: i32, dead: Walker): void {
       recount(w, table, level + 1, dead);
     }
   }
-  addReferences(page, n - references(page));
+  setReferences(w.table, page, n);
 }
 
 function doubtWord(t: Table): usize {

@@ -18,7 +18,7 @@ import {
   MODE_SHARED,
   unlock as unlockTable,
 } from "../memory/lock";
-import { isSameLife, rootOf } from "../memory/tables";
+import { isSameLife, isServed, rootOf } from "../memory/tables";
 import { J_LOCK, J_SECTION, J_SECTION_END, J_UNLOCK, record } from "../record/journal";
 import { isDoubtful, mendIfAlone, mendIfDoubtful } from "./repair";
 import { collect } from "./teardown";
@@ -51,9 +51,10 @@ export function modeOf(t: Table, shares: u32, flags: u32): i32 {
   return flags & SHARED ? MODE_SHARED : MODE_EXCLUSIVE;
 }
 
-/** Takes what `mode` needs: 0, EDEADLK, ETIMEDOUT, or EINVAL when there is no table any more. */
+/** Takes what `mode` needs: 0, EDEADLK, ETIMEDOUT, EPERM where this walker lacks a function of the table, or EINVAL when there is no table any more. */
 export function begin(t: Table, mode: u32): i32 {
   if (mode === MODE_NONE) return 0;
+  if (!isServed(t)) return EPERM;
   const bad = lockTable(t, mode);
   if (bad) return bad;
   if (!rootOf(t) || !isSameLife(t)) {

@@ -3,7 +3,7 @@
 import { entries, LAST_LEVEL, shift } from "../arch/granule";
 import { countMapped, write } from "../memory/cell";
 import { advance as advanceEpoch, enter, leave, reading, synchronize } from "../memory/epoch";
-import { EBUSY, EDEADLK, EFAULT, EINVAL, OK } from "../memory/errno";
+import { EBUSY, EDEADLK, EFAULT, EINVAL, EPERM, OK } from "../memory/errno";
 import { POINT_FREE, POINT_RETIRED, point } from "../memory/guard";
 import { handOverTree, holdTree } from "../memory/intent";
 import {
@@ -18,7 +18,7 @@ import {
 } from "../memory/layout";
 import { appendStrays, isLimboDoubtful, levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
-import { giveTable, isSameLife, rootOf, tableOfIndex, takeRoot } from "../memory/tables";
+import { giveTable, isSameLife, isServed, rootOf, tableOfIndex, takeRoot } from "../memory/tables";
 import { claim, peek, publish, swap } from "../memory/word";
 import { C_WALKS, count } from "../record/counters";
 import { J_TABLE_GONE, record } from "../record/journal";
@@ -121,7 +121,7 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
 
 /**
  * Frees the subtree that table descriptor `old` of `level` named: at once if the lock for writing keeps all others out [LCK-13],
- * after a grace period if others may be in it [LCK-10], or when the host decides, if it has that hook.
+ * after a grace period if others may be in it [LCK-10]; the host decides then, if it has that hook.
  */
 export function freeUnlinked(w: Walk, old: u64, level: i32): i32 {
   const t = w.table,
@@ -160,7 +160,8 @@ export function collect(most: u32): u32 {
       level = levelOf(table);
     point(POINT_FREE, table);
     if (isLimboDoubtful()) recountDetached(t, table, level);
-    releaseSubtree(t, table, level);
+    if (deferUnlinked(t, table, level)) handOverTree();
+    else releaseSubtree(t, table, level);
     n++;
   }
   leave();
@@ -247,7 +248,7 @@ function leaveTeardown(t: Table, id: u32): void {
 export function resumeTeardowns(): void {
   for (let i: u32 = 0, n = header().maxTables; i < n; i++) {
     const t = tableOfIndex(i);
-    if (resume(t)) tearDown(t);
+    if (isServed(t) && resume(t)) tearDown(t);
   }
 }
 
@@ -287,6 +288,7 @@ function freeRoot(t: Table, root: usize): void {
 
 function begin(t: Table): i32 {
   if (!parallel()) return OK;
+  if (!isServed(t)) return EPERM;
   const bad = writeLock(t);
   if (bad === OK) mendIfDoubtful(t);
   return bad;

@@ -58,18 +58,19 @@ function abort(_message: number, _file: number, line: number, column: number): n
 
 /**
  * An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module, and `known`
- * an export that tells it from the others. EINVAL for another module.
+ * an export that tells it from the others; `base` is where its engine begins. EINVAL for another module.
  */
 export function instantiateModule<T>(
   module: WasmModule,
   memory: WasmMemory,
   known: keyof T & string,
   host: object = {},
+  base = 0,
 ): T {
   let instance: WebAssembly.Instance | undefined;
   let cause: unknown;
   try {
-    instance = new WebAssembly.Instance(module, { env: { memory, abort }, host: { ...host } });
+    instance = new WebAssembly.Instance(module, { env: { memory, base, abort }, host: { ...host } });
   } catch (error) {
     if (!(error instanceof WebAssembly.LinkError)) throw error;
     cause = error; // it imports what this one does not
@@ -78,15 +79,16 @@ export function instantiateModule<T>(
   throw Object.assign(invalid("instantiate", WRONG_MODULE), { cause });
 }
 
-/** One instance of the core on `memory`. */
+/** One instance of the core, for the engine at `base` of `memory`. */
 export function instantiate<T = Core>(
   module: WasmModule,
   memory: WasmMemory,
+  base: number,
   host: Host,
   known: keyof T & string = "createStage2" as keyof T & string,
 ): T {
   // Looked up at each call, so that a test can put a function of its own in its place.
   const point = (kind: number, pointer: number) => host.point(kind, pointer >>> 0);
   const clock = () => host.clock();
-  return instantiateModule<T>(module, memory, known, { ...host, point, clock });
+  return instantiateModule<T>(module, memory, known, { ...host, point, clock }, base);
 }

@@ -102,6 +102,7 @@ function constantsOf(program) {
   for (const { file, element } of declared(program)) {
     const { flags } = element;
     if (element.kind !== ElementKind.Global || !(flags & CommonFlags.Const) || !(flags & CommonFlags.Export)) continue;
+    if (element.is(CommonFlags.Ambient)) continue; // an import: its value is the host's
     compiler.currentParent = file;
     compiler.currentFlow = file.startFunction.flow;
     const value = compiler.compileGlobal(element) ? foldedValue(compiler, element) : undefined;

@@ -4,7 +4,7 @@ import type { WasmMemory } from "./platform.js";
 
 export type { VmCore } from "./interfaces.generated.js";
 
-/** One instance of the VM's module on `memory`, with the functions that the tables of an engine have. */
-export function instantiateVm(source: CoreSource, memory: WasmMemory, host: Host): VmCore {
-  return instantiate<VmCore>(compile(source, "createVm"), memory, host, "vmCreate");
+/** One instance of the VM's module for the engine at `base` of `memory`, with the functions that the tables of an engine have. */
+export function instantiateVm(source: CoreSource, memory: WasmMemory, base: number, host: Host): VmCore {
+  return instantiate<VmCore>(compile(source, "createVm"), memory, base, host, "vmCreate");
 }

@@ -24,13 +24,52 @@ import {
   type TranslationFault,
   translationOf,
 } from "./result.js";
-import { engineSpace, imageSpace, type Space } from "./space.js";
+import { engineSpace, imageSpace, memorySpace, type Space } from "./space.js";
 import { STEPS_BYTES, stepsAt, type WalkExplanation } from "./steps.js";
 
-/** What an MMU looks at, and by which rules. One of `engine`, `image` and `beside` is given. */
+/**
+ * What an MMU looks at, and by which rules. One of `engine`, `memory`, `image` and `beside` is given.
+ *
+ * @example
+ * ```ts
+ * import { createMmu } from "granule/mmu";
+ * // An emulator's RAM, 1 MiB at 0x4000_0000. The guest has written an EL1 table there: a block of 1 GiB, clean but writable.
+ * const memory = new WebAssembly.Memory({ initial: 18, maximum: 18, shared: true });
+ * const ram = new BigUint64Array(memory.buffer, 0, (1 << 20) / 8);
+ * ram[0x8000 / 8 + 1] = 0x0008_0000_4000_0781n; // DBM, AF, Inner Shareable, read-only until it is written to
+ * using mmu = createMmu({
+ *   memory,
+ *   bytes: 1 << 20,
+ *   physBase: 0x4000_0000,
+ *   scratch: { offset: 1 << 20, bytes: 128 << 10 },
+ *   // 4K, 39 bits, HA and HD
+ *   registers: { ttbr0: 0x4000_8000, tcr: (3n << 39n) | 25n | (3n << 12n) | (2n << 32n), sctlr: 1, mair: 0xff },
+ * });
+ * console.log(mmu.translate(0x4000_1234, "w").ok, (ram[0x1001] ?? 0n).toString(16)); // true 8000040000701
+ * ```
+ */
 export interface MmuOptions {
-  /** Walk the tables of this engine, in place. */
+  /** Walk the tables of this engine, in place. With `offset`: a window of the memory in which the engine lies. */
   engine?: Engine;
+  /**
+   * Walk a window of this memory in place: the caller's own, shared, such as an emulator's RAM. What hardware sets in a table
+   * is there at once, and tables that a guest writes are walked as they are. Needs `scratch`.
+   */
+  memory?: WasmMemory;
+  /** First byte of the window in `memory`, or in the engine's memory; a multiple of 8. Default 0; of an engine: its arena. */
+  offset?: number;
+  /** Bytes of the window, a multiple of 8 below 4 GiB. Default: up to the memory's end. */
+  bytes?: number;
+  /**
+   * Where in `memory` the MMU keeps its registers, and its TLBs and columns theirs: multiples of 64 KiB. 64 KiB hold an MMU and
+   * a small TLB. Not for the guest; nothing else may use it before all of them are closed.
+   */
+  scratch?: {
+    /** First byte in `memory`. */
+    offset: number;
+    /** How many bytes. */
+    bytes: number;
+  };
   /** Walk a copy of this memory: tables that something else made. */
   image?: Uint8Array;
   /** Walk what this one walks, in the same memory: another CPU, or another regime of the same. */
@@ -40,7 +79,7 @@ export interface MmuOptions {
    * For content security policies that allow no compilation, and to compile once for many workers.
    */
   module?: CoreSource;
-  /** Physical address of the image's first byte. Default 0. */
+  /** Physical address of the first byte of the window or image, a multiple of 8. Default 0; of an engine: as its arena's is. */
   physBase?: PaLike;
   /** `"el1"` (default): EL1&0, stage 1 over stage 2 as HCR_EL2 and SCTLR_EL1 say. `"el2"`: EL2, or EL2&0 with HCR_EL2.E2H. */
   regime?: "el1" | "el2";
@@ -72,6 +111,10 @@ const OPEN_COLUMNS = new WeakMap<MmuColumns, WasmMemory>();
 
 const OPTIONS: OptionKinds<MmuOptions> = {
   engine: "any",
+  memory: "any",
+  offset: "number",
+  bytes: "number",
+  scratch: "object",
   image: "any",
   beside: "any",
   module: "object",
@@ -84,21 +127,33 @@ const OPTIONS: OptionKinds<MmuOptions> = {
   updateCacheableOnly: "boolean",
 };
 
+const SOURCES = ["engine", "memory", "image", "beside"] as const;
+
 function spaceOf(options: MmuOptions): Space {
-  const { engine, image, beside, physBase } = checkOptions("createMmu", options, OPTIONS);
-  if (image !== undefined && !(image instanceof Uint8Array)) {
-    throw invalid("createMmu", `the image is ${describe(image)}: give a Uint8Array`);
+  checkOptions("createMmu", options, OPTIONS);
+  const { engine, memory, image, beside, physBase, offset, bytes, scratch } = options;
+  if (SOURCES.filter((name) => options[name] !== undefined).length !== 1) {
+    throw invalid("createMmu", "give an engine, a memory, an image, or `beside`: another MMU");
   }
-  if (engine !== undefined && !(engine instanceof EngineMemory))
-    throw invalid("createMmu", "the engine is not an Engine");
-  if (beside !== undefined && !(beside instanceof Mmu)) throw invalid("createMmu", "`beside` is not an MMU");
-  engine?.assertOpen("createMmu");
-  beside?.assertOpen("createMmu");
-  if (beside !== undefined && engine === undefined && image === undefined) return beside.space;
-  if (beside !== undefined) throw invalid("createMmu", "give an engine, an image, or `beside`: another MMU");
-  if (engine !== undefined && image === undefined) return engineSpace(engine);
-  if (image !== undefined && engine === undefined) return imageSpace(image, physBase ?? 0);
-  throw invalid("createMmu", "give an engine, or an image");
+  if (memory === undefined && scratch !== undefined) throw invalid("createMmu", "`scratch` is a range of `memory`");
+  if (memory === undefined && engine === undefined && (offset ?? bytes) !== undefined) {
+    throw invalid("createMmu", "offset and bytes are a window of `memory`, or of an engine's memory");
+  }
+  if (memory !== undefined) return memorySpace(memory, scratch, { physBase, offset, bytes });
+  if (engine !== undefined) {
+    if (!(engine instanceof EngineMemory)) throw invalid("createMmu", "the engine is not an Engine");
+    engine.assertOpen("createMmu");
+    return engineSpace(engine, { physBase, offset, bytes });
+  }
+  if (image !== undefined) {
+    if (!(image instanceof Uint8Array)) {
+      throw invalid("createMmu", `the image is ${describe(image)}: give a Uint8Array`);
+    }
+    return imageSpace(image, physBase ?? 0);
+  }
+  if (!(beside instanceof Mmu)) throw invalid("createMmu", "`beside` is not an MMU");
+  beside.assertOpen("createMmu");
+  return beside.space;
 }
 
 /** The instance that works on each memory: several MMUs of one thread share it, so that a call from all of them is one function. */

@@ -2,17 +2,19 @@ import { checkOptions, checkWord, describe, type OptionKinds } from "../core/che
 import * as K from "../core/constants.generated.js";
 import { type Core, type CoreSource, compile } from "../core/core.js";
 import { invalid } from "../core/errors.js";
+import { HeaderView } from "../core/memory-views.generated.js";
 import type { WasmMemory, WasmModule } from "../core/platform.js";
+import { Words } from "../core/view.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { Batch } from "./batch.js";
 import { PageCache } from "./cache.js";
 import { Columns } from "./columns.js";
 import { type HypConfig, HypTable } from "./hyp.js";
 import { Journal } from "./journal.js";
-import { type EngineLayout, type EngineOptions, isCount, layoutOf } from "./layout.js";
-import { EngineMemory } from "./memory.js";
+import { type EngineOptions, isCount, layoutOf } from "./layout.js";
+import { EngineMemory, type EnginePlace } from "./memory.js";
 import { type Stage2Config, Stage2Table } from "./stage2.js";
-import { checkTableTicket, type TableTicket } from "./ticket.js";
+import { type AdoptOptions, checkTableTicket, type TableTicket } from "./ticket.js";
 import {
   type Burial,
   explainBreach,
@@ -24,7 +26,7 @@ import {
 } from "./walkers.js";
 
 /**
- * One memory with its tables, caches, counters and journal.
+ * Tables with their memory, caches, counters and journal.
  * Make one with `createEngine`; close it with `close()` or `using`.
  *
  * @example
@@ -42,7 +44,7 @@ export class Engine extends EngineMemory {
   readonly journal: Journal;
   readonly #module: WasmModule;
 
-  private constructor(place: Omit<EngineTicket, "walker">, begin: (core: Core) => number, operation: string) {
+  private constructor(place: EnginePlace, begin: (core: Core) => number, operation: string) {
     super(place, begin, operation);
     this.#module = place.module;
     this.journal = new Journal(this);
@@ -52,23 +54,27 @@ export class Engine extends EngineMemory {
 
   /** @internal Use `createEngine`. */
   static make(source: CoreSource, options: EngineOptions): Engine {
+    const module = compile(source, "createEngine");
     const layout = layoutOf(options);
-    const { arenaBytes, physBase, maxTables, walkers, journalRecords, wasmPages } = layout;
+    const { memory, base, arena, arenaBytes, physBase, maxTables, walkers, journalRecords } = layout;
     const begin = (core: Core) =>
-      core.initialise(arenaBytes, physBase, maxTables, walkers, journalRecords) || core.attach(0, maySleep() ? 1 : 0);
-    const engine = new Engine(
-      { module: compile(source, "createEngine"), memory: memoryOf(wasmPages), id: newId() },
-      begin,
-      "createEngine",
-    );
+      core.initialise(arena, arenaBytes, physBase, maxTables, walkers, journalRecords) ||
+      core.attach(0, maySleep() ? 1 : 0);
+    const life = newLife();
+    const engine = new Engine({ module, memory, offset: base, id: idOf(life) }, begin, "createEngine");
+    new HeaderView(engine.words, base).life = life;
     if (layout.pretouch) engine.pretouch();
     return engine;
   }
 
   /** @internal Use `joinEngine`. */
   static join(ticket: EngineTicket): Engine {
-    const { module, memory, walker, id } = checkEngineTicket(ticket);
-    return new Engine({ module, memory, id }, (core) => core.attach(walker, maySleep() ? 1 : 0), "joinEngine");
+    const { memory, walker, offset, id } = checkEngineTicket(ticket);
+    const { magic, self, life } = new HeaderView(new Words(memory.buffer), offset);
+    if (magic !== K.MAGIC || self !== offset || life !== lifeOf(id)) {
+      throw invalid("joinEngine", "the engine of this ticket is gone");
+    }
+    return new Engine(ticket, (core) => core.attach(walker, maySleep() ? 1 : 0), "joinEngine");
   }
 
   /**
@@ -78,14 +84,19 @@ export class Engine extends EngineMemory {
   ticket(walker: number): EngineTicket {
     this.assertOpen("ticket");
     if (!isCount(walker, 0, this.walkerCount - 1)) throw invalid("ticket", `walkers are 0..${this.walkerCount - 1}`);
-    return { module: this.#module, memory: this.memory, walker, id: this.id };
+    return { module: this.#module, memory: this.memory, offset: this.offset, walker, id: this.id };
   }
 
-  /** The table of a ticket, to be used by this walker too. Its owner closes it. EINVAL for a ticket of another engine, or of a table that is gone. */
-  adopt(ticket: TableTicket): Stage2Table<Engine> | HypTable<Engine> {
+  /**
+   * The table of a ticket, to be used by this walker too. Its owner closes it. EINVAL for a ticket of another engine, or of a table
+   * that is gone. A table with hooks wants all of them from each walker, EPERM names what is missing, or may sleep [LCK-15].
+   */
+  adopt(ticket: TableTicket, options: AdoptOptions = {}): Stage2Table<Engine> | HypTable<Engine> {
     this.assertOpen("adopt");
     checkTableTicket(ticket, this.id);
-    return ticket.hyp ? HypTable.adopt<Engine>(this, ticket) : Stage2Table.adopt<Engine>(this, ticket);
+    return ticket.hyp
+      ? HypTable.adopt<Engine>(this, ticket, options)
+      : Stage2Table.adopt<Engine>(this, ticket, options);
   }
 
   /** Who is who among the walkers, and who reads what. */
@@ -102,7 +113,8 @@ export class Engine extends EngineMemory {
 
   /**
    * Waits until every walker has left the section it is in, and frees every table that was unlinked before [LCK-10, IDE-3].
-   * ETIMEDOUT (thrown) when one makes no progress: `limbo().heldUpBy` says which; EDEADLK in a section of its own.
+   * ETIMEDOUT (thrown) when one makes no progress: `limbo().heldUpBy` says which; EDEADLK in a section of its own. Tables that call
+   * functions which this walker has not brought are left to one that has.
    */
   reclaim(): void {
     this.assertOpen("reclaim");
@@ -111,7 +123,8 @@ export class Engine extends EngineMemory {
 
   /**
    * Walker `id` will not run again, its thread has ended: ends its section, releases its locks, gives its caches back, and makes
-   * holes of the descriptors that it left locked. Says what it held. A pool does this by itself.
+   * holes of the descriptors that it left locked. Says what it held. A pool does this by itself. EPERM (thrown) when it was writing
+   * to a table that calls functions which this walker has not brought: one that has them can bury it.
    *
    * @example
    * ```ts
@@ -187,13 +200,20 @@ export class Engine extends EngineMemory {
   }
 }
 
-function memoryOf(pages: EngineLayout["wasmPages"]): WasmMemory {
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+/** A number that no other engine of this memory has, as far as chance goes. */
+function newLife(): number {
+  return Math.floor(Math.random() * 2 ** 32);
 }
 
+const LIFE_END = "-";
+
 /** A name that no other engine has, in this thread or another. */
-function newId(): string {
-  return Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
+function idOf(life: number): string {
+  return life.toString(36) + LIFE_END + Math.random().toString(36).slice(2);
+}
+
+function lifeOf(id: string): number {
+  return Number.parseInt(id.slice(0, id.indexOf(LIFE_END)), 36);
 }
 
 /** An engine as another thread gets it; can be posted to a worker. */
@@ -202,18 +222,29 @@ export interface EngineTicket {
   module: WasmModule;
   /** The memory that all walkers share. */
   memory: WasmMemory;
+  /** Pointer of the engine's first byte in `memory`. */
+  offset: number;
   /** Which walker its receiver becomes. */
   walker: number;
   /** Which engine it is: tickets of its tables say the same. */
   id: string;
 }
 
-const TICKET: OptionKinds<EngineTicket> = { module: "object", memory: "object", walker: "number", id: "any" };
+const TICKET: OptionKinds<EngineTicket> = {
+  module: "object",
+  memory: "object",
+  offset: "number",
+  walker: "number",
+  id: "any",
+};
 
 function checkEngineTicket(ticket: EngineTicket): EngineTicket {
-  const { module, memory, walker, id } = checkOptions("joinEngine", ticket, TICKET);
+  const { module, memory, offset, walker, id } = checkOptions("joinEngine", ticket, TICKET);
   if (!(module instanceof WebAssembly.Module) || !(memory instanceof WebAssembly.Memory) || typeof id !== "string") {
     throw invalid("joinEngine", "this is not a ticket: `engine.ticket(walker)` makes one");
+  }
+  if (!isCount(offset, 0, memory.buffer.byteLength - K.HEADER_BYTES) || offset % K.HEADER_BYTES) {
+    throw invalid("joinEngine", `the ticket's offset is ${describe(offset)}`);
   }
   if (!isCount(walker, 0, K.MAX_WALKERS - 1)) throw invalid("joinEngine", `the ticket's walker is ${describe(walker)}`);
   return ticket;

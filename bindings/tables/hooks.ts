@@ -1,13 +1,15 @@
 import { checkFunction, checkNow, checkWord, describe, unknownName } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
-import { invalid } from "../core/errors.js";
+import { GranuleError, invalid } from "../core/errors.js";
 import { type Pa, type PaLike, toAddress } from "../model/address.js";
 import type { TableHost } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 
 /**
  * Memory operations that a table may replace [WLK-16]; those left out stay native. Pages are named by their
- * pointer in `engine.memory` and must be granule-aligned pages of the arena: `engine.takeBlock` gives such.
+ * pointer in `engine.memory` and must be granule-aligned pages of the arena: `engine.takeBlock` gives such. Where several
+ * walkers use the table, each of them brings its own functions (`engine.adopt`), which then keep what they share, such as
+ * counts, in shared memory, and never sleep.
  *
  * @example
  * ```ts
@@ -99,7 +101,7 @@ const NAMES: ReadonlySet<string> = new Set(Object.values(PAGE_OPS).map(([name]) 
 const OPTIONAL: ReadonlySet<string> = new Set(["dcacheCleanInvalPoc", "icacheInvalPou"]);
 
 /** Hooks, when each is a function and has a name that is known; EINVAL names the first that is not. */
-export function checkHooks(operation: string, hooks: MmOps): void {
+function checkHooks(operation: string, hooks: MmOps): void {
   if (typeof hooks !== "object" || hooks === null) throw invalid(operation, `hooks are ${describe(hooks)}, no object`);
   for (const name of NAMES) {
     const hook: unknown = hooks[name as keyof MmOps];
@@ -116,13 +118,47 @@ export function checkHooks(operation: string, hooks: MmOps): void {
 }
 
 /** Which operations are replaced, one bit each as in assembly/table/mmops.ts. */
-export function hookMask(ops: MmOps): number {
+function hookMask(ops: MmOps): number {
   let mask = 0;
   for (const [op, [name]] of Object.entries(PAGE_OPS)) if (typeof ops[name] === "function") mask |= 1 << Number(op);
   return mask;
 }
 
-/** The dispatcher of a table's replaced operations. */
-export function hookHost(memory: EngineMemory, ops: MmOps): NonNullable<TableHost["hook"]> {
-  return (op, a, wide, n) => PAGE_OPS[op]?.[1](ops, memory, a, wide, n) ?? 0;
+/** Functions of a table as one walker has them. */
+export interface TableFunctions {
+  hooks?: MmOps | undefined;
+  forcePte?: unknown;
+  maySleep?: boolean | undefined;
+}
+
+/** @internal EPERM where other walkers may be in the table and a function has not been declared not to sleep [LCK-15]. */
+export function assertPrompt(memory: EngineMemory, operation: string, maySleep: boolean | undefined): void {
+  if (maySleep === false || memory.walkerCount === 1) return;
+  const hint =
+    "functions of a table that several walkers use run in its lock and must not wait for anything: say `maySleep: false`";
+  throw new GranuleError(K.EPERM, { operation, hint });
+}
+
+/** @internal The hooks of a table in the shape in which the core calls them. */
+export function hostOf(memory: EngineMemory, operation: string, { hooks, maySleep = true }: TableFunctions): TableHost {
+  if (hooks === undefined) return { mask: 0, maySleep };
+  checkHooks(operation, hooks);
+  const hook: TableHost["hook"] = (op, a, wide, n) => PAGE_OPS[op]?.[1](hooks, memory, a, wide, n) ?? 0;
+  return { hook, mask: hookMask(hooks), maySleep };
+}
+
+/** @internal The operations of a mask. */
+function namesOf(mask: number): string[] {
+  return Object.entries(PAGE_OPS).flatMap(([op, [name]]) => ((mask >> Number(op)) & 1 ? [name] : []));
+}
+
+/** @internal What another walker brings for a table that replaces the operations of `mask`: EPERM names what is missing, EINVAL what is too much. */
+export function checkBrought(host: TableHost, mask: number): void {
+  const missing = namesOf(mask & ~host.mask);
+  const extra = namesOf(host.mask & ~mask);
+  if (missing.length > 0) {
+    const hint = `the table replaces ${missing.join(", ")}: each walker brings its own, adopt(ticket, { hooks, maySleep: false })`;
+    throw new GranuleError(K.EPERM, { operation: "adopt", hint });
+  }
+  if (extra.length > 0) throw invalid("adopt", `the table was made without the hook ${extra.join(", ")}`);
 }

@@ -7,6 +7,10 @@ import { BREACHES, RULES } from "../core/rules.generated.js";
 export interface TableHost {
   hook?: (op: number, a: number, wide: bigint, n: number) => number;
   forcePte?: (addr: bigint, end: bigint, prot: number) => boolean;
+  /** Operations that `hook` has, one bit each as in assembly/table/mmops.ts. */
+  mask: number;
+  /** May one of the functions wait for something? */
+  maySleep: boolean;
 }
 
 /** A visit in the shape in which the core makes it. */
@@ -24,6 +28,12 @@ function wasmFrame(stack = ""): string {
   const frames = stack.split("\n").filter((line) => line.includes("wasm"));
   const frame = frames.find((line) => !line.includes("/demand/demand")) ?? "";
   return /\bat ([\w/.]+)/.exec(frame)?.[1] ?? "the core";
+}
+
+/** Has a walker all functions of a table that replaces the operations of `mask` and forces pages as `force` says? And none may sleep? */
+function serves(host: TableHost | undefined, mask: number, force: number): boolean {
+  if (!host || host.maySleep || (host.mask & mask) !== mask) return false;
+  return force !== K.FORCE_HOST || host.forcePte !== undefined;
 }
 
 /** A walk with a visitor from outside. */
@@ -57,6 +67,7 @@ export class Hosts implements Host {
   /** Arrow properties: the core calls them without `this`. */
   hook = (op: number, table: number, a: number, lo: number, hi: number, n: number): number => {
     const host = this.tables.get(table >>> 0) ?? this.pending;
+    if (op === K.HOOK_SERVED) return serves(host, lo, hi) ? 1 : 0;
     return this.#guard(table, 0, () => host?.hook?.(op, a >>> 0, join(lo, hi), n) ?? 0);
   };
 

@@ -5,13 +5,14 @@ import type { PaLike, SizeLike, Va, VaLike } from "../model/address.js";
 import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
+import { checkQuirks, TABLE_CONFIG, type TableConfig } from "./config.js";
 import { type DirectOptions, HypDirect } from "./direct.js";
 import type { Format } from "./entry.js";
 import { isCount } from "./layout.js";
 import type { EngineMemory } from "./memory.js";
 import type { CacheOption } from "./options.js";
-import { checkQuirks, TABLE_CONFIG, Table, type TableConfig } from "./table.js";
-import type { TableTicket } from "./ticket.js";
+import { Table } from "./table.js";
+import type { AdoptOptions, TableTicket } from "./ticket.js";
 
 /** The hypervisor's own stage-1 table at EL2. */
 export interface HypConfig extends TableConfig {
@@ -56,9 +57,10 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
-  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): HypTable<E> {
+  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket, brought: AdoptOptions): HypTable<E> {
+    if (brought.forcePte !== undefined) throw invalid("adopt", "forcePte is of stage-2 tables");
     const table = new HypTable(engine, ticket.granule, ticket.format, ticket.strict);
-    table.borrow(ticket.handle);
+    table.borrow(ticket, brought);
     return table;
   }
 
@@ -84,7 +86,7 @@ export class HypTable<E extends EngineMemory = EngineMemory> extends Table<E, Va
       ((config.pageCount ?? true) ? K.T_PAGE_COUNT : 0) |
       (config.quirks === "linux-6.12" ? K.T_LINUX : 0);
     const table = new HypTable(engine, granule, { ps, flags }, config.strict ?? true);
-    table.create(config.hooks, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
+    table.create(config, (mask) => engine.core.createHyp(ps, vaBits, flags, mask), "createHyp");
     return table;
   }
 

@@ -25,6 +25,16 @@ export interface ArenaUse {
 
 const BUFFER_BYTES = 65536;
 
+/** Which engine, and where. */
+export interface EnginePlace {
+  module: WasmModule;
+  memory: WasmMemory;
+  /** Pointer of the engine's first byte. */
+  offset: number;
+  /** Which engine it is: tickets of its tables say the same. */
+  id: string;
+}
+
 /**
  * An engine's memory as one walker works in it: an instance of the core, views of what it writes, blocks of the arena. Tables,
  * caches, batches and columns need no more of their engine than this; `Engine` adds what makes them.
@@ -52,7 +62,9 @@ export abstract class EngineMemory implements Disposable {
   readonly arenaPointer: number;
   /** Bytes of the arena. */
   readonly arenaBytes: number;
-  /** @internal Which engine it is, in tickets: the same for all that work in this memory. */
+  /** Pointer of the engine's first byte in `memory`; its records come first, its arena last. */
+  readonly offset: number;
+  /** @internal Which engine it is, in tickets: the same for all that work in it. */
   readonly id: string;
   /** @internal */
   readonly hosts: Hosts = new Hosts();
@@ -70,14 +82,11 @@ export abstract class EngineMemory implements Disposable {
   #closed = false;
 
   /** @internal `begin` makes the instance a walker: a status. */
-  protected constructor(
-    { module, memory, id }: { module: WasmModule; memory: WasmMemory; id: string },
-    begin: (core: Core) => number,
-    operation: string,
-  ) {
+  protected constructor({ module, memory, offset, id }: EnginePlace, begin: (core: Core) => number, operation: string) {
     this.memory = memory;
+    this.offset = offset;
     this.id = id;
-    this.core = instantiate(module, memory, this.hosts);
+    this.core = instantiate(module, memory, offset, this.hosts);
     this.check(begin(this.core), operation, (errno) =>
       errno === K.EBUSY ? "somebody is this walker already" : undefined,
     );
@@ -104,7 +113,7 @@ export abstract class EngineMemory implements Disposable {
     new Uint8Array(this.memory.buffer, untouched, this.arenaPointer + this.arenaBytes - untouched).fill(0);
   }
 
-  /** The whole memory as 32-bit words. */
+  /** The whole memory as 32-bit words, as large as it was when the engine was made or joined. */
   get u32(): Uint32Array {
     return this.#u32;
   }
@@ -132,9 +141,9 @@ export abstract class EngineMemory implements Disposable {
     throw new GranuleError(status, hint === undefined ? { operation } : { operation, hint });
   }
 
-  /** @internal Does `other` work in the same memory? EINVAL otherwise: its pointers and handles mean something else there. */
+  /** @internal Does `other` work in the same engine? EINVAL otherwise: its pointers and handles mean something else there. */
   assertSame(other: EngineMemory, operation: string, what: string): void {
-    if (other.memory !== this.memory) throw invalid(operation, `the ${what} of another engine cannot be used here`);
+    if (other.id !== this.id) throw invalid(operation, `the ${what} of another engine cannot be used here`);
   }
 
   /** @internal A buffer of `bufferBytes` in the arena, for the time of one call. */
@@ -215,7 +224,7 @@ export abstract class EngineMemory implements Disposable {
   close(): void {
     if (this.#closed) return;
     this.hosts.assertIdle("close");
-    if (this.walkerCount > 1) this.#leave();
+    this.#leave();
     this.#closed = true;
     this.#u32 = new Uint32Array(0);
     this.#u64 = new BigUint64Array(0);

@@ -1,4 +1,4 @@
-import { checkChoice, checkNow, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkFunction, checkNow, checkOptions, checkWord, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import { put, valuesOf } from "../core/field.js";
@@ -7,8 +7,11 @@ import { type Granule, granuleShift } from "../model/granule.js";
 import { type ProtLike, toProt } from "../model/protection.js";
 import { paRangeCode } from "../model/registers.js";
 import { type Columns, checkColumns } from "./columns.js";
+import { checkQuirks, TABLE_CONFIG, type TableConfig } from "./config.js";
 import { type DirectOptions, Stage2Direct } from "./direct.js";
 import type { Format } from "./entry.js";
+import { assertPrompt } from "./hooks.js";
+import type { TableHost } from "./host.js";
 import type { EngineMemory } from "./memory.js";
 import {
   type CacheOption,
@@ -21,8 +24,8 @@ import {
   shareFlagsOf,
 } from "./options.js";
 import { refusal, unlinkedRefusal } from "./refusal.js";
-import { checkQuirks, type Outcome, TABLE_CONFIG, Table, type TableConfig } from "./table.js";
-import type { TableTicket } from "./ticket.js";
+import { type Outcome, Table } from "./table.js";
+import type { AdoptOptions, TableTicket } from "./ticket.js";
 
 /** A guest's stage-2 table: sizes and CPU features. */
 export interface Stage2Config extends TableConfig {
@@ -129,6 +132,11 @@ function vtcrOf(engine: EngineMemory, ps: number, c: Stage2Config): bigint {
   return BigInt.asUintN(64, vtcr) | (c.hardwareDirty ? K.VTCR_HD : 0n);
 }
 
+/** The function in the shape in which the core calls it. */
+function forceHost(force: Extract<ForcePte, (...args: never) => unknown>): NonNullable<TableHost["forcePte"]> {
+  return (a, e, p) => checkNow("forcePte", force(a as Ipa, e as Ipa, p));
+}
+
 /**
  * A guest's stage-2 table: every operation of the kernel's, by its name. Make one with `engine.createStage2`.
  * Addresses are IPAs and PAs in bytes. Sizes are rounded out to pages [WLK-1]; a range beyond the input or output
@@ -148,9 +156,14 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
   }
 
   /** @internal The table of a ticket, which another walker of the same engine made. */
-  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket): Stage2Table<E> {
+  static adopt<E extends EngineMemory>(engine: E, ticket: TableTicket, brought: AdoptOptions): Stage2Table<E> {
     const table = new Stage2Table(engine, ticket.granule, ticket.format, ticket.vtcr, ticket.strict);
-    table.borrow(ticket.handle);
+    const { forcePte } = brought;
+    table.borrow(
+      ticket,
+      brought,
+      forcePte === undefined ? undefined : forceHost(checkFunction("adopt", "forcePte", forcePte)),
+    );
     return table;
   }
 
@@ -166,7 +179,7 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
       throw invalid("createStage2", "VTCR.DS and lpa2 differ");
     }
     const table = new Stage2Table(engine, granule, { ps, flags }, vtcr, config.strict ?? true);
-    table.create(config.hooks, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2", vtcr);
+    table.create(config, (mask) => engine.core.createStage2(ps, vtcr, flags, mask), "createStage2", vtcr);
     try {
       table.setForcePte(config.forcePte === undefined ? "none" : config.forcePte);
     } catch (error) {
@@ -211,7 +224,11 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     return BigInt.asUintN(64, this.engine.core.vttbr(rootPa, vmid, cnp ? 1 : 0));
   }
 
-  /** Chooses anew when leaves must be pages. */
+  /**
+   * Chooses anew when leaves must be pages. A function decides for calls of this walker alone: each other walker brings its own when
+   * it adopts the table, and is refused with EPERM without. EPERM (thrown) with several walkers unless the table was made, or
+   * adopted, with `maySleep: false`.
+   */
   setForcePte(force: ForcePte): void {
     const { core, hosts } = this.engine;
     this.assertUsable("setForcePte");
@@ -219,11 +236,9 @@ export class Stage2Table<E extends EngineMemory = EngineMemory> extends Table<E,
     let mode: number = K.FORCE_HOST;
     let below = 0n;
     if (typeof force === "function") {
-      const host = hosts.tables.get(this.handle) ?? {};
-      hosts.tables.set(this.handle, {
-        ...host,
-        forcePte: (a, e, p) => checkNow("forcePte", force(a as Ipa, e as Ipa, p)),
-      });
+      const host = hosts.tables.get(this.handle) ?? { mask: 0, maySleep: true };
+      assertPrompt(this.engine, "setForcePte", host.maySleep);
+      hosts.tables.set(this.handle, { ...host, forcePte: forceHost(force) });
     } else if (typeof force === "object" && force !== null) {
       checkOptions("forcePte", force, { below: "address" });
       mode = K.FORCE_BELOW;

@@ -8,13 +8,13 @@ import { type AddressLike, type Ipa, type Like, type Pa, type SizeLike, toAddres
 import type { Granule } from "../model/granule.js";
 import { Columns, checkColumns } from "./columns.js";
 import { decodeEntry, type Entry, entryStart, type Format } from "./entry.js";
-import { checkHooks, hookHost, hookMask, type MmOps } from "./hooks.js";
-import type { VisitInProgress } from "./host.js";
+import { assertPrompt, checkBrought, hostOf, type TableFunctions } from "./hooks.js";
+import type { TableHost, VisitInProgress } from "./host.js";
 import type { EntryOptions, Range, TableInfo } from "./info.js";
 import type { EngineMemory } from "./memory.js";
 import { type CacheOption, cacheHandle } from "./options.js";
 import { type Asked, askedOf, isPartial, partial, refusal, unmade } from "./refusal.js";
-import type { TableTicket } from "./ticket.js";
+import { ADOPT, type AdoptOptions, type TableTicket } from "./ticket.js";
 import {
   emptyRun,
   type RunVisitor,
@@ -28,40 +28,6 @@ import {
 import { walkersOf } from "./walkers.js";
 
 export type { EntryOptions, Outcome, Range, TableInfo } from "./info.js";
-
-/** What both kinds of table are made with. */
-export interface TableConfig {
-  /** Page size in bytes. Default 4096. */
-  granule?: Granule;
-  /** 52-bit descriptors of 4K and 16K pages (FEAT_LPA2). Default false. */
-  lpa2?: boolean;
-  /** 64K pages: output addresses up to 52 bits (FEAT_LPA). Default true. */
-  pa52?: boolean;
-  /** `"none"` (default): what docs/spec calls right. `"linux-6.12"`: the kernel bit by bit, see docs/deviations.md. */
-  quirks?: "none" | "linux-6.12";
-  /** Memory operations in place of the built-in ones. */
-  hooks?: MmOps;
-  /**
-   * Refuse a range whose address, size or output address is not of whole pages: EINVAL says which (`direct`: -22). False: the address is
-   * rounded down and the size up, as the kernel does [WLK-1]; so do batches and columns always. Default true.
-   */
-  strict?: boolean;
-}
-
-/** @internal What `TableConfig` has. */
-export const TABLE_CONFIG: OptionKinds<TableConfig> = {
-  granule: "number",
-  lpa2: "boolean",
-  pa52: "boolean",
-  quirks: "any",
-  hooks: "any",
-  strict: "boolean",
-};
-
-/** @internal The words that a configuration may use. */
-export function checkQuirks(operation: string, quirks: TableConfig["quirks"]): void {
-  checkChoice(operation, "quirks", quirks, [undefined, "none", "linux-6.12"]);
-}
 
 /** Rows that a copied column goes through at once. */
 const COLUMN = 2048;
@@ -103,6 +69,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   abstract readonly isHyp: boolean;
   #handle = 0;
   #owned = false;
+  #hooks = 0;
 
   /** @internal */
   protected constructor(engine: E, granule: Granule, format: Format, strict: boolean) {
@@ -114,24 +81,35 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
   }
 
   /** @internal Makes the table with its hooks in place. */
-  protected create(hooks: MmOps | undefined, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
+  protected create(functions: TableFunctions, make: (mask: number) => number, operation: string, vtcr?: bigint): void {
     const { hosts } = this.engine;
-    if (hooks !== undefined) checkHooks(operation, hooks);
-    const host = hooks ? { hook: hookHost(this.engine, hooks) } : undefined;
+    const host = hostOf(this.engine, operation, functions);
+    if (host.mask !== 0) assertPrompt(this.engine, operation, functions.maySleep);
     hosts.pending = host;
-    const handle = make(hooks ? hookMask(hooks) : 0);
+    const handle = make(host.mask);
     hosts.pending = undefined;
     this.engine.check(handle, operation, (errno) => unmade(this.engine, this.granule, errno, vtcr));
     this.#handle = handle;
     this.#owned = true;
-    if (host) hosts.tables.set(handle, host);
+    this.#hooks = host.mask;
+    hosts.tables.set(handle, host);
   }
 
-  /** @internal Works on a table that another walker owns. */
-  protected borrow(handle: number): void {
+  /** @internal Works on a table that another walker owns; `force`: its function for that, as the core calls it. */
+  protected borrow({ handle, hooks }: TableTicket, brought: AdoptOptions, force?: TableHost["forcePte"]): void {
+    const { hosts } = this.engine;
+    checkOptions("adopt", brought, ADOPT);
     this.engine.check(this.engine.core.tableInfo(handle), "adopt", () => "the ticket's table is gone");
+    // A slot that another table has taken since looks different, unless that one is of the same make.
     if (this.engine.results.table.flags !== this.format.flags) throw invalid("adopt", "the ticket is of another table");
+    const host = hostOf(this.engine, "adopt", brought);
+    const brings = host.mask !== 0 || force !== undefined;
+    if (brings) assertPrompt(this.engine, "adopt", brought.maySleep);
+    // Without functions: those that this walker has already, having made the table or adopted it before.
+    if (brings || !hosts.tables.has(handle)) checkBrought(host, hooks);
+    if (brings) hosts.tables.set(handle, force ? { ...host, forcePte: force } : host);
     this.#handle = handle;
+    this.#hooks = hooks;
   }
 
   /** @internal */
@@ -144,6 +122,7 @@ export abstract class Table<E extends EngineMemory = EngineMemory, A extends Ipa
       granule: this.granule,
       format: this.format,
       strict: this.strict,
+      hooks: this.#hooks,
     };
   }
 

@@ -28,6 +28,11 @@ export interface WalkOptions {
   skipBreakTlbi?: boolean;
   /** No cache maintenance for what is made. Default false. */
   skipCacheMaintenance?: boolean;
+  /**
+   * May the visitor wait for something? In a shared walk it runs in a read section, as one of several walkers: one that may
+   * sleep is refused there, with status EPERM [LCK-15]. Default true.
+   */
+  maySleep?: boolean;
   /** Where `newTable` takes pages. Default: the arena. */
   cache?: CacheOption;
 }
@@ -40,6 +45,7 @@ const OPTIONS: OptionKinds<WalkOptions> = {
   handleFault: "boolean",
   skipBreakTlbi: "boolean",
   skipCacheMaintenance: "boolean",
+  maySleep: "boolean",
   cache: "any",
 };
 
@@ -96,7 +102,8 @@ export function walkFlags(options: WalkOptions): number {
     (options.shared ? K.SHARED : 0) |
     (options.handleFault ? K.HANDLE_FAULT : 0) |
     (options.skipBreakTlbi ? K.SKIP_BBM_TLBI : 0) |
-    (options.skipCacheMaintenance ? K.SKIP_CMO : 0)
+    (options.skipCacheMaintenance ? K.SKIP_CMO : 0) |
+    (options.maySleep === false ? K.NO_SLEEP : 0)
   );
 }
 
@@ -201,7 +208,10 @@ export class Visit<A extends Ipa | Va = Ipa | Va> {
     this.#call(this.#engine.core.visitMake(toAddress(descriptor, "visit.make")), "visit.make");
   }
 
-  /** Writes a descriptor over the snapshot in one step, nothing flushed; false if the slot changed meanwhile. */
+  /**
+   * Writes a descriptor over the snapshot in one step, nothing flushed; false if the slot changed meanwhile. EPERM for a table's
+   * descriptor in a shared walk of several walkers: tables come and go by `tryBreak` and `make`.
+   */
   set(descriptor: bigint): boolean {
     this.#assertCurrent("visit.set");
     const status = this.#engine.core.visitSet(toAddress(descriptor, "visit.set"));

@@ -49,8 +49,9 @@ export function walkersOf({ core, results, walkerCount }: EngineMemory): WalkerI
 }
 
 /** @internal */
-export function limboInfo({ core, results }: EngineMemory): LimboInfo {
+export function limboInfo({ core, hosts, results }: EngineMemory): LimboInfo {
   core.limboInfo();
+  hosts.rethrow(); // tables were freed, by functions of the caller perhaps
   const { waiting, retired, heldUpBy } = results.limbo;
   return { waiting, retired, heldUpBy: heldUpBy < 0 ? undefined : heldUpBy };
 }

@@ -130,7 +130,7 @@ export class VirtualMachine implements Disposable {
     const engine = table.engine;
     this.#engine = engine;
     this.module = compile(module, "createVm");
-    this.core = instantiateVm(this.module, engine.memory, engine.hosts);
+    this.core = instantiateVm(this.module, engine.memory, engine.offset, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
     const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
     const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;

@@ -499,7 +499,7 @@ export class VmWorker implements Disposable {
   constructor(ticket: VmTicket) {
     this.#ticket = checkOptions("joinVm", ticket, TICKET);
     this.#engine = joinEngine(ticket.engine);
-    this.#core = instantiateVm(ticket.module, this.#engine.memory, this.#engine.hosts);
+    this.#core = instantiateVm(ticket.module, this.#engine.memory, this.#engine.offset, this.#engine.hosts);
     this.#engine.check(this.#core.vmAttach(this.#engine.walker), "joinVm");
   }
 

@@ -28,7 +28,7 @@ async function breaksOf(room: string, demand: (rule: number) => void): Promise<B
     point: nothing,
     demand,
   };
-  return new WebAssembly.Instance(module, { env: { memory, abort: nothing }, host }).exports as Breaks;
+  return new WebAssembly.Instance(module, { env: { memory, base: 1024, abort: nothing }, host }).exports as Breaks;
 }
 
 /** A broken rule ends the call, as the facade's import does. */

@@ -3,6 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
+import { HeaderView } from "../../bindings/core/memory-views.generated.js";
 import { SubmissionView } from "../../bindings/core/table-views.generated.js";
 import { createEngine, type Engine } from "../../bindings/index.js";
 import { Random, runs, SEED } from "../support/random.js";
@@ -12,7 +13,7 @@ const CALLS = 1500;
 
 /** What each export takes: h table, c cache, p pointer, s granule, n small number, w word, L 64-bit, D double, z boolean, v level. */
 const SIGNATURES: Record<string, string> = {
-  initialise: "wLwww",
+  initialise: "wwLwww",
   attach: "wz",
   entrust: "pp",
   detach: "",
@@ -199,7 +200,8 @@ class Attacker {
 
 /** What must never change: the header's magic, version and geometry. */
 function header(engine: Engine): number[] {
-  return [...engine.u32.subarray(256, 256 + 12)];
+  const at = engine.offset / 4;
+  return [...engine.u32.subarray(at, at + HeaderView.BYTES / 4)];
 }
 
 function attack(seed: number): void {
@@ -258,7 +260,7 @@ describe("hostile exports", () => {
 
   it("a second engine is not laid out over the first", () => {
     const engine = createEngine({ arenaBytes: 1 << 20 });
-    expect(engine.core.initialise(1 << 20, 0n, 1, 1, 0)).toBe(K.EEXIST);
+    expect(engine.core.initialise(1 << 20, 1 << 20, 0n, 1, 1, 0)).toBe(K.EEXIST);
     expect(engine.core.attach(1, 1)).toBe(K.EINVAL);
     expect(engine.core.engineInfo()).toBe(0);
   });

@@ -78,7 +78,8 @@ describe("options", () => {
 
   it.each([
     [{ walkers: "2" }, /walkers is "2"/],
-    [{ memory: new WebAssembly.Memory({ initial: 1 }) }, /unknown option memory/],
+    [{ memory: new WebAssembly.Memory({ initial: 1 }) }, /the memory is not shared/],
+    [{ memory: "RAM" }, /memory is "RAM": give an object/],
     [{ arenaBytes: 1n << 20n }, /arenaBytes is 1048576n/],
     [{ pretouch: 1 }, /pretouch is 1: give true or false/],
     [{ physBase: "0x80000000" }, /physBase is "0x80000000"/],

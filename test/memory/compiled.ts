@@ -24,7 +24,7 @@ export interface Cells {
   leave(): void;
   expel(id: number): number;
   slotOfWalker(id: number): bigint;
-  layOut(bytes: bigint, arena: number, base: bigint, tables: number, walkers: number, ring: number): number;
+  layOut(arena: Pointer, bytes: number, base: bigint, tables: number, walkers: number, ring: number): number;
   attach(id: number, sleeps: number): number;
   writerOf(t: Pointer): number;
   readLock(t: Pointer): number;
@@ -51,7 +51,7 @@ const module = await compiled();
 /** One instance, and its memory of 4 MiB. */
 export function cells(): { core: Cells; u64: BigUint64Array; u32: Uint32Array } {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });
-  const { exports } = new WebAssembly.Instance(module, { env: { memory }, host: { clock: () => 0 } });
+  const { exports } = new WebAssembly.Instance(module, { env: { memory, base: 1024 }, host: { clock: () => 0 } });
   return {
     core: exports as unknown as Cells,
     u64: new BigUint64Array(memory.buffer),

@@ -13,24 +13,35 @@ const ARENA = 1 << 20;
 const BASE = 0x8000_0000n;
 const PAGES = 64;
 
-function core(pages = PAGES, memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true })) {
-  return { memory, core: instantiate(MODULE, memory, new Hosts()) };
+const PAGE = 65536;
+
+function core(
+  pages = PAGES,
+  memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true }),
+  at: number = K.HEADER_BYTES,
+) {
+  return { memory, core: instantiate(MODULE, memory, at, new Hosts()) };
 }
 
 interface Sizes {
+  /** Bytes of the arena, and its pointer. */
   arena?: number;
+  pointer?: number;
   base?: bigint;
   tables?: number;
   walkers?: number;
   ring?: number;
 }
 
-function lay(made: Core, { arena = ARENA, base = BASE, tables = 4, walkers = 1, ring = 0 }: Sizes = {}): number {
-  return made.initialise(arena, base, tables, walkers, ring);
+function lay(made: Core, sizes: Sizes = {}): number {
+  const { arena = ARENA, base = BASE, tables = 4, walkers = 1, ring = 0, pointer = 3 << 20 } = sizes;
+  return made.initialise(pointer, arena, base, tables, walkers, ring);
 }
 
-/** The status of laying out a fresh memory. */
-const laid = (sizes: Sizes, pages = PAGES) => lay(core(pages).core, sizes);
+/** The status of laying out a fresh memory, its arena at the end. */
+function laid(sizes: Sizes, pages = PAGES): number {
+  return lay(core(pages).core, { pointer: pages * PAGE - (sizes.arena ?? ARENA), ...sizes });
+}
 
 describe("a memory", () => {
   it.each([
@@ -60,6 +71,26 @@ describe("a memory", () => {
     expect(laid({ base: end - BigInt(ARENA), arena: 2 * ARENA })).toBe(K.EINVAL);
   });
 
+  it("takes an engine and an arena where their pages are aligned, inside the memory", () => {
+    for (const pointer of [4096, (1 << 20) + 32768, -1]) expect(laid({ pointer }), `${pointer}`).toBe(K.EINVAL);
+    const place = (at: number) => lay(core(PAGES, undefined, at).core);
+    for (const at of [1, 512, 1025, PAGES * PAGE, PAGES * PAGE - 512, 2 ** 31, -1024]) {
+      expect(place(at), `${at}`).toBe(K.EINVAL);
+      expect(core(PAGES, undefined, at).core.attach(0, 0), `${at}`).toBe(K.EINVAL);
+    }
+    for (const at of [0, 1024, PAGE]) expect(place(at), `${at}`).toBe(0);
+  });
+
+  it("holds several engines, each of them known by its own place", () => {
+    const memory = new WebAssembly.Memory({ initial: PAGES, maximum: 65536, shared: true });
+    const [low, high] = [core(PAGES, memory, 0).core, core(PAGES, memory, 2 << 20).core];
+    expect([lay(low, { pointer: 1 << 20 }), lay(high)]).toEqual([0, 0]);
+    expect(core(PAGES, memory, PAGE).core.attach(0, 0)).toBe(K.EINVAL);
+    // A copy of a header is no engine.
+    new Uint8Array(memory.buffer).copyWithin(PAGE, 0, K.HEADER_BYTES);
+    expect(core(PAGES, memory, PAGE).core.attach(0, 0)).toBe(K.EINVAL);
+  });
+
   it("that is too small is said to be, and one that is laid out stays as it is", () => {
     // The least memory that is enough holds everything: with one page less it is ENOMEM.
     let pages = 1;
@@ -68,6 +99,8 @@ describe("a memory", () => {
     expect(pages).toBeGreaterThan(ARENA >> 16);
     expect(pages).toBeLessThan((ARENA >> 16) + 20);
     expect(laid({ walkers: 64, ring: 2 ** 24 }, PAGES)).toBe(K.ENOMEM);
+    expect(laid({ pointer: 4 << 20 })).toBe(K.ENOMEM);
+    expect(laid({ pointer: 2 ** 32 - ARENA })).toBe(K.ENOMEM);
     const { core: made } = core();
     expect([lay(made), lay(made), lay(made, { arena: 2 * ARENA })]).toEqual([0, K.EEXIST, K.EEXIST]);
   });

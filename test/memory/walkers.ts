@@ -109,7 +109,7 @@ export type Walkers = Record<
     retire(table: Pointer, p: Pointer, level: number): void;
     holdTree(table: Pointer, p: Pointer, level: number): void;
     intendBreak(table: Pointer, p: Pointer, old: bigint, level: number): void;
-    layOut(bytes: bigint, arena: number, base: bigint, tables: number, walkers: number, ring: number): number;
+    layOut(arena: Pointer, bytes: number, base: bigint, tables: number, walkers: number, ring: number): number;
     isArenaRange(p: Pointer, bytes: bigint): number;
     isInMemory(p: Pointer, bytes: bigint): number;
     physToVirt(pa: bigint, bytes: number): Pointer;
@@ -131,11 +131,17 @@ async function compiled(): Promise<WebAssembly.Module> {
 const module = await compiled();
 export const PAGES = 64;
 export const ARENA = 1 << 20;
+/** Pointer of the arena, behind all records. */
+export const ARENA_AT: number = 3 << 20;
+/** The engine begins at byte 0, so that handles are pointers. */
+const BASE = 0;
+const hook = (): number => 0;
 
 /** An instance in a memory of its own, in which nothing is laid out. */
 export function bare(): Walkers {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-  return new WebAssembly.Instance(module, { env: { memory }, host: { clock: () => 0 } }).exports as unknown as Walkers;
+  return new WebAssembly.Instance(module, { env: { memory, base: BASE }, host: { clock: () => 0, hook } })
+    .exports as unknown as Walkers;
 }
 
 /** `n` walkers of one memory with an arena, and a clock that goes on by `step` milliseconds each time it is read. */
@@ -146,12 +152,12 @@ export function walkers(n: number, step = 0): { all: Walkers[]; u32: Uint32Array
     clock.now += clock.step;
     return clock.now | 0;
   };
-  const host = { clock: read };
+  const host = { clock: read, hook };
   const all = Array.from({ length: n }, () => {
-    return new WebAssembly.Instance(module, { env: { memory }, host }).exports as unknown as Walkers;
+    return new WebAssembly.Instance(module, { env: { memory, base: BASE }, host }).exports as unknown as Walkers;
   });
   const [first] = all as [Walkers];
-  first.layOut(BigInt(PAGES << 16), ARENA, 0n, 4, n, 0);
+  first.layOut(ARENA_AT, ARENA, 0n, 4, n, 0);
   first.initFrames();
   for (const [id, walker] of all.entries()) walker.attach(id, 0);
   return { all, u32: new Uint32Array(memory.buffer), clock };

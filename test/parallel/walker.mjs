@@ -8,7 +8,7 @@ const STOPPED = 1;
 
 const control = new Int32Array(workerData.control);
 const engine = joinEngine(workerData.ticket);
-const [table] = workerData.tables.map((ticket) => engine.adopt(ticket));
+let [table] = workerData.tables.map((ticket) => engine.adopt(ticket));
 const held = [];
 
 engine.hosts.point = (kind, pointer) => {
@@ -36,6 +36,37 @@ const verbs = {
     const statuses = [...columns.statuses.subarray(0, addresses.length)];
     columns.close();
     return statuses;
+  },
+  /** Works on a table from now on whose pages are counted in `counts`, as hooks.test.ts does. */
+  adoptCounted(ticket, counts) {
+    const shared = new Int32Array(counts);
+    const unit = (p) => (p - engine.arenaPointer) / 4096;
+    const hooks = {
+      zallocPage() {
+        const p = engine.takeBlock(4096);
+        Atomics.store(shared, unit(p), 1);
+        return p;
+      },
+      zallocPagesExact: () => 0,
+      freePagesExact() {},
+      freeUnlinkedTable() {},
+      getPage: (p) => void Atomics.add(shared, unit(p), 1),
+      putPage(p) {
+        if (Atomics.sub(shared, unit(p), 1) !== 1) return false;
+        // Told so by a 1, it never comes back from the second page.
+        if (Atomics.compareExchange(shared, 0, 1, 2) !== 1 && Atomics.compareExchange(shared, 0, 2, 3) === 2) {
+          Atomics.wait(shared, 0, 3);
+        }
+        engine.giveBlock(p);
+        return true;
+      },
+      pageCount: (p) => Atomics.load(shared, unit(p)),
+      physToVirt: (pa) => Number(pa - engine.physBase) + engine.arenaPointer,
+      virtToPhys: (p) => BigInt(p - engine.arenaPointer) + engine.physBase,
+      dcacheCleanInvalPoc() {},
+      icacheInvalPou() {},
+    };
+    table = engine.adopt(ticket, { hooks, maySleep: false });
   },
   reclaim: () => engine.reclaim(),
   limbo: () => engine.limbo(),

@@ -343,7 +343,7 @@ describe("createWorker", () => {
     ],
     ["makes one that fails", () => new Worker("throw new Error('lost')", { eval: true }), /did not start: lost/],
     ["makes one that ends", () => new Worker("process.exit(3)", { eval: true }), /did not start: .*exit code 3/],
-    ["is no function", 7 as never, /EINVAL: createPool: createWorker is 7, no function/],
+    ["is no function", 7 as never, /EINVAL: createPool: the option createWorker is 7: give a function/],
   ] as const)(
     "that %s is an error of createPool, and leaves the engine as it was",
     async (_what, createWorker, message) => {

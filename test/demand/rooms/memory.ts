@@ -15,7 +15,7 @@ const TABLES: u32 = 64;
 
 /** A table of an engine for two walkers that is laid out here. */
 function table(): Table {
-  if (layOut((<u64>memory.size()) << 16, ARENA_ALIGN, 0, TABLES, 2, 0) === 0) {
+  if (layOut((memory.size() << 16) - ARENA_ALIGN, ARENA_ALIGN, 0, TABLES, 2, 0) === 0) {
     initFrames();
     attach(0, false);
   }

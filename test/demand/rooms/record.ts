@@ -11,7 +11,7 @@ export function RULE_WALKER(): void {
 }
 
 export function RULE_JOURNALLING(): void {
-  layOut((<u64>memory.size()) << 16, ARENA_ALIGN, 0, 1, 1, 0);
+  layOut((memory.size() << 16) - ARENA_ALIGN, ARENA_ALIGN, 0, 1, 1, 0);
   initFrames();
   attach(0, false);
   beginWrite();

@@ -19,7 +19,7 @@ const TABLES: u32 = 64;
 
 /** A table of an engine that is laid out here. */
 function table(): Table {
-  if (layOut((<u64>memory.size()) << 16, ARENA_ALIGN, 0, TABLES, 1, 0) === 0) {
+  if (layOut((memory.size() << 16) - ARENA_ALIGN, ARENA_ALIGN, 0, TABLES, 1, 0) === 0) {
     initFrames();
     attach(0, false);
   }
