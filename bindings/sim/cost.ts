@@ -28,7 +28,16 @@ export const COSTS = {
   leaf: 10,
 };
 
-/** Costs by name, in cycles. */
+/**
+ * Costs by name, in cycles.
+ *
+ * @example
+ * ```ts
+ * import { COSTS, type Costs } from "granule/sim";
+ * const slowExits: Costs = { ...COSTS, exit: 4000 };
+ * console.log(slowExits.exit); // 4000
+ * ```
+ */
 export type Costs = typeof COSTS;
 
 /**

@@ -12,7 +12,12 @@ import { wordsOf } from "./support.js";
 const LARGE = /^(?:large|split-|map-large)/;
 
 /** Handle of an engine's first table. */
-const FIRST_TABLE = 32768;
+const FIRST_TABLE = firstHandle();
+
+function firstHandle(): number {
+  using engine = createEngine();
+  return engine.createStage2().handle;
+}
 
 /**
  * Real gaps of 6.12's protocol, which its quirks keep. Any hyp_map: a table takes a block's place without a break

@@ -21,7 +21,7 @@ const value = fc.oneof(
 const record = fc.tuple(
   fc.oneof(fc.constantFrom(...KINDS), fc.nat()),
   fc.oneof(fc.integer({ min: -2, max: 12 }), fc.integer()),
-  fc.oneof(fc.constantFrom(0, 32768, 32896), fc.nat()),
+  fc.oneof(fc.constantFrom(0, 1024, 1280), fc.nat()),
   fc.oneof(fc.integer({ min: 0, max: 2 }), fc.nat()),
   address,
   value,
