@@ -6,4 +6,4 @@
 
 export { COSTS, type Costs, costsOf } from "./cost.js";
 export { type DirtyStrategy, type RunConfig, type RunReport, runWorkload } from "./run.js";
-export { WORKLOADS, type WorkloadKind } from "./workloads.js";
+export { type Rounds, type Stage, WORKLOADS, type WorkloadKind } from "./workloads.js";

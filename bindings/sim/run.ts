@@ -55,26 +55,64 @@ export interface RunReport {
   seconds: number;
   /** Accesses of all vCPUs. */
   accesses: number;
-  /** Stage-2 faults by kind; accesses that left the guest; faults taken again; stops for a full ring. */
+  /** What left the guest. */
   faults: {
+    /** Stage-2 faults where nothing was mapped. */
     translation: number;
+    /** Stage-2 faults where the mapping did not allow the access. */
     permission: number;
+    /** Stage-2 faults where the access flag was clear. */
     access: number;
+    /** Accesses that the VMM emulates. */
     exits: number;
+    /** Accesses that were refused. */
     aborts: number;
+    /** Faults that were taken again. */
     retries: number;
+    /** Stops of vCPUs whose dirty ring was nearly full. */
     ringFull: number;
   };
-  /** Stores, pages that reads of the log reported, pages that none reported, and the pages of each read. */
-  dirty: { written: number; reported: number; unlogged: number; rounds: number[] };
+  /** Dirty logging. */
+  dirty: {
+    /** Stores of all vCPUs. */
+    written: number;
+    /** Pages that reads of the log reported, a page as often as it was reported. */
+    reported: number;
+    /** Pages with a store that no read reported: 0, unless logging is broken. */
+    unlogged: number;
+    /** Pages that each read reported. */
+    rounds: number[];
+  };
   /** What the table's walker counted. */
   counters: Counters;
   /** All TLBs together. */
-  tlb: { hits: number; misses: number; tlbis: number; flushed: number; conflicts: number; rewalks: number };
-  /** The table in the end; `peakPages` and `bytes` are of table pages. */
-  table: { leaves: number; pages: number; peakPages: number; bytes: number };
-  /** Cycles, estimated: counts times assumed costs. */
-  estimate: ReturnType<typeof estimate>;
+  tlb: {
+    /** Accesses that an entry answered. */
+    hits: number;
+    /** Accesses that took a walk. */
+    misses: number;
+    /** TLBIs that reached a TLB. */
+    tlbis: number;
+    /** Entries that they took. */
+    flushed: number;
+    /** Accesses for which more than one entry stood. */
+    conflicts: number;
+    /** Stores to clean pages, for which the descriptor is read again [HWM-24]. */
+    rewalks: number;
+  };
+  /** The table in the end. */
+  table: {
+    /** Pages and blocks that are mapped. */
+    leaves: number;
+    /** Table pages. */
+    pages: number;
+    /** The most table pages that ever were. */
+    peakPages: number;
+    /** Bytes of the table pages. */
+    bytes: number;
+  };
+  /** Cycles by cause and in all, estimated: counts times assumed costs. */
+  estimate: Record<keyof Costs | "total", number>;
 }
 
 /** Where the guest's memory begins. */

@@ -2,16 +2,21 @@ import type { DirtyPolicy, Vm } from "../vm/vm.js";
 
 /** What a workload works on. */
 export interface Stage {
+  /** The VM. */
   readonly vm: Vm;
-  /** The slot of the guest's memory, its first address and its bytes. */
+  /** The slot of the guest's memory. */
   readonly slot: number;
+  /** First guest address of the memory. */
   readonly gpa: number;
+  /** Bytes of it. */
   readonly size: number;
+  /** vCPUs. */
   readonly cpus: number;
   /** Share of accesses that store, 0 to 1. */
   readonly writes: number;
   /** Rounds of workloads that have rounds. */
   readonly iterations: number;
+  /** How dirty pages are logged. */
   readonly policy: DirtyPolicy;
 }
 

@@ -3,9 +3,10 @@ import { GranuleError } from "../core/errors.js";
 import type { VmCore } from "../core/vm-core.js";
 
 /** Kind of memory of a stretch of the VMM's address space. */
-export interface Backing {
-  /** First byte, and bytes. */
+export interface MemoryArea {
+  /** First byte. */
   readonly hva: number;
+  /** Bytes. */
   readonly size: number;
   /** Bytes of a hugetlb page; 0 for anonymous memory. */
   readonly hugetlb: number;
@@ -58,7 +59,7 @@ export class HostMemory {
   }
 
   /** Sets the kind of a stretch; an earlier definition of it is dropped. */
-  define({ hva, size, hugetlb, thp, fresh }: Backing): void {
+  define({ hva, size, hugetlb, thp, fresh }: MemoryArea): void {
     const flags = (thp ? K.AREA_THP : 0) | (fresh ? K.AREA_FRESH : 0);
     this.#check(this.#core.hostDefine(this.#vm, hva, hva + size, hugetlb, flags), "define");
   }

@@ -6,7 +6,7 @@
 
 import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
 
-export type { HostMemory, HostPage } from "./host-memory.js";
+export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
 export type {
   Backing,
   CpuStats,

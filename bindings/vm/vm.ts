@@ -449,6 +449,7 @@ export class Vm implements Disposable {
     this.engine.close();
   }
 
+  /** The same as `close`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -530,6 +531,7 @@ export class VmWorker implements Disposable {
     this.#engine.close();
   }
 
+  /** The same as `close`. */
   [Symbol.dispose](): void {
     this.close();
   }
