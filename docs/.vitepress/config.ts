@@ -69,6 +69,7 @@ const GUIDES: Item[] = [
       { text: "How a page-table entry dies", link: "/entry-dies" },
       { text: "Record a guest", link: "/guide/recording" },
       { text: "Several walkers", link: "/parallel" },
+      { text: "A VM that runs", link: "/vm" },
       { text: "The hardware's side", link: "/mmu" },
       { text: "The judge", link: "/audit" },
     ],
@@ -77,7 +78,7 @@ const GUIDES: Item[] = [
 
 /** Documents that others add, by their first heading. */
 function more(): Item[] {
-  const known = ["parallel", "mmu", "audit", "architecture", "deviations", "kernel-index"];
+  const known = ["parallel", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
   const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
   return names.sort().map((name) => ({
     text: /^# (.*)$/m.exec(readFileSync(new URL(name, docs), "utf8"))?.[1] ?? name,
