@@ -1,5 +1,6 @@
 // Settings of a run of a workload, as `run` and `compare` take them on the command line.
 
+import { unknownText } from "../core/check.js";
 import { wrap } from "../report/text.js";
 import { costsOf } from "../sim/cost.js";
 import type { RunConfig } from "../sim/run.js";
@@ -152,9 +153,9 @@ export function settingsOf(options: Readonly<Record<string, unknown>>): Omit<Run
 /** The workload that the one operand names. */
 export function workloadOf(operands: readonly string[]): string {
   const [name, ...others] = operands;
-  const names = Object.keys(WORKLOADS).join(", ");
-  if (name === undefined || others.length > 0) throw new UsageError(`name one workload: ${names}`);
-  if (!Object.hasOwn(WORKLOADS, name)) throw new UsageError(`there is no workload ${name}: ${names}`);
+  const names = Object.keys(WORKLOADS);
+  if (name === undefined || others.length > 0) throw new UsageError(`name one workload: ${names.join(", ")}`);
+  if (!names.includes(name)) throw new UsageError(unknownText("workload", name, names));
   return name;
 }
 

@@ -13,15 +13,17 @@ function fits(value: unknown, kind: OptionKind): boolean {
   return kind === "object" ? typeof value === "object" && value !== null : typeof value === kind;
 }
 
-/** EINVAL for a name that does not exist: says which one was meant, if that can be told, and which there are. */
-export function unknownName(operation: string, what: string, name: string, names: readonly string[]): GranuleError {
+/** Says that a name does not exist, which one was meant, if that can be told, and which there are. */
+export function unknownText(what: string, name: string, names: readonly string[]): string {
   const meant = nearest(name, names);
-  const question = meant === undefined ? "" : `, did you mean ${meant}?`;
+  const question = meant === undefined ? ":" : `, did you mean ${meant}?`;
   const written = name.length > 40 ? `${name.slice(0, 40)}...` : name;
-  return invalid(
-    operation,
-    `unknown ${what} ${written}${question === "" ? ":" : question} the ${what}s are ${names.join(", ")}`,
-  );
+  return `unknown ${what} ${written}${question} the ${what}s are ${names.join(", ")}`;
+}
+
+/** EINVAL for a name that does not exist. */
+export function unknownName(operation: string, what: string, name: string, names: readonly string[]): GranuleError {
+  return invalid(operation, unknownText(what, name, names));
 }
 
 /** The options, when every one is known and of its kind: EINVAL names the first that is not. */

@@ -1,3 +1,4 @@
+import { checkOptions, describe, type OptionKinds, unknownName } from "../core/check.js";
 import { invalid } from "../core/errors.js";
 
 /**
@@ -40,6 +41,18 @@ export const COSTS = {
  */
 export type Costs = typeof COSTS;
 
+const KINDS = Object.fromEntries(Object.keys(COSTS).map((name) => [name, "number"])) as OptionKinds<Costs>;
+
+/** Costs, when each is there and 0 or more: EINVAL names the first that is not. */
+export function checkCosts(operation: string, costs: Costs): Costs {
+  checkOptions(operation, costs, KINDS);
+  for (const name of Object.keys(COSTS) as (keyof Costs)[]) {
+    if (!(costs[name] >= 0))
+      throw invalid(operation, `the cost ${name} is ${describe(costs[name])}: cycles, 0 or more`);
+  }
+  return costs;
+}
+
 /**
  * The default costs, with some replaced: `exit=900,tlbi=100`. EINVAL for a name that there is not, or a cost below 0.
  *
@@ -53,10 +66,10 @@ export function costsOf(text: string): Costs {
   const costs: Record<string, number> = { ...COSTS };
   for (const part of text === "" ? [] : text.split(",")) {
     const [name = "", value = ""] = part.split("=");
-    if (!Object.hasOwn(COSTS, name)) throw invalid("costs", `${name} is no cost: ${Object.keys(COSTS).join(", ")}`);
-    const cycles = Number(value);
-    if (value === "" || !(cycles >= 0)) throw invalid("costs", `${name} is ${value || "missing"}: cycles, 0 or more`);
-    costs[name] = cycles;
+    if (!Object.hasOwn(COSTS, name)) throw unknownName("costs", "cost", name, Object.keys(COSTS));
+    costs[name] = value === "" ? Number.NaN : Number(value);
+    if (!((costs[name] as number) >= 0))
+      throw invalid("costs", `the cost ${name} is ${value || "missing"}: cycles, 0 or more`);
   }
   return costs as Costs;
 }

@@ -1,11 +1,11 @@
-import { checkChoice } from "../core/check.js";
+import { checkChoice, checkOptions, describe, type OptionKinds, unknownName } from "../core/check.js";
 import { invalid } from "../core/errors.js";
 import type { TlbPreset } from "../mmu/index.js";
 import type { Granule } from "../model/granule.js";
 import { levelShift } from "../model/granule.js";
 import type { Counters } from "../tables/memory.js";
 import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from "../vm/index.js";
-import { COSTS, type Costs, estimate } from "./cost.js";
+import { COSTS, type Costs, checkCosts, estimate } from "./cost.js";
 import { type Rounds, WORKLOADS } from "./workloads.js";
 
 /** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
@@ -119,6 +119,36 @@ export interface RunReport {
 const RAM = 2 ** 30;
 const MIB = 2 ** 20;
 
+const CONFIG: OptionKinds<RunConfig> = {
+  workload: "any",
+  vcpus: "number",
+  memory: "number",
+  backing: "any",
+  dirty: "any",
+  splitChunk: "number",
+  manual: "boolean",
+  granule: "any",
+  tlb: "any",
+  adversarial: "boolean",
+  writes: "number",
+  iterations: "number",
+  seed: "number",
+  costs: "object",
+};
+
+/** What the VM does not check itself. */
+function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["config"]): void {
+  checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm"]);
+  checkChoice("runWorkload", "granule", granule, [4096, 16384, 65536]);
+  if (!(Number.isSafeInteger(memory) && memory > 0 && memory % granule === 0)) {
+    throw invalid("runWorkload", `memory is ${describe(memory)}: bytes, whole pages of ${granule}`);
+  }
+  if (!(Number.isSafeInteger(iterations) && iterations > 0)) {
+    throw invalid("runWorkload", `iterations is ${describe(iterations)}: a whole number of 1 or more`);
+  }
+  if (!(writes >= 0 && writes <= 1)) throw invalid("runWorkload", `writes is ${describe(writes)}: 0 to 1`);
+}
+
 function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
@@ -218,12 +248,12 @@ function reportOf(
  * ```
  */
 export function runWorkload(config: RunConfig): RunReport {
-  const kind = Object.hasOwn(WORKLOADS, config.workload) ? WORKLOADS[config.workload] : undefined;
-  if (kind === undefined) {
-    throw invalid("runWorkload", `there is no workload ${config.workload}: ${Object.keys(WORKLOADS).join(", ")}`);
-  }
+  const { workload } = checkOptions("runWorkload", config, CONFIG);
+  const kind = Object.hasOwn(WORKLOADS, workload) ? WORKLOADS[workload] : undefined;
+  if (kind === undefined) throw unknownName("runWorkload", "workload", String(workload), Object.keys(WORKLOADS));
   const all = filledIn(config);
-  checkChoice("runWorkload", "dirty", all.dirty, ["wp", "eager", "ring", "dbm"]);
+  checkConfig(all);
+  const costs = checkCosts("runWorkload", config.costs ?? COSTS);
   const { granule, memory, vcpus, backing, tlb, adversarial, writes, iterations, seed } = all;
   const hardwareDirty = all.dirty === "dbm";
   const vm = createVm({
@@ -241,7 +271,7 @@ export function runWorkload(config: RunConfig): RunReport {
     const rounds: Rounds = { reported: [], unlogged: 0 };
     const start = performance.now();
     kind.run({ vm, slot, gpa: RAM, size: memory, cpus: vcpus, writes, iterations, policy: policyOf(all) }, rounds);
-    return reportOf(vm, all, config.workload, rounds, (performance.now() - start) / 1000, config.costs ?? COSTS);
+    return reportOf(vm, all, workload, rounds, (performance.now() - start) / 1000, costs);
   } finally {
     vm.close();
   }

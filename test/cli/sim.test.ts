@@ -24,11 +24,12 @@ describe("granule run", () => {
 
   it.each([
     [["run"], "name one workload"],
-    [["run", "sleep"], "there is no workload sleep"],
+    [["run", "sleep"], "unknown workload sleep: the workloads are"],
+    [["run", "dirty-log-pref"], "did you mean dirty_log_perf?"],
     [["run", "migration", "--dirty", "hdbss"], "--dirty takes one of wp, eager, ring, dbm"],
     [["run", "migration", "--memory", "lots"], "--memory takes bytes"],
     [["run", "migration", "--writes", "2"], "--writes takes 0 to 1"],
-    [["run", "migration", "--cost", "x=1"], "x is no cost"],
+    [["run", "migration", "--cost", "x=1"], "unknown cost x"],
     [["compare", "migration"], "say what to vary"],
     [["compare", "migration", "--vary", "dirty"], "--vary takes NAME=A,B"],
     [["compare", "migration", "--vary", "sleep=1"], "there is no setting sleep"],

@@ -51,10 +51,31 @@ describe("a workload", () => {
   });
 
   it("refuses what it does not know", () => {
-    expect(() => runWorkload({ workload: "toString" })).toThrow("there is no workload toString");
-    expect(() => runWorkload({ workload: "migration", dirty: "hdbss" as never })).toThrow("dirty");
-    expect(() => costsOf("exit=many")).toThrow("exit is many");
-    expect(() => costsOf("sleep=1")).toThrow("sleep is no cost");
+    expect(() => runWorkload({ workload: "toString" })).toThrow("unknown workload toString: the workloads are demand_");
+    expect(() => runWorkload({ workload: "migraton" })).toThrow("did you mean migration?");
+    expect(() => runWorkload(undefined as never)).toThrow("the options are undefined");
+    expect(() => costsOf("exit=many")).toThrow("the cost exit is many");
+    expect(() => costsOf("sleep=1")).toThrow("unknown cost sleep");
+  });
+
+  it.each([
+    [{ dirtty: "dbm" }, "unknown option dirtty, did you mean dirty?"],
+    [{ dirty: "hdbss" }, 'dirty is "hdbss": one of wp, eager, ring, dbm'],
+    [{ granule: 8192 }, "granule is 8192: one of 4096, 16384, 65536"],
+    [{ memory: 5000 }, "memory is 5000: bytes, whole pages of 4096"],
+    [{ memory: Number.NaN }, "memory is NaN"],
+    [{ memory: 1n << 24n }, "the option memory is 16777216n: give a number"],
+    [{ iterations: 0 }, "iterations is 0: a whole number of 1 or more"],
+    [{ iterations: 1.5 }, "iterations is 1.5"],
+    [{ writes: 1.01 }, "writes is 1.01: 0 to 1"],
+    [{ writes: Number.NaN }, "writes is NaN"],
+    [{ vcpus: 0 }, "cpus"],
+    [{ backing: "huge" }, "backing"],
+    [{ tlb: "cortex-z80" }, "cortex-z80"],
+    [{ costs: { exit: 1 } }, "the cost fault is undefined: cycles, 0 or more"],
+    [{ costs: { exit: -1 } }, "the cost exit is -1"],
+  ])("refuses %o", (wrong, words) => {
+    expect(() => runWorkload({ workload: "migration", memory: 4 * MIB, ...(wrong as object) })).toThrow(words);
   });
 
   it("is estimated by counts times costs", () => {
