@@ -1,5 +1,7 @@
+import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { decodeAddress, linearBits, packedField } from "../core/descriptor.js";
+import { invalid as refuse } from "../core/errors.js";
 import { fieldOf, fieldOfMask, get, lowOf, maskOf } from "../core/field.js";
 import { shift } from "../core/granule.js";
 import { type Granule, granuleShift } from "../model/granule.js";
@@ -410,9 +412,29 @@ function invalid(d: bigint): Reading {
   };
 }
 
+const OPTIONS: OptionKinds<ExplainOptions> = {
+  stage: "any",
+  granule: "any",
+  level: "number",
+  lpa2: "boolean",
+  fwb: "boolean",
+  hvhe: "boolean",
+  xnx: "boolean",
+};
+
+function checkExplain(descriptor: bigint, options: ExplainOptions): void {
+  const { stage, granule, level } = checkOptions("explain", options, OPTIONS);
+  if (typeof descriptor !== "bigint" || BigInt.asUintN(64, descriptor) !== descriptor) {
+    throw refuse("explain", `the descriptor is ${describe(descriptor)}: a bigint of 64 bits, 0 or more`);
+  }
+  checkChoice("explain", "stage", stage, [undefined, "2", "hyp", "el1"]);
+  checkChoice("explain", "granule", granule, [undefined, 4096, 16384, 65536]);
+  checkChoice("explain", "level", level, [undefined, -1, 0, 1, 2, 3]);
+}
+
 /**
  * Explains a 64-bit descriptor, field by field. It returns one reading, or two with the likelier first where the meaning
- * depends on a level that is not given.
+ * depends on a level that is not given. EINVAL for more than 64 bits, and for options that do not exist or fit.
  *
  * @example
  * ```ts
@@ -424,6 +446,7 @@ function invalid(d: bigint): Reading {
  * ```
  */
 export function explain(descriptor: bigint, options: ExplainOptions = {}): Reading[] {
+  checkExplain(descriptor, options);
   const c: Context = {
     stage: options.stage ?? "2",
     shift: granuleShift(options.granule ?? 4096),

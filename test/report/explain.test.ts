@@ -61,6 +61,22 @@ describe("explain", () => {
   });
 });
 
+describe("explain, asked wrongly", () => {
+  it.each([
+    [1n << 64n, {}, "the descriptor is 18446744073709551616n: a bigint of 64 bits"],
+    [-1n, {}, "the descriptor is -1n"],
+    [7, {}, "the descriptor is 7: a bigint"],
+    [7n, { stage: "1" }, 'stage is "1"'],
+    [7n, { granule: 8192 }, "granule is 8192: one of 4096, 16384, 65536"],
+    [7n, { level: 4 }, "level is 4: one of -1, 0, 1, 2, 3"],
+    [7n, { levels: 3 }, "unknown option levels, did you mean level?"],
+    [7n, { lpa2: 1 }, "the option lpa2 is 1: give true or false"],
+    [7n, null, "the options are null"],
+  ])("refuses %o, %o", (descriptor, options, words) => {
+    expect(() => explain(descriptor as bigint, options as object)).toThrow(words);
+  });
+});
+
 describe("stage 1 of EL1&0", () => {
   const read = (d: bigint) => only(d, { stage: "el1", level: 3 });
   const meaning = (d: bigint, name: string) => read(d).fields.find((f) => f.name === name)?.meaning;
