@@ -10,7 +10,7 @@
 import { EINVAL, ENOMEM, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
-import { isArenaRange, Table, walker } from "../memory/layout";
+import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
 import { isInMemory } from "../memory/physical";
 import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";
@@ -23,10 +23,8 @@ export const MACHINE_MAGIC: u32 = 0x68636d67; // "gmch"
 export const MAX_CPUS: u32 = 64;
 /** What a walker runs that runs no CPU. */
 export const NO_CPU: u32 = u32.MAX_VALUE;
-const RUNNING_AT: u32 = 512;
-const CPUS_AT: u32 = 1024;
+/** A Cpu and the pointers of its chunks, with room to spare. */
 export const CPU_BYTES: u32 = 1024;
-const MACHINE_BYTES: u32 = CPUS_AT + MAX_CPUS * CPU_BYTES;
 const MACHINE_ORDER: u32 = 5;
 /** Chunks of a count for each page, each of 1 << CHUNK_ORDER units. */
 export const CHUNKS: u32 = 64;
@@ -42,6 +40,12 @@ export class Machine {
   /** Whether stores are counted, so that a store that no dirty log reports is noticed. */
   witness: u32;
 }
+
+/** A word for each walker: the CPU that it runs. */
+const RUNNING_AT: u32 = <u32>offsetof<Machine>();
+/** On a cache line of its own: CPUs count here all the time. */
+const CPUS_AT: u32 = (RUNNING_AT + MAX_WALKERS * 4 + 63) & ~63;
+const MACHINE_BYTES: u32 = CPUS_AT + MAX_CPUS * CPU_BYTES;
 
 // Cpu.pattern
 /** Page after page, round the region. */

@@ -1,8 +1,10 @@
 // What a VM keeps, in one block of the arena. The host writes the policy; the rest is this room's.
 //
-//   byte    0  Vm: its table, its policy, its slots, the memory behind them
-//         512  the rings of the vCPUs
-//        1024  one Agent for each walker: the record of its last operation, and what it did
+//   Vm: its table, its policy
+//   two SlotSets, one of them in use
+//   Host: the memory behind the slots
+//   RINGS words: the rings of the vCPUs
+//   at AGENTS_AT, an Agent for each walker: the record of its last operation, and what it did
 //
 // Walkers service faults at the same time. Slots change by copies: a change publishes a new set, and waits until nobody
 // reads the old one [NOT-30, NOT-33].
@@ -16,9 +18,8 @@ import { isTableHandle, tableAt } from "../memory/tables";
 import { peek, publish } from "../memory/word";
 
 export const VM_MAGIC: u32 = 0x6d766d67; // "gmvm"
-const AGENTS_AT: u32 = 1024;
+/** An Agent and its counts, with room to spare. */
 export const AGENT_BYTES: u32 = 1024;
-const VM_BYTES: u32 = AGENTS_AT + MAX_WALKERS * AGENT_BYTES;
 /** log2 of the block in units: the smallest that holds VM_BYTES. */
 const VM_ORDER: u32 = 5;
 
@@ -130,11 +131,14 @@ export const LOG_DBM: u32 = 1;
 /** They are write-protected; the fault pushes them onto the vCPU's ring. */
 export const LOG_RING: u32 = 2;
 
-const SETS_AT: u32 = 128;
-const HOST_AT: u32 = 256;
-const RINGS_AT: u32 = 512;
 /** vCPUs that can have a ring. */
 export const RINGS: u32 = 64;
+const SETS_AT: u32 = (<u32>offsetof<Vm>() + 7) & ~7;
+const HOST_AT: u32 = SETS_AT + 2 * <u32>offsetof<SlotSet>();
+const RINGS_AT: u32 = HOST_AT + <u32>offsetof<Host>();
+/** On a cache line of its own: walkers count here all the time. */
+const AGENTS_AT: u32 = (RINGS_AT + RINGS * 4 + 63) & ~63;
+const VM_BYTES: u32 = AGENTS_AT + MAX_WALKERS * AGENT_BYTES;
 
 /** What one walker does for the VM. */
 @view()

@@ -45,7 +45,7 @@ function jsonEscaped(character: string): string {
 
 /**
  * JSON that is safe to print and means the same: what JSON.stringify leaves raw of the characters that `printable`
- * escapes (DEL, C1, bidirectional marks, ...) is written as `\uXXXX`.
+ * escapes, such as DEL, C1 and bidirectional marks, is written as `\uXXXX`.
  */
 export function printableJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, undefined, indent).replace(UNSAFE, jsonEscaped);

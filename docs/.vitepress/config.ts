@@ -76,12 +76,17 @@ const GUIDES: Item[] = [
   },
 ];
 
+/** The first heading of a document; `otherwise` if it has none. */
+function headingOf(path: string, otherwise: string): string {
+  return /^# (.*)$/m.exec(readFileSync(new URL(path, docs), "utf8"))?.[1] ?? otherwise;
+}
+
 /** Documents that others add, by their first heading. */
 function more(): Item[] {
   const known = ["parallel", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
   const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
   return names.sort().map((name) => ({
-    text: /^# (.*)$/m.exec(readFileSync(new URL(name, docs), "utf8"))?.[1] ?? name,
+    text: headingOf(name, name),
     link: `/${name.slice(0, -3)}`,
   }));
 }
@@ -89,7 +94,7 @@ function more(): Item[] {
 /** Pages of a folder, by their first headings. */
 function titled(folder: string): Item[] {
   return pagesOf(folder).map(({ text, link }) => ({
-    text: /^# (.*)$/m.exec(readFileSync(new URL(`.${link}.md`, docs), "utf8"))?.[1] ?? text ?? "",
+    text: headingOf(`.${link}.md`, text ?? ""),
     link: link ?? "",
   }));
 }

@@ -14,6 +14,7 @@ import {
   put,
   ROOT,
   root,
+  second,
   sysreg,
   vttbr,
 } from "./support.js";
@@ -285,25 +286,14 @@ describe("many pages", () => {
 });
 
 describe("memory below a table", () => {
-  /** Another VM with a page at `leaf`. */
-  const second = (leaf: bigint): string[] => [
-    ...root(0x8000),
-    ...vttbr(0x8000, 2),
-    "lock (address 0x9900008000)",
-    ...[1, 2, 3].flatMap((level) => [
-      `mem-init ${at(0xb000 + level * 0x1000)} (size 0x1000)`,
-      put(level === 1 ? 0x8000 : 0xa000 + level * 0x1000, ROOT + 0xb000 + level * 0x1000 + 3),
-    ]),
-    put(0xe000, leaf),
-    DSB,
-  ];
+  const other = (leaf: bigint): string[] => [...second(leaf), DSB];
   const page = [...prologue(), put(L3, LEAF), DSB];
   const all = flush("vmalls12e1is");
   const HUGE = 0x8_0000_07fdn;
   it.each([
-    ["is free once the table is unlinked and flushed", [...page, put(L2, 0), ...all, unlock, ...second(LEAF)], "ok"],
-    ["is not before the flush", [...page, put(L2, 0), unlock, ...second(LEAF)], "frame-reuse"],
-    ["is free two levels below", [...page, put(0x1000, 0), ...all, unlock, ...second(LEAF)], "ok"],
+    ["is free once the table is unlinked and flushed", [...page, put(L2, 0), ...all, unlock, ...other(LEAF)], "ok"],
+    ["is not before the flush", [...page, put(L2, 0), unlock, ...other(LEAF)], "frame-reuse"],
+    ["is free two levels below", [...page, put(0x1000, 0), ...all, unlock, ...other(LEAF)], "ok"],
     [
       "is free once the VM is released",
       [
@@ -312,29 +302,29 @@ describe("memory below a table", () => {
         ...root(0x9000),
         ...vttbr(0x9000, 9),
         "hint (kind release_table) (location 0x100000000) (value 0x0)",
-        ...second(LEAF),
+        ...other(LEAF),
       ],
       "ok",
     ],
     [
       "stays the VM's while it is mapped twice and unmapped once",
-      [...page, put(L3 + 8, LEAF), put(L3, 0), ...all, unlock, ...second(LEAF)],
+      [...page, put(L3 + 8, LEAF), put(L3, 0), ...all, unlock, ...other(LEAF)],
       "shared-frame",
     ],
     [
       "of a block is each of its pages",
-      [...prologue(), put(L2 + 8, HUGE), DSB, unlock, ...second(LEAF + 0x1ff000n)],
+      [...prologue(), put(L2 + 8, HUGE), DSB, unlock, ...other(LEAF + 0x1ff000n)],
       "shared-frame",
     ],
-    ["of a block ends with it", [...prologue(), put(L2 + 8, HUGE), DSB, unlock, ...second(LEAF + 0x200000n)], "ok"],
+    ["of a block ends with it", [...prologue(), put(L2 + 8, HUGE), DSB, unlock, ...other(LEAF + 0x200000n)], "ok"],
     [
       "of a writable page that is gone may be read by two",
-      [...page, put(L3, 0), ...all, put(L3, LEAF - 0x80n), unlock, ...second(LEAF - 0x80n)],
+      [...page, put(L3, 0), ...all, put(L3, LEAF - 0x80n), unlock, ...other(LEAF - 0x80n)],
       "ok",
     ],
     [
       "written to by the second VM only",
-      [...prologue(), put(L3, LEAF - 0x80n), DSB, unlock, ...second(LEAF)],
+      [...prologue(), put(L3, LEAF - 0x80n), DSB, unlock, ...other(LEAF)],
       "shared-frame",
     ],
     [
@@ -346,28 +336,28 @@ describe("memory below a table", () => {
         put(L2 + 8, ROOT + 0x4003),
         DSB,
         unlock,
-        ...second(LEAF),
+        ...other(LEAF),
       ],
       "shared-frame",
     ],
     [
       "is memory if only the upper of its two bits says so",
-      [...prologue(), put(L3, LEAF - 0x1cn), DSB, unlock, ...second(LEAF - 0x1cn)],
+      [...prologue(), put(L3, LEAF - 0x1cn), DSB, unlock, ...other(LEAF - 0x1cn)],
       "shared-frame",
     ],
     [
       "is memory if only the lower of the two says so",
-      [...prologue(), put(L3, LEAF - 0x2cn), DSB, unlock, ...second(LEAF - 0x2cn)],
+      [...prologue(), put(L3, LEAF - 0x2cn), DSB, unlock, ...other(LEAF - 0x2cn)],
       "shared-frame",
     ],
     [
       "is a device's if the lower attribute bits alone are set",
-      [...prologue(), put(L3, LEAF - 0x30n), DSB, unlock, ...second(LEAF - 0x30n)],
+      [...prologue(), put(L3, LEAF - 0x30n), DSB, unlock, ...other(LEAF - 0x30n)],
       "ok",
     ],
     [
       "is looked at for blocks of 1 GiB",
-      [...prologue(), put(0x1008, (HUGE & ~0x3fffffffn) | 0x7fdn), DSB, unlock, ...second(LEAF)],
+      [...prologue(), put(0x1008, (HUGE & ~0x3fffffffn) | 0x7fdn), DSB, unlock, ...other(LEAF)],
       "shared-frame",
     ],
   ])("%s", (_name, lines, expected) => {
@@ -375,7 +365,7 @@ describe("memory below a table", () => {
   });
 
   it("is anybody's where nobody said that it is exclusive", () => {
-    expect(firstOf([...page, unlock, ...second(LEAF)], { ...CASEMATE_OPTIONS, exclusive: false })).toBe("ok");
+    expect(firstOf([...page, unlock, ...other(LEAF)], { ...CASEMATE_OPTIONS, exclusive: false })).toBe("ok");
   });
 });
 

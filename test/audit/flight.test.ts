@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { CASEMATE_OPTIONS } from "../../bindings/audit/index.js";
-import { at, firstOf, flush, LOCK, prologue, put, ROOT, root, vttbr } from "./support.js";
+import { at, firstOf, flush, LOCK, prologue, put, root, second, vttbr } from "./support.js";
 
 const L2 = 0x2000;
 const L3 = 0x3000;
@@ -10,20 +10,6 @@ const LEAF = 0x8_0000_07ffn;
 const OTHER = 0x9_0000_07ffn;
 const DSB = "barrier dsb (kind ish)";
 const unlock = `unlock ${LOCK}`;
-
-/** Another VM with tables of its own, and a page at `leaf`. */
-function second(leaf: bigint): string[] {
-  return [
-    ...root(0x8000),
-    ...vttbr(0x8000, 2),
-    "lock (address 0x9900008000)",
-    ...[1, 2, 3].flatMap((level) => [
-      `mem-init ${at(0xb000 + level * 0x1000)} (size 0x1000)`,
-      put(level === 1 ? 0x8000 : 0xa000 + level * 0x1000, ROOT + 0xb000 + level * 0x1000 + 3),
-    ]),
-    put(0xe000, leaf),
-  ];
-}
 
 describe("TLBIs that await a DSB", () => {
   const broken = [...prologue(2), put(L3, LEAF), ...flush("vmalle1is"), put(L3, 0), DSB];

@@ -154,3 +154,17 @@ export function brief({ violations, count, open }: Verdict): string {
   const missing = first.missing === undefined ? "" : ` ${first.missing}`;
   return `${first.kind}${missing}${count > 1 ? ` and ${count - 1} more` : ""} (${sum})`;
 }
+
+/** Another VM with tables of its own, and a page at `leaf`. */
+export function second(leaf: bigint): string[] {
+  return [
+    ...root(0x8000),
+    ...vttbr(0x8000, 2),
+    "lock (address 0x9900008000)",
+    ...[1, 2, 3].flatMap((level) => [
+      `mem-init ${at(0xb000 + level * 0x1000)} (size 0x1000)`,
+      put(level === 1 ? 0x8000 : 0xa000 + level * 0x1000, ROOT + 0xb000 + level * 0x1000 + 3),
+    ]),
+    put(0xe000, leaf),
+  ];
+}

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { mulberry32 } from "../support/mulberry.mjs";
 import { Compiler } from "./compiler.mjs";
 import { apply, mutantsOf } from "./mutants.mjs";
 import { report, reportedAs, scoreOf, tallied } from "./report.mjs";
@@ -69,15 +70,10 @@ function options() {
   };
 }
 
-/** mulberry32: numbers below 1 that depend on the seed alone. */
+/** Numbers below 1 that depend on the seed alone. */
 function random(seed) {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const next = mulberry32(seed);
+  return () => next() / 2 ** 32;
 }
 
 function shuffled(list, next) {

@@ -3,6 +3,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { joinEngine } from "../../dist/bindings/index.js";
+import { mulberry32 } from "../support/mulberry.mjs";
 
 const { ticket, tickets, seed, self, operations, walkers, gate, counts, output, base } = workerData;
 const PAGE = 4096n;
@@ -19,14 +20,10 @@ const arrived = new Int32Array(gate);
 const shared = new Int32Array(counts);
 const engine = joinEngine(ticket);
 
-let state = (seed * 64 + self) >>> 0;
-/** Uniform in 0 .. n-1 (mulberry32). */
+const random = mulberry32(seed * 64 + self);
+/** Uniform in 0 .. n-1. */
 function below(n) {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = state;
-  t = Math.imul(t ^ (t >>> 15), t | 1);
-  t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-  return (((t ^ (t >>> 14)) >>> 0) % n) | 0;
+  return random() % n;
 }
 
 let thrown = 0;

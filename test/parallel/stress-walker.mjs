@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { joinEngine } from "../../dist/bindings/index.js";
+import { mulberry32 } from "../support/mulberry.mjs";
 
 const { ticket, tickets, seed, self, operations, walkers, progress, notes, ranges, output } = workerData;
 const [ARRIVED, DONE] = [0, 1];
@@ -24,14 +25,10 @@ const [table, free] = tickets.map((t) => engine.adopt(t));
 const batch = engine.createBatch(16);
 const columns = engine.createColumns(64);
 
-let state = (seed * 64 + self) >>> 0;
-/** Uniform in 0 .. n-1 (mulberry32). */
+const random = mulberry32(seed * 64 + self);
+/** Uniform in 0 .. n-1. */
 function below(n) {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = state;
-  t = Math.imul(t ^ (t >>> 15), t | 1);
-  t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-  return (((t ^ (t >>> 14)) >>> 0) % n) | 0;
+  return random() % n;
 }
 
 function blockOf(range) {

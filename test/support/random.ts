@@ -1,20 +1,14 @@
 // A seeded generator, so that a failure can be run again: GRANULE_SEED=<seed>.
 
-/** Uniform numbers from one 32-bit seed (mulberry32). */
+import { mulberry32 } from "./mulberry.mjs";
+
+/** Uniform numbers from one 32-bit seed. */
 export class Random {
-  #state: number;
+  /** 0 .. 2^32-1. */
+  readonly u32: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** 0 .. 2^32-1. */
-  u32(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
+    this.u32 = mulberry32(seed);
   }
 
   /** 0 .. n-1. */
