@@ -1,10 +1,13 @@
 // `npm start`: a recorded boot of a Linux guest becomes page tables, in words for someone who has never seen one.
 
 import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { findManifest, TruthFolder, traceName } from "../replay/files.js";
 import { replayTrace } from "../replay/replay.js";
+import { TraceStory } from "../replay/story.js";
+import { htmlReport } from "../report/html.js";
 import { picture } from "../report/picture.js";
 import { passed, type ReplayReport } from "../report/replay.js";
 import { bytes, count, plural, seconds, styler, wantsColour, wrap } from "../report/text.js";
@@ -20,14 +23,18 @@ function packageRoot(): string | undefined {
   return [join(here, "../.."), join(here, "../../..")].find((root) => existsSync(join(root, CAPTURES)));
 }
 
-async function replay(folder: string, name: string, lines: string[]): Promise<ReplayReport> {
+async function replay(folder: string, name: string, lines: string[], story?: TraceStory): Promise<ReplayReport> {
   const path = join(folder, `${name}.trace.gz`);
   return replayTrace(openFile(path), {
     from: "ops",
+    onlooker: story,
     name: traceName(path),
     manifest: await findManifest(path, undefined),
     truth: new TruthFolder(folder),
-    onTable: (table) => lines.splice(0, lines.length, ...picture(table)),
+    onTable: (table) => {
+      lines.splice(0, lines.length, ...picture(table));
+      story?.end(table);
+    },
   });
 }
 
@@ -41,7 +48,7 @@ every call of its page-table code was recorded; so was the page table itself, as
 booted. granule, the same engine rebuilt for WebAssembly, now makes the same calls again.
 `;
 
-function story(r: ReplayReport): string {
+function inWords(r: ReplayReport): string {
   const check = r.checks[0];
   const equal =
     passed(r) && check
@@ -68,6 +75,18 @@ function comparison(huge: ReplayReport, small: ReplayReport): string {
   );
 }
 
+/** Writes the pictures of a boot. Says where they are, or why they are not. */
+async function writePictures(root: string, story: TraceStory, report: ReplayReport): Promise<string> {
+  const target = join(root, "build", "boot.html");
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, await htmlReport(story.story(report)));
+    return `The same in pictures, one file that needs no network: ${pathToFileURL(target)}`;
+  } catch (error) {
+    return `The pictures could not be written: ${(error as Error).message}`;
+  }
+}
+
 async function demo(): Promise<number> {
   const root = packageRoot();
   if (root === undefined) {
@@ -83,11 +102,13 @@ async function demo(): Promise<number> {
   process.stdout.write(`\n${style("bold", "granule: the boot of a Linux guest, as page tables")}\n\n`);
   for (const paragraph of PREFACE.trim().split("\n\n")) say(paragraph);
   const huge = await replay(folder, WITH_HUGE_PAGES, lines);
-  say(story(huge));
+  say(inWords(huge));
   process.stdout.write(`${style("bold", "The table, level by level")} (# mapped, T a table below, . nothing)\n\n`);
   process.stdout.write(`${lines.join("\n")}\n\n`);
-  const small = await replay(folder, WITHOUT, []);
+  const story = new TraceStory();
+  const small = await replay(folder, WITHOUT, [], story);
   say(comparison(huge, small));
+  process.stdout.write(`${await writePictures(root, story, small)}\n\n`);
   const path = `${CAPTURES}/${WITH_HUGE_PAGES}.trace.gz`;
   process.stdout.write(`All figures of this replay:\n  npx granule replay ${path} --from ops --verify ${CAPTURES}\n`);
   process.stdout.write("The same boot, its faults serviced by granule itself:\n");

@@ -9,7 +9,9 @@ import { explain } from "./commands/explain.js";
 import { image } from "./commands/image.js";
 import { make } from "./commands/make.js";
 import { replayCommand } from "./commands/replay.js";
+import { report } from "./commands/report.js";
 import { runCommand } from "./commands/run.js";
+import { show } from "./commands/show.js";
 import { translate } from "./commands/translate.js";
 
 /** The commands in the order of the overview. */
@@ -19,10 +21,12 @@ export const COMMANDS: readonly Command[] = [
   translate,
   diff,
   dump,
+  show,
   image,
   runCommand,
   compare,
   replayCommand,
+  report,
   conform,
   check,
   bench,

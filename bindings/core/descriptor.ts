@@ -1,7 +1,7 @@
 // Descriptors as every stage and regime has them. The twin of assembly/arch/descriptor.ts.
 
 import * as K from "./constants.generated.js";
-import { fieldOf, get, getIn, maskOf } from "./field.js";
+import { fieldOf, get, getIn, maskOf, put } from "./field.js";
 
 /** Where an output address has the bits that are not in place; 0 where all are in place [FMT-1]. */
 export function packedField(ps: number, lpa2: boolean): number {
@@ -22,7 +22,15 @@ export function decodeAddress(ps: number, lpa2: boolean, descriptor: bigint): bi
   return packed === 0 ? low : low | (BigInt(get(descriptor, packed)) << BigInt(bits));
 }
 
-/** The same as a number, of the two halves of a descriptor. */
+/** The bits of a descriptor that hold an output address; bits that they cannot hold are dropped [FMT-2]. */
+export function encodeAddress(ps: number, lpa2: boolean, pa: bigint): bigint {
+  const packed = packedField(ps, lpa2),
+    bits = linearBits(packed);
+  const low = pa & maskOf(fieldOf(bits - 1, ps));
+  return packed === 0 ? low : low | put(pa >> BigInt(bits), packed);
+}
+
+/** What `decodeAddress` gives, as a number, of the two halves of a descriptor. */
 export function outputOf(ps: number, lpa2: boolean, low: number, high: number): number {
   const packed = packedField(ps, lpa2),
     bits = linearBits(packed);

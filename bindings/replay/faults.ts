@@ -361,6 +361,10 @@ export class FaultReplayer implements Replayer {
     };
   }
 
+  perform(): void {
+    // Nothing is queued: a service is done at once.
+  }
+
   flush(): void {
     this.#closeAll();
   }

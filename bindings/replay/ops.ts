@@ -244,6 +244,10 @@ export class OpsReplayer implements Replayer {
     return best;
   }
 
+  perform(): void {
+    this.#queue.flush();
+  }
+
   flush(): void {
     // In a trace without return lines, the calls before this point count as done.
     if (!this.#seenReturn) this.#release(undefined);

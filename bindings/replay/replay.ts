@@ -62,10 +62,18 @@ export interface ReplayOptions {
   onLost?: (event: LostEvent) => void;
   /** Called with what the walkers did since the last call, in order: records of the engine's journal. */
   onJournal?: ((records: readonly JournalRecord[]) => void) | undefined;
+  /** Looks on, event by event. The replay is slower then: walks go entry by entry. */
+  onlooker?: Onlooker | undefined;
   /** Bytes for tables. Default 1 GiB; only what is touched costs memory. */
   arenaBytes?: number;
   /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
   onTable?: (table: Stage2Table) => void;
+}
+
+/** Whoever looks on while a trace is replayed. */
+export interface Onlooker {
+  /** Called after each event, with what the walkers did for it, and the tables as they are now. */
+  event(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void;
 }
 
 const ARENA_BYTES = 1 << 30;
@@ -166,13 +174,15 @@ class Replay {
 
   async batch(events: readonly TraceEvent[]): Promise<void> {
     this.#replayer ??= this.#make(events);
-    const replayer = this.#replayer;
+    const replayer = this.#replayer,
+      { onlooker } = this.#options;
     this.events += events.length;
     for (const e of events) {
       if (e.kind === "guest_fault") this.faults.add(e.esr);
       else if (e.kind === "lost") this.#loss(e);
       replayer.event(e);
-      this.#handOver(JOURNAL_BATCH);
+      if (onlooker) this.#show(onlooker, e, replayer);
+      else this.#handOver(JOURNAL_BATCH);
       if (this.#unsettled.length > 0) this.#settle(e, replayer);
       if (e.kind === "marker") await this.#marker(e, replayer);
     }
@@ -199,12 +209,26 @@ class Replay {
   /** Hands over what the walkers did, once there are `least` records of it. */
   #handOver(least: number): void {
     const { onJournal } = this.#options;
+    if (onJournal === undefined || this.#engine.journal.total < least) return;
+    onJournal(this.#takeJournal());
+  }
+
+  /** Shows an event, and what was done for it. */
+  #show(onlooker: Onlooker, e: TraceEvent, replayer: Replayer): void {
+    replayer.perform();
+    const done = this.#takeJournal();
+    if (done.length > 0) this.#options.onJournal?.(done);
+    onlooker.event(e, done, () => replayer.tables());
+  }
+
+  #takeJournal(): JournalRecord[] {
     const { journal } = this.#engine;
-    if (onJournal === undefined || journal.total < least) return;
+    if (journal.total === 0) return [];
     if (journal.lost > 0)
       throw new GranuleError(K.ENOMEM, { operation: "replay", hint: "an event is too long for a journal" });
-    onJournal(journal.read());
+    const records = journal.read();
     journal.clear();
+    return records;
   }
 
   /** Destroys the tables, and hands over what is left of the journal. */
@@ -291,9 +315,10 @@ function foreignReason(dump: S2RawDump, bits: number): string {
  */
 export async function replayTrace(source: ByteSource, options: ReplayOptions = {}): Promise<ReplayReport> {
   const dumps = await headers(options);
-  const journalRecords = options.onJournal === undefined ? 0 : JOURNAL_RECORDS;
+  const isWatched = options.onJournal !== undefined || options.onlooker !== undefined;
+  const journalRecords = isWatched ? JOURNAL_RECORDS : 0;
   using engine = createEngine({ arenaBytes: options.arenaBytes ?? ARENA_BYTES, maxTables: MAX_TABLES, journalRecords });
-  if (options.onJournal !== undefined) engine.journal.start();
+  if (isWatched) engine.journal.start();
   const replay = new Replay(options, dumps, engine);
   const start = performance.now();
   const strict = options.from === "ops" ? OPS_EVENTS : FAULT_EVENTS;

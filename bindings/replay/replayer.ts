@@ -14,6 +14,8 @@ export interface Replayer {
   /** What became of the faults. */
   readonly service?: ServiceSummary;
   event(e: TraceEvent): void;
+  /** Does what is queued. What waits for a later event still waits. */
+  perform(): void;
   /** Brings the tables to the state of the last event. */
   flush(): void;
   /** The tables of the VMs that exist now. */

@@ -15,8 +15,10 @@ export {
 } from "./diff.js";
 export { type ExplainOptions, explain, type Reading, type ReadingKind } from "./explain.js";
 export { draw, type Field } from "./fields.js";
+export { htmlReport } from "./html.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export { type Leaf, type LeafFormat, type LeafRun, type LeafTable, leafTable } from "./leaf-runs.js";
+export { picture } from "./picture.js";
 export {
   type PtdumpEntry,
   type PtdumpEntryOptions,
@@ -31,3 +33,17 @@ export {
   rawEntries,
 } from "./ptdump.js";
 export { formatPtdump, type ParsedRun, type Ptdump, parsePtdump, ptdumpLeaves } from "./ptdump-parse.js";
+export { tableSnapshot, treeFormat } from "./snapshot.js";
+export type {
+  Cell,
+  ChartSection,
+  Column,
+  HeatmapSection,
+  Section,
+  Series,
+  Snapshot,
+  StepsSection,
+  Story,
+  TableSection,
+  TreeSection,
+} from "./story.js";

@@ -1,6 +1,6 @@
 import { hex } from "../model/address.js";
 import { levelShift } from "../model/granule.js";
-import type { Stage2Table } from "../tables/stage2.js";
+import type { Table } from "../tables/table.js";
 import { bytes, plural } from "./text.js";
 
 const CELLS = 64;
@@ -31,8 +31,20 @@ function cells(p: Page, entryBytes: number): string[] {
     });
 }
 
-/** A picture of a table, level by level, in plain characters. */
-export function picture(table: Stage2Table): string[] {
+/**
+ * A picture of a table, level by level, in plain characters: `#` is a leaf, `T` a table below, `.` nothing.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { picture } from "granule/report";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 4 << 20, 0x8000_0000, "rw");
+ * console.log(picture(table).length); // 4
+ * ```
+ */
+export function picture(table: Table): string[] {
   const { granule } = table;
   const sizeOf = (level: number) => 2 ** levelShift(granule, level);
   const info = table.info();

@@ -6,4 +6,5 @@
 
 export { COSTS, type Costs, costsOf } from "./cost.js";
 export { type DirtyStrategy, type RunConfig, type RunReport, runWorkload } from "./run.js";
+export { type ComparedRun, comparisonStory, runStory, type TableShown } from "./story.js";
 export { type Rounds, type Stage, WORKLOADS, type WorkloadKind } from "./workloads.js";

@@ -237,7 +237,7 @@ function reportOf(
 }
 
 /**
- * Runs a workload on a VM of its own. EINVAL for settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping
+ * Runs a workload on a VM of its own. `look` sees the VM before it is closed. EINVAL for settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping
  * can describe.
  *
  * @example
@@ -247,7 +247,7 @@ function reportOf(
  * console.log(faults.translation, dirty.unlogged); // 8 0
  * ```
  */
-export function runWorkload(config: RunConfig): RunReport {
+export function runWorkload(config: RunConfig, look?: (vm: Vm) => void): RunReport {
   const { workload } = checkOptions("runWorkload", config, CONFIG);
   const kind = Object.hasOwn(WORKLOADS, workload) ? WORKLOADS[workload] : undefined;
   if (kind === undefined) throw unknownName("runWorkload", "workload", String(workload), Object.keys(WORKLOADS));
@@ -271,7 +271,9 @@ export function runWorkload(config: RunConfig): RunReport {
     const rounds: Rounds = { reported: [], unlogged: 0 };
     const start = performance.now();
     kind.run({ vm, slot, gpa: RAM, size: memory, cpus: vcpus, writes, iterations, policy: policyOf(all) }, rounds);
-    return reportOf(vm, all, workload, rounds, (performance.now() - start) / 1000, costs);
+    const seconds = (performance.now() - start) / 1000;
+    look?.(vm);
+    return reportOf(vm, all, workload, rounds, seconds, costs);
   } finally {
     vm.close();
   }

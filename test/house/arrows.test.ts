@@ -35,7 +35,8 @@ const FACADE: House = {
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "mmu", "entry"],
-  sim: ["core", "model", "tables", "mmu", "entry", "vm"],
+  sim: ["core", "model", "tables", "mmu", "entry", "vm", "report"],
+  viewer: ["core", "model", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   cli: [
     "core",

@@ -5,6 +5,7 @@ import { GranuleError } from "../../core/errors.js";
 import type { Granule } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
 import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
+import { TraceStory } from "../../replay/story.js";
 import { printableJson } from "../../report/printable.js";
 import { ptdumpLines } from "../../report/ptdump.js";
 import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
@@ -26,6 +27,7 @@ import {
   stringOption,
   UsageError,
 } from "../command.js";
+import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
@@ -170,7 +172,8 @@ async function writeDump(io: CommandIo, file: string | undefined, text: string):
   }
 }
 
-async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
+/** Replays the trace at `path` as the options say, and writes what they ask for. */
+export async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
   const slots = parseSlots(stringOption(args, "slots"));
   const geometry = parseGeometry(args);
   const backing = parseBacking(args);
@@ -182,6 +185,8 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
+  const html = await htmlTarget(args, [path]);
+  const story = html === undefined ? undefined : new TraceStory();
   const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
     from,
     name: path === "-" ? undefined : traceName(path),
@@ -195,7 +200,11 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
     onProgress: (events) => io.progress(`${count(events)} events`),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
-    ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
+    onlooker: story,
+    onTable: (table) => {
+      if (dumpFile !== undefined) dump.onTable(table);
+      story?.end(table);
+    },
   })
     .catch((error: unknown) => {
       throw inputError(path, error);
@@ -204,6 +213,7 @@ async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<R
   if (io.signal.aborted) throw new Interrupted();
   refuseEmpty(path, report);
   await writeDump(io, dumpFile, dump.text());
+  if (html !== undefined && story !== undefined) await writeHtml(html, story.story(report), io);
   return report;
 }
 
@@ -254,7 +264,7 @@ finds a difference, when --verify compares nothing, and when no memory slot is k
 /** `granule replay` */
 export const replayCommand: Command = {
   name: "replay",
-  usage: "TRACE [--from faults|ops] [--verify DIR] [--casemate FILE] [options]",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--casemate FILE] [options]",
   summary: "make a recorded guest's page tables again, and compare them with the kernel's",
   help: HELP,
   options: {
@@ -275,6 +285,7 @@ export const replayCommand: Command = {
       value: "FILE",
       help: "write a log of what the walkers did, for granule check; gzipped if FILE ends in .gz",
     },
+    html: HTML_OPTION,
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
     backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },

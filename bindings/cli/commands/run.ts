@@ -1,6 +1,9 @@
+import { tableSnapshot, treeFormat } from "../../report/snapshot.js";
 import { columns, count, seconds } from "../../report/text.js";
-import { type RunReport, runWorkload } from "../../sim/run.js";
+import { type RunConfig, type RunReport, runWorkload } from "../../sim/run.js";
+import { runStory, type TableShown } from "../../sim/story.js";
 import { type Command, type CommandArgs, type CommandIo, Exit, writeJson } from "../command.js";
+import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { COST_OPTION, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
 
 const MEGA = 1e6;
@@ -27,9 +30,20 @@ function rowsOf({ accesses, faults, dirty, tlb, table, counters, estimate }: Run
   ];
 }
 
+/** Runs a workload, and keeps its table for a report. */
+export function performRun(config: RunConfig): { report: RunReport; table: TableShown | undefined } {
+  let table: TableShown | undefined;
+  const report = runWorkload(config, (vm) => {
+    table = { format: treeFormat(vm.table), snapshots: [tableSnapshot(vm.table, "in the end")] };
+  });
+  return { report, table };
+}
+
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const workload = workloadOf(args.operands);
-  const report = runWorkload({ workload, ...settingsOf(args.options) });
+  const html = await htmlTarget(args, []);
+  const { report, table } = performRun({ workload, ...settingsOf(args.options) });
+  if (html !== undefined) await writeHtml(html, runStory(report, table), io);
   if (args.json) await writeJson(io, report);
   else {
     const rows = rowsOf(report).map(([name, text]) => [`  ${name}`, text]);
@@ -41,10 +55,10 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule run`. */
 export const runCommand: Command = {
   name: "run",
-  usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--json]",
+  usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--html FILE] [--json]",
   summary: "runs a workload on simulated vCPUs: TLB, walk, fault, map, retry, dirty logging",
   help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.`,
-  options: { ...settingOptions(), cost: COST_OPTION },
+  options: { ...settingOptions(), cost: COST_OPTION, html: HTML_OPTION },
   exits: [
     { code: 0, meaning: "the workload ran, and every store was logged" },
     { code: 1, meaning: "a store went unlogged" },

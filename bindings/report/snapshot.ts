@@ -1,0 +1,48 @@
+import * as K from "../core/constants.generated.js";
+import { span } from "../core/granule.js";
+import { granuleShift } from "../model/granule.js";
+import type { Table } from "../tables/table.js";
+import { leafTable } from "./leaf-runs.js";
+import type { Snapshot, TreeSection } from "./story.js";
+
+/** How the descriptors of a table are read. */
+export function treeFormat(table: Table): TreeSection["format"] {
+  const { granule, startLevel, inputBits } = table.info();
+  const has = (flag: number) => (table.format.flags & flag) !== 0;
+  return { stage: table.isHyp ? "hyp" : "2", granule, lpa2: has(K.T_LPA2), hvhe: has(K.T_HVHE), startLevel, inputBits };
+}
+
+/**
+ * The mappings of a table at this moment, for a {@link TreeSection}.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { tableSnapshot } from "granule/report";
+ * using engine = createEngine();
+ * const table = engine.createStage2();
+ * table.map(0x4000_0000, 2 << 20, 0x8000_0000, "rw");
+ * console.log(tableSnapshot(table, "mapped").runs); // [ 262144, 1, 2, 524288, 0 ]
+ * ```
+ */
+export function tableSnapshot(table: Table, label: string): Snapshot {
+  const format = treeFormat(table);
+  const ps = granuleShift(format.granule),
+    page = 1n << BigInt(ps);
+  const attributes: string[] = [];
+  const index = new Map<bigint, number>();
+  const runs: number[] = [];
+  let end = 0n;
+  for (const run of leafTable(table.leaves(), format).runs) {
+    let kind = index.get(run.attributes);
+    if (kind === undefined) {
+      kind = attributes.push(`0x${run.attributes.toString(16)}`) - 1;
+      index.set(run.attributes, kind);
+    }
+    const leaf = span(ps, run.level);
+    runs.push(Number((run.start - end) / page), Number((run.end - run.start) / leaf), run.level);
+    runs.push(Number((run.pa ?? 0n) / page), kind);
+    end = run.end;
+  }
+  return { label, attributes, runs, pages: table.info().pages };
+}
