@@ -41,7 +41,7 @@ function cells(p: Page, entryBytes: number): string[] {
  * using engine = createEngine();
  * const table = engine.createStage2();
  * table.map(0x4000_0000, 4 << 20, 0x8000_0000, "rw");
- * console.log(picture(table).length); // 4
+ * console.log(picture(table).length); // 3
  * ```
  */
 export function picture(table: Table): string[] {

@@ -5,11 +5,22 @@ import type { Table } from "../tables/table.js";
 import { leafTable } from "./leaf-runs.js";
 import type { Snapshot, TreeSection } from "./story.js";
 
-/** How the descriptors of a table are read. */
+/**
+ * How the descriptors of a table are read.
+ *
+ * @example
+ * ```ts
+ * import { createEngine } from "granule";
+ * import { treeFormat } from "granule/report";
+ * using engine = createEngine();
+ * console.log(treeFormat(engine.createStage2({ granule: 16384 })).startLevel); // 2
+ * ```
+ */
 export function treeFormat(table: Table): TreeSection["format"] {
   const { granule, startLevel, inputBits } = table.info();
   const has = (flag: number) => (table.format.flags & flag) !== 0;
-  return { stage: table.isHyp ? "hyp" : "2", granule, lpa2: has(K.T_LPA2), hvhe: has(K.T_HVHE), startLevel, inputBits };
+  const [lpa2, fwb, hvhe] = [has(K.T_LPA2), has(K.T_FWB), has(K.T_HVHE)];
+  return { stage: table.isHyp ? "hyp" : "2", granule, lpa2, fwb, hvhe, startLevel, inputBits };
 }
 
 /**

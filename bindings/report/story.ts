@@ -95,7 +95,22 @@ export interface TreeSection extends Titled {
   /** Tells the kinds of section apart. */
   kind: "tree";
   /** How its descriptors are read. */
-  format: { stage: "2" | "hyp"; granule: Granule; lpa2: boolean; hvhe: boolean; startLevel: number; inputBits: number };
+  format: {
+    /** A guest's stage 2, or EL2's own stage 1. */
+    stage: "2" | "hyp";
+    /** Page size in bytes. */
+    granule: Granule;
+    /** 52-bit descriptors of 4K and 16K pages. */
+    lpa2: boolean;
+    /** Stage 2 with forced write-back. */
+    fwb: boolean;
+    /** EL2 with separate execute rights of EL2 and EL0. */
+    hvhe: boolean;
+    /** Level of the start tables. */
+    startLevel: number;
+    /** Bits of an input address. */
+    inputBits: number;
+  };
   /** Oldest first. */
   snapshots: Snapshot[];
 }

@@ -59,6 +59,7 @@ const GUIDES: Item[] = [
     text: "Get started",
     items: [
       { text: "Replay a trace", link: "/guide/traces" },
+      { text: "See what happened", link: "/guide/pictures" },
       { text: "Write an emulator or a VMM", link: "/guide/emulators" },
       { text: "Compare approaches", link: "/guide/comparing" },
     ],

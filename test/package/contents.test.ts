@@ -7,8 +7,8 @@ import { dryPack } from "./packed.js";
 
 /** What a page loads that imports "granule": code, inlined core, no trace readers, no command line. */
 const MAX_ENTRY_GZIP = 70 * 1024;
-// More than half of it are sources, documents and examples.
-const MAX_PACKAGE = 1.5 * 1024 * 1024;
+// More than half of it are sources, documents with their pictures, and examples.
+const MAX_PACKAGE = 2 * 1024 * 1024;
 
 interface Manifest {
   readonly dependencies?: object;

@@ -37,7 +37,15 @@ describe("a report in one file", () => {
     const snapshots = [1, 2, 3].map(
       (i): Snapshot => ({ label: `${i}`, attributes: [], runs: random(150_000 * i), pages: i }),
     );
-    const format = { stage: "2", granule: 4096, lpa2: false, hvhe: false, startLevel: 1, inputBits: 40 } as const;
+    const format = {
+      stage: "2",
+      granule: 4096,
+      lpa2: false,
+      fwb: true,
+      hvhe: false,
+      startLevel: 1,
+      inputBits: 40,
+    } as const;
     const html = await htmlReport({ ...EMPTY, sections: [{ kind: "tree", title: "t", format, snapshots }] });
     const [section] = storyIn(html).sections;
     expect(section?.kind === "tree" ? section.snapshots.map(({ label }) => label) : []).toEqual(["3"]);

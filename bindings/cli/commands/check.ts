@@ -1,7 +1,9 @@
 import { createReadStream } from "node:fs";
+import { basename } from "node:path";
 import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Violation } from "../../audit/index.js";
 import { GranuleError } from "../../core/errors.js";
 import { printable } from "../../report/printable.js";
+import type { Section, Story } from "../../report/story.js";
 import { readBytes, TraceError } from "../../trace/node.js";
 import {
   type Command,
@@ -14,7 +16,8 @@ import {
   UsageError,
   writeJson,
 } from "../command.js";
-import { findFiles, inputName, unreadable } from "../input.js";
+import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
+import { findFiles, inputName, readLines, unreadable } from "../input.js";
 
 const LOGS = /\.(log|casemate)(\.gz)?$/;
 const CHUNK_BYTES = 1 << 18;
@@ -54,6 +57,51 @@ async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Pro
 function verdictOf(file: string, first: Violation | undefined): FileVerdict {
   if (first === undefined) return { file, verdict: "ok", kind: null, record: null, message: null };
   return { file, verdict: "violation", kind: first.kind, record: first.record, message: first.message };
+}
+
+/** Records before and after a violation that a report shows. */
+const BEFORE = 40;
+const AFTER = 4;
+const THREAD = /\(tid (\d+)\)/;
+
+/** The records around a violation, a column for each thread. */
+async function violationSection(path: string, { record, kind, message }: FileVerdict, io: CommandIo): Promise<Section> {
+  const at = record ?? 0;
+  const shown: { thread: string; text: string; bad: boolean }[] = [];
+  let n = 0;
+  for await (const lines of readLines(path, io)) {
+    for (const text of lines) {
+      if (!text.startsWith("(")) continue;
+      const i = n++;
+      if (i < at - BEFORE || i > at + AFTER) continue;
+      shown.push({ thread: THREAD.exec(text)?.[1] ?? "-", text, bad: i === at });
+    }
+    if (n > at + AFTER) break;
+  }
+  const threads = [...new Set(shown.map(({ thread }) => thread))].sort();
+  return {
+    kind: "steps",
+    title: basename(path),
+    note: `${kind} at record ${at}: ${message}`,
+    lanes: threads.map((thread) => `thread ${thread}`),
+    steps: shown.map(({ thread, text, bad }) => ({ lane: threads.indexOf(thread), text, bad })),
+  };
+}
+
+/** The report of all logs: their verdicts, and what lay around each violation. */
+async function verdictStory(files: readonly FileVerdict[], paths: readonly string[], io: CommandIo): Promise<Story> {
+  const sections: Section[] = [
+    {
+      kind: "table",
+      title: "Verdicts",
+      columns: [{ name: "log" }, { name: "verdict" }, { name: "kind" }, { name: "record" }, { name: "what is wrong" }],
+      rows: files.map((f) => [f.file, f.verdict, f.kind ?? "", f.record ?? "", f.message ?? ""]),
+    },
+  ];
+  for (const [i, verdict] of files.entries())
+    if (verdict.verdict === "violation" && paths[i] !== "-")
+      sections.push(await violationSection(paths[i] as string, verdict, io));
+  return { schemaVersion: 1, title: "Break-before-make, judged", summary: [summary(files)], facts: [], sections };
 }
 
 /** What `work` says, or that `file` cannot be judged: that stops no other file. */
@@ -99,23 +147,27 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
   const bbm = integerOption(args, "bbm", 0, 2) as JudgeOptions["bbm"];
   const options: JudgeOptions = bbm === undefined ? CASEMATE_OPTIONS : { ...CASEMATE_OPTIONS, bbm };
+  const html = await htmlTarget(args, args.operands);
   const files: FileVerdict[] = [];
-  const add = async (verdict: FileVerdict): Promise<void> => {
+  const judged: string[] = [];
+  const add = async (verdict: FileVerdict, path: string): Promise<void> => {
     files.push(verdict);
+    judged.push(path);
     await tell(verdict, args, io);
   };
   for (const operand of args.operands) {
     const paths = await attempt(operand, () => findFiles([operand], LOGS));
     if (!Array.isArray(paths)) {
-      await add(paths);
+      await add(paths, operand);
       continue;
     }
     for (const path of paths) {
       if (io.signal.aborted) throw new Interrupted();
       io.progress(`${files.length} judged, now ${path}`);
-      await add(await attempt(path, () => judgeLog(path, options, io)));
+      await add(await attempt(path, () => judgeLog(path, options, io)), path);
     }
   }
+  if (html !== undefined) await writeHtml(html, await verdictStory(files, judged, io), io);
   io.progress(undefined);
   if (args.json) await writeJson(io, { schemaVersion: 1, files });
   else if (files.length > 1) await io.out(summary(files));
@@ -125,7 +177,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule check LOG...`. */
 export const check: Command = {
   name: "check",
-  usage: "LOG...",
+  usage: "LOG... [--html FILE]",
   summary: "judge logs of page-table writes, barriers and TLBIs: is break-before-make kept?",
   help: `Judges logs in the dialect of casemate 3.0.2 (one s-expression a record), one verdict a file: every descriptor
 write against break-before-make, every TLBI against what it must reach, tables, locks and VMIDs against their lives.
@@ -134,6 +186,7 @@ For each file the first violation is printed: the number of its record, from 0, 
 A file that cannot be read, or is not of the dialect, stops no other. Exit code 3 if there is one, else 1 if a log
 breaks a rule.`,
   options: {
+    html: HTML_OPTION,
     bbm: { type: "string", value: "N", help: "level of FEAT_BBM that the CPUs have: 0 (default), 1 or 2" },
     seed: { type: "string", value: "N", help: "accepted for scripts; nothing is drawn at random" },
   },

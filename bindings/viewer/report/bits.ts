@@ -38,10 +38,16 @@ function rows(reading: Reading): HTMLElement {
   );
 }
 
+/** What a descriptor of such a table says. */
+export function readingOf(descriptor: bigint, level: number, format: TreeSection["format"]): Reading | undefined {
+  const { stage, granule, lpa2, fwb, hvhe } = format;
+  const known = stage === "2" ? { fwb } : { hvhe };
+  return explain(descriptor, { stage, granule, lpa2, ...known, level })[0];
+}
+
 /** A descriptor, bit by bit, and what each field says. */
 export function bitsOf(descriptor: bigint, level: number, format: TreeSection["format"]): HTMLElement {
-  const { stage, granule, lpa2, hvhe } = format;
-  const [reading] = explain(descriptor, { stage, granule, lpa2, hvhe, level });
+  const reading = readingOf(descriptor, level, format);
   if (reading === undefined) return el("p", {}, "This has no meaning.");
   return el(
     "div",

@@ -100,7 +100,7 @@ class Heatmap {
     rows.forEach((at, i) => {
       const y = height - i * h;
       const isJump = i === 0 || at - (rows[i - 1] ?? 0) > rowBytes;
-      if (last - y < LABEL_EVERY || (!isJump && last - y < 4 * LABEL_EVERY)) return;
+      if (y < LABEL_EVERY || last - y < LABEL_EVERY || (!isJump && last - y < 4 * LABEL_EVERY)) return;
       g.fillText(address(at), MARGIN - 6, y);
       if (isJump && i > 0) g.fillRect(MARGIN - 4, y, 4, 1);
       last = y;

@@ -1,5 +1,5 @@
 import type { StepsSection } from "../../report/story.js";
-import { el } from "./dom.js";
+import { el, onRepaint } from "./dom.js";
 
 /** Steps of several actors, a column each; the buttons and the arrow keys go from one to the next. */
 export function stepsOf({ title, lanes, steps }: StepsSection): HTMLElement {
@@ -35,6 +35,10 @@ export function stepsOf({ title, lanes, steps }: StepsSection): HTMLElement {
     el("tbody", {}, ...rows),
   );
   const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": title }, table);
+  onRepaint(() => {
+    const row = rows[at];
+    if (row) scroll.scrollTop = row.offsetTop - scroll.clientHeight / 2;
+  });
   scroll.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step === undefined) return;

@@ -1,7 +1,6 @@
 import { type HierarchyRectangularNode, hierarchy, partition } from "d3-hierarchy";
-import { explain } from "../../report/explain.js";
 import type { TreeSection } from "../../report/story.js";
-import { bitsOf } from "./bits.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { type Branch, Branches } from "./branches.js";
 import { choices, el, folded, onRepaint } from "./dom.js";
 import { address, count, size } from "./numbers.js";
@@ -104,8 +103,7 @@ class TreePicture {
 
   #rights(run: Branch["run"]): string {
     if (run === undefined) return "";
-    const { stage, granule, lpa2, hvhe } = this.#section.format;
-    const [reading] = explain(this.#branches.descriptor(run, 0), { stage, granule, lpa2, hvhe, level: run.level });
+    const reading = readingOf(this.#branches.descriptor(run, 0), run.level, this.#section.format);
     return /: ([r-][w-][a-z-]+)/.exec(reading?.brief ?? "")?.[1] ?? "";
   }
 
