@@ -27,14 +27,11 @@ async function replay(folder: string, name: string, lines: string[], story?: Tra
   const path = join(folder, `${name}.trace.gz`);
   return replayTrace(openFile(path), {
     from: "ops",
-    onlooker: story,
+    onlookers: story ? [story] : [],
     name: traceName(path),
     manifest: await findManifest(path, undefined),
     truth: new TruthFolder(folder),
-    onTable: (table) => {
-      lines.splice(0, lines.length, ...picture(table));
-      story?.end(table);
-    },
+    onTable: (table) => lines.splice(0, lines.length, ...picture(table)),
   });
 }
 

@@ -62,18 +62,27 @@ export interface ReplayOptions {
   onLost?: (event: LostEvent) => void;
   /** Called with what the walkers did since the last call, in order: records of the engine's journal. */
   onJournal?: ((records: readonly JournalRecord[]) => void) | undefined;
-  /** Looks on, event by event. The replay is slower then: walks go entry by entry. */
-  onlooker?: Onlooker | undefined;
+  /**
+   * Those who want to know more than the report says, event by event: all that looks on goes through here. The replay is slower
+   * then: walks go entry by entry, and each event is done at once.
+   */
+  onlookers?: readonly Onlooker[];
   /** Bytes for tables. Default 1 GiB; only what is touched costs memory. */
   arenaBytes?: number;
   /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
   onTable?: (table: Stage2Table) => void;
 }
 
-/** Whoever looks on while a trace is replayed. */
+/** Whoever looks on while a trace is replayed: a report, a time line, tables in files. */
 export interface Onlooker {
-  /** Called after each event, with what the walkers did for it, and the tables as they are now. */
-  event(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void;
+  /** Called before each event is replayed. */
+  before?(e: TraceEvent): void;
+  /** Called after it, with what the walkers did for it, and the tables as they are now. */
+  after(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void;
+  /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
+  table?(table: Stage2Table): void;
+  /** Called when the trace has ended, with what the walkers did to destroy the tables that were left. */
+  end?(done: readonly JournalRecord[]): void;
 }
 
 const ARENA_BYTES = 1 << 30;
@@ -83,6 +92,11 @@ const JOURNAL_RECORDS = 1 << 20;
 const JOURNAL_BATCH = 1 << 14;
 /** Kernels before this have no walk flags in their map function. */
 const WALK_FLAGS_SINCE = 6.02;
+
+/** Does somebody want to know what the walkers do? */
+function isWatched({ onJournal, onlookers = [] }: ReplayOptions): boolean {
+  return onJournal !== undefined || onlookers.length > 0;
+}
 
 function release(manifest: Manifest | undefined): number {
   return manifest ? manifest.version[0] + manifest.version[1] / 100 : WALK_FLAGS_SINCE;
@@ -149,7 +163,11 @@ class Replay {
   }
 
   #make(batch: readonly TraceEvent[]): Replayer {
-    const { manifest, slots, backing, onTable } = this.#options;
+    const { manifest, slots, backing, onTable, onlookers = [] } = this.#options;
+    const onTeardown = (table: Stage2Table) => {
+      onTable?.(table);
+      for (const one of onlookers) one.table?.(table);
+    };
     this.#numbering ??= inferNumbering(batch.filter((e): e is S2MapEvent => e.kind === "s2_map").map((e) => e.prot));
     const numbering = this.#numbering ?? "6.x";
     if (this.#options.from === "ops") {
@@ -157,7 +175,7 @@ class Replay {
         table: tableConfig(this.#geometry, "linux-6.12"),
         numbering,
         lenient: this.#options.lenient ?? false,
-        onTeardown: onTable,
+        onTeardown,
         walkFlags: release(manifest) >= WALK_FLAGS_SINCE,
       });
     }
@@ -168,20 +186,21 @@ class Replay {
       manifest,
       slots: slots ?? [],
       backing,
-      onTeardown: onTable,
+      onTeardown,
     });
   }
 
   async batch(events: readonly TraceEvent[]): Promise<void> {
     this.#replayer ??= this.#make(events);
     const replayer = this.#replayer,
-      { onlooker } = this.#options;
+      { onlookers = [] } = this.#options;
     this.events += events.length;
     for (const e of events) {
+      for (const one of onlookers) one.before?.(e);
       if (e.kind === "guest_fault") this.faults.add(e.esr);
       else if (e.kind === "lost") this.#loss(e);
       replayer.event(e);
-      if (onlooker) this.#show(onlooker, e, replayer);
+      if (onlookers.length > 0) this.#show(onlookers, e, replayer);
       else this.#handOver(JOURNAL_BATCH);
       if (this.#unsettled.length > 0) this.#settle(e, replayer);
       if (e.kind === "marker") await this.#marker(e, replayer);
@@ -214,11 +233,11 @@ class Replay {
   }
 
   /** Shows an event, and what was done for it. */
-  #show(onlooker: Onlooker, e: TraceEvent, replayer: Replayer): void {
+  #show(onlookers: readonly Onlooker[], e: TraceEvent, replayer: Replayer): void {
     replayer.perform();
     const done = this.#takeJournal();
+    for (const one of onlookers) one.after(e, done, () => replayer.tables());
     if (done.length > 0) this.#options.onJournal?.(done);
-    onlooker.event(e, done, () => replayer.tables());
   }
 
   #takeJournal(): JournalRecord[] {
@@ -233,9 +252,11 @@ class Replay {
 
   /** Destroys the tables, and hands over what is left of the journal. */
   end(): void {
-    if (this.#options.onJournal === undefined) return;
+    if (!isWatched(this.#options)) return;
     for (const table of this.#replayer?.tables() ?? []) table.close();
-    this.#handOver(1);
+    const done = this.#takeJournal();
+    for (const one of this.#options.onlookers ?? []) one.end?.(done);
+    if (done.length > 0) this.#options.onJournal?.(done);
   }
 
   async #marker({ note, pid }: MarkerEvent, replayer: Replayer): Promise<void> {
@@ -315,10 +336,9 @@ function foreignReason(dump: S2RawDump, bits: number): string {
  */
 export async function replayTrace(source: ByteSource, options: ReplayOptions = {}): Promise<ReplayReport> {
   const dumps = await headers(options);
-  const isWatched = options.onJournal !== undefined || options.onlooker !== undefined;
-  const journalRecords = isWatched ? JOURNAL_RECORDS : 0;
+  const journalRecords = isWatched(options) ? JOURNAL_RECORDS : 0;
   using engine = createEngine({ arenaBytes: options.arenaBytes ?? ARENA_BYTES, maxTables: MAX_TABLES, journalRecords });
-  if (isWatched) engine.journal.start();
+  if (isWatched(options)) engine.journal.start();
   const replay = new Replay(options, dumps, engine);
   const start = performance.now();
   const strict = options.from === "ops" ? OPS_EVENTS : FAULT_EVENTS;

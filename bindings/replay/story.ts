@@ -63,7 +63,7 @@ export class TraceStory implements Onlooker {
   #first = Number.NaN;
   #last = 0;
 
-  event(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void {
+  after(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void {
     this.#events++;
     if (e.kind !== "lost" && e.kind !== "unknown") {
       if (Number.isNaN(this.#first)) this.#first = e.time;
@@ -151,7 +151,7 @@ export class TraceStory implements Onlooker {
   }
 
   /** The table at its end, or when it was destroyed. */
-  end(table: Stage2Table): void {
+  table(table: Stage2Table): void {
     this.#format = treeFormat(table);
     this.#snapshots.push(tableSnapshot(table, "at the end"));
   }

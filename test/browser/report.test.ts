@@ -27,8 +27,7 @@ async function bootStory(): Promise<Story> {
   const report = await replayTrace(openFile(path), {
     from: "ops",
     manifest,
-    onlooker,
-    onTable: (table) => onlooker.end(table),
+    onlookers: [onlooker],
   });
   return onlooker.story(report);
 }

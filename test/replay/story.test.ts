@@ -16,8 +16,7 @@ async function told(name: string, options: ReplayOptions = {}): Promise<{ story:
   const manifest = await findManifest(path, undefined);
   const report = await replayTrace(openFile(path), {
     manifest,
-    onlooker,
-    onTable: (table) => onlooker.end(table),
+    onlookers: [onlooker],
     ...options,
   });
   return { story: onlooker.story(report), report };
@@ -34,7 +33,7 @@ const sum = (numbers: readonly (number | null)[]): number => numbers.reduce((a: 
 describe.each(["faults", "ops"] as const)("the report of a boot, replayed from its %s", (from) => {
   it("has the counts of the replay, and the table that it made", async () => {
     const { story, report } = await told("Image612-v1-nothp-256m", { from });
-    const { report: alone } = await told("Image612-v1-nothp-256m", { from, onlooker: undefined });
+    const { report: alone } = await told("Image612-v1-nothp-256m", { from, onlookers: [] });
     // Looking on changes nothing.
     expect(report.table).toEqual(alone.table);
     expect(report.operations).toEqual(alone.operations);

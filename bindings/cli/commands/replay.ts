@@ -200,11 +200,8 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
     onProgress: (events) => io.progress(`${count(events)} events`),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
-    onlooker: story,
-    onTable: (table) => {
-      if (dumpFile !== undefined) dump.onTable(table);
-      story?.end(table);
-    },
+    onlookers: story ? [story] : [],
+    ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   })
     .catch((error: unknown) => {
       throw inputError(path, error);
