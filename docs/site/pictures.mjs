@@ -33,7 +33,7 @@ async function shootLive(browser) {
     await page.getByRole("button", { name: "Access", exact: true }).click();
     await page.screenshot({
       path: join(ROOT, "docs/public/live.png"),
-      clip: { x: 0, y: 740, width: 900, height: 700 },
+      clip: { x: 0, y: 820, width: 900, height: 900 },
       fullPage: true,
     });
   } finally {

@@ -55,15 +55,26 @@ async function send(response: ServerResponse, path: string): Promise<void> {
     .pipe(response);
 }
 
+/** The file of `folder` that a request asks for; undefined for what cannot be one, or lies outside. */
+function pathIn(folder: string, pathname: string): string | undefined {
+  let name: string;
+  try {
+    name = normalize(decodeURIComponent(pathname)).replace(/^[/\\]+/, "") || "index.html";
+  } catch {
+    return undefined;
+  }
+  return name.startsWith("..") || name.includes("\0") ? undefined : join(folder, name);
+}
+
 /** Serves the page, and one file below /file/. Only this machine reaches it. */
 function serve(folder: string, file: string | undefined): Server {
   return createServer((request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     if (request.method !== "GET") return refuse(response, 405);
     if (file !== undefined && pathname.startsWith("/file/")) return void send(response, file);
-    const path = normalize(decodeURIComponent(pathname)).replace(/^[/\\]+/, "") || "index.html";
-    if (path.startsWith("..") || path.includes("\0")) return refuse(response, 404);
-    void send(response, join(folder, path));
+    const path = pathIn(folder, pathname);
+    if (path === undefined) return refuse(response, 404);
+    void send(response, path);
   });
 }
 
