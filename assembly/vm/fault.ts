@@ -15,7 +15,8 @@ import { HANDLE_FAULT, SHARED } from "../table/walk";
 import { mark, reserve } from "./dirty/bitmap";
 import { push } from "./dirty/ring";
 import { PAGE_HUGETLB, PAGE_SHIFT, PAGE_WRITABLE, touch } from "./host";
-import { look, onTable } from "./operate";
+import { look, onTable, onTableAt } from "./operate";
+import { offsetOf } from "./rmap/alias";
 import { beginReading, endReading, findSlot } from "./slots";
 import { Agent, agent, hostOf, LOG_RING, noteOverflow, SLOT_LOGS, SLOT_READ_ONLY, Slot, Vm } from "./state";
 
@@ -66,8 +67,8 @@ function sizeOf(v: Vm, s: Slot, hva: u64, page: u32, hardware: u64): u64 {
   return provided >= block && supportsHuge(s, hva, block) ? block : least;
 }
 
-/** The host provides a page, and the fault maps it [FLT-20..39]. */
-function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
+/** The host provides a page, and the fault maps it [FLT-20..39]. `ipa`: an address of the slot, mapped `offset` above for an alias. */
+function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32, offset: u64): i32 {
   const permission = get(fault, FAULT_KIND) === FAULT_PERMISSION,
     write = <bool>(fault & FAULT_WRITE),
     exec = <bool>(fault & FAULT_EXEC);
@@ -85,10 +86,10 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
     relax = permission && size === hardware;
   if (writable && logs && !reserve(s, gfn)) return answer(a, SERVICE_REFUSED, ipa, 0, 0, ENOMEM);
   const r = relax
-    ? onTable(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing())
-    : onTable(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing());
+    ? onTable(v, OP_RELAX_PERMS, start + offset, 0, prot, CACHE_NONE, sharing())
+    : onTableAt(v, OP_MAP, start + offset, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing());
   if (writable && logs && r === OK) noteDirty(v, a, s, gfn); // behind the mapping [FLT-38]
-  return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start, size, prot, r);
+  return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start + offset, size, prot, r);
 }
 
 /** Faults of several vCPUs are serviced at the same time [LCK-1]. */
@@ -129,8 +130,9 @@ function service(v: Vm, a: Agent, ipa: u64, what: u32): i32 {
   const kind = get(what, FAULT_KIND);
   if (ipa >> v.ipaBits) return answer(a, SERVICE_BEYOND, ipa, 0, 0, OK);
   if (kind < FAULT_TRANSLATION || kind > FAULT_PERMISSION) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
-  const s = findSlot(v, ipa);
+  const offset = v.rmaps === 0 ? 0 : offsetOf(v, ipa),
+    s = findSlot(v, ipa - offset);
   if (!s || (what & FAULT_WRITE && s.flags & SLOT_READ_ONLY)) return answer(a, SERVICE_MMIO, ipa, 0, 0, OK);
-  if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa, what);
+  if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa - offset, what, offset);
   return answer(a, SERVICE_YOUNG, ipa, 0, 0, onTable(v, OP_MKYOUNG, ipa, 0, 0, CACHE_NONE, sharing()));
 }

@@ -3,12 +3,26 @@
 import { alignDown } from "../arch/granule";
 import { PROT_R } from "../arch/protection";
 import { CACHE_NONE } from "../memory/cache";
+import { EINVAL } from "../memory/errno";
 import { OP_FLUSH, OP_MAP, OP_TEST_CLEAR_YOUNG, OP_UNMAP } from "../table/submit";
 import { HARVEST_FREEZE, harvest } from "./dirty/dbm";
 import { enable, startsDirty } from "./dirty/log";
 import { assume } from "./host";
 import { onRange, onTable } from "./operate";
-import { CHANGE_CREATE, CHANGE_DELETE, CHANGE_MOVE, setSlot, slotAt, slotNamed, slots } from "./slots";
+import { addMemory, mapsOf } from "./rmap/maps";
+import { ageThrough, unmapInvalid, unmapThrough } from "./rmap/ranges";
+import { removeMemory } from "./rmap/unmapper";
+import {
+  CHANGE_CREATE,
+  CHANGE_DELETE,
+  CHANGE_MOVE,
+  CHANGE_NONE,
+  changeOf,
+  setSlot,
+  slotAt,
+  slotNamed,
+  slots,
+} from "./slots";
 import { agent, hostOf, LOG_DBM, SLOT_LOGS, Slot, Vm } from "./state";
 
 // What is done to the guest's part of a host range.
@@ -20,14 +34,27 @@ const REPLACE: u32 = 3;
 /** Unmaps a part of a slot. Dirty state that the hardware keeps goes to the log first [DBM-6, NOT-12]. */
 function unmapPart(v: Vm, s: Slot, gpa: u64, size: u64): void {
   if (v.strategy === LOG_DBM && s.flags & SLOT_LOGS) harvest(v, s, gpa, size, HARVEST_FREEZE);
-  onRange(v, OP_UNMAP, gpa, size, 0);
+  if (v.rmaps !== 0) unmapThrough(v, gpa, size);
+  else onRange(v, OP_UNMAP, gpa, size, 0);
+}
+
+/** Was a part of a slot accessed? `clear`: clears the access flags. */
+function isYoung(v: Vm, gpa: u64, size: u64, clear: bool): bool {
+  if (v.rmaps !== 0) return ageThrough(v, gpa, size, clear);
+  return onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, clear ? 1 : 0) > 0;
+}
+
+/** The host has another page for a part of a slot; other mappings than the slot's own fault again. */
+function replace(v: Vm, gpa: u64, size: u64): void {
+  if (v.rmaps !== 0) unmapThrough(v, gpa, size);
+  onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
 }
 
 /** Does `what` to [gpa, gpa + size), a part of a slot. */
 function apply(v: Vm, s: Slot, what: u32, gpa: u64, size: u64): void {
   if (what === UNMAP) unmapPart(v, s, gpa, size);
-  else if (what === REPLACE) onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
-  else if (onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, what === AGE ? 1 : 0) > 0) agent(v).status = 1;
+  else if (what === REPLACE) replace(v, gpa, size);
+  else if (isYoung(v, gpa, size, what === AGE)) agent(v).status = 1;
 }
 
 /** Does `what` to the guest's parts of the host range [start, end), in whole pages [NOT-2]. How many there were. */
@@ -45,7 +72,8 @@ function onHostRange(v: Vm, start: u64, end: u64, what: u32): u32 {
     apply(v, slot, what, slot.gpa + first, last - first);
     met++;
   }
-  return met;
+  // A slot on its way out is not among those in use, and the host's memory behind it may still be mapped.
+  return v.rmaps !== 0 && what === UNMAP ? met + unmapInvalid(v, start, end) : met;
 }
 
 /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. How many parts of slots that was. */
@@ -109,14 +137,27 @@ export function cleanCaches(v: Vm): void {
   for (let i: u32 = 0; i < s.count; i++) onRange(v, OP_FLUSH, slotAt(s, i).gpa, slotAt(s, i).size, 0);
 }
 
+/** Reverse maps are there before the slot: what the request will do, or why it cannot be done. A slot that has them does not move. */
+function prepare(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
+  if (v.rmaps === 0) return CHANGE_NONE;
+  const change = changeOf(v, id, flags, gpa, size, hva);
+  if (change === CHANGE_MOVE) return EINVAL;
+  if (change !== CHANGE_CREATE) return change;
+  const bad = addMemory(mapsOf(v), id, gpa, size, hva);
+  return bad ? bad : change;
+}
+
 /** KVM_SET_USER_MEMORY_REGION: CHANGE_*, or an errno, and then nothing has changed [DLG-1, DLG-10, DLG-12, NOT-34]. */
 export function setRegion(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
   const before = slotNamed(v, id),
     logged = <bool>(before && before.flags & SLOT_LOGS),
     from: u64 = before ? before.gpa : 0,
     bytes: u64 = before ? before.size : 0,
-    change = setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
-  if (change === CHANGE_DELETE || change === CHANGE_MOVE) onRange(v, OP_UNMAP, from, bytes, 0);
+    refused = prepare(v, id, flags, gpa, size, hva),
+    change = refused < 0 ? refused : setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
+  if (v.rmaps !== 0 && change < 0 && refused === CHANGE_CREATE) removeMemory(v, gpa); // it is not there after all
+  if (change === CHANGE_DELETE && v.rmaps !== 0) removeMemory(v, from);
+  else if (change === CHANGE_DELETE || change === CHANGE_MOVE) onRange(v, OP_UNMAP, from, bytes, 0);
   if (change < 0 || change === CHANGE_DELETE) return change;
   const after: Slot = slotNamed(v, id);
   if (change === CHANGE_CREATE) assume(hostOf(v), after.hva, after.hva + after.size);

@@ -3,6 +3,7 @@
 import { CACHE_NONE } from "../memory/cache";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT } from "../memory/errno";
 import { OP_GET_LEAF, operate } from "../table/submit";
+import { enterMaps, leaveMaps } from "./rmap/maps";
 import { countOf, Vm } from "./state";
 
 // How an operation ended.
@@ -45,12 +46,23 @@ function settled(v: Vm, op: u32, status: i32): i32 {
 
 /** An operation on a range that needs no page. */
 export function onRange(v: Vm, op: u32, gpa: u64, size: u64, level: i32): i32 {
-  return settled(v, op, operate(op, v.table, 0, CACHE_NONE, gpa, size, 0, 0, level));
+  enterMaps(v);
+  const status = operate(op, v.table, 0, CACHE_NONE, gpa, size, 0, 0, level);
+  leaveMaps(v);
+  return settled(v, op, status);
 }
 
 /** An operation with all that it can have. */
 export function onTable(v: Vm, op: u32, gpa: u64, size: u64, prot: u32, cache: u32, flags: u32): i32 {
-  return settled(v, op, operate(op, v.table, flags, cache, gpa, size, v.physBase + gpa, prot, 0));
+  return onTableAt(v, op, gpa, gpa, size, prot, cache, flags);
+}
+
+/** The same at `ipa`, for what lies at the guest address `gpa` itself. */
+export function onTableAt(v: Vm, op: u32, ipa: u64, gpa: u64, size: u64, prot: u32, cache: u32, flags: u32): i32 {
+  enterMaps(v);
+  const status = operate(op, v.table, flags, cache, ipa, size, v.physBase + gpa, prot, 0);
+  leaveMaps(v);
+  return settled(v, op, status);
 }
 
 /** Reads the leaf of `gpa` into the Answer. It changes nothing, and is not counted. */

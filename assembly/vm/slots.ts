@@ -70,7 +70,7 @@ export function endReading(a: Agent): void {
 }
 
 /** Waits until everybody who may use the old set has finished; false if one makes no progress. */
-function awaitReaders(v: Vm): bool {
+export function awaitReaders(v: Vm): bool {
   if (!parallel()) return true;
   for (let id: u32 = 0; id < header().maxWalkers; id++) {
     const word = readsWord(agentOf(v, id)),
@@ -153,6 +153,12 @@ function judge(v: Vm, s: SlotSet, i: u32, flags: u32, gpa: u64, size: u64, hva: 
   const old = slotAt(s, i);
   if (old.gpa !== gpa) return CHANGE_MOVE;
   return (old.flags & ASKED) === flags ? CHANGE_NONE : CHANGE_FLAGS;
+}
+
+/** What a request would do: CHANGE_*, or an errno. */
+export function changeOf(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
+  const s = slots(v);
+  return id >= MAX_SLOTS ? EINVAL : judge(v, s, positionOf(s, id), flags, gpa, size, hva);
 }
 
 /** The set that is not in use, with room for `n` slots; null when memory is spent. */

@@ -8,6 +8,16 @@ import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
 
 export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
 export type {
+  AliasOptions,
+  ReverseEntry,
+  ReverseMap,
+  ReverseMapOptions,
+  ReverseMapStats,
+  ReverseMaps,
+  Shadow,
+  ShadowMapping,
+} from "./reverse-maps.js";
+export type {
   Backing,
   CpuStats,
   DirtyLog,

@@ -12,6 +12,7 @@ import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js"
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
+import { type ReverseMapOptions, ReverseMaps } from "./reverse-maps.js";
 
 /** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
 export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
@@ -38,6 +39,8 @@ export interface VmOptions {
   seed?: number;
   /** Count every store by page, so that `unlogged` can tell whether a dirty log missed one. Default false. */
   witness?: boolean;
+  /** Know which descriptors map a page: slots go without a lock, notifiers find every mapping [RMAP-9]. Faults cost more. Default off. */
+  reverseMaps?: boolean | ReverseMapOptions;
   /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
   arenaBytes?: number;
   /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
@@ -55,6 +58,7 @@ const VM: OptionKinds<VmOptions> = {
   adversarial: "boolean",
   seed: "number",
   witness: "boolean",
+  reverseMaps: "any",
   arenaBytes: "number",
   module: "any",
 };
@@ -200,6 +204,8 @@ export class Vm implements Disposable {
   readonly host: HostMemory;
   /** The TLBs, one for each CPU. */
   readonly tlbs: readonly Tlb[];
+  /** Its reverse maps, if it was made with them. */
+  readonly reverseMaps: ReverseMaps | undefined;
   readonly #machine: VirtualMachine;
   readonly #cpus: readonly CpuView[];
   readonly #pointer: number;
@@ -225,6 +231,8 @@ export class Vm implements Disposable {
       ...(options.module === undefined ? {} : { module: options.module }),
     });
     this.host = this.#machine.host;
+    const { reverseMaps = false } = options;
+    this.reverseMaps = reverseMaps === false ? undefined : new ReverseMaps(this.#machine, this.table, reverseMaps);
     this.#pointer = this.#check(this.#machine.core.machineCreate(this.#machine.pointer, witness ? 1 : 0), "createVm");
     this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addTlb(options, i));
     this.#cpus = this.tlbs.map((_, i) => {
@@ -302,6 +310,12 @@ export class Vm implements Disposable {
     checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring"]);
     if (strategy === "dbm" && !this.#hardwareDirty) {
       throw invalid("setDirtyPolicy", "dbm needs CPUs that keep dirty state: createVm({ hardwareDirty: true })");
+    }
+    if (strategy === "dbm" && this.reverseMaps?.hasOthers) {
+      throw invalid(
+        "setDirtyPolicy",
+        "dbm collects dirty state at the memory's own addresses: leave aliases and shadows out",
+      );
     }
     if ([...this.#slots.keys()].some((slot) => this.#machine.core.vmSlotPages(this.#machine.pointer, slot) >= 0)) {
       throw invalid("setDirtyPolicy", "a slot logs already: end its log first");

@@ -162,6 +162,7 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/vm/host.ts": "areas, and the states of pages",
   "assembly/vm/operate.ts": "counts of operations",
   "assembly/vm/slots.ts": "slots",
+  "assembly/vm/rmap/shadow.ts": "the host's buffer for the entries of a reverse map",
   "assembly/table/mmops.ts": "a hook's answer in the result block",
 };
 

@@ -3,6 +3,7 @@
 import { CACHE_ARENA } from "../../memory/cache";
 import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
 import { onRange, onTable } from "../operate";
+import { flushOthers, protectThrough } from "../rmap/ranges";
 import { Slot, Vm } from "../state";
 
 /** A range of more chunks is split in one operation. */
@@ -11,12 +12,14 @@ const MAX_CHUNKS: u64 = 1 << 12;
 /** Removes write permission. The caller flushes. */
 function protectRange(v: Vm, gpa: u64, size: u64): void {
   v.protects++;
+  if (v.rmaps !== 0) return protectThrough(v, gpa, size);
   onRange(v, OP_WRPROTECT, gpa, size, 0);
 }
 
 /** Flushes a range. */
 export function flushRange(v: Vm, gpa: u64, size: u64): void {
   onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
+  if (v.rmaps !== 0) flushOthers(v, gpa, size);
 }
 
 /** Removes write permission and flushes [DLG-10, TLB-26]. */
