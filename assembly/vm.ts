@@ -224,6 +224,11 @@ export function vmMappings(vm: u32, gpa: f64, level: i32, out: u32, max: u32): i
   return RS.mappings(vmAt(vm), at, level, out, max);
 }
 
+/** Frees the tables that were unlinked while others might be in them. ETIMEDOUT if a walker makes no progress. */
+export function vmReclaim(vm: u32): i32 {
+  return hasMaps(vm) ? RS.reclaim(vmAt(vm)) : EINVAL;
+}
+
 /** Entries of all reverse maps. */
 export function vmMapEntries(vm: u32): u32 {
   return hasMaps(vm) ? RS.entriesOf(vmAt(vm)) : 0;

@@ -228,6 +228,14 @@ export class ReverseMaps {
     };
   }
 
+  /**
+   * Frees tables that were unlinked while other threads might be in them. Until then their leaves have entries; `engine.reclaim` leaves
+   * them alone. ETIMEDOUT if a thread makes no progress.
+   */
+  reclaim(): void {
+    check(this.#machine.core.vmReclaim(this.#machine.pointer), "reclaim");
+  }
+
   /** What happened. */
   stats(): ReverseMapStats {
     const { taken, batches, pendingFlushes, waits, abandoned, recycled } = this.#record;

@@ -7,6 +7,7 @@ import { EINVAL, OK } from "../../memory/errno";
 import { header, parallel } from "../../memory/layout";
 import { tableAt } from "../../memory/tables";
 import { OP_DESTROY, OP_MAP, OP_UNMAP, operate, SUBMIT_TOP_UP } from "../../table/submit";
+import { drain } from "../../table/teardown";
 import { HANDLE_FAULT, SHARED } from "../../table/walk";
 import { beginReading, endReading, findSlot } from "../slots";
 import { agent, agentOf, Slot, Vm } from "../state";
@@ -49,6 +50,14 @@ export function dropShadow(v: Vm, table: u32, ipa: u64, size: u64): i32 {
   const status = operate(size === 0 ? OP_DESTROY : OP_UNMAP, table, 0, 0, ipa, size, 0, 0, 0);
   leaveMaps(v);
   return status;
+}
+
+/** Frees what was unlinked from tables with reverse maps: only an instance that keeps account of their leaves may do it. */
+export function reclaim(v: Vm): i32 {
+  enterMaps(v);
+  const late = drain();
+  leaveMaps(v);
+  return late;
 }
 
 // What `mappings` answers beside the count of entries.
