@@ -96,7 +96,8 @@ export class Memory {
 export const NORMAL: u32 = 0;
 export const INVALID: u32 = 1;
 
-const HAZARD_AT: u32 = 128;
+/** Where the hazard word is in Maps. */
+export const HAZARD_AT: u32 = 128;
 const POOL_AT: u32 = 256;
 const TABLES_AT: u32 = 512;
 const ALIASES_AT: u32 = 1024;
