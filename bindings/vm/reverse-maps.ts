@@ -209,9 +209,8 @@ export class ReverseMaps {
       check(found, "mappings");
       const n = Math.min(found & ~K.MAPPINGS_CHAIN, most);
       if (n === 0) continue;
-      const entries = Array.from(engine.u32.subarray(out / 4, out / 4 + n), (p) =>
-        this.#entry(p, levelShift(granule, 3)),
-      );
+      const words = engine.u32.subarray(out / 4, out / 4 + n).filter((p) => p !== K.SKIP);
+      const entries = Array.from(words, (p) => this.#entry(p, levelShift(granule, 3)));
       maps.push({ level, form: found & K.MAPPINGS_CHAIN ? "chain" : "single", entries });
     }
     engine.returnBuffer(out);

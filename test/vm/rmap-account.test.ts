@@ -130,7 +130,7 @@ class Life {
 
 describe("each leaf has one entry, and each entry its leaf", () => {
   const scenes = [4096, 16384, 65536].flatMap((granule) => [1, 2].map((walkers) => [granule, walkers] as const));
-  it.each(scenes)("%i-byte pages, walkers: %i [RMAP-9]", { timeout: 120_000 }, (granule, walkers) => {
+  it.each(scenes)("%i-byte pages, walkers: %i [RMAP-9, PROP-11]", { timeout: 120_000 }, (granule, walkers) => {
     for (let seed = SEED; seed < SEED + 6; seed++) {
       const life = new Life(seed, { granule: granule as 4096, walkers });
       const done: string[] = [];

@@ -268,6 +268,26 @@ describe("the unmapper has taken leaves and not flushed them, and a notifier fin
   });
 });
 
+describe("an invalid slot", () => {
+  it("keeps the shape of its chains, takes no entry, and is not asked for accesses [INV-2, INV-3, INV-6]", async () => {
+    const all = scene({ entries: 16 });
+    const { core, pointer, vm, shadow, remover } = all;
+    const out = vm.engine.borrowBuffer();
+    const chain = () => {
+      const n = core.vmMappings(pointer, RAM, 3, out, 100) & ~K.MAPPINGS_CHAIN;
+      return [...vm.engine.u32.subarray(out / 4, out / 4 + n)];
+    };
+    const before = chain();
+    const { gone } = await stoppedRemoval(all, K.POINT_RELEASE, all.hazard);
+    expect(await takePage(all)).toBe("done: 0");
+    expect(chain()).toEqual(before.map((p) => (p === all.spte ? K.SKIP : p)));
+    expect(await remover.call("vmMapShadow", shadow.table.handle, 0, RAM, PAGE, 3)).toBe(K.EINVAL);
+    expect(await remover.call("vmAge", HVA, HVA + PAGE, 1)).toBe(0);
+    all.unmapper.resume();
+    expect(await gone).toBe(DELETED);
+  });
+});
+
 describe("the way of the unmapper", () => {
   it("is from the highest page down, and skips what is empty [INV-4]", () => {
     const vm = createVm({ reverseMaps: true, walkers: 2, module: debugModule(), arenaBytes: 32 * MIB });
