@@ -79,7 +79,22 @@ export interface ReverseMapStats {
   recycled: number;
 }
 
-/** A table that maps the memory of slots at addresses of its own, as KVM keeps for the guest of a guest. Make one with `addShadow`. */
+/**
+ * A table that maps the memory of slots at addresses of its own, as KVM keeps for the guest of a guest. Make one with `addShadow`.
+ *
+ * @example
+ * ```ts
+ * import { createVm } from "granule/vm";
+ * using vm = createVm({ reverseMaps: true });
+ * const ram = vm.addSlot({ gpa: 0, size: 2 << 20 });
+ * using shadow = vm.reverseMaps?.addShadow();
+ * shadow?.map({ ipa: 0x7000, gpa: 0, size: 8192 });
+ * vm.changeHost("discard", 4096, 4096); // the notifier finds it
+ * console.log(shadow?.table.countLeaves()); // 1
+ * vm.removeSlot(ram);
+ * console.log(shadow?.table.countLeaves()); // 0
+ * ```
+ */
 export class Shadow implements Disposable {
   /** The table, for reading. */
   readonly table: Stage2Table<Engine>;

@@ -13,6 +13,8 @@ import { isPending, Remote, until } from "../support/walkers.js";
 import { broken, debugModule } from "./flawed.js";
 import { MIB, RAM } from "./rmap-support.js";
 
+/** Of a test that compiles a module. */
+const COMPILES = { timeout: 240_000 };
 const PAGE = 4096;
 const HVA = 2 ** 46 + RAM;
 const SIZE = 2 * MIB;
@@ -126,7 +128,7 @@ describe("the reviewer's race: the remover finds nothing announced, then the unm
     expect(await race(scene({ quirks: CURRENT_SLOTS }))).toMatch(FREED);
   });
 
-  it("is a use after free if the unmapper reads the entry before it announces [HZ-2, HZ-8]", async () => {
+  it("is a use after free if the unmapper reads the entry before it announces [HZ-2, HZ-8]", COMPILES, async () => {
     const early = `  announce(r, head);
   const value = look(head); // behind the announcement, as all loads of entries
   for (let at = first(head, value); at !== 0; at = next(head, at)) {
@@ -178,7 +180,7 @@ describe("the remover is about to mark, and the unmapper reads the entry", () =>
     expect(await race(scene())).toEqual([true, "done: 0", DELETED]);
   });
 
-  it("and is a use after free if the remover looks before it marks [INV-12, INV-13, HZ-8]", async () => {
+  it("and is a use after free if the remover looks before it marks [INV-12, INV-13, HZ-8]", COMPILES, async () => {
     const file = "vm/rmap/operations.ts";
     const from = "const found = skipEntry(head, p);";
     const module = await broken(file, from, `sync(r, head);\n    ${from}\n    return found;`, "debug");

@@ -17,6 +17,7 @@ import { look } from "./chain";
 import {
   enterMaps,
   firstMemory,
+  flushTables,
   indexOf,
   isDoubtful,
   isInvalid,
@@ -47,12 +48,17 @@ class Unmap extends Action {
   }
 }
 
+/** Clears `bits` of all leaves of a head: 1 if one of them was set. */
+function cleared(r: Maps, m: Memory, head: usize, level: i32, index: u32, bits: u64): u32 {
+  if (isInvalid(m)) return changetype<Invalid>(0).clear(r, m, head, level, index, bits) ? 1 : 0;
+  return changetype<Normal>(0).clear(r, m, head, level, index, bits) ? 1 : 0;
+}
+
 @final
 @unmanaged
 class WriteProtect extends Action {
   @inline act(r: Maps, m: Memory, head: usize, level: i32, index: u32): u32 {
-    if (isInvalid(m)) return changetype<Invalid>(0).clear(r, m, head, level, index, S2_W) ? 1 : 0;
-    return changetype<Normal>(0).clear(r, m, head, level, index, S2_W) ? 1 : 0;
+    return cleared(r, m, head, level, index, S2_W);
   }
 }
 
@@ -60,8 +66,7 @@ class WriteProtect extends Action {
 @unmanaged
 class Age extends Action {
   @inline act(r: Maps, m: Memory, head: usize, level: i32, index: u32): u32 {
-    if (isInvalid(m)) return changetype<Invalid>(0).clear(r, m, head, level, index, AF) ? 1 : 0;
-    return changetype<Normal>(0).clear(r, m, head, level, index, AF) ? 1 : 0;
+    return cleared(r, m, head, level, index, AF);
   }
 }
 
@@ -146,13 +151,9 @@ export function flushOthers(v: Vm, gpa: u64, size: u64): void {
 }
 
 function flushTaken(v: Vm, n: u64, gpa: u64, size: u64): void {
-  if (n >> 32 !== 0) {
-    const r = mapsOf(v);
-    for (let i: u32 = 0; i < r.tables; i++) {
-      const t = mappedTable(r, i);
-      if (t) flushVmid(t); // a block may have been more than the range, wherever it was mapped
-    }
-  } else if (n !== 0) flushMapped(v, gpa, size);
+  if (n >> 32 !== 0)
+    flushTables(mapsOf(v)); // a block may have been more than the range, wherever it was mapped
+  else if (n !== 0) flushMapped(v, gpa, size);
 }
 
 // --- without entries --------------------------------------------------------------------------
