@@ -14,12 +14,7 @@ export {
   TraceSyntaxError,
 } from "./errors.js";
 export * from "./events.js";
-export {
-  parseTraceLine,
-  type TraceOptions,
-  TraceParser,
-  type TraceStats,
-} from "./ftrace.js";
+export { parseTraceLine, TraceParser } from "./ftrace.js";
 export { type ByteSource, type ReadBounds, readBlocks, readBytes, readWhole } from "./lines.js";
 export {
   type Backing,
@@ -49,3 +44,4 @@ export {
   type S2RawLeaf,
   type S2RawTable,
 } from "./s2raw.js";
+export type { TraceOptions, TraceStats } from "./tally.js";

@@ -1,7 +1,8 @@
 import { TraceInputError } from "./errors.js";
 import type { TraceEvent } from "./events.js";
-import { type TraceOptions, TraceParser, type TraceStats } from "./ftrace.js";
+import { TraceParser } from "./ftrace.js";
 import { type ByteSource, readBlocks } from "./lines.js";
+import type { TraceOptions, TraceStats } from "./tally.js";
 
 /** How recordings begin that only their own tools can read, and the command that turns them into text. */
 const RECORDINGS = [
