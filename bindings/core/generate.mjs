@@ -72,7 +72,6 @@ ${licence}
 */
 // @ts-nocheck
 interface Fzstd {
-  decompress(data: Uint8Array, into: Uint8Array): Uint8Array;
   Decompress: new (take: (data: Uint8Array) => void) => { push(data: Uint8Array, last?: boolean): void };
 }
 ${outputFiles[0].text.trim()}

@@ -259,13 +259,13 @@ export class TraceParser {
     }
     let digits = this.#digits(from, last);
     if (digits === last || last - digits > 15) return false;
-    c.pid = 0;
-    for (let i = digits; i < last; i++) {
-      c.pid = c.pid * 10 + ((codes[i] as number) - ZERO);
-    }
+    let pid = 0;
+    for (let i = digits; i < last; i++) pid = pid * 10 + ((codes[i] as number) - ZERO);
     if ((codes[digits - 1] as number) === SLASH) digits = this.#digits(from, digits - 1);
     const separator = digits > from ? (codes[digits - 1] as number) : -1;
+    // The columns of the line before stay as they are until this line is known to have some: a note of loss takes them.
     if (separator !== DASH && separator !== SPACE) return false;
+    c.pid = pid;
     c.task = c.word(from, this.#trim(from, digits - 1));
     return true;
   }
