@@ -20,6 +20,13 @@ export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export { type Leaf, type LeafFormat, type LeafRun, type LeafTable, leafTable } from "./leaf-runs.js";
 export { picture } from "./picture.js";
 export {
+  type AddressArgument,
+  type ByteSink,
+  PerfettoWriter,
+  type SliceArguments,
+  type SliceDetails,
+} from "./perfetto.js";
+export {
   type PtdumpEntry,
   type PtdumpEntryOptions,
   type PtdumpFormat,

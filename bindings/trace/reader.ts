@@ -1,4 +1,5 @@
-import { type Chunks, type Events, openRecording } from "./binary/open.js";
+import { openRecording } from "./binary/open.js";
+import type { Chunks, Events } from "./binary/source.js";
 import type { TraceEvent } from "./events.js";
 import { TraceParser } from "./ftrace.js";
 import { type ByteSource, following, opening, readBlocks, readBytes } from "./lines.js";

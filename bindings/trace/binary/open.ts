@@ -1,23 +1,10 @@
-import type { TraceEvent } from "../events.js";
 import type { ByteSource } from "../lines.js";
 import type { TraceKind } from "../sniff.js";
-import type { TraceOptions, TraceStats } from "../tally.js";
+import type { TraceOptions } from "../tally.js";
 import { openDat } from "./dat.js";
 import { mergedEvents, parserOf } from "./merge.js";
 import { openPerf } from "./perf-data.js";
-import { randomAccess } from "./source.js";
-
-/** Bytes as they come. */
-export type Chunks = AsyncGenerator<Uint8Array, void, undefined>;
-/** Batches of events. */
-export type Events = AsyncGenerator<TraceEvent[], void, undefined>;
-
-/** A recording that is being read. */
-export interface OpenRecording {
-  readonly events: Events;
-  readonly stats: TraceStats;
-  close(): Promise<void>;
-}
+import { type Chunks, type OpenRecording, randomAccess } from "./source.js";
 
 async function openTraceDat(source: ByteSource, chunks: Chunks, options: TraceOptions): Promise<OpenRecording> {
   const file = await randomAccess(source, chunks);

@@ -11,9 +11,8 @@ import {
   unsupported,
   viewOf,
 } from "./bytes.js";
-import type { Chunks, Events, OpenRecording } from "./open.js";
 import { PerfRecords } from "./perf-records.js";
-import { type OpenedFile, randomAccess } from "./source.js";
+import { type Chunks, type Events, type OpenedFile, type OpenRecording, randomAccess } from "./source.js";
 
 /*
  * perf.data, as tools/perf/Documentation/perf.data-file-format.txt describes it. A file has a header that points to the kinds of

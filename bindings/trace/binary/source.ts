@@ -1,6 +1,8 @@
 import { TraceInputError } from "../errors.js";
+import type { TraceEvent } from "../events.js";
 import { type ByteSource, isBlob } from "../lines.js";
 import { sniffTrace } from "../sniff.js";
+import type { TraceStats } from "../tally.js";
 import { concatenated, inMemory, type RandomAccess } from "./bytes.js";
 
 /*
@@ -17,6 +19,18 @@ export interface OpenedFile extends RandomAccess {
 export interface SeekableSource {
   /** Opens it; undefined where it is a pipe or the like. */
   openAt(): Promise<OpenedFile | undefined>;
+}
+
+/** Bytes as they come. */
+export type Chunks = AsyncGenerator<Uint8Array, void, undefined>;
+/** Batches of events. */
+export type Events = AsyncGenerator<TraceEvent[], void, undefined>;
+
+/** A recording that is being read. */
+export interface OpenRecording {
+  readonly events: Events;
+  readonly stats: TraceStats;
+  close(): Promise<void>;
 }
 
 /** Most bytes of a recording that are held in memory. */
@@ -54,10 +68,7 @@ async function direct(source: ByteSource): Promise<OpenedFile | undefined> {
 }
 
 /** The bytes of a recording at any place: of the source if it can be read so and is not gzipped, else held in memory. */
-export async function randomAccess(
-  source: ByteSource,
-  chunks: AsyncGenerator<Uint8Array, void, undefined>,
-): Promise<OpenedFile> {
+export async function randomAccess(source: ByteSource, chunks: Chunks): Promise<OpenedFile> {
   const file = await direct(source);
   if (file !== undefined) {
     if (sniffTrace(await file.read(0, SNIFFED)) !== "text") {
