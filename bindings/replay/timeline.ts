@@ -1,6 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { type Granule, levelShift } from "../model/granule.js";
 import type { PerfettoWriter, SliceArguments, SliceDetails } from "../report/perfetto.js";
+import { tlbiName } from "../report/windows.js";
 import { JournalKind, type JournalRecord } from "../tables/journal.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { EventOf, MarkerEvent, ReturnEvent, TraceEvent } from "../trace/index.js";
@@ -58,14 +59,6 @@ const isCall = (kind: string): boolean => kind.startsWith("s2_") && !/unlinked/.
 /** Kinds that happen inside such a call. */
 const isInside = (kind: string): boolean => kind.startsWith("tlbi_") || /unlinked/.test(kind);
 
-const TLBI_NAMES: Readonly<Record<number, string>> = {
-  [JournalKind.TLBI_IPA]: "TLBI IPAS2E1IS",
-  [JournalKind.TLBI_IPA_LOCAL]: "TLBI IPAS2E1",
-  [JournalKind.TLBI_RANGE]: "TLBI RIPAS2E1IS",
-  [JournalKind.TLBI_VMID]: "TLBI VMALLS12E1IS",
-  [JournalKind.TLBI_STAGE1]: "TLBI VMALLE1IS",
-  [JournalKind.TLBI_STAGE1_LOCAL]: "TLBI VMALLE1",
-};
 const DSB_NAMES = ["DSB ISHST", "DSB ISH", "DSB NSHST", "DSB NSH"] as const;
 /** A DSB that waits for TLBIs, not for stores alone. */
 const completes = (a: bigint): boolean => (a & 1n) === 1n;
@@ -247,7 +240,7 @@ export class ReplayTimeline implements Onlooker {
     const { kind, walker, table, level } = record;
     if (kind === JournalKind.TABLE_TAKEN) this.#pages++;
     else if (kind === JournalKind.TABLE_FREED) this.#pages--;
-    const tlbi = TLBI_NAMES[kind];
+    const tlbi = tlbiName(kind);
     const time = this.#journalled++;
     if (tlbi !== undefined) {
       const flow = this.#writer.flow();
@@ -257,7 +250,7 @@ export class ReplayTimeline implements Onlooker {
         level: level === UNKNOWN_LEVEL ? undefined : level,
         pages: kind === JournalKind.TLBI_RANGE ? Number(record.a) : undefined,
       };
-      this.#writer.instant(this.#walker(walker), time, tlbi, { category: "tlbi", args, flows: [flow] });
+      this.#writer.instant(this.#walker(walker), time, `TLBI ${tlbi}`, { category: "tlbi", args, flows: [flow] });
       this.#pendingOf(walker).push(flow);
     } else if (kind === JournalKind.DSB) {
       const done = completes(record.a) ? this.#pendingOf(walker).splice(0) : [];

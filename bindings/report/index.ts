@@ -18,7 +18,6 @@ export { draw, type Field } from "./fields.js";
 export { htmlReport } from "./html.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export { type Leaf, type LeafFormat, type LeafRun, type LeafTable, leafTable } from "./leaf-runs.js";
-export { picture } from "./picture.js";
 export {
   type AddressArgument,
   type ByteSink,
@@ -26,6 +25,7 @@ export {
   type SliceArguments,
   type SliceDetails,
 } from "./perfetto.js";
+export { picture } from "./picture.js";
 export {
   type PtdumpEntry,
   type PtdumpEntryOptions,
