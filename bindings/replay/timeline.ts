@@ -63,7 +63,7 @@ const DSB_NAMES = ["DSB ISHST", "DSB ISH", "DSB NSHST", "DSB NSH"] as const;
 /** A DSB that waits for TLBIs, not for stores alone. */
 const completes = (a: bigint): boolean => (a & 1n) === 1n;
 
-/** Writes the time line of a replay while it goes on: a replay takes it as its onlooker; `finish` when it is over. */
+/** Writes the time line of a replay while it goes on: a replay takes it as an onlooker. */
 export class ReplayTimeline implements Onlooker {
   readonly #writer: PerfettoWriter;
   /** Of the tables; known when there is one. */
@@ -95,8 +95,8 @@ export class ReplayTimeline implements Onlooker {
     };
   }
 
-  /** An event, and what granule's walkers did for it. */
-  event(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void {
+  /** Takes an event, and what granule's walkers did for it. */
+  after(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void {
     this.#now = e.time * NANOSECONDS;
     this.#granule = tables()[0]?.granule ?? this.#granule;
     this.#recorded(e);
@@ -284,8 +284,9 @@ export class ReplayTimeline implements Onlooker {
     return track;
   }
 
-  /** Ends what is open, and hands on what is left. */
-  finish(): void {
+  /** Ends what is open: the trace is over. */
+  end(done: readonly JournalRecord[]): void {
+    if (done.length > 0) this.#journal(done);
     for (const thread of this.#threads.values()) this.#leave(thread);
     this.#writer.finish();
   }

@@ -17,16 +17,14 @@ async function timelineOf(path: string, from: "faults" | "ops"): Promise<ReadTim
   const manifest = await findManifest(path, undefined);
   const timeline = new ReplayTimeline(new PerfettoWriter(kept));
   const options = { from, name: traceName(path), manifest, arenaBytes: 64 << 20 };
-  await replayTrace(openFile(path), { ...options, onlooker: timeline });
-  timeline.finish();
+  await replayTrace(openFile(path), { ...options, onlookers: [timeline] });
   return readPerfetto(kept.bytes);
 }
 
 async function ofText(text: string, from: "faults" | "ops" = "ops"): Promise<ReadTimeline> {
   const kept = new KeptBytes();
   const timeline = new ReplayTimeline(new PerfettoWriter(kept));
-  await replayText(text, { from, onlooker: timeline });
-  timeline.finish();
+  await replayText(text, { from, onlookers: [timeline] });
   return readPerfetto(kept.bytes);
 }
 
