@@ -34,7 +34,7 @@ export function outKind(path: string): OutKind {
 /** A time line that is written while a command goes on. */
 export interface TimelineFile {
   readonly writer: PerfettoWriter;
-  /** Puts the complete file in its place, once the writer is finished. */
+  /** Writes what is left, and puts the complete file in its place. */
   finish(): void;
   /** Leaves nothing behind. */
   abandon(): void;
@@ -47,7 +47,10 @@ export function timelineTo(path: string | undefined): TimelineFile | undefined {
   const writer = new PerfettoWriter(file);
   return {
     writer,
-    finish: () => file.finish(),
+    finish: () => {
+      writer.finish();
+      file.finish();
+    },
     abandon: () => file.abandon(),
   };
 }

@@ -14,6 +14,7 @@ export type {
   DirtyPolicy,
   SlotOptions,
   Vm,
+  VmOnlooker,
   VmOptions,
   VmTicket,
   VmWorker,

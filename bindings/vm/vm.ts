@@ -162,6 +162,24 @@ export interface CpuStats {
   ringFull: number;
 }
 
+/** Whoever looks on while a VM runs. */
+export interface VmOnlooker {
+  /**
+   * Called after each access.
+   *
+   * @param cpu - number of the CPU
+   * @param exits - how often the guest was left for it: faults, and accesses that the VMM emulates
+   */
+  access(cpu: number, exits: number): void;
+  /**
+   * Called after the VMM or the host did something.
+   *
+   * @param name - the method of the VM, such as `dirtyLog`
+   * @param pages - the pages that a dirty log reported
+   */
+  operation(name: string, pages?: number): void;
+}
+
 /** What a read of a dirty log said. */
 export interface DirtyLog {
   /** Pages that were dirty. */
@@ -207,6 +225,7 @@ export class Vm implements Disposable {
   readonly #hardwareDirty: boolean;
   #manual = false;
   #closed = false;
+  #onlooker: VmOnlooker | undefined;
 
   /** @internal Use `createVm`. */
   constructor(options: VmOptions) {
@@ -332,6 +351,7 @@ export class Vm implements Disposable {
     if (found.readOnly) throw invalid("logDirty", `slot ${slot} is read-only: it never logs [DLG-2]`);
     this.#setRegion("logDirty", found, on ? LOG_DIRTY : 0);
     if (on) this.#check(this.#machine.core.machineCopyAll(this.#pointer), "logDirty");
+    this.#onlooker?.operation("logDirty");
   }
 
   /**
@@ -353,8 +373,36 @@ export class Vm implements Disposable {
     }
   }
 
-  /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
+  /**
+   * Tells somebody of each access and each operation from now on; nobody for `undefined`. The accesses are the same, and take longer:
+   * they are done one by one.
+   */
+  watch(onlooker: VmOnlooker | undefined): void {
+    this.#open("watch");
+    this.#onlooker = onlooker;
+  }
+
+  /** How often the guest of a CPU was left. */
+  #exits(i: number): number {
+    const cpu = this.#cpus[i] as CpuView;
+    return Number(cpu.translationFaults + cpu.permissionFaults + cpu.accessFaults + cpu.exits);
+  }
+
+  #watched(i: number, n: number, onlooker: VmOnlooker): void {
+    for (let left = n; left > 0; left--) {
+      const before = this.#exits(i);
+      this.#runPiece(i, 1);
+      onlooker.access(i, this.#exits(i) - before);
+    }
+  }
+
   #runOne(i: number, n: number): void {
+    if (this.#onlooker === undefined) this.#runPiece(i, n);
+    else this.#watched(i, n, this.#onlooker);
+  }
+
+  /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
+  #runPiece(i: number, n: number): void {
     const { core, pointer } = this.#machine;
     for (let left = n; left > 0; ) {
       left = this.#check(core.machineRun(this.#pointer, i, left), "run");
@@ -371,6 +419,7 @@ export class Vm implements Disposable {
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
     const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 0), "dirtyLog");
+    this.#onlooker?.operation("dirtyLog", pages);
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
@@ -379,6 +428,7 @@ export class Vm implements Disposable {
   clearDirtyLog(slot: number): void {
     this.#slot("clearDirtyLog", slot);
     this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+    this.#onlooker?.operation("clearDirtyLog");
   }
 
   /**
@@ -393,6 +443,7 @@ export class Vm implements Disposable {
       this.#machine.invalidate(start, end);
       this.host[what](start, end);
     }
+    this.#onlooker?.operation("changeHost");
   }
 
   /** Was a page of the guest range accessed since the last time? The access flags are clear afterwards [NOT-8]. */
@@ -403,6 +454,7 @@ export class Vm implements Disposable {
       this.#machine.age(start, end, true);
       return this.#machine.young;
     });
+    this.#onlooker?.operation("age");
     return young.some(Boolean);
   }
 
