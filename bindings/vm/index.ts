@@ -14,12 +14,12 @@ export type {
   DirtyPolicy,
   SlotOptions,
   Vm,
-  VmOnlooker,
   VmOptions,
   VmTicket,
   VmWorker,
   Workload,
 } from "./vm.js";
+export type { VmOnlooker } from "./watch.js";
 
 /**
  * A VM without memory. Throws EINVAL for options that make no sense.

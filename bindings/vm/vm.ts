@@ -12,6 +12,7 @@ import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js"
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
+import { type VmOnlooker, watched } from "./watch.js";
 
 /** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
 export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
@@ -160,24 +161,6 @@ export interface CpuStats {
   stuck: number;
   /** How often the vCPU stopped because its dirty ring was nearly full. */
   ringFull: number;
-}
-
-/** Whoever looks on while a VM runs. */
-export interface VmOnlooker {
-  /**
-   * Called after each access.
-   *
-   * @param cpu - number of the CPU
-   * @param exits - how often the guest was left for it: faults, and accesses that the VMM emulates
-   */
-  access(cpu: number, exits: number): void;
-  /**
-   * Called after the VMM or the host did something.
-   *
-   * @param name - the method of the VM, such as `dirtyLog`
-   * @param pages - the pages that a dirty log reported
-   */
-  operation(name: string, pages?: number): void;
 }
 
 /** What a read of a dirty log said. */
@@ -382,23 +365,9 @@ export class Vm implements Disposable {
     this.#onlooker = onlooker;
   }
 
-  /** How often the guest of a CPU was left. */
-  #exits(i: number): number {
-    const cpu = this.#cpus[i] as CpuView;
-    return Number(cpu.translationFaults + cpu.permissionFaults + cpu.accessFaults + cpu.exits);
-  }
-
-  #watched(i: number, n: number, onlooker: VmOnlooker): void {
-    for (let left = n; left > 0; left--) {
-      const before = this.#exits(i);
-      this.#runPiece(i, 1);
-      onlooker.access(i, this.#exits(i) - before);
-    }
-  }
-
   #runOne(i: number, n: number): void {
     if (this.#onlooker === undefined) this.#runPiece(i, n);
-    else this.#watched(i, n, this.#onlooker);
+    else watched(this.#cpus[i] as CpuView, i, n, this.#onlooker, () => this.#runPiece(i, 1));
   }
 
   /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */

@@ -250,7 +250,9 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 const HELP = `
 Replays a trace of a KVM guest: trace.dat of trace-cmd, perf.data with tracepoints, or the text of
 /sys/kernel/tracing/trace, trace-cmd report or perf script; gzipped or not. The first bytes tell which it is; - is standard
-input.
+input. docs/formats/traces.md says what is read of each.
+
+--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md.
 
 --from faults services each kvm_guest_fault on a virtual machine whose memory slots come from the manifest beside the
 trace (NAME.manifest.json, docs/formats/manifest.md), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map

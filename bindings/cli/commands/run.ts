@@ -81,7 +81,7 @@ export const runCommand: Command = {
   name: "run",
   usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--html FILE] [--out FILE] [--json]",
   summary: "runs a workload on simulated vCPUs: TLB, walk, fault, map, retry, dirty logging",
-  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.`,
+  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.\n\n--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md. The run takes longer then; its result is the same.`,
   options: { ...settingOptions(), cost: COST_OPTION, html: HTML_OPTION, out: OUT_OPTION },
   exits: [
     { code: 0, meaning: "the workload ran, and every store was logged" },
