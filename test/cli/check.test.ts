@@ -43,7 +43,7 @@ describe("granule check", () => {
     const { code, stderr } = await granule(["check", "-"], { stdin: "\u0017\u0008Dtracing7\0" });
     expect([code, stderr]).toEqual([
       3,
-      "granule: standard input: this is a recording (trace.dat), not a log: granule replay FILE --casemate LOG writes a log of what its replay does\n",
+      "granule: (stdin): this is a recording (trace.dat), not a log: granule replay FILE --casemate LOG writes a log of what its replay does\n",
     ]);
   });
 
