@@ -11,7 +11,7 @@ import { type MeasureOptions, runWorkloads } from "./measure.js";
 import { PARALLEL_IDS, parallelRows } from "./parallel.js";
 import type { BenchReport, ResultRow } from "./rows.js";
 import { VM_IDS, vmRows } from "./vm.js";
-import { coreRows, replayRows } from "./whole.js";
+import { coreRows, replayDatRows, replayRows } from "./whole.js";
 import { tableBytesPerGib, workloads } from "./workloads.js";
 
 /** What to run. */
@@ -30,6 +30,7 @@ export interface BenchOptions extends MeasureOptions {
 
 const TABLE_BYTES = "table-bytes";
 const REPLAY = "replay";
+const REPLAY_DAT = "replay-dat";
 const REPLAY_ROUNDS = 7;
 const ONLINE = "judge-online";
 const CHECK = "check";
@@ -39,6 +40,7 @@ export const benchIds: readonly string[] = [
   ...workloads.map(({ id }) => id),
   TABLE_BYTES,
   REPLAY,
+  REPLAY_DAT,
   ONLINE,
   CHECK,
   ...PARALLEL_IDS,
@@ -56,6 +58,7 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
   const ours = options.adapters.some(({ peer }) => peer === "wasm");
   if (id === TABLE_BYTES) return [...tableRows(options.adapters), ...(ours ? coreRows() : [])];
   if (id === REPLAY) return ours ? replayRows(options.rounds ?? REPLAY_ROUNDS) : [];
+  if (id === REPLAY_DAT) return ours ? replayDatRows(options.rounds ?? REPLAY_ROUNDS) : [];
   if (ours && (PARALLEL_IDS as readonly string[]).includes(id)) {
     return parallelRows(id, options.workers, options.rounds, options.warmupRounds);
   }

@@ -6,14 +6,16 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { BYTES } from "../bindings/core/bytes.granule.generated.js";
 import { replayTrace } from "../bindings/replay/replay.js";
 import { createEngine as createFrom } from "../bindings/slim.js";
-import { readManifest } from "../bindings/trace/index.js";
+import { readManifest, readTrace } from "../bindings/trace/index.js";
 import type { ResultRow } from "./rows.js";
 
 const CAPTURE = "test/replay/fixtures/J-boot-6.12-4k/Image612-v1-nothp-256m";
+/** A live migration as trace-cmd records it: version 7, zstd. */
+const RECORDING = "test/replay/fixtures/recorded/M1-6.12-4k-vhe-max-bin/mig-1-thp-256m";
 const COLD_STARTS = 15;
 
 function row(id: string, unit: string, samples: number[]): ResultRow {
@@ -42,25 +44,39 @@ export function coreRows(): ResultRow[] {
   ];
 }
 
-/** Root of the checkout, from its sources or from its build. */
-function captureFile(): string {
+/** A file of the checkout, found from its sources or from its build. */
+function captured(path: string): Buffer {
   const here = dirname(fileURLToPath(import.meta.url));
-  const root = [join(here, ".."), join(here, "../..")].find((folder) =>
-    existsSync(join(folder, `${CAPTURE}.trace.gz`)),
-  );
-  if (root === undefined) throw new Error("the recorded trace is part of a checkout, not of the package");
-  return join(root, CAPTURE);
+  const root = [join(here, ".."), join(here, "../..")].find((folder) => existsSync(join(folder, path)));
+  if (root === undefined) throw new Error("the recorded traces are part of a checkout, not of the package");
+  return readFileSync(join(root, path));
 }
 
 /** Events per second of the boot of a Linux guest, faults serviced; reading and parsing the text included. */
 export async function replayRows(rounds: number): Promise<ResultRow[]> {
-  const file = captureFile();
-  const trace = readFileSync(`${file}.trace.gz`);
-  const manifest = await readManifest([readFileSync(`${file}.manifest.json`)]);
+  return [row("replay", "events/s", await replaySamples(captured(`${CAPTURE}.trace.gz`), CAPTURE, rounds))];
+}
+
+/** The same of a trace.dat, and of reading it alone. It is unpacked beforehand as a file would be; what trace-cmd packed is not. */
+export async function replayDatRows(rounds: number): Promise<ResultRow[]> {
+  const trace = gunzipSync(captured(`${RECORDING}.dat.gz`));
+  const replayed = await replaySamples(trace, RECORDING, rounds);
+  const read: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const start = performance.now();
+    let events = 0;
+    for await (const batch of readTrace(trace)) events += batch.length;
+    read.push((events * 1000) / (performance.now() - start));
+  }
+  return [row("replay-dat", "events/s", replayed), row("replay-dat/read", "events/s", read)];
+}
+
+async function replaySamples(trace: Uint8Array, name: string, rounds: number): Promise<number[]> {
+  const manifest = await readManifest([captured(`${name}.manifest.json`)]);
   const samples: number[] = [];
   for (let i = 0; i < rounds; i++) {
-    const report = await replayTrace([trace], { from: "faults", manifest });
+    const report = await replayTrace(trace, { from: "faults", manifest });
     samples.push(report.events / report.seconds);
   }
-  return [row("replay", "events/s", samples)];
+  return samples;
 }

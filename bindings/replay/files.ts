@@ -2,8 +2,9 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type Manifest, openFile, readManifest, readS2Raw, readWhole, type S2RawDump } from "../trace/node.js";
 
-/** Endings that recorders and people give to the text of a trace. */
-const TRACE_NAME = /^(.*?)(?:\.(?:trace|report|report-t|perf|perf-all))?(?:\.txt)?(?:\.gz)?$/;
+/** Endings that recorders and people give to recordings, and to the text of a trace. */
+const TRACE_NAME =
+  /^(.*?)(?:\.dat|(?:\.perf)?\.data|(?:\.(?:trace|report|report-t|perf|perf-all))?(?:\.txt)?)(?:\.gz)?$/;
 const RAW_NAME = /^cpu\d{1,4}\.s2raw(?:\.gz)?$/;
 const TEXT_NAME = /^s2ptdump(?:\.gz)?$/;
 

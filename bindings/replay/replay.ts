@@ -331,7 +331,7 @@ function foreignReason(dump: S2RawDump, bits: number): string {
  * Replays a trace, reading it as a stream, and reports what happened.
  *
  * @throws TraceSyntaxError at a line of an event that the replay needs and that cannot be read, unless lenient;
- *   TraceInputError for damaged gzip data and for binary recordings; S2RawError for a dump that cannot be read;
+ *   TraceInputError for damaged gzip data and damaged recordings; S2RawError for a dump that cannot be read;
  *   GranuleError if the arena is spent
  */
 export async function replayTrace(source: ByteSource, options: ReplayOptions = {}): Promise<ReplayReport> {

@@ -18,6 +18,13 @@ export { draw, type Field } from "./fields.js";
 export { htmlReport } from "./html.js";
 export { type ImageManifest, type TableImage, tableImage } from "./image.js";
 export { type Leaf, type LeafFormat, type LeafRun, type LeafTable, leafTable } from "./leaf-runs.js";
+export {
+  type AddressArgument,
+  type ByteSink,
+  PerfettoWriter,
+  type SliceArguments,
+  type SliceDetails,
+} from "./perfetto.js";
 export { picture } from "./picture.js";
 export {
   type PtdumpEntry,

@@ -237,8 +237,8 @@ function reportOf(
 }
 
 /**
- * Runs a workload on a VM of its own. `look` sees the VM before it is closed. EINVAL for settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping
- * can describe.
+ * Runs a workload on a VM of its own. `begin` sees the VM before the workload, `look` after it, before it is closed. EINVAL for
+ * settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping can describe.
  *
  * @example
  * ```ts
@@ -247,7 +247,7 @@ function reportOf(
  * console.log(faults.translation, dirty.unlogged); // 8 0
  * ```
  */
-export function runWorkload(config: RunConfig, look?: (vm: Vm) => void): RunReport {
+export function runWorkload(config: RunConfig, look?: (vm: Vm) => void, begin?: (vm: Vm) => void): RunReport {
   const { workload } = checkOptions("runWorkload", config, CONFIG);
   const kind = Object.hasOwn(WORKLOADS, workload) ? WORKLOADS[workload] : undefined;
   if (kind === undefined) throw unknownName("runWorkload", "workload", String(workload), Object.keys(WORKLOADS));
@@ -268,6 +268,7 @@ export function runWorkload(config: RunConfig, look?: (vm: Vm) => void): RunRepo
   });
   try {
     const slot = vm.addSlot({ gpa: RAM, size: memory, backing });
+    begin?.(vm);
     const rounds: Rounds = { reported: [], unlogged: 0 };
     const start = performance.now();
     kind.run({ vm, slot, gpa: RAM, size: memory, cpus: vcpus, writes, iterations, policy: policyOf(all) }, rounds);

@@ -1,5 +1,7 @@
+import { ARG, ARGUMENTS } from "./arguments.js";
 import { TraceSyntaxError } from "./errors.js";
 import { type Codes, codesOf, Interner, matches } from "./intern.js";
+import type { ProbeArguments } from "./probe-forms.js";
 
 export const SPACE: number = 32;
 const MINUS = 45;
@@ -9,28 +11,6 @@ const OPEN = 40;
 const EQUALS = 61;
 const NEWLINE = 10;
 
-/** Arguments of a probe, in the order of their bits in `Cursor.seen`. */
-const ARGUMENTS = [
-  "pgt",
-  "mmu",
-  "ipa",
-  "size",
-  "phys",
-  "prot",
-  "flags",
-  "level",
-  "pages",
-  "mkold",
-  "force_pte",
-  "ret",
-  "young",
-] as const;
-type Argument = (typeof ARGUMENTS)[number];
-
-/** The arguments as their forms ask for them. */
-export const ARG = Object.fromEntries(ARGUMENTS.map((name, slot) => [name, slot])) as Readonly<
-  Record<Argument, number>
->;
 const POINTERS = (1 << ARG.pgt) | (1 << ARG.mmu);
 const RETURNS = (1 << ARG.ret) | (1 << ARG.young);
 /** What is missing where the value of an argument is no number. */
@@ -82,7 +62,7 @@ function nibble(c: number): number {
  * A position in a line, and methods that read there. Each of them moves on or throws. None of them
  * makes a substring, since a trace has a million lines.
  */
-export class Cursor {
+export class Cursor implements ProbeArguments {
   text = "";
   /** The same text, and two line ends: a look ahead need not ask where the text ends. */
   codes: Codes = new Uint8Array(0);

@@ -60,13 +60,49 @@ export class TraceSyntaxError extends TraceError {
   }
 }
 
-/** What is wrong with the bytes of an input, before any line of it is looked at. */
-export type TraceInputFault = "truncated-gzip" | "bad-gzip" | "long-line" | "too-long" | "not-text" | "binary";
+/**
+ * A record of a binary trace that cannot be read: a known event whose fields do not fit its format. The
+ * readers throw it, unless they are lenient. Its `line` is the number of the record.
+ *
+ * @example
+ * ```ts
+ * import { TraceRecordError } from "granule/trace";
+ *
+ * const error = new TraceRecordError(7, 4112, "kvm_guest_fault", "ipa below 2^53");
+ * console.log(error.message); // "record 7 at byte 4112: kvm_guest_fault: expected ipa below 2^53"
+ * ```
+ */
+export class TraceRecordError extends TraceSyntaxError {
+  /** The name of the class, as in a stack trace. */
+  override name = "TraceRecordError";
+  /** Byte of the file where the record lies; of compressed data, where the compressed piece begins. */
+  readonly offset: number;
+
+  constructor(line: number, offset: number, event: string, expected: string) {
+    super(line, event, expected);
+    this.message = `record ${line} at byte ${offset}: ${event}: expected ${expected}`;
+    this.offset = offset;
+  }
+}
 
 /**
- * The bytes of an input cannot be turned into lines: gzip data that is cut short or damaged, a line
+ * What is wrong with the bytes of an input, before any event of it is looked at. The last three are of
+ * binary recordings: one that ends too early, one that contradicts its format, and one that granule does not read.
+ */
+export type TraceInputFault =
+  | "truncated-gzip"
+  | "bad-gzip"
+  | "long-line"
+  | "too-long"
+  | "not-text"
+  | "truncated"
+  | "damaged"
+  | "unsupported";
+
+/**
+ * The bytes of an input cannot be turned into lines or records: gzip data that is cut short or damaged, a line
  * of more than 1 MiB (which no kernel writes, so the file is not a text trace), a file that is far too
- * long, or a binary recording (`trace.dat`, `perf.data`).
+ * long, or a binary recording (`trace.dat`, `perf.data`) that is cut short, damaged or of an unknown kind.
  *
  * @example
  * ```ts
@@ -85,10 +121,13 @@ export class TraceInputError extends TraceError {
   override name = "TraceInputError";
   /** What is wrong with the bytes. */
   readonly code: TraceInputFault;
+  /** Byte of the file where a binary recording is wrong; of compressed data, where the compressed piece begins. */
+  readonly offset: number | undefined;
 
-  constructor(code: TraceInputFault, message: string, options?: ErrorOptions) {
+  constructor(code: TraceInputFault, message: string, options?: ErrorOptions & { readonly offset?: number }) {
     super(message, options);
     this.code = code;
+    this.offset = options?.offset;
   }
 }
 

@@ -1,20 +1,11 @@
-import { ARG, type Cursor } from "./cursor.js";
-import type {
-  EventOf,
-  HvaEvent,
-  HvaRangeEvent,
-  MmioType,
-  ReturnEvent,
-  S2AgeEvent,
-  S2RangeEvent,
-  TlbiIpaEvent,
-  TraceEvent,
-} from "./events.js";
+import type { Cursor } from "./cursor.js";
+import type { EventOf, HvaEvent, HvaRangeEvent, MmioType, TraceEvent } from "./events.js";
 import { type MarkerNote, parseMarker } from "./marker.js";
+import { PROBES } from "./probe-forms.js";
 
 /*
  * The text of each event. The KVM tracepoints are a kernel interface [TRC-1..13]; the s2_* and
- * tlbi_* events are probes, and their arguments have the names that the recorder gave them.
+ * tlbi_* events are probes, and their arguments have the names that the recorder gave them (probe-forms.ts).
  *
  * Each event names its columns one by one. `...head` would be shorter, but V8 needs 6 us for it,
  * three hundred times as much.
@@ -222,218 +213,6 @@ function entry(c: Cursor): EventOf<"entry"> {
   return { line, time, cpu, task, pid, event, kind: "entry", pc };
 }
 
-function flags(c: Cursor): number {
-  return c.has(ARG.flags) ? c.natural(ARG.flags) : 0;
-}
-
-function optionalTable(c: Cursor): string | undefined {
-  return c.has(ARG.pgt) ? c.pointer(ARG.pgt) : undefined;
-}
-
-function s2Map(c: Cursor): EventOf<"s2_map"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_map",
-    pgt: c.pointer(ARG.pgt),
-    ipa: c.natural(ARG.ipa),
-    size: c.natural(ARG.size),
-    phys: c.natural(ARG.phys),
-    prot: c.prot(),
-    flags: flags(c),
-  };
-}
-
-function s2Range(kind: S2RangeEvent["kind"]): Read {
-  return (c) => {
-    c.arguments();
-    const pgt = c.pointer(ARG.pgt);
-    const { line, time, cpu, task, pid, event } = c;
-    return {
-      line,
-      time,
-      cpu,
-      task,
-      pid,
-      event,
-      kind,
-      pgt,
-      ipa: c.natural(ARG.ipa),
-      size: c.natural(ARG.size),
-    };
-  };
-}
-
-function s2Split(c: Cursor): EventOf<"s2_split"> {
-  c.arguments();
-  const pgt = optionalTable(c);
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_split",
-    pgt,
-    ipa: c.natural(ARG.ipa),
-    size: c.natural(ARG.size),
-  };
-}
-
-function s2RelaxPerms(c: Cursor): EventOf<"s2_relax_perms"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_relax_perms",
-    pgt: c.pointer(ARG.pgt),
-    ipa: c.natural(ARG.ipa),
-    prot: c.prot(),
-    flags: flags(c),
-  };
-}
-
-function s2Age(kind: S2AgeEvent["kind"]): Read {
-  return (c) => {
-    c.arguments();
-    const { line, time, cpu, task, pid, event } = c;
-    return {
-      line,
-      time,
-      cpu,
-      task,
-      pid,
-      event,
-      kind,
-      pgt: c.pointer(ARG.pgt),
-      ipa: c.natural(ARG.ipa),
-    };
-  };
-}
-
-function s2TestClearYoung(c: Cursor): EventOf<"s2_test_clear_young"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_test_clear_young",
-    pgt: c.pointer(ARG.pgt),
-    ipa: c.natural(ARG.ipa),
-    size: c.natural(ARG.size),
-    mkold: c.number(ARG.mkold) !== 0,
-  };
-}
-
-function s2CreateUnlinked(c: Cursor): EventOf<"s2_create_unlinked"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_create_unlinked",
-    pgt: optionalTable(c),
-    phys: c.natural(ARG.phys),
-    level: c.number(ARG.level),
-    prot: c.prot(),
-    forcePte: c.number(ARG.force_pte) !== 0,
-  };
-}
-
-function s2FreeUnlinked(c: Cursor): EventOf<"s2_free_unlinked"> {
-  c.arguments();
-  const pgt = optionalTable(c);
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "s2_free_unlinked",
-    pgt,
-    level: c.number(ARG.level),
-  };
-}
-
-function s2Destroy(c: Cursor): EventOf<"s2_destroy"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return { line, time, cpu, task, pid, event, kind: "s2_destroy", pgt: c.pointer(ARG.pgt) };
-}
-
-function tlbiIpa(kind: TlbiIpaEvent["kind"]): Read {
-  return (c) => {
-    c.arguments();
-    const { line, time, cpu, task, pid, event } = c;
-    return {
-      line,
-      time,
-      cpu,
-      task,
-      pid,
-      event,
-      kind,
-      ipa: c.natural(ARG.ipa),
-      level: c.number(ARG.level),
-    };
-  };
-}
-
-function tlbiRange(c: Cursor): EventOf<"tlbi_range"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return {
-    line,
-    time,
-    cpu,
-    task,
-    pid,
-    event,
-    kind: "tlbi_range",
-    ipa: c.natural(ARG.ipa),
-    pages: c.natural(ARG.pages),
-  };
-}
-
-function tlbiVmid(c: Cursor): EventOf<"tlbi_vmid"> {
-  c.arguments();
-  const { line, time, cpu, task, pid, event } = c;
-  return { line, time, cpu, task, pid, event, kind: "tlbi_vmid", mmu: c.pointer(ARG.mmu) };
-}
-
-/** Return probes name their value `ret`, or `young` where it is an answer. */
-function returned(of: string): Read {
-  return (c): ReturnEvent => {
-    c.arguments();
-    const value = c.has(ARG.young) ? c.number(ARG.young) : c.number(ARG.ret);
-    const { line, time, cpu, task, pid, event } = c;
-    return { line, time, cpu, task, pid, event, kind: "ret", of, value };
-  };
-}
-
 function markerOf(c: Cursor, text: string, note: MarkerNote): EventOf<"marker"> {
   const { line, time, cpu, task, pid, event } = c;
   return { line, time, cpu, task, pid, event, kind: "marker", text, note };
@@ -470,23 +249,6 @@ function probedMarker(c: Cursor): EventOf<"marker"> {
 
 type Row = readonly [name: string, kind: TraceEvent["kind"], read: Read];
 
-const OPERATIONS: readonly Row[] = [
-  ["s2_map", "s2_map", s2Map],
-  ["s2_unmap", "s2_unmap", s2Range("s2_unmap")],
-  ["s2_wrprotect", "s2_wrprotect", s2Range("s2_wrprotect")],
-  ["s2_flush", "s2_flush", s2Range("s2_flush")],
-  ["s2_relax_perms", "s2_relax_perms", s2RelaxPerms],
-  ["s2_mkyoung", "s2_mkyoung", s2Age("s2_mkyoung")],
-  ["s2_mkold", "s2_mkold", s2Age("s2_mkold")],
-  ["s2_is_young", "s2_is_young", s2Age("s2_is_young")],
-  ["s2_test_clear_young", "s2_test_clear_young", s2TestClearYoung],
-  ["s2_split", "s2_split", s2Split],
-  ["s2_create_unlinked", "s2_create_unlinked", s2CreateUnlinked],
-  ["s2_free_unlinked", "s2_free_unlinked", s2FreeUnlinked],
-  ["s2_destroy", "s2_destroy", s2Destroy],
-  ["s2_destroy_range", "s2_destroy_range", s2Range("s2_destroy_range")],
-];
-
 const ROWS: readonly Row[] = [
   ["kvm_guest_fault", "guest_fault", guestFault],
   ["kvm_access_fault", "access_fault", accessFault],
@@ -503,12 +265,7 @@ const ROWS: readonly Row[] = [
   ["kvm_dirty_ring_reset", "dirty_ring_reset", dirtyRingReset],
   ["kvm_dirty_ring_exit", "dirty_ring_exit", dirtyRingExit],
   ["kvm_entry", "entry", entry],
-  ...OPERATIONS,
-  ...OPERATIONS.map(([name]): Row => [`${name}_ret`, "ret", returned(name)]),
-  ["tlbi_ipa", "tlbi_ipa", tlbiIpa("tlbi_ipa")],
-  ["tlbi_ipa_nsh", "tlbi_ipa_nsh", tlbiIpa("tlbi_ipa_nsh")],
-  ["tlbi_range", "tlbi_range", tlbiRange],
-  ["tlbi_vmid", "tlbi_vmid", tlbiVmid],
+  ...PROBES,
   ["tracing_mark_write", "marker", marker],
   ["print", "marker", print],
   ["marker", "marker", probedMarker],

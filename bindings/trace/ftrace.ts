@@ -1,10 +1,9 @@
-import { checkOptions, type OptionKinds } from "../core/check.js";
-import { invalid } from "../core/errors.js";
 import { Cursor, SPACE } from "./cursor.js";
 import { TraceSyntaxError } from "./errors.js";
-import type { EventOf, TraceEvent } from "./events.js";
+import type { TraceEvent } from "./events.js";
 import { FORMS, type Form } from "./forms.js";
 import { codesOf, Interner } from "./intern.js";
+import { type EventName, EventTally, type TraceOptions, type TraceStats } from "./tally.js";
 
 /*
  * A line that begins an event is one of
@@ -43,9 +42,6 @@ const TENS: readonly number[] = Array.from({ length: 16 }, (_, n) => 10 ** n);
  */
 const MAX_OPENING = 256;
 
-/** Errors that are kept to be shown; the rest are only counted. */
-const KEPT_ERRORS = 10;
-
 /** ftrace and trace-cmd each spell it their way, with or without the number. */
 const LOST = /^\s*(?:\S+:\s+)?CPU:\s*(\d{1,9}) \[(?:LOST )?(?:(\d{1,15}) )?EVENTS(?: DROPPED)?\]\s*$/;
 const PERF_LOST = /\[(\d{1,9})\].*\bPERF_RECORD_LOST(?:_SAMPLES)?\b(?: lost (\d{1,15}))?/;
@@ -60,19 +56,6 @@ const STACK = /^<(user )?stack trace ?>/;
 const FUNCTION = /^\S+ <-\S+\s*$/;
 /** What they are counted as: the kernel's own names of these events. */
 const NAMELESS = { kernel: "kernel_stack", user: "user_stack", function: "function" } as const;
-/** Names of events that are told apart: a kernel has some two thousand. */
-const MAX_NAMES = 4096;
-const OTHER_NAMES = "(other names)";
-
-interface EventName {
-  readonly name: string;
-  readonly form: Form | undefined;
-  /** A line of it that cannot be read is an error. */
-  readonly strict: boolean;
-  count: number;
-  unread: number;
-}
-
 function isDigit(c: number): boolean {
   return c >= 48 && c <= 57;
 }
@@ -80,49 +63,6 @@ function isDigit(c: number): boolean {
 function unknown(c: Cursor): TraceEvent {
   const { line, time, cpu, task, pid, event } = c;
   return { line, time, cpu, task, pid, event, kind: "unknown" };
-}
-
-/** How a trace is parsed. */
-export interface TraceOptions {
-  /**
-   * True: a line that cannot be read is counted in {@link TraceStats.malformed} and skipped.
-   * False, the default: it throws.
-   */
-  readonly lenient?: boolean;
-  /**
-   * The kinds of events that the caller needs. Of these alone, a line that cannot be read is an
-   * error (or malformed, when lenient). An event of another kind whose text cannot be read becomes
-   * an `unknown` one and is counted in {@link TraceStats.unread}. Default: all kinds.
-   */
-  readonly strict?: ReadonlySet<TraceEvent["kind"]>;
-  /** Number of the first line, 1 unless the text is a part of a file. */
-  readonly firstLine?: number;
-}
-
-const OPTIONS: OptionKinds<TraceOptions> = { lenient: "boolean", strict: "object", firstLine: "number" };
-
-/** What a parser has seen so far. */
-export interface TraceStats {
-  /** Lines, comments included. */
-  readonly lines: number;
-  /** Events read, by name, as the manifest of a capture counts them. */
-  readonly events: ReadonlyMap<string, number>;
-  /** Those of them that granule does not read, by name. */
-  readonly unknown: ReadonlyMap<string, number>;
-  /** Those of them whose text could not be read, and need not be ({@link TraceOptions.strict}). */
-  readonly unread: ReadonlyMap<string, number>;
-  /** Lines that belong to the event before them: stack frames, the rest of a marker. */
-  readonly continuations: number;
-  /** Events named with their group, as perf script does: `kvm:kvm_guest_fault`. */
-  readonly grouped: number;
-  /** Lines that a lenient parser skipped. */
-  readonly malformed: number;
-  /** What was wrong with the first ten of the malformed and the unread lines. */
-  readonly errors: readonly TraceSyntaxError[];
-  /** Places where events were lost; any at all means that no replay of the trace is exact. */
-  readonly lostPlaces: number;
-  /** Events lost, as far as the recorder knew. */
-  readonly lostEvents: number;
 }
 
 /**
@@ -141,71 +81,22 @@ export interface TraceStats {
  */
 export class TraceParser {
   readonly #cursor = new Cursor();
-  readonly #lenient: boolean;
-  readonly #strict: ReadonlySet<TraceEvent["kind"]> | undefined;
-  readonly #names = new Map<string, EventName>();
-  readonly #eventNames = new Interner((name) => this.#entryOf(name));
-  readonly #errors: TraceSyntaxError[] = [];
-  readonly #firstLine: number;
-  #lines = 0;
-  #malformed = 0;
-  #lostPlaces = 0;
-  #lostEvents = 0;
-  #grouped = 0;
-  #continuations = 0;
+  readonly #tally: EventTally<Form>;
+  readonly #eventNames = new Interner((name) => this.#tally.entry(name));
   /** What the last line had up to its bracket, and how much of it; `task` and `pid` were read from it. */
   readonly #opening = new Uint16Array(MAX_OPENING + 1);
   #openingLength = 0;
   /** Does the text of the last event go on, or may it, on lines of their own? */
   #open = false;
-  #lastMarker: EventOf<"marker"> | undefined;
 
   /** EINVAL for options that there are not. */
   constructor(options: TraceOptions = {}) {
-    checkOptions("readTrace", options, OPTIONS);
-    if (options.strict !== undefined && !(options.strict instanceof Set)) {
-      throw invalid("readTrace", "the option strict is not a Set of kinds of events");
-    }
-    this.#lenient = options.lenient ?? false;
-    this.#strict = options.strict;
-    this.#firstLine = options.firstLine ?? 1;
-  }
-
-  /** Names that granule reads are always kept; of others so many, and the rest is counted together. */
-  #entryOf(said: string): EventName {
-    const form = FORMS.get(said);
-    const name = form === undefined && this.#names.size >= MAX_NAMES ? OTHER_NAMES : said;
-    let entry = this.#names.get(name);
-    if (entry === undefined) {
-      const strict = form !== undefined && (this.#strict?.has(form.kind) ?? true);
-      entry = { name, form, strict, count: 0, unread: 0 };
-      this.#names.set(name, entry);
-    }
-    return entry;
+    this.#tally = new EventTally(options, FORMS);
   }
 
   /** A snapshot of the counts. */
   get stats(): TraceStats {
-    const seen = new Map<string, number>();
-    const unknown = new Map<string, number>();
-    const unread = new Map<string, number>();
-    for (const { name, form, count, unread: n } of this.#names.values()) {
-      if (count > 0) seen.set(name, count);
-      if (count > 0 && form === undefined) unknown.set(name, count);
-      if (n > 0) unread.set(name, n);
-    }
-    return {
-      lines: this.#lines,
-      events: seen,
-      unknown,
-      unread,
-      continuations: this.#continuations,
-      grouped: this.#grouped,
-      malformed: this.#malformed,
-      errors: [...this.#errors],
-      lostPlaces: this.#lostPlaces,
-      lostEvents: this.#lostEvents,
-    };
+    return this.#tally.stats;
   }
 
   /**
@@ -221,10 +112,10 @@ export class TraceParser {
     for (let start = 0; start < block.length; ) {
       const newline = block.indexOf("\n", start);
       const end = newline < 0 ? block.length : newline;
-      c.line = this.#firstLine + this.#lines++;
+      c.line = this.#tally.nextLine();
       c.start = c.pos = start;
       c.end = end > start && block.charCodeAt(end - 1) === RETURN ? end - 1 : end;
-      const event = this.#lenient ? this.#tryLine() : this.#parseLine();
+      const event = this.#tally.lenient ? this.#tryLine() : this.#parseLine();
       if (event !== undefined) events.push(event);
       start = end + 1;
     }
@@ -235,16 +126,9 @@ export class TraceParser {
     try {
       return this.#parseLine();
     } catch (error) {
-      this.#keep(error);
-      this.#malformed++;
+      this.#tally.skipped(error);
       return undefined;
     }
-  }
-
-  /** Keeps what is wrong with a line; anything else is not ours to catch. */
-  #keep(error: unknown): void {
-    if (!(error instanceof TraceSyntaxError)) throw error;
-    if (this.#errors.length < KEPT_ERRORS) this.#errors.push(error);
   }
 
   /** The line that the cursor stands at. */
@@ -259,33 +143,20 @@ export class TraceParser {
     const event = this.#readText(entry);
     entry.count++;
     this.#open = event.kind === "marker" || event.kind === "unknown";
-    return event.kind === "marker" ? this.#marker(event) : event;
+    return event.kind === "marker" ? this.#tally.marker(event) : event;
   }
 
   /** Reads the text of an event. One that nobody needs may have a text that cannot be read. */
-  #readText(entry: EventName): TraceEvent {
+  #readText(entry: EventName<Form>): TraceEvent {
     const c = this.#cursor;
     if (entry.form === undefined) return unknown(c);
     if (entry.strict) return entry.form.read(c);
     try {
       return entry.form.read(c);
     } catch (error) {
-      this.#keep(error);
-      entry.unread++;
+      this.#tally.unread(entry, error);
       return unknown(c);
     }
-  }
-
-  /**
-   * A probe on write() sees a marker again when the VMM writes the same line to its log. The copy
-   * must not be taken for a second marker.
-   */
-  #marker(event: EventOf<"marker">): EventOf<"marker"> {
-    const last = this.#lastMarker;
-    const copied = last !== undefined && last.fd !== event.fd && last.text === event.text && last.pid === event.pid;
-    if (copied) return { ...event, note: { type: "other" } };
-    this.#lastMarker = event;
-    return event;
   }
 
   /**
@@ -293,7 +164,7 @@ export class TraceParser {
    *
    * @returns the event's name, or `undefined` when the line has no such columns
    */
-  #readHead(): EventName | undefined {
+  #readHead(): EventName<Form> | undefined {
     const c = this.#cursor;
     const { text, codes, end } = c;
     const first = c.pos;
@@ -326,7 +197,7 @@ export class TraceParser {
   }
 
   /** The columns from the digits of the CPU on. */
-  #readColumns(from: number): EventName | undefined {
+  #readColumns(from: number): EventName<Form> | undefined {
     const cpu = this.#cpu(from);
     const time = cpu < 0 ? -1 : this.#time();
     return time < 0 ? undefined : this.#readEvent(cpu, time);
@@ -388,13 +259,13 @@ export class TraceParser {
     }
     let digits = this.#digits(from, last);
     if (digits === last || last - digits > 15) return false;
-    c.pid = 0;
-    for (let i = digits; i < last; i++) {
-      c.pid = c.pid * 10 + ((codes[i] as number) - ZERO);
-    }
+    let pid = 0;
+    for (let i = digits; i < last; i++) pid = pid * 10 + ((codes[i] as number) - ZERO);
     if ((codes[digits - 1] as number) === SLASH) digits = this.#digits(from, digits - 1);
     const separator = digits > from ? (codes[digits - 1] as number) : -1;
+    // The columns of the line before stay as they are until this line is known to have some: a note of loss takes them.
     if (separator !== DASH && separator !== SPACE) return false;
+    c.pid = pid;
     c.task = c.word(from, this.#trim(from, digits - 1));
     return true;
   }
@@ -428,7 +299,7 @@ export class TraceParser {
   }
 
   /** "kvm_guest_fault: " or "kvm:kvm_guest_fault: ": the colon that ends it has a blank behind. */
-  #readEvent(cpu: number, time: number): EventName | undefined {
+  #readEvent(cpu: number, time: number): EventName<Form> | undefined {
     const c = this.#cursor;
     const { codes, end } = c;
     c.skipBlanks();
@@ -445,7 +316,7 @@ export class TraceParser {
     const named = pos < end && pos > from && (codes[pos] as number) === COLON;
     const entry = named ? this.#eventNames.get(codes, from, pos) : this.#nameless(start);
     if (entry === undefined) return undefined;
-    if (named && from > start) this.#grouped++;
+    if (named && from > start) this.#tally.grouped++;
     c.pos = named ? pos + 1 : end;
     c.skipBlanks();
     c.time = time;
@@ -455,7 +326,7 @@ export class TraceParser {
   }
 
   /** A stack, or a line of the function tracer: good columns, and no name of an event behind them. */
-  #nameless(start: number): EventName | undefined {
+  #nameless(start: number): EventName<Form> | undefined {
     const { text, codes, end } = this.#cursor;
     const said = text.slice(start, Math.min(end, start + MAX_OPENING));
     const stack = (codes[start] as number) === LESS ? STACK.exec(said) : null;
@@ -481,7 +352,7 @@ export class TraceParser {
     // perf begins each frame of a call chain with a tab.
     const frame = line.charCodeAt(0) === TAB || FRAME.test(line);
     if (frame || this.#open) {
-      this.#continuations++;
+      this.#tally.continuations++;
       return undefined;
     }
     return c.fail("a comment or TASK-PID [CPU] TIME: event:");
@@ -489,8 +360,7 @@ export class TraceParser {
 
   #lost(cpu: number, digits: string | undefined): TraceEvent {
     const count = digits === undefined ? undefined : Number(digits);
-    this.#lostPlaces++;
-    this.#lostEvents += count ?? 0;
+    this.#tally.lost(count);
     const { line, time, task, pid } = this.#cursor;
     return { line, time, cpu, task, pid, event: "lost", kind: "lost", count };
   }

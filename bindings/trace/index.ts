@@ -11,16 +11,12 @@ export {
   TraceError,
   TraceInputError,
   type TraceInputFault,
+  TraceRecordError,
   TraceSyntaxError,
 } from "./errors.js";
 export * from "./events.js";
-export {
-  parseTraceLine,
-  type TraceOptions,
-  TraceParser,
-  type TraceStats,
-} from "./ftrace.js";
-export { type ByteSource, type ReadBounds, readBlocks, readBytes, readWhole } from "./lines.js";
+export { parseTraceLine, TraceParser } from "./ftrace.js";
+export { type ByteBlob, type ByteSource, type ReadBounds, readBlocks, readBytes, readWhole } from "./lines.js";
 export {
   type Backing,
   type HostFeatures,
@@ -49,3 +45,5 @@ export {
   type S2RawLeaf,
   type S2RawTable,
 } from "./s2raw.js";
+export { sniffTrace, type TraceKind } from "./sniff.js";
+export type { TraceOptions, TraceStats } from "./tally.js";

@@ -13,20 +13,46 @@ const UNPACKED = { chunkSize: 1 << 18, readableHighWaterMark: 1 << 20 };
 const NEWLINE = 10;
 const MIB = 1 << 20;
 
+/** What granule uses of a `Blob`, such as a file that was dropped on a page. */
+export interface ByteBlob {
+  /** Bytes in all. */
+  readonly size: number;
+  /** The bytes from `start` up to `end`. */
+  slice(
+    start: number,
+    end: number,
+  ): {
+    /** Reads them. */
+    arrayBuffer(): Promise<ArrayBuffer>;
+  };
+  /** All bytes, one after the other. */
+  stream(): ByteStream;
+}
+
 /**
- * Where bytes come from: the body of a `fetch`, a `Blob.stream()`, a Node stream, or bytes that
+ * Where bytes come from: a `Blob`, the body of a `fetch`, a Node stream, or bytes that
  * are already in memory. Gzip data is recognised by its first two bytes.
  */
-export type ByteSource = ByteStream | AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Uint8Array;
+export type ByteSource = ByteBlob | ByteStream | AsyncIterable<Uint8Array> | Iterable<Uint8Array> | Uint8Array;
 
 function isStream(source: ByteSource): source is ByteStream {
   return typeof (source as ByteStream).getReader === "function";
+}
+
+/** Can this source be read at any place, as a blob can? */
+export function isBlob(source: ByteSource): source is ByteBlob {
+  const { slice, stream } = source as ByteBlob;
+  return typeof slice === "function" && typeof stream === "function";
 }
 
 /** Not every browser can iterate over a stream, so it is read by hand. */
 async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
   if (source instanceof Uint8Array) {
     yield source;
+    return;
+  }
+  if (isBlob(source)) {
+    yield* chunksOf(source.stream());
     return;
   }
   if (!isStream(source)) {
@@ -49,7 +75,7 @@ async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, u
 }
 
 /** The chunks again, with the first one that was read to look at it. */
-async function* following(
+export async function* following(
   first: Uint8Array,
   rest: AsyncGenerator<Uint8Array, void, undefined>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
@@ -61,10 +87,10 @@ async function* following(
   }
 }
 
-/** The first two bytes may come in two chunks. */
-async function opening(chunks: AsyncGenerator<Uint8Array, void, undefined>): Promise<Uint8Array> {
+/** The first bytes, as many as are asked for if there are so many: they may come in several chunks. */
+export async function opening(chunks: AsyncGenerator<Uint8Array, void, undefined>, least: number): Promise<Uint8Array> {
   let first: Uint8Array = new Uint8Array(0);
-  while (first.length < 2) {
+  while (first.length < least) {
     const { done, value } = await chunks.next();
     if (done) break;
     first = first.length === 0 ? value : joined([first, value]);
@@ -202,7 +228,7 @@ export async function* readBytes(
   totalBytes: number = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const raw = chunksOf(source);
-  const first = await opening(raw);
+  const first = await opening(raw, 2);
   const whole = following(first, raw);
   yield* bounded(first[0] === 0x1f && first[1] === 0x8b ? gunzip(whole) : whole, totalBytes);
 }

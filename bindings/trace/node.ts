@@ -1,8 +1,36 @@
 import { createReadStream } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import type { Url } from "../core/platform.js";
+import type { OpenedFile, SeekableSource } from "./binary/source.js";
 
 /** Large reads: fewer trips through the event loop. */
 const CHUNK_BYTES = 1 << 18;
+
+/** A regular file, read at any place. */
+class RegularFile implements OpenedFile {
+  readonly size: number;
+  readonly #file: FileHandle;
+
+  constructor(file: FileHandle, size: number) {
+    this.#file = file;
+    this.size = size;
+  }
+
+  async read(at: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    let have = 0;
+    while (have < length) {
+      const { bytesRead } = await this.#file.read(bytes, have, length - have, at + have);
+      if (bytesRead === 0) break;
+      have += bytesRead;
+    }
+    return bytes.subarray(0, have);
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
 
 /**
  * Opens a file on Node as a source for `readTrace`, `readS2Raw` and `readManifest`. The file is
@@ -21,7 +49,7 @@ const CHUNK_BYTES = 1 << 18;
  * ```
  */
 export function openFile(path: string | Url): AsyncIterable<Uint8Array> {
-  return {
+  const source: AsyncIterable<Uint8Array> & SeekableSource = {
     async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
       try {
         yield* createReadStream(path, { highWaterMark: CHUNK_BYTES });
@@ -30,7 +58,14 @@ export function openFile(path: string | Url): AsyncIterable<Uint8Array> {
         throw error instanceof Error && !("path" in error) ? Object.assign(error, { path: String(path) }) : error;
       }
     },
+    async openAt(): Promise<OpenedFile | undefined> {
+      const file = await open(path);
+      const stat = await file.stat();
+      if (stat.isFile()) return new RegularFile(file, stat.size);
+      await file.close();
+    },
   };
+  return source;
 }
 
 export * from "./index.js";

@@ -1,4 +1,4 @@
-import type { TraceStats } from "./ftrace.js";
+import type { TraceStats } from "./tally.js";
 
 /** Events that occur in the host around those that `perf script` leaves out. */
 const AROUND = ["kvm_userspace_exit", "kvm_mmio", "kvm_unmap_hva_range", "s2_unmap", "s2_wrprotect", "s2_destroy"];

@@ -29,6 +29,7 @@ export type {
   VmWorker,
   Workload,
 } from "./vm.js";
+export type { VmOnlooker } from "./watch.js";
 
 /**
  * A VM without memory. Throws EINVAL for options that make no sense.

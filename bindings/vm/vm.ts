@@ -13,6 +13,7 @@ import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
 import { type ReverseMapOptions, ReverseMaps } from "./reverse-maps.js";
+import { type VmOnlooker, watched } from "./watch.js";
 
 /** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
 export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
@@ -213,6 +214,7 @@ export class Vm implements Disposable {
   readonly #hardwareDirty: boolean;
   #manual = false;
   #closed = false;
+  #onlooker: VmOnlooker | undefined;
 
   /** @internal Use `createVm`. */
   constructor(options: VmOptions) {
@@ -346,6 +348,7 @@ export class Vm implements Disposable {
     if (found.readOnly) throw invalid("logDirty", `slot ${slot} is read-only: it never logs [DLG-2]`);
     this.#setRegion("logDirty", found, on ? LOG_DIRTY : 0);
     if (on) this.#check(this.#machine.core.machineCopyAll(this.#pointer), "logDirty");
+    this.#onlooker?.operation("logDirty");
   }
 
   /**
@@ -367,8 +370,22 @@ export class Vm implements Disposable {
     }
   }
 
-  /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
+  /**
+   * Tells somebody of each access and each operation from now on; nobody for `undefined`. The accesses are the same, and take longer:
+   * they are done one by one.
+   */
+  watch(onlooker: VmOnlooker | undefined): void {
+    this.#open("watch");
+    this.#onlooker = onlooker;
+  }
+
   #runOne(i: number, n: number): void {
+    if (this.#onlooker === undefined) this.#runPiece(i, n);
+    else watched(this.#cpus[i] as CpuView, i, n, this.#onlooker, () => this.#runPiece(i, 1));
+  }
+
+  /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
+  #runPiece(i: number, n: number): void {
     const { core, pointer } = this.#machine;
     for (let left = n; left > 0; ) {
       left = this.#check(core.machineRun(this.#pointer, i, left), "run");
@@ -385,6 +402,7 @@ export class Vm implements Disposable {
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
     const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 0), "dirtyLog");
+    this.#onlooker?.operation("dirtyLog", pages);
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
@@ -393,6 +411,7 @@ export class Vm implements Disposable {
   clearDirtyLog(slot: number): void {
     this.#slot("clearDirtyLog", slot);
     this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+    this.#onlooker?.operation("clearDirtyLog");
   }
 
   /**
@@ -407,6 +426,7 @@ export class Vm implements Disposable {
       this.#machine.invalidate(start, end);
       this.host[what](start, end);
     }
+    this.#onlooker?.operation("changeHost");
   }
 
   /** Was a page of the guest range accessed since the last time? The access flags are clear afterwards [NOT-8]. */
@@ -417,6 +437,7 @@ export class Vm implements Disposable {
       this.#machine.age(start, end, true);
       return this.#machine.young;
     });
+    this.#onlooker?.operation("age");
     return young.some(Boolean);
   }
 

@@ -39,6 +39,14 @@ describe("granule check", () => {
     expect(files).toMatchObject([{ verdict: "unreadable", kind: null }, { verdict: "ok" }]);
   });
 
+  it("names what it is given a recording for: exit code 3", async () => {
+    const { code, stderr } = await granule(["check", "-"], { stdin: "\u0017\u0008Dtracing7\0" });
+    expect([code, stderr]).toEqual([
+      3,
+      "granule: (stdin): this is a recording (trace.dat), not a log: granule replay FILE --casemate LOG writes a log of what its replay does\n",
+    ]);
+  });
+
   it.each([
     ["an empty file", "", "the log holds no record"],
     ["white space", " \n\t\r\n", "the log holds no record"],

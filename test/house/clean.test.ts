@@ -109,6 +109,7 @@ const STABLE_IDS = [
   "call-translate-rich",
   "call-access-hit-rich",
   "replay",
+  "replay-dat",
   "judge-online",
   "check",
   "vm-access-hit",

@@ -290,7 +290,12 @@ describe("what cannot be read", () => {
       () => [file("prose.trace", "Dear all,\n"), "--lenient"],
       "line 1: expected",
     ],
-    ["a trace.dat file", () => [file("trace.dat", "\u0017\bDtracing6\u0000")], "trace-cmd report"],
+    [
+      "a trace.dat cut short",
+      () => [file("trace.dat", "\u0017\bDtracing6\u0000")],
+      "at byte 12: is the file complete?",
+    ],
+    ["a perf.data of a big-endian machine", () => [file("perf.data", "2ELIFREP".padEnd(104))], "big-endian"],
     ["a manifest that is a folder", () => [file("a.trace", good), "--manifest", tmpFolder()], "folder"],
     ["a manifest of null", () => [file("a.trace", good), "--manifest", file("m.json", "null")], "expected an object"],
     ["a raw table that is a folder", () => [file("a.trace", good), "--verify", folderTruth()], "folder"],

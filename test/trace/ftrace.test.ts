@@ -210,6 +210,8 @@ describe("lines without an event", () => {
     const [before, lost, after] = parser.parse(`${HEAD}kvm_entry: PC: 0x1\n${line}\n${HEAD}kvm_entry: PC: 0x2\n`);
     expect(lost).toMatchObject({ kind: "lost", line: 2, ...fields });
     expect([before?.task, after?.task]).toEqual(["kvmt", "kvmt"]);
+    // A note of loss has no thread: it has that of the line before.
+    expect([lost?.task, lost?.pid]).toEqual(["kvmt", 319]);
     expect(parser.stats.lostPlaces).toBe(1);
     expect(parser.stats.lostEvents).toBe((fields as { count?: number }).count ?? 0);
   });

@@ -56,17 +56,6 @@ async function inputError(source: ByteSource): Promise<TraceInputError> {
   return error as TraceInputError;
 }
 
-describe("a recording that is not text", () => {
-  it.each([
-    ["\u0017\bDtracing6\u0000", "trace-cmd report"],
-    ["PERFILE2", "perf script --guestkallsyms=/dev/null"],
-  ])("%j is refused with the command that makes text of it", async (magic, command) => {
-    const error: unknown = await eventsOf(bytesOf(`${magic}\u0000\u0001`)).catch((cause: unknown) => cause);
-    expect(error).toBeInstanceOf(TraceInputError);
-    expect(error).toMatchObject({ code: "binary", message: expect.stringContaining(command) });
-  });
-});
-
 describe("a file", () => {
   it("that is a folder fails with Node's error and its name", async () => {
     const folder = fileURLToPath(new URL("fixtures", import.meta.url));

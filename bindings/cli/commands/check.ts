@@ -4,7 +4,7 @@ import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Violation } from
 import { GranuleError } from "../../core/errors.js";
 import { printable } from "../../report/printable.js";
 import type { Section, Story } from "../../report/story.js";
-import { readBytes, TraceError } from "../../trace/node.js";
+import { readBytes, sniffTrace, TraceError } from "../../trace/node.js";
 import {
   type Command,
   type CommandArgs,
@@ -32,6 +32,14 @@ interface FileVerdict {
   message: string | null;
 }
 
+/** A recording of a kernel holds no descriptor writes to judge. What a replay of it does can be judged. */
+function refuseRecording(file: string, opening: Uint8Array): void {
+  const kind = sniffTrace(opening);
+  if (kind === "text") return;
+  const hint = "granule replay FILE --casemate LOG writes a log of what its replay does";
+  throw new InputError(`${file}: this is a recording (${kind}), not a log: ${hint}`);
+}
+
 /** Judges a log as it is read; gzip is told by its first bytes. InputError for what is no log. */
 async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<FileVerdict> {
   const file = inputName(path);
@@ -40,7 +48,12 @@ async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Pro
   try {
     const source =
       path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES, signal: io.signal });
-    for await (const block of readBytes(source)) parser.push(block);
+    let first = true;
+    for await (const block of readBytes(source)) {
+      if (first) refuseRecording(file, block);
+      first = false;
+      parser.push(block);
+    }
     parser.end();
     if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
     return verdictOf(file, judge.finish().violations[0]);

@@ -6,6 +6,7 @@ import type { Granule } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
 import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
 import { TraceStory } from "../../replay/story.js";
+import { ReplayTimeline } from "../../replay/timeline.js";
 import { printableJson } from "../../report/printable.js";
 import { ptdumpLines } from "../../report/ptdump.js";
 import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
@@ -29,6 +30,7 @@ import {
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
+import { OUT_OPTION, timelineTo } from "../out.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
@@ -147,11 +149,12 @@ function lossNotes(io: CommandIo): NonNullable<ReplayOptions["onLost"]> {
 
 /** Refuses to write over the trace or its manifest, and to write two things to one file. */
 async function refuseMixing(args: CommandArgs, path: string): Promise<void> {
-  const [dump, log, manifest] = ["dump", "casemate", "manifest"].map((name) => stringOption(args, name));
+  const [dump, log, out, manifest] = ["dump", "casemate", "out", "manifest"].map((name) => stringOption(args, name));
   if (args.json && dump === "-") throw new UsageError("--json and --dump - both write to standard output");
   if (dump !== undefined && dump === log) throw new UsageError(`--dump and --casemate both write to ${dump}`);
+  if (out !== undefined && (out === dump || out === log)) throw new UsageError(`two options write to ${out}`);
   const inputs = manifest === undefined ? [path] : [path, manifest];
-  for (const target of [dump, log]) {
+  for (const target of [dump, log, out]) {
     if (target !== undefined && target !== "-") await refuseOverwrite(target, inputs);
   }
 }
@@ -184,6 +187,8 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
   await refuseMixing(args, path);
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
+  const file = timelineTo(stringOption(args, "out"));
+  const timeline = file && new ReplayTimeline(file.writer);
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
@@ -200,15 +205,18 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
     onProgress: (events) => io.progress(`${count(events)} events`),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
-    onlookers: story ? [story] : [],
+    onlookers: [story, timeline].filter((one) => one !== undefined),
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   })
     .catch((error: unknown) => {
+      file?.abandon();
       throw inputError(path, error);
     })
     .finally(log.close);
+  if (io.signal.aborted || report.events === 0) file?.abandon();
   if (io.signal.aborted) throw new Interrupted();
   refuseEmpty(path, report);
+  file?.finish();
   await writeDump(io, dumpFile, dump.text());
   if (html !== undefined && story !== undefined) await writeHtml(html, story.story(report), io);
   return report;
@@ -240,8 +248,11 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 }
 
 const HELP = `
-Replays a trace of a KVM guest: text of /sys/kernel/tracing/trace, trace-cmd report or perf script, gzipped or not,
-read as a stream; - is standard input.
+Replays a trace of a KVM guest: trace.dat of trace-cmd, perf.data with tracepoints, or the text of
+/sys/kernel/tracing/trace, trace-cmd report or perf script; gzipped or not. The first bytes tell which it is; - is standard
+input. docs/formats/traces.md says what is read of each.
+
+--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md.
 
 --from faults services each kvm_guest_fault on a virtual machine whose memory slots come from the manifest beside the
 trace (NAME.manifest.json, docs/formats/manifest.md), from markers in it, or from --slots. Where the trace also holds the kernel's own s2_map
@@ -283,6 +294,7 @@ export const replayCommand: Command = {
       help: "write a log of what the walkers did, for granule check; gzipped if FILE ends in .gz",
     },
     html: HTML_OPTION,
+    out: OUT_OPTION,
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
     backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },
@@ -302,6 +314,7 @@ export const replayCommand: Command = {
       shows: "whether the kernel's own calls make its tables",
     },
     { line: "granule replay guest.trace.gz", shows: "the recorded faults, serviced by granule" },
+    { line: "granule replay trace.dat --out guest.perfetto", shows: "the time line, for ui.perfetto.dev" },
   ],
   run,
 };

@@ -1,9 +1,14 @@
+import type { PerfettoWriter } from "../../report/perfetto.js";
 import { tableSnapshot, treeFormat } from "../../report/snapshot.js";
 import { columns, count, seconds } from "../../report/text.js";
+import { COSTS } from "../../sim/cost.js";
 import { type RunConfig, type RunReport, runWorkload } from "../../sim/run.js";
 import { runStory, type TableShown } from "../../sim/story.js";
-import { type Command, type CommandArgs, type CommandIo, Exit, writeJson } from "../command.js";
+import type { Vm } from "../../vm/index.js";
+import { type Command, type CommandArgs, type CommandIo, Exit, stringOption, writeJson } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
+import { OUT_OPTION, timelineTo } from "../out.js";
+import { RunTimeline } from "../run-timeline.js";
 import { COST_OPTION, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
 
 const MEGA = 1e6;
@@ -30,19 +35,38 @@ function rowsOf({ accesses, faults, dirty, tlb, table, counters, estimate }: Run
   ];
 }
 
-/** Runs a workload, and keeps its table for a report. */
-export function performRun(config: RunConfig): { report: RunReport; table: TableShown | undefined } {
+/** Runs a workload, and keeps its table for a report; with its time line, if one is wanted. */
+export function performRun(
+  config: RunConfig,
+  timeline?: PerfettoWriter,
+): { report: RunReport; table: TableShown | undefined } {
   let table: TableShown | undefined;
-  const report = runWorkload(config, (vm) => {
+  const look = (vm: Vm): void => {
     table = { format: treeFormat(vm.table), snapshots: [tableSnapshot(vm.table, "in the end")] };
-  });
-  return { report, table };
+  };
+  const begin = (vm: Vm): void => {
+    if (timeline) vm.watch(new RunTimeline(timeline, vm, config.costs ?? COSTS));
+  };
+  return { report: runWorkload(config, look, begin), table };
+}
+
+/** Runs a workload, and writes the time line that --out asks for. */
+function runTo(out: string | undefined, config: RunConfig): ReturnType<typeof performRun> {
+  const file = timelineTo(out);
+  try {
+    const done = performRun(config, file?.writer);
+    file?.finish();
+    return done;
+  } catch (error) {
+    file?.abandon();
+    throw error;
+  }
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const workload = workloadOf(args.operands);
   const html = await htmlTarget(args, []);
-  const { report, table } = performRun({ workload, ...settingsOf(args.options) });
+  const { report, table } = runTo(stringOption(args, "out"), { workload, ...settingsOf(args.options) });
   if (html !== undefined) await writeHtml(html, runStory(report, table), io);
   if (args.json) await writeJson(io, report);
   else {
@@ -55,10 +79,10 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule run`. */
 export const runCommand: Command = {
   name: "run",
-  usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--html FILE] [--json]",
+  usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--html FILE] [--out FILE] [--json]",
   summary: "runs a workload on simulated vCPUs: TLB, walk, fault, map, retry, dirty logging",
-  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.`,
-  options: { ...settingOptions(), cost: COST_OPTION, html: HTML_OPTION },
+  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.\n\n--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md. The run takes longer then; its result is the same.`,
+  options: { ...settingOptions(), cost: COST_OPTION, html: HTML_OPTION, out: OUT_OPTION },
   exits: [
     { code: 0, meaning: "the workload ran, and every store was logged" },
     { code: 1, meaning: "a store went unlogged" },
@@ -66,6 +90,10 @@ export const runCommand: Command = {
   examples: [
     { line: "granule run dirty_log_perf --memory 256M --dirty dbm", shows: "dirty logging by the hardware" },
     { line: "granule run migration --vcpus 4 --granule 16K", shows: "the rounds of a pre-copy migration" },
+    {
+      line: "granule run dirty_log_perf --vcpus 2 --memory 16M --out run.perfetto",
+      shows: "which vCPU's fault takes entries of which TLB",
+    },
   ],
   run,
 };
