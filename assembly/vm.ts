@@ -7,6 +7,7 @@ import { EEXIST, EINVAL, ENOENT, ENOMEM, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
+import { runRecorded } from "./sim/recorded";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
@@ -374,6 +375,12 @@ export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
   const m = M.machineAt(machine);
   if (!M.isReady(M.cpuAt(m, cpu))) return EINVAL;
   return <i32>runCpu(m, cpu, min<u32>(n, i32.MAX_VALUE));
+}
+
+/** Performs the `n` recorded accesses at `p`, sim/recorded.ts: how many are left, because a dirty ring is full. EINVAL at one that names no CPU or kind. */
+export function machineRunRecorded(machine: u32, p: u32, n: u32): i32 {
+  if (!isMachine(machine) || p & 7 || n > <u32>i32.MAX_VALUE || !isArenaRange(p, (<u64>n) << 3)) return EINVAL;
+  return runRecorded(M.machineAt(machine), p, n);
 }
 
 /** KVM_GET_DIRTY_LOG, or with `clear` KVM_CLEAR_DIRTY_LOG of the whole slot; the pages that were taken out of the log are copied. Pages that were dirty. */

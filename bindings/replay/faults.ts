@@ -15,7 +15,7 @@ import type {
   S2RangeEvent,
   TraceEvent,
 } from "../trace/index.js";
-import { type OperationCount, type Service, type SlotRequest, VirtualMachine } from "../vm/machine.js";
+import { LOG_DIRTY, type OperationCount, READ_ONLY, type Service, type SlotRequest, VirtualMachine } from "../vm/machine.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host, hostKind } from "./host.js";
 import { type Replayer, tableUse } from "./replayer.js";
@@ -87,6 +87,8 @@ export class FaultReplayer implements Replayer {
   /** Slot calls of the manifest that are still to come; undefined once markers tell of slots. */
   #calls: SlotRequest[] | undefined;
   #asked: SlotRequest | undefined;
+  /** The slots that there are, for what the host does to their memory. */
+  readonly #regions = new Map<number, SlotRequest>();
   #dirtyAsked: number | undefined;
   /** What was done in all, once the VM is gone. */
   #operations: readonly OperationCount[] | undefined;
@@ -212,6 +214,24 @@ export class FaultReplayer implements Replayer {
     const service = this.#vm.fault(event.ipa, syndrome);
     this.#count(service.kind);
     this.#agreement.add(event.line, service, kernel);
+    if (!syndrome.write && this.#agreement.showsFilled(service, kernel)) this.#learnFilled(event.ipa);
+  }
+
+  /** The VMM had filled the memory of a slot before its guest ran. The page that shows it counts as a difference; the others are known now. */
+  #learnFilled(ipa: number): void {
+    for (const { flags, gpa, size, hva } of this.#regions.values()) {
+      const logs = (flags & (LOG_DIRTY | READ_ONLY)) !== 0;
+      if (!logs && ipa >= gpa && ipa < gpa + size) this.#host.memory.fill(hva, hva + size);
+    }
+  }
+
+  /** Makes, changes or deletes a slot. */
+  #setRegion(request: SlotRequest): "done" | "refused" {
+    const done = this.#vm.setRegion(request);
+    if (done === "refused") return done;
+    if (request.size === 0) this.#regions.delete(request.slot);
+    else this.#regions.set(request.slot, request);
+    return done;
   }
 
   /**
@@ -227,7 +247,7 @@ export class FaultReplayer implements Replayer {
     if (gpa + size > this.#host.memory.end) return;
     if (!this.#options.backing)
       this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
-    if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
+    if (this.#setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
   }
 
   /** Where does our table end for an address that the hardware could not translate? Emulators err on guest walks. */
@@ -295,7 +315,7 @@ export class FaultReplayer implements Replayer {
     while (calls[0] && (first ? !seen.has(calls[0].slot) : (calls[0].flags & 1) === logging)) {
       const call = calls.shift() as SlotRequest;
       seen.add(call.slot);
-      this.#vm.setRegion(call);
+      this.#setRegion(call);
     }
   }
 
@@ -308,7 +328,7 @@ export class FaultReplayer implements Replayer {
         this.#asked = note;
         break;
       case "set-region-done":
-        if (note.rc === 0 && this.#asked?.slot === note.slot) this.#vm.setRegion(this.#asked);
+        if (note.rc === 0 && this.#asked?.slot === note.slot) this.#setRegion(this.#asked);
         this.#asked = undefined;
         break;
       case "enable-cap":
