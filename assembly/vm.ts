@@ -9,7 +9,7 @@ import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
 import { runRecorded } from "./sim/recorded";
 import { run as runCpu } from "./sim/vcpu";
-import { copyAll, copyReported, uncopied } from "./sim/witness";
+import { copyAll, copyReported, uncopied, written } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
 import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
 import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ring";
@@ -405,4 +405,9 @@ export function machineCopyAll(machine: u32): i32 {
 /** Pages with stores that no collector copied. 0 after the last collection, unless a store went unlogged. The guest must stand still. */
 export function machineUncopied(machine: u32): i32 {
   return isMachine(machine) ? <i32>uncopied(M.machineAt(machine)) : EINVAL;
+}
+
+/** Pages that any CPU stored to, if stores are counted. The guest must stand still. */
+export function machineWritten(machine: u32): i32 {
+  return isMachine(machine) ? <i32>written(M.machineAt(machine)) : EINVAL;
 }

@@ -15,7 +15,14 @@ import type {
   S2RangeEvent,
   TraceEvent,
 } from "../trace/index.js";
-import { LOG_DIRTY, type OperationCount, READ_ONLY, type Service, type SlotRequest, VirtualMachine } from "../vm/machine.js";
+import {
+  LOG_DIRTY,
+  type OperationCount,
+  READ_ONLY,
+  type Service,
+  type SlotRequest,
+  VirtualMachine,
+} from "../vm/machine.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host, hostKind } from "./host.js";
 import { type Replayer, tableUse } from "./replayer.js";

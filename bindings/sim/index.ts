@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type AccessConfig, type AccessReport, runAccesses } from "./accesses.js";
 export { COSTS, type Costs, costsOf } from "./cost.js";
 export { type DirtyStrategy, type RunConfig, type RunReport, runWorkload } from "./run.js";
 export { type ComparedRun, comparisonStory, runStory, type TableShown } from "./story.js";

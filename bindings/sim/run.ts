@@ -116,7 +116,7 @@ export interface RunReport {
 }
 
 /** Where the guest's memory begins. */
-const RAM = 2 ** 30;
+export const RAM: number = 2 ** 30;
 const MIB = 2 ** 20;
 
 const CONFIG: OptionKinds<RunConfig> = {
@@ -137,7 +137,7 @@ const CONFIG: OptionKinds<RunConfig> = {
 };
 
 /** What the VM does not check itself. */
-function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["config"]): void {
+export function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["config"]): void {
   checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm"]);
   checkChoice("runWorkload", "granule", granule, [4096, 16384, 65536]);
   if (!(Number.isSafeInteger(memory) && memory > 0 && memory % granule === 0)) {
@@ -149,7 +149,8 @@ function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["
   if (!(writes >= 0 && writes <= 1)) throw invalid("runWorkload", `writes is ${describe(writes)}: 0 to 1`);
 }
 
-function filledIn(config: RunConfig): RunReport["config"] {
+/** All settings, the default ones too. */
+export function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
   const { writes = 0.5, iterations = 5, seed = 1 } = config;
@@ -157,12 +158,13 @@ function filledIn(config: RunConfig): RunReport["config"] {
   return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk };
 }
 
-function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
+/** How the VM logs. */
+export function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
   return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
-function arenaFor({ granule, memory, vcpus }: RunReport["config"]): number {
+export function arenaFor({ granule, memory, vcpus }: RunReport["config"]): number {
   const pages = memory / granule;
   const needed = 64 * MIB + (pages / 512) * granule * 1.5 + pages * vcpus * 8 + vcpus * 4 * MIB;
   return Math.ceil(needed / (16 * MIB)) * 16 * MIB;
@@ -185,7 +187,8 @@ function tlbOf(vm: Vm): RunReport["tlb"] {
   };
 }
 
-function reportOf(
+/** What a VM did. */
+export function reportOf(
   vm: Vm,
   config: RunReport["config"],
   workload: string,

@@ -3,6 +3,8 @@
  * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
  */
 
+export { AccessBatch, type AccessStats } from "./access-batch.js";
+export { type AccessFormat, type AccessOptions, AccessReader, isAccessFormat, readAccesses } from "./accesses.js";
 export { CasemateParser, type CasemateSink } from "./casemate.js";
 export { type CasemateEvent, CasemateWriter } from "./casemate-writer.js";
 export {
@@ -49,3 +51,4 @@ export {
   type S2RawLeaf,
   type S2RawTable,
 } from "./s2raw.js";
+export { formatOf, type InputFormat, type Sniffed, sniff } from "./sniff.js";

@@ -35,7 +35,7 @@ const FACADE: House = {
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "mmu", "entry"],
-  sim: ["core", "model", "tables", "mmu", "entry", "vm", "report"],
+  sim: ["core", "model", "tables", "mmu", "entry", "trace", "vm", "report"],
   viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   cli: [
