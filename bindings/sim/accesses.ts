@@ -17,8 +17,10 @@ export interface AccessConfig extends Omit<RunConfig, "workload" | "writes" | "i
   slots?: readonly { readonly gpa: number; readonly size: number }[];
 }
 
-/** What a run of recorded accesses did. */
-export interface AccessReport extends RunReport {
+/** What a run of recorded accesses did: the form of a workload's report, whose name is `trace`. */
+export interface AccessReport extends Omit<RunReport, "config"> {
+  /** All settings, the default ones too. */
+  config: Omit<RunReport["config"], "writes" | "iterations"> & { every: number };
   /** The trace. */
   trace: {
     /** `lackey`, `drmemtrace`, `csv` or `champsim`. */
@@ -213,7 +215,9 @@ export async function runAccesses(trace: AccessReader, config: AccessConfig = {}
     const { records, ignored, malformed, threads } = trace.stats;
     const { crossing, pages } = run;
     const seen = { format: trace.format ?? "", records, ignored, malformed, threads, crossing, pages };
-    return { ...report, trace: { ...seen, written: vm.written() } };
+    const { writes: _, iterations: __, ...settings } = all;
+    const own = { config: { ...settings, every: config.every ?? 0 }, trace: { ...seen, written: vm.written() } };
+    return { ...report, ...own };
   } finally {
     vm.close();
   }

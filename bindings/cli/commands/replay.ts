@@ -2,8 +2,9 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { GranuleError } from "../../core/errors.js";
-import type { Granule } from "../../model/granule.js";
+import { type Granule, levelShift } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
+import type { ReplayPolicy } from "../../replay/policy.js";
 import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
 import { TraceStory } from "../../replay/story.js";
 import { printableJson } from "../../report/printable.js";
@@ -11,8 +12,9 @@ import { ptdumpLines } from "../../report/ptdump.js";
 import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
 import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
 import { count, plural } from "../../report/text.js";
-import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
+import { CasemateWriter, isAccessFormat, type Manifest, openFile, sniff, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/machine.js";
+import { accessOptions, refuseAccessOptions, replayAccesses } from "../accesses.js";
 import {
   booleanOption,
   type Command,
@@ -29,6 +31,7 @@ import {
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
+import { settingsOf } from "../workload.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
@@ -67,6 +70,24 @@ function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]
   if (ipaBits !== undefined && ipaBits > 48 && !lpa2 && bytes !== 65536)
     throw new UsageError("more than 48 IPA bits need --lpa2");
   return { granule: bytes, ipaBits, lpa2, fwb: typeof fwb === "boolean" ? fwb : undefined };
+}
+
+/** What --compare replays under: what the command line says, and for the rest what was recorded. */
+function policyOf(args: CommandArgs, backing: ReplayOptions["backing"], granule: Granule | undefined): ReplayPolicy {
+  for (const name of ["verify", "dump", "casemate"]) {
+    if (stringOption(args, name) !== undefined)
+      throw new UsageError(`--${name} is of the recording as it was: not with --compare`);
+  }
+  if (args.options.from === "ops") throw new UsageError("--compare asks what becomes of faults: not with --from ops");
+  const { dirty, splitChunk } = settingsOf({ dirty: args.options.dirty, "split-chunk": args.options["split-chunk"] });
+  if (dirty === "ring") throw new UsageError("--compare --dirty ring: a ring takes the same faults as wp");
+  const block = 2 ** levelShift(granule ?? 4096, 2);
+  return {
+    granule,
+    backing,
+    dirty,
+    splitChunk: splitChunk ?? (dirty === "eager" || dirty === "dbm" ? block : dirty && 0),
+  };
 }
 
 /** An error of an input with the input's name before it. A file that cannot be opened or read names itself. */
@@ -173,7 +194,12 @@ async function writeDump(io: CommandIo, file: string | undefined, text: string):
 }
 
 /** Replays the trace at `path` as the options say, and writes what they ask for. */
-export async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
+export async function replay(
+  args: CommandArgs,
+  io: CommandIo,
+  path: string,
+  source: AsyncIterable<Uint8Array> = path === "-" ? io.stdin() : openFile(path),
+): Promise<ReplayReport> {
   const slots = parseSlots(stringOption(args, "slots"));
   const geometry = parseGeometry(args);
   const backing = parseBacking(args);
@@ -182,18 +208,20 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
   const dumpFile = stringOption(args, "dump");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
   await refuseMixing(args, path);
+  const policy = booleanOption(args, "compare") ? policyOf(args, backing, geometry.granule) : undefined;
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
-  const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
+  const report = await replayTrace(source, {
     from,
     name: path === "-" ? undefined : traceName(path),
     manifest,
     geometry,
     slots,
     backing,
+    policy,
     signal: io.signal,
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
@@ -230,7 +258,16 @@ function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const path = oneOperand(args, "TRACE");
-  const report = await replay(args, io, path);
+  const { format, source } = await sniff(path === "-" ? io.stdin() : openFile(path)).catch((error: unknown) => {
+    throw inputError(path, error);
+  });
+  if (isAccessFormat(format)) {
+    return replayAccesses(args, io, format, source, parseSlots(stringOption(args, "slots"))).catch((error: unknown) => {
+      throw inputError(path, error);
+    });
+  }
+  refuseAccessOptions(args);
+  const report = await replay(args, io, path, source);
   io.progress(undefined);
   if (stringOption(args, "dump") !== "-") {
     await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));
@@ -294,7 +331,12 @@ export const replayCommand: Command = {
     "ipa-bits": { type: "string", value: "N", help: "bits of guest address, likewise (default 40)" },
     lpa2: { type: "boolean", help: "52-bit descriptors, likewise" },
     fwb: { type: "boolean", help: "--no-fwb: the CPU has no forced write-back, likewise" },
-    seed: { type: "string", value: "N", help: "accepted for scripts; a replay draws nothing at random" },
+    seed: { type: "string", value: "N", help: "of adversarial TLBs; a replay of events draws nothing at random" },
+    compare: {
+      type: "boolean",
+      help: "which recorded faults would not have happened, or happen again, under --granule --backing --dirty --split-chunk",
+    },
+    ...accessOptions(),
   },
   examples: [
     {
