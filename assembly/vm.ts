@@ -383,16 +383,25 @@ export function machineRunRecorded(machine: u32, p: u32, n: u32): i32 {
   return runRecorded(M.machineAt(machine), p, n);
 }
 
-/** KVM_GET_DIRTY_LOG, or with `clear` KVM_CLEAR_DIRTY_LOG of the whole slot; the pages that were taken out of the log are copied. Pages that were dirty. */
-export function machineCollect(machine: u32, slot: u32, clear: bool): i32 {
+/** KVM_GET_DIRTY_LOG; the pages that were taken out of the log are copied. Pages that were dirty. */
+export function machineCollect(machine: u32, slot: u32): i32 {
   if (!isMachine(machine)) return EINVAL;
-  const m = M.machineAt(machine),
-    v = M.vmOf(m),
-    s = slotNamed(v, slot);
-  if (!s) return ENOENT;
-  const pages = clear ? clearLog(v, slot, 0, S.pagesOf(v, s)) : getLog(v, slot);
-  if (pages >= 0) copyReported(m, s);
-  return pages;
+  const m = M.machineAt(machine);
+  return copyTaken(m, slot, getLog(M.vmOf(m), slot));
+}
+
+/** KVM_CLEAR_DIRTY_LOG of `pages` pages from `first`, a multiple of 64; the pages that were taken out of the log are copied. */
+export function machineClear(machine: u32, slot: u32, first: u32, pages: u32): i32 {
+  if (!isMachine(machine)) return EINVAL;
+  const m = M.machineAt(machine);
+  return copyTaken(m, slot, clearLog(M.vmOf(m), slot, first, pages));
+}
+
+/** Copies the pages that a read or clear of a slot's log took out of it, if it succeeded; its status. */
+function copyTaken(m: M.Machine, slot: u32, status: i32): i32 {
+  const s = slotNamed(M.vmOf(m), slot);
+  if (status >= 0 && s) copyReported(m, s);
+  return status;
 }
 
 /** Copies all of the guest's memory, as the first round of a migration does. */

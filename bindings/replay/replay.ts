@@ -169,7 +169,8 @@ class Replay {
     this.#options = options;
     this.#engine = engine;
     const geometry = chooseGeometry(dumps, options.manifest, options.geometry ?? {});
-    this.#geometry = { ...geometry, granule: options.policy?.granule ?? geometry.granule };
+    const granule = options.policy?.granule ?? geometry.granule;
+    this.#geometry = { ...geometry, granule, lpa2: geometry.lpa2 && granule !== 65536 };
     this.#numbering = options.manifest?.numbering;
     this.#ipaBits = options.manifest?.ipaBits;
   }

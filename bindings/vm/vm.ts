@@ -396,15 +396,26 @@ export class Vm implements Disposable {
     this.#slot("dirtyLog", slot);
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
-    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 0), "dirtyLog");
+    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot), "dirtyLog");
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
 
-  /** KVM_CLEAR_DIRTY_LOG of a whole slot: what is dirty is clean and write-protected afterwards [DLG-16]. */
-  clearDirtyLog(slot: number): void {
-    this.#slot("clearDirtyLog", slot);
-    this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+  /**
+   * KVM_CLEAR_DIRTY_LOG: what is dirty of a slot is clean and write-protected afterwards [DLG-16]; of all of it, or of `pages` pages
+   * from `first`, a multiple of 64. EINVAL for anything else.
+   */
+  clearDirtyLog(slot: number, first = 0, pages?: number): void {
+    const { size } = this.#slot("clearDirtyLog", slot);
+    const all = size / this.table.granule;
+    const n = pages ?? all - first;
+    if (!(Number.isInteger(first / 64) && Number.isInteger(n) && first >= 0 && n >= 0 && first + n <= all)) {
+      throw invalid(
+        "clearDirtyLog",
+        `first is ${describe(first)}, pages ${describe(n)}: of ${all}, from a multiple of 64`,
+      );
+    }
+    this.#check(this.#machine.core.machineClear(this.#pointer, slot, first, n), "clearDirtyLog");
   }
 
   /**
