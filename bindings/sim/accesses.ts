@@ -1,9 +1,19 @@
-import { describe } from "../core/check.js";
+import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import { invalid } from "../core/errors.js";
 import type { AccessBatch, AccessReader } from "../trace/index.js";
 import { type AccessBuffer, createVm, type Vm } from "../vm/index.js";
 import { COSTS, checkCosts } from "./cost.js";
-import { arenaFor, checkConfig, filledIn, policyOf, RAM, type RunConfig, type RunReport, reportOf } from "./run.js";
+import {
+  arenaFor,
+  CONFIG,
+  checkConfig,
+  filledIn,
+  policyOf,
+  RAM,
+  type RunConfig,
+  type RunReport,
+  reportOf,
+} from "./run.js";
 import type { Rounds } from "./workloads.js";
 
 const GIB = 2 ** 30;
@@ -166,8 +176,11 @@ class AccessRun {
   }
 }
 
+const { workload: _, writes: __, iterations: ___, ...SETTINGS } = CONFIG;
+const ACCESS_CONFIG: OptionKinds<AccessConfig> = { ...SETTINGS, every: "number", slots: "object" };
+
 function checkAccessConfig(config: AccessConfig): RunReport["config"] {
-  const { every = 0, slots: _, ...rest } = config;
+  const { every = 0, slots: _, ...rest } = checkOptions("runAccesses", config, ACCESS_CONFIG);
   if (!(Number.isSafeInteger(every) && every >= 0)) {
     throw invalid("runAccesses", `every is ${describe(every)}: a whole number of accesses`);
   }

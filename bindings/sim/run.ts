@@ -119,7 +119,8 @@ export interface RunReport {
 export const RAM: number = 2 ** 30;
 const MIB = 2 ** 20;
 
-const CONFIG: OptionKinds<RunConfig> = {
+/** The settings of a run and their kinds. */
+export const CONFIG: OptionKinds<RunConfig> = {
   workload: "any",
   vcpus: "number",
   memory: "number",
