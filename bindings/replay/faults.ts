@@ -278,7 +278,10 @@ export class FaultReplayer implements Replayer {
   #setRegion(request: SlotRequest): "done" | "refused" {
     const before = this.#regions.get(request.slot);
     const done = this.#vm.setRegion(request);
-    if (done === "refused") return done;
+    if (done === "refused") {
+      this.#outcomes?.unfit();
+      return done;
+    }
     if (before && before.gpa !== request.gpa) this.#outcomes?.taken(before.gpa, before.size);
     if (request.size === 0) this.#regions.delete(request.slot);
     else this.#regions.set(request.slot, request);

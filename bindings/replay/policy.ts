@@ -40,6 +40,7 @@ export class PolicyOutcomes {
   #first = 0;
   #devices = 0;
   #covered = 0;
+  #unfit = 0;
 
   /** @param sizes - bytes of a page, and of the blocks that there are */
   constructor(policy: PolicyComparison["policy"], sizes: readonly number[]) {
@@ -47,6 +48,11 @@ export class PolicyOutcomes {
     this.#page = sizes[0] as number;
     this.#sizes = sizes;
     this.#given = sizes.map(() => new Map());
+  }
+
+  /** A slot that the recording has cannot be under the policy: its pages are too large for it. */
+  unfit(): void {
+    this.#unfit++;
   }
 
   /** The tables answer the access of a fault: it would not have happened. `size`: bytes of the leaf. */
@@ -107,6 +113,7 @@ export class PolicyOutcomes {
       avoided: { ...this.#avoided },
       devices: this.#devices,
       covered: this.#covered,
+      unfitSlots: this.#unfit,
       examples: this.#examples,
     };
   }

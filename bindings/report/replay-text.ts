@@ -186,6 +186,11 @@ function policyText(p: PolicyComparison): string[] {
     `  ${bytes(granule)} pages, memory: ${backing}, dirty logging: ${dirty}, split at once: ${splitChunk === "recorded" ? splitChunk : bytes(splitChunk)}`,
     ...columns([["", "", ""], ...rows.map(([name, n]) => [`  ${name}`, count(n), share(n)])]).slice(1),
     `  ${count(p.devices)} faults of devices are the same under any policy`,
+    ...(p.unfitSlots > 0
+      ? [
+          `  ${plural(p.unfitSlots, "slot call")} failed: ${bytes(granule)} pages do not fit; faults there count as those of devices`,
+        ]
+      : []),
     ...(p.covered > 0
       ? [`  up to ${count(p.covered)} more: pages that the recorded kernel mapped in blocks, touched or not`]
       : []),

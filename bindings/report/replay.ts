@@ -84,6 +84,8 @@ export interface PolicyComparison {
    * faults there may be. Which of these pages the guest touched, the trace does not say.
    */
   readonly covered: number;
+  /** Slot calls of the recording that its pages are too large for: faults there count as those of devices. */
+  readonly unfitSlots: number;
   /** The first few faults that would not have happened. */
   readonly examples: readonly string[];
 }
