@@ -193,35 +193,39 @@ async function writeDump(io: CommandIo, file: string | undefined, text: string):
   }
 }
 
+/** What the command line says, checked. */
+function optionsOf(args: CommandArgs) {
+  const geometry = parseGeometry(args);
+  const backing = parseBacking(args);
+  integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
+  return {
+    slots: parseSlots(stringOption(args, "slots")),
+    geometry,
+    backing,
+    from: choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults",
+    folder: stringOption(args, "verify"),
+    dumpFile: stringOption(args, "dump"),
+    policy: booleanOption(args, "compare") ? policyOf(args, backing, geometry.granule) : undefined,
+  };
+}
+
 /** Replays the trace at `path` as the options say, and writes what they ask for. */
 export async function replay(
   args: CommandArgs,
   io: CommandIo,
   path: string,
+  { folder, dumpFile, ...asked }: ReturnType<typeof optionsOf> = optionsOf(args),
   source: AsyncIterable<Uint8Array> = path === "-" ? io.stdin() : openFile(path),
 ): Promise<ReplayReport> {
-  const slots = parseSlots(stringOption(args, "slots"));
-  const geometry = parseGeometry(args);
-  const backing = parseBacking(args);
-  const from = choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults";
-  const folder = stringOption(args, "verify");
-  const dumpFile = stringOption(args, "dump");
-  integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
-  await refuseMixing(args, path);
-  const policy = booleanOption(args, "compare") ? policyOf(args, backing, geometry.granule) : undefined;
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
   const report = await replayTrace(source, {
-    from,
+    ...asked,
     name: path === "-" ? undefined : traceName(path),
     manifest,
-    geometry,
-    slots,
-    backing,
-    policy,
     signal: io.signal,
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
@@ -258,16 +262,18 @@ function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const path = oneOperand(args, "TRACE");
+  const asked = optionsOf(args);
+  await refuseMixing(args, path);
   const { format, source } = await sniff(path === "-" ? io.stdin() : openFile(path)).catch((error: unknown) => {
     throw inputError(path, error);
   });
   if (isAccessFormat(format)) {
-    return replayAccesses(args, io, format, source, parseSlots(stringOption(args, "slots"))).catch((error: unknown) => {
+    return replayAccesses(args, io, format, source, asked.slots).catch((error: unknown) => {
       throw inputError(path, error);
     });
   }
   refuseAccessOptions(args);
-  const report = await replay(args, io, path, source);
+  const report = await replay(args, io, path, asked, source);
   io.progress(undefined);
   if (stringOption(args, "dump") !== "-") {
     await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));
