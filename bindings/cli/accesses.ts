@@ -22,7 +22,7 @@ import { COST_OPTION, setting, settingOptions, settingsOf } from "./workload.js"
 /** Settings of `granule run` that a replay takes, too. */
 const SHARED = ["vcpus", "dirty", "split-chunk", "manual", "tlb", "adversarial"] as const;
 /** Options that say something about a kernel's events. */
-const OF_EVENTS = ["from", "verify", "manifest", "dump", "casemate", "compare", "ipa-bits", "lpa2", "fwb"];
+const OF_EVENTS = ["from", "verify", "manifest", "dump", "casemate", "html", "compare", "ipa-bits", "lpa2", "fwb"];
 /** The words of `replay --backing` that are others than those of `run`. */
 const BACKINGS: Readonly<Record<string, Backing>> = { page: "4k" };
 const PERCENT = 100;
@@ -70,11 +70,11 @@ function configOf(args: CommandArgs, slots: readonly Range[]): AccessConfig {
   if (every === undefined && args.options.dirty !== undefined)
     throw new UsageError("--dirty says how pages are logged: --every N says when the log is read");
   return {
-    ...settingsOf(rest),
+    ...(settingsOf(rest) as AccessConfig),
     ...(typeof granule === "string" ? setting("granule", granule) : {}),
     ...(typeof backing === "string" ? setting("backing", BACKINGS[backing] ?? backing) : {}),
     ...(every === undefined ? {} : { every }),
-    ...(slots.length === 0 ? {} : { slots: slots.map(({ gpa, size }) => ({ gpa, size })) }),
+    ...(slots.length === 0 ? {} : { ranges: slots.map(({ gpa, size }) => ({ gpa, size })) }),
   };
 }
 

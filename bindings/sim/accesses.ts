@@ -1,7 +1,7 @@
 import { checkOptions, describe, type OptionKinds } from "../core/check.js";
 import { invalid } from "../core/errors.js";
 import type { AccessBatch, AccessReader } from "../trace/index.js";
-import { type AccessBuffer, createVm, type Vm } from "../vm/index.js";
+import type { AccessBuffer, Vm } from "../vm/index.js";
 import { COSTS, checkCosts } from "./cost.js";
 import {
   arenaFor,
@@ -14,23 +14,26 @@ import {
   type RunReport,
   reportOf,
 } from "./run.js";
-import type { Rounds } from "./workloads.js";
+import type { Rounds } from "./stage.js";
 
 const GIB = 2 ** 30;
 const IPA_BITS = 40;
 
+/** Settings that say what a guest does, which a trace says here. */
+type OfWorkloads = "workload" | "writes" | "iterations" | "random" | "overlap" | "slots" | "rate";
+
 /** How recorded accesses are run: the settings of a workload, as far as they apply. */
-export interface AccessConfig extends Omit<RunConfig, "workload" | "writes" | "iterations"> {
+export interface AccessConfig extends Omit<RunConfig, OfWorkloads> {
   /** Dirty logging is on, and the log is read each time after so many accesses, and at the end. Default 0: nothing is logged. */
   every?: number;
   /** Guest memory: ranges in bytes. Default: wherever an access goes, a GiB at a time. What is elsewhere goes to the VMM as a device. */
-  slots?: readonly { readonly gpa: number; readonly size: number }[];
+  ranges?: readonly { readonly gpa: number; readonly size: number }[];
 }
 
 /** What a run of recorded accesses did: the form of a workload's report, whose name is `trace`. */
 export interface AccessReport extends Omit<RunReport, "config"> {
   /** All settings, the default ones too. */
-  config: Omit<RunReport["config"], "writes" | "iterations"> & { every: number };
+  config: Omit<RunReport["config"], OfWorkloads> & { every: number };
   /** The trace. */
   trace: {
     /** `lackey`, `drmemtrace`, `csv` or `champsim`. */
@@ -100,16 +103,16 @@ class AccessRun {
   #lastRegion = -1;
   #left: number;
 
-  constructor(vm: Vm, config: RunReport["config"], { every = 0, slots }: AccessConfig) {
+  constructor(vm: Vm, config: RunReport["config"], { every = 0, ranges }: AccessConfig) {
     this.#vm = vm;
     this.#config = config;
     this.#every = every;
     this.#left = every === 0 ? Number.POSITIVE_INFINITY : every;
     this.#buffer = vm.createAccesses();
     this.#placement = new Placement(config.granule);
-    this.#regions = slots === undefined ? new Set() : undefined;
+    this.#regions = ranges === undefined ? new Set() : undefined;
     vm.setDirtyPolicy(every === 0 ? {} : policyOf(config));
-    for (const { gpa, size } of slots ?? []) this.#addSlot(gpa, size);
+    for (const { gpa, size } of ranges ?? []) this.#addSlot(gpa, size);
   }
 
   get pages(): number {
@@ -176,11 +179,11 @@ class AccessRun {
   }
 }
 
-const { workload: _, writes: __, iterations: ___, ...SETTINGS } = CONFIG;
-const ACCESS_CONFIG: OptionKinds<AccessConfig> = { ...SETTINGS, every: "number", slots: "object" };
+const { workload: _w, writes: _s, iterations: _i, random: _r, overlap: _o, slots: _p, rate: _m, ...SETTINGS } = CONFIG;
+const ACCESS_CONFIG: OptionKinds<AccessConfig> = { ...SETTINGS, every: "number", ranges: "object" };
 
 function checkAccessConfig(config: AccessConfig): RunReport["config"] {
-  const { every = 0, slots: _, ...rest } = checkOptions("runAccesses", config, ACCESS_CONFIG);
+  const { every = 0, ranges: _, ...rest } = checkOptions("runAccesses", config, ACCESS_CONFIG);
   if (!(Number.isSafeInteger(every) && every >= 0)) {
     throw invalid("runAccesses", `every is ${describe(every)}: a whole number of accesses`);
   }
@@ -207,18 +210,7 @@ function checkAccessConfig(config: AccessConfig): RunReport["config"] {
 export async function runAccesses(trace: AccessReader, config: AccessConfig = {}): Promise<AccessReport> {
   const all = checkAccessConfig(config);
   const costs = checkCosts("runAccesses", config.costs ?? COSTS);
-  const { granule, vcpus, tlb, adversarial, seed } = all;
-  const vm = createVm({
-    granule,
-    ipaBits: IPA_BITS,
-    hardwareDirty: all.dirty === "dbm",
-    cpus: vcpus,
-    tlb,
-    adversarial,
-    seed,
-    witness: true,
-    arenaBytes: arenaFor(all),
-  });
+  const vm = vmFor(all);
   try {
     const run = new AccessRun(vm, all, config);
     const start = performance.now();
@@ -228,7 +220,7 @@ export async function runAccesses(trace: AccessReader, config: AccessConfig = {}
     const { records, ignored, malformed, threads } = trace.stats;
     const { crossing, pages } = run;
     const seen = { format: trace.format ?? "", records, ignored, malformed, threads, crossing, pages };
-    const { writes: _, iterations: __, ...settings } = all;
+    const { writes: _w, iterations: _i, random: _r, overlap: _o, slots: _s, rate: _m, ...settings } = all;
     const own = { config: { ...settings, every: config.every ?? 0 }, trace: { ...seen, written: vm.written() } };
     return { ...report, ...own };
   } finally {

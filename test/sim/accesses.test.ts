@@ -101,7 +101,7 @@ describe("recorded accesses", () => {
     const all = await run(text, { vcpus: 2, backing: "4k" });
     // 0x12345678000 is beyond the 40 bits of the guest's addresses.
     expect([all.faults.translation, all.faults.aborts, all.faults.exits, all.table.leaves]).toEqual([3, 1, 0, 2]);
-    const some = await run(text, { vcpus: 2, slots: [{ gpa: 0x4000_0000, size: 2 << 20 }] });
+    const some = await run(text, { vcpus: 2, ranges: [{ gpa: 0x4000_0000, size: 2 << 20 }] });
     expect([some.faults.exits, some.faults.aborts, some.table.leaves, some.trace.pages]).toEqual([1, 1, 1, 0]);
   });
 
@@ -121,7 +121,7 @@ describe("recorded accesses", () => {
     [{ dirty: "hdbs", every: 1 }, 'dirty is "hdbs"'],
     [{ granule: 8192 }, "granule is 8192"],
     [{ writes: 0.5 }, "unknown option writes"],
-    [{ slots: [{ gpa: 1, size: 4096 }] }, "EINVAL"],
+    [{ ranges: [{ gpa: 1, size: 4096 }] }, "EINVAL"],
   ])("are refused for %o", async (config, words) => {
     await expect(run(lackey, config as AccessConfig)).rejects.toThrow(words);
   });

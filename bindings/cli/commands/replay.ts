@@ -193,8 +193,9 @@ async function writeDump(io: CommandIo, file: string | undefined, text: string):
   }
 }
 
-/** What the command line says, checked. */
-function optionsOf(args: CommandArgs) {
+/** What the command line says of the trace at `path`, checked. */
+async function optionsOf(args: CommandArgs, path: string) {
+  await refuseMixing(args, path);
   const geometry = parseGeometry(args);
   const backing = parseBacking(args);
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
@@ -214,9 +215,10 @@ export async function replay(
   args: CommandArgs,
   io: CommandIo,
   path: string,
-  { folder, dumpFile, ...asked }: ReturnType<typeof optionsOf> = optionsOf(args),
+  options?: Awaited<ReturnType<typeof optionsOf>>,
   source: AsyncIterable<Uint8Array> = path === "-" ? io.stdin() : openFile(path),
 ): Promise<ReplayReport> {
+  const { folder, dumpFile, ...asked } = options ?? (await optionsOf(args, path));
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const log = logTo(stringOption(args, "casemate"));
@@ -262,8 +264,7 @@ function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const path = oneOperand(args, "TRACE");
-  const asked = optionsOf(args);
-  await refuseMixing(args, path);
+  const asked = await optionsOf(args, path);
   const { format, source } = await sniff(path === "-" ? io.stdin() : openFile(path)).catch((error: unknown) => {
     throw inputError(path, error);
   });
