@@ -4,7 +4,6 @@ import type { AccessBatch, AccessReader } from "../trace/index.js";
 import type { AccessBuffer, Vm } from "../vm/index.js";
 import { COSTS, checkCosts } from "./cost.js";
 import {
-  arenaFor,
   CONFIG,
   checkConfig,
   filledIn,
@@ -13,6 +12,7 @@ import {
   type RunConfig,
   type RunReport,
   reportOf,
+  vmFor,
 } from "./run.js";
 import type { Rounds } from "./stage.js";
 
