@@ -297,6 +297,12 @@ leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the ke
 in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are counted apart.
 Kernel dumps (NAME.POINT.s2ptdump) are compared as text. docs/formats/raw-tables.md says what such files hold. With --from faults output addresses are not compared.
 
+--compare asks which of the recorded faults would not have happened, or happen again, under another policy: --granule, --backing, --dirty,
+--split-chunk. The rest is as recorded.
+
+TRACE may also be one of memory accesses: of valgrind's lackey, DynamoRIO's drmemtrace view, ChampSim, or CSV (docs/formats/accesses.md).
+They run on simulated vCPUs, and fault by themselves; the report is that of granule run.
+
 If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
 --lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison
 finds a difference, when --verify compares nothing, and when no memory slot is known; 3 when there is no event.
@@ -351,6 +357,14 @@ export const replayCommand: Command = {
       shows: "whether the kernel's own calls make its tables",
     },
     { line: "granule replay guest.trace.gz", shows: "the recorded faults, serviced by granule" },
+    {
+      line: "granule replay guest.trace.gz --compare --backing thp",
+      shows: "which of them huge pages would have saved",
+    },
+    {
+      line: "granule replay prog.lackey --backing page --every 100000",
+      shows: "a program's accesses, its dirty pages in between",
+    },
   ],
   run,
 };
