@@ -158,6 +158,7 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/table/columns.ts": "columns of the host's buffers",
   "assembly/vm.ts": "the host's buffer for a bitmap",
   "assembly/sim/machine.ts": "which CPU a walker runs, and a machine's chunks",
+  "assembly/sim/recorded.ts": "accesses in the host's buffer",
   "assembly/sim/witness.ts": "counts of stores",
   "assembly/vm/host.ts": "areas, and the states of pages",
   "assembly/vm/operate.ts": "counts of operations",
