@@ -7,8 +7,9 @@ import { EEXIST, EINVAL, ENOENT, ENOMEM, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
+import { runRecorded } from "./sim/recorded";
 import { run as runCpu } from "./sim/vcpu";
-import { copyAll, copyReported, uncopied } from "./sim/witness";
+import { copyAll, copyReported, uncopied, written } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
 import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
 import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ring";
@@ -376,16 +377,31 @@ export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
   return <i32>runCpu(m, cpu, min<u32>(n, i32.MAX_VALUE));
 }
 
-/** KVM_GET_DIRTY_LOG, or with `clear` KVM_CLEAR_DIRTY_LOG of the whole slot; the pages that were taken out of the log are copied. Pages that were dirty. */
-export function machineCollect(machine: u32, slot: u32, clear: bool): i32 {
+/** Performs the `n` recorded accesses at `p`, sim/recorded.ts: how many are left, because a dirty ring is full. EINVAL at one that names no CPU or kind. */
+export function machineRunRecorded(machine: u32, p: u32, n: u32): i32 {
+  if (!isMachine(machine) || p & 7 || n > <u32>i32.MAX_VALUE || !isArenaRange(p, (<u64>n) << 3)) return EINVAL;
+  return runRecorded(M.machineAt(machine), p, n);
+}
+
+/** KVM_GET_DIRTY_LOG; the pages that were taken out of the log are copied. Pages that were dirty. */
+export function machineCollect(machine: u32, slot: u32): i32 {
   if (!isMachine(machine)) return EINVAL;
-  const m = M.machineAt(machine),
-    v = M.vmOf(m),
-    s = slotNamed(v, slot);
-  if (!s) return ENOENT;
-  const pages = clear ? clearLog(v, slot, 0, S.pagesOf(v, s)) : getLog(v, slot);
-  if (pages >= 0) copyReported(m, s);
-  return pages;
+  const m = M.machineAt(machine);
+  return copyTaken(m, slot, getLog(M.vmOf(m), slot));
+}
+
+/** KVM_CLEAR_DIRTY_LOG of `pages` pages from `first`, a multiple of 64; the pages that were taken out of the log are copied. */
+export function machineClear(machine: u32, slot: u32, first: u32, pages: u32): i32 {
+  if (!isMachine(machine)) return EINVAL;
+  const m = M.machineAt(machine);
+  return copyTaken(m, slot, clearLog(M.vmOf(m), slot, first, pages));
+}
+
+/** Copies the pages that a read or clear of a slot's log took out of it, if it succeeded; its status. */
+function copyTaken(m: M.Machine, slot: u32, status: i32): i32 {
+  const s = slotNamed(M.vmOf(m), slot);
+  if (status >= 0 && s) copyReported(m, s);
+  return status;
 }
 
 /** Copies all of the guest's memory, as the first round of a migration does. */
@@ -398,4 +414,9 @@ export function machineCopyAll(machine: u32): i32 {
 /** Pages with stores that no collector copied. 0 after the last collection, unless a store went unlogged. The guest must stand still. */
 export function machineUncopied(machine: u32): i32 {
   return isMachine(machine) ? <i32>uncopied(M.machineAt(machine)) : EINVAL;
+}
+
+/** Pages that any CPU stored to, if stores are counted. The guest must stand still. */
+export function machineWritten(machine: u32): i32 {
+  return isMachine(machine) ? <i32>written(M.machineAt(machine)) : EINVAL;
 }

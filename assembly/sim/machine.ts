@@ -212,6 +212,11 @@ export function isReady(cpu: Cpu): bool {
   if (cpu.pages === 0 || cpu.stride === 0 || cpu.stride > cpu.pages || cpu.cursor >= cpu.pages || cpu.seed === 0)
     return false;
   if (cpu.pages > 1 << 30 || cpu.base >> 52 !== 0) return false;
+  return isWhole(cpu);
+}
+
+/** Are the CPU's context and TLB still what they were? The host may have written there. */
+export function isWhole(cpu: Cpu): bool {
   return isInMemory(cpu.context, CONTEXT_BYTES) && isUsable(contextAt(cpu.context)) && isUsableTlb(cpu.tlb);
 }
 

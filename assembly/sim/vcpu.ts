@@ -21,8 +21,8 @@ const MAX_TRIES: u32 = 64;
 /** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
 const STEP: u32 = RING_RESERVED;
 
-/** An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
-function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
+/** An access through TLB, walk and hypervisor; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
+export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   const c = contextOf(cpu),
     t = tlbOf(cpu);
   for (let tries: u32 = 0; tries < MAX_TRIES; tries++) {

@@ -88,3 +88,27 @@ export function uncopied(m: Machine): u32 {
   }
   return pages;
 }
+
+/** Pages that any CPU stored to. Precondition: the guest stands still. */
+export function written(m: Machine): u32 {
+  let pages: u32 = 0;
+  for (let i: u32 = 0; i < CHUNKS; i++) {
+    for (let id: u32 = 0; id < m.cpus; id++) {
+      const counts = load<u32>(storesWord(cpuAt(m, id), i));
+      if (counts === 0) continue;
+      for (let at: u32 = 0; at < 4 << CHUNK_PAGES_SHIFT; at += 4) {
+        if (load<u32>(counts + at) !== 0 && !isWrittenBefore(m, id, i, at)) pages++;
+      }
+    }
+  }
+  return pages;
+}
+
+/** Did a CPU before `id` store to the page whose count is at byte `at` of chunk `i`? */
+function isWrittenBefore(m: Machine, id: u32, i: u32, at: u32): bool {
+  for (let other: u32 = 0; other < id; other++) {
+    const counts = load<u32>(storesWord(cpuAt(m, other), i));
+    if (counts !== 0 && load<u32>(counts + at) !== 0) return true;
+  }
+  return false;
+}

@@ -474,6 +474,17 @@ function splitAround(h: Host, at: u64, start: u64, end: u64): void {
   if (b && b.flags & B_WHOLE && b.state !== UNTOUCHED) splitBlock(h, b);
 }
 
+/** The VMM writes to all of [start, end), as it does when it loads an image: what was untouched or the zero page is memory of its own. */
+function fill(h: Host, start: u64, end: u64): void {
+  const page = (<u64>1) << h.ps;
+  if (!isHostRange(h, start, end) || (end - start) >> h.blockShift > MAX_BLOCKS) return;
+  for (let at = alignDown(start, page); at < end; ) {
+    const there = touch(h, at, true, false),
+      bytes = there === 0 ? page : (<u64>1) << (there & PAGE_SHIFT);
+    at = alignDown(at, bytes) + bytes;
+  }
+}
+
 /** One page was replaced, but not given back: the VMM wrote to a page that it could only read before. */
 function replaced(h: Host, hva: u64): void {
   const area = areaOf(h, hva);
@@ -527,6 +538,8 @@ export const HOST_REMAP: u32 = 9;
 /** Of all memory. */
 export const HOST_FORK: u32 = 10;
 export const HOST_FORK_GONE: u32 = 11;
+/** The VMM writes to all of it. */
+export const HOST_FILL: u32 = 12;
 
 /** Something happens to [start, end): 0, EINVAL or ENOMEM. */
 export function change(h: Host, what: u32, start: u64, end: u64): i32 {
@@ -557,6 +570,9 @@ export function change(h: Host, what: u32, start: u64, end: u64): i32 {
       return OK;
     case HOST_FORK_GONE:
       forkGone(h);
+      return OK;
+    case HOST_FILL:
+      fill(h, start, end);
       return OK;
     default:
       return EINVAL;

@@ -157,7 +157,8 @@ export function setRegion(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: 
     change = refused < 0 ? refused : setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
   if (v.rmaps !== 0 && change < 0 && refused === CHANGE_CREATE) removeMemory(v, gpa); // it is not there after all
   if (change === CHANGE_DELETE && v.rmaps !== 0) removeMemory(v, from);
-  else if (change === CHANGE_DELETE || change === CHANGE_MOVE) onRange(v, OP_UNMAP, from, bytes, 0);
+  else if (change === CHANGE_DELETE) onRange(v, OP_UNMAP, from, bytes, 0);
+  else if (change === CHANGE_MOVE) unmapPart(v, before, from, bytes); // the log goes with the slot, and so does its dirty state
   if (change < 0 || change === CHANGE_DELETE) return change;
   const after: Slot = slotNamed(v, id);
   if (change === CHANGE_CREATE) assume(hostOf(v), after.hva, after.hva + after.size);

@@ -103,6 +103,27 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     read: whole(1, 10_000),
     takes: "a whole number, 1 to 10000",
   },
+  random: choice(
+    "random",
+    "yes|no",
+    YES,
+    "the guest's accesses go to any page, a quarter as many as there are pages; no: to each page once, in order (yes)",
+  ),
+  overlap: choice("overlap", "yes|no", YES, "all vCPUs work in the whole memory, not each in its own part (no)"),
+  slots: {
+    field: "slots",
+    value: "N",
+    help: "memory slots (1; 32 for memslot_perf)",
+    read: whole(1, 32_000),
+    takes: "a whole number, 1 to 32000",
+  },
+  rate: {
+    field: "rate",
+    value: "ACCESSES",
+    help: "accesses of the guest for each page that a migration copies (0.25)",
+    read: (text) => (text !== "" && Number(text) > 0 && Number(text) <= 1024 ? Number(text) : undefined),
+    takes: "a number above 0, at most 1024",
+  },
   seed: {
     field: "seed",
     value: "N",

@@ -88,6 +88,15 @@ export class Agreement {
     return prot === ours.prot ? undefined : `${letters(ours.prot)} here, ${letters(prot)} there`;
   }
 
+  /**
+   * Did the kernel map a page writable for a read, where the host's page as we know it was the zero page? Then the VMM had filled
+   * the memory before it gave it to the guest, of which a trace has no other sign.
+   */
+  showsFilled(ours: Service, kernel: KernelService | undefined): boolean {
+    if (kernel?.kind !== "s2_map" || ours.kind !== "map" || kernel.size !== ours.size) return false;
+    return this.#protection(kernel.prot) === (ours.prot | K.PROT_W) && (ours.prot & K.PROT_W) === 0;
+  }
+
   /** A number that this kernel does not have is equal to none of ours. */
   #protection(prot: number | bigint): number {
     try {

@@ -1,6 +1,7 @@
 import * as K from "../core/constants.generated.js";
-import { levelShift } from "../model/granule.js";
-import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
+import { type Granule, levelShift } from "../model/granule.js";
+import type { OperationCounts, PolicyComparison, ServiceSummary, TableUse } from "../report/replay.js";
+import { bytes } from "../report/text.js";
 import type { Engine } from "../tables/engine.js";
 import { operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
@@ -15,9 +16,17 @@ import type {
   S2RangeEvent,
   TraceEvent,
 } from "../trace/index.js";
-import { type OperationCount, type Service, type SlotRequest, VirtualMachine } from "../vm/machine.js";
+import {
+  LOG_DIRTY,
+  type OperationCount,
+  READ_ONLY,
+  type Service,
+  type SlotRequest,
+  VirtualMachine,
+} from "../vm/machine.js";
 import { Agreement, type KernelService } from "./agreement.js";
 import { describeHost, type Host, hostKind } from "./host.js";
+import { PolicyOutcomes, type ReplayPolicy } from "./policy.js";
 import { type Replayer, tableUse } from "./replayer.js";
 import { decodeSyndrome, type Syndrome } from "./syndrome.js";
 import { bump } from "./tally.js";
@@ -52,6 +61,8 @@ export interface FaultsOptions {
   /** Memory of which nothing is known: anonymous pages, huge pages where they fit, or hugetlb of so many bytes. */
   readonly backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
+  /** What is other than in the recording: then the faults are not compared with the kernel's own operations. */
+  readonly policy?: ReplayPolicy | undefined;
 }
 
 /**
@@ -66,6 +77,29 @@ interface OpenFault {
   retried: boolean;
 }
 
+/** The sum of what became of the faults, empty. */
+function outcomesOf({ backing, dirty, splitChunk }: ReplayPolicy, granule: Granule): PolicyOutcomes {
+  const kind = backing && (backing.hugetlb > 0 ? `hugetlb of ${bytes(backing.hugetlb)}` : backing.thp ? "thp" : "page");
+  const policy = {
+    granule,
+    backing: kind ?? RECORDED,
+    dirty: dirty ?? RECORDED,
+    splitChunk: splitChunk ?? RECORDED,
+  } as const;
+  return new PolicyOutcomes(
+    policy,
+    [3, 2, 1].map((level) => 2 ** levelShift(granule, level)),
+  );
+}
+
+const RECORDED = "recorded";
+
+/** The fault that the access takes here, where the table may be another than the recorded one. */
+function here(s: Syndrome, end: { level: number; valid: boolean }): Syndrome {
+  if (!end.valid) return { ...s, kind: "translation", level: end.level };
+  return { ...s, kind: s.kind === "access flag" ? s.kind : "permission", level: end.level };
+}
+
 /** Services the guest's faults on a VM, and does to the VM's memory what the host did. */
 export class FaultReplayer implements Replayer {
   readonly #table: Stage2Table<Engine>;
@@ -73,6 +107,7 @@ export class FaultReplayer implements Replayer {
   readonly #host: Host;
   readonly #agreement: Agreement;
   readonly #options: FaultsOptions;
+  readonly #outcomes: PolicyOutcomes | undefined;
   readonly #open = new Map<number, OpenFault>();
   readonly #services: Record<string, number> = {};
   readonly #notifiers = { met: 0, elsewhere: 0 };
@@ -87,6 +122,8 @@ export class FaultReplayer implements Replayer {
   /** Slot calls of the manifest that are still to come; undefined once markers tell of slots. */
   #calls: SlotRequest[] | undefined;
   #asked: SlotRequest | undefined;
+  /** The slots that there are, for what the host does to their memory. */
+  readonly #regions = new Map<number, SlotRequest>();
   #dirtyAsked: number | undefined;
   /** What was done in all, once the VM is gone. */
   #operations: readonly OperationCount[] | undefined;
@@ -95,9 +132,13 @@ export class FaultReplayer implements Replayer {
     this.#options = options;
     this.#table = engine.createStage2(options.table);
     this.#vm = new VirtualMachine({ table: this.#table, ipaBits: options.ipaBits, ...hostKind(options.manifest) });
-    this.#host = describeHost(this.#vm.host, options.manifest, this.#table.granule, options.backing);
-    this.#vm.manualDirtyLog = options.manifest?.manualDirtyLog ?? 0;
-    this.#vm.eagerSplit = options.manifest?.eagerSplit ?? 0;
+    const { manifest, policy } = options;
+    const described = policy?.backing === undefined ? manifest : undefined;
+    this.#host = describeHost(this.#vm.host, described, this.#table.granule, policy?.backing ?? options.backing);
+    this.#vm.manualDirtyLog = manifest?.manualDirtyLog ?? 0;
+    this.#vm.eagerSplit = policy?.splitChunk ?? manifest?.eagerSplit ?? 0;
+    if (policy?.dirty === "dbm") this.#vm.setStrategy("dbm");
+    this.#outcomes = policy && outcomesOf(policy, this.#table.granule);
     this.#agreement = new Agreement(options.numbering);
     this.#calls = options.manifest?.slotCalls.filter((call) => call.rc === 0) ?? [...options.slots];
     this.#guessed = this.#calls.length === 0 ? 0 : undefined;
@@ -208,10 +249,43 @@ export class FaultReplayer implements Replayer {
     }
     if (kernel?.kind === "s2_map") this.#guessSlot(kernel);
     const syndrome = decodeSyndrome(event.esr);
-    this.#look(event.ipa, syndrome);
-    const service = this.#vm.fault(event.ipa, syndrome);
+    const end = this.#look(event.ipa, syndrome);
+    if (this.#outcomes && this.#vm.isMemory(event.ipa) && this.#vm.accesses(event.ipa, syndrome)) {
+      this.#count("avoided");
+      this.#outcomes.avoided(event.line, event.ipa, 2 ** levelShift(this.#table.granule, end?.level ?? 3));
+      return;
+    }
+    const service = this.#vm.fault(event.ipa, this.#outcomes && end ? here(syndrome, end) : syndrome);
     this.#count(service.kind);
+    if (this.#outcomes) {
+      const kernelSize = kernel?.kind === "s2_map" ? kernel.size : 0;
+      this.#outcomes.happened(event.ipa, syndrome, service, end?.valid ?? false, kernelSize);
+      return;
+    }
     this.#agreement.add(event.line, service, kernel);
+    if (!syndrome.write && this.#agreement.showsFilled(service, kernel)) this.#learnFilled(event.ipa);
+  }
+
+  /** The VMM had filled the memory of a slot before its guest ran. The page that shows it counts as a difference; the others are known now. */
+  #learnFilled(ipa: number): void {
+    for (const { flags, gpa, size, hva } of this.#regions.values()) {
+      const logs = (flags & (LOG_DIRTY | READ_ONLY)) !== 0;
+      if (!logs && ipa >= gpa && ipa < gpa + size) this.#host.memory.fill(hva, hva + size);
+    }
+  }
+
+  /** Makes, changes or deletes a slot. */
+  #setRegion(request: SlotRequest): "done" | "refused" {
+    const before = this.#regions.get(request.slot);
+    const done = this.#vm.setRegion(request);
+    if (done === "refused") {
+      this.#outcomes?.unfit();
+      return done;
+    }
+    if (before && before.gpa !== request.gpa) this.#outcomes?.taken(before.gpa, before.size);
+    if (request.size === 0) this.#regions.delete(request.slot);
+    else this.#regions.set(request.slot, request);
+    return done;
   }
 
   /**
@@ -227,22 +301,26 @@ export class FaultReplayer implements Replayer {
     if (gpa + size > this.#host.memory.end) return;
     if (!this.#options.backing)
       this.#host.memory.define({ hva: gpa, size, hugetlb: 0, thp: map.size >= block, fresh: false });
-    if (this.#vm.setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
+    if (this.#setRegion({ slot: this.#guessed, flags: 0, gpa, size, hva: gpa }) === "done") this.#guessed++;
   }
 
   /** Where does our table end for an address that the hardware could not translate? Emulators err on guest walks. */
-  #look(ipa: number, s: Syndrome): void {
-    if (s.kind !== "translation" || s.walk) return;
+  #look(ipa: number, s: Syndrome): { level: number; valid: boolean } | undefined {
+    const isCompared = s.kind === "translation" && !s.walk && !this.#outcomes;
+    if (!isCompared && !this.#outcomes) return undefined;
     const end = this.#vm.look(ipa);
-    this.#levels.compared++;
-    if (end && !end.valid && end.level === s.level) this.#levels.equal++;
+    if (isCompared) {
+      this.#levels.compared++;
+      if (end && !end.valid && end.level === s.level) this.#levels.equal++;
+    }
+    return end;
   }
 
   #closeAll(): void {
     if (this.#open.size > 0) for (const pid of this.#open.keys()) this.#closeFault(pid);
   }
 
-  #count(kind: Service["kind"] | "retried"): void {
+  #count(kind: Service["kind"] | "retried" | "avoided"): void {
     bump(this.#services, kind);
   }
 
@@ -275,7 +353,17 @@ export class FaultReplayer implements Replayer {
     for (const pid of this.#open.keys()) if (!own || pid !== e.pid) this.#closeFault(pid);
     const met = this.#vm.invalidate(e.start, e.end);
     this.#note(met);
+    if (met && this.#outcomes) this.#taken(e.start, e.end);
     if (met && !own) this.#host.invalidated(e.task, e.start, e.end);
+  }
+
+  /** The host took a range of the VMM's memory away from the guest. */
+  #taken(start: number, end: number): void {
+    for (const { gpa, size, hva } of this.#regions.values()) {
+      const from = Math.max(start, hva);
+      const to = Math.min(end, hva + size);
+      if (from < to) this.#outcomes?.taken(gpa + (from - hva), to - from);
+    }
   }
 
   /** The kernel's own unmap. It is needed only where the notifier that it belongs to says nothing. */
@@ -283,6 +371,7 @@ export class FaultReplayer implements Replayer {
     if (this.#notified && !this.#guessed) return;
     this.#closeAll();
     const met = this.#vm.unmap(e.ipa, e.size);
+    this.#outcomes?.taken(e.ipa, e.size);
     for (const { start, end } of met) this.#host.invalidated(e.task, start, end);
   }
 
@@ -295,7 +384,7 @@ export class FaultReplayer implements Replayer {
     while (calls[0] && (first ? !seen.has(calls[0].slot) : (calls[0].flags & 1) === logging)) {
       const call = calls.shift() as SlotRequest;
       seen.add(call.slot);
-      this.#vm.setRegion(call);
+      this.#setRegion(call);
     }
   }
 
@@ -308,12 +397,13 @@ export class FaultReplayer implements Replayer {
         this.#asked = note;
         break;
       case "set-region-done":
-        if (note.rc === 0 && this.#asked?.slot === note.slot) this.#vm.setRegion(this.#asked);
+        if (note.rc === 0 && this.#asked?.slot === note.slot) this.#setRegion(this.#asked);
         this.#asked = undefined;
         break;
       case "enable-cap":
         if (note.rc === 0 && note.cap === "MANUAL_DIRTY_LOG_PROTECT2") this.#vm.manualDirtyLog = note.value;
-        if (note.rc === 0 && note.cap === "EAGER_SPLIT_CHUNK_SIZE") this.#vm.eagerSplit = note.value;
+        if (note.rc === 0 && note.cap === "EAGER_SPLIT_CHUNK_SIZE" && this.#options.policy?.splitChunk === undefined)
+          this.#vm.eagerSplit = note.value;
         break;
       case "get-dirty-log":
         this.#dirtyAsked = this.#vm.getDirtyLog(note.slot);
@@ -349,9 +439,13 @@ export class FaultReplayer implements Replayer {
     return { ...this.#dirtyReads, ...this.#vm.log };
   }
 
+  get comparison(): PolicyComparison | undefined {
+    return this.#outcomes?.summary();
+  }
+
   /** What became of the faults, and how often the kernel did the same. */
   get service(): ServiceSummary {
-    const agreement = this.#kernelLines ? { agreement: this.#agreement.summary() } : {};
+    const agreement = this.#kernelLines && !this.#outcomes ? { agreement: this.#agreement.summary() } : {};
     return {
       faults: { ...this.#services },
       slots: { known: this.#vm.mostSlots, guessed: (this.#guessed ?? 0) > 0 },

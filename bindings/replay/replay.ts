@@ -4,7 +4,7 @@ import { createEngine } from "../index.js";
 import { type Check, differs, type ReplayReport, type TextCheck, textDiffers } from "../report/replay.js";
 import type { Engine } from "../tables/engine.js";
 import type { JournalRecord } from "../tables/journal.js";
-import type { Stage2Table } from "../tables/stage2.js";
+import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {
   type ByteSource,
   inferNumbering,
@@ -30,6 +30,7 @@ import {
 import { FAULT_EVENTS, FaultReplayer } from "./faults.js";
 import type { Truth } from "./files.js";
 import { OPS_EVENTS, OpsReplayer } from "./ops.js";
+import type { ReplayPolicy } from "./policy.js";
 import type { Replayer } from "./replayer.js";
 import { FaultTally, report } from "./summary.js";
 import { checkLeaves, checkText, skippedCheck } from "./verify.js";
@@ -54,6 +55,10 @@ export interface ReplayOptions {
   lenient?: boolean;
   /** The VMM's memory, where no manifest tells: bytes of a hugetlb page (0 for none), transparent huge pages. */
   backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
+  /**
+   * What becomes of the recorded faults under another policy: the report's `comparison`. Not with `truth`, nor with `from: "ops"`.
+   */
+  policy?: ReplayPolicy | undefined;
   /** Ends the replay early; the report then covers what was replayed until there. */
   signal?: AbortSignal;
   /** Called after each block of the input with the number of events so far. */
@@ -137,6 +142,12 @@ interface Unsettled {
   readonly again: (line: number) => boolean;
 }
 
+/** What the CPUs of the recording do with flags in tables, and what the policy asks of them. */
+function hardwareOf(policy: ReplayPolicy, manifest: Manifest | undefined): Stage2Config {
+  const hardwareDirty = policy.dirty === "dbm";
+  return { hardwareDirty, hardwareAf: hardwareDirty || (manifest?.features.hardwareDirty ?? true) };
+}
+
 /** One trace being replayed. */
 class Replay {
   readonly #options: ReplayOptions;
@@ -157,7 +168,9 @@ class Replay {
   constructor(options: ReplayOptions, dumps: readonly S2RawDump[], engine: Engine) {
     this.#options = options;
     this.#engine = engine;
-    this.#geometry = chooseGeometry(dumps, options.manifest, options.geometry ?? {});
+    const geometry = chooseGeometry(dumps, options.manifest, options.geometry ?? {});
+    const granule = options.policy?.granule ?? geometry.granule;
+    this.#geometry = { ...geometry, granule, lpa2: geometry.lpa2 && granule !== 65536 };
     this.#numbering = options.manifest?.numbering;
     this.#ipaBits = options.manifest?.ipaBits;
   }
@@ -179,8 +192,11 @@ class Replay {
         walkFlags: release(manifest) >= WALK_FLAGS_SINCE,
       });
     }
+    const { policy } = this.#options;
+    const table = tableConfig(this.#geometry, "none");
     return new FaultReplayer(this.#engine, {
-      table: tableConfig(this.#geometry, "none"),
+      table: policy === undefined ? table : { ...table, ...hardwareOf(policy, manifest) },
+      policy,
       ipaBits: this.#geometry.ipaBits,
       numbering,
       manifest,

@@ -1,6 +1,6 @@
 import { shift } from "../core/granule.js";
 import type { ScanRecordView } from "../core/table-views.generated.js";
-import type { OperationCounts, ServiceSummary, TableUse } from "../report/replay.js";
+import type { OperationCounts, PolicyComparison, ServiceSummary, TableUse } from "../report/replay.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { TraceEvent } from "../trace/index.js";
 
@@ -13,6 +13,8 @@ export interface Replayer {
   readonly dirty?: Readonly<Record<string, number>>;
   /** What became of the faults. */
   readonly service?: ServiceSummary;
+  /** What became of them under another policy. */
+  readonly comparison?: PolicyComparison | undefined;
   event(e: TraceEvent): void;
   /** Does what is queued. What waits for a later event still waits. */
   perform(): void;

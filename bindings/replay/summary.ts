@@ -93,6 +93,7 @@ export function report(p: ReportParts): ReplayReport {
     table: p.use ?? NOTHING,
     dirty: p.replayer.dirty ?? {},
     ...(p.replayer.service ? { service: p.replayer.service } : {}),
+    ...(p.replayer.comparison ? { comparison: p.replayer.comparison } : {}),
     checks: p.checks,
     textChecks: p.texts,
   };

@@ -5,6 +5,7 @@ import {
   type Check,
   differs,
   hadNoSlots,
+  type PolicyComparison,
   type ReplayReport,
   type TextCheck,
   textDiffers,
@@ -149,9 +150,11 @@ function service(r: ReplayReport, style: Style): string[] {
     ),
     ...section(
       "compared with the hardware",
-      [
-        `  ${count(s.levels.equal)} of ${plural(s.levels.compared, "translation fault")} stopped at the level where this table ended`,
-      ],
+      r.comparison
+        ? []
+        : [
+            `  ${count(s.levels.equal)} of ${plural(s.levels.compared, "translation fault")} stopped at the level where this table ended`,
+          ],
       style,
     ),
     ...(dirty.reads
@@ -164,6 +167,33 @@ function service(r: ReplayReport, style: Style): string[] {
         )
       : []),
     ...(s.agreement ? section("compared with the kernel", agreementText(s.agreement), style) : []),
+  ];
+}
+
+/** What became of the faults under a policy, row by row. */
+function policyText(p: PolicyComparison): string[] {
+  const share = (n: number) => (p.recorded === 0 ? "" : `${((100 * n) / p.recorded).toFixed(1)} %`);
+  const rows: [string, number][] = [
+    ["would not have happened: a block has the page", p.avoided.block],
+    ["would not have happened: the page is mapped so already", p.avoided.mapped],
+    ["happen, for the first time since the host took the page", p.first],
+    ["happen again: the page is write-protected", p.again.protected],
+    ["happen again: the page is not mapped any more", p.again.unmapped],
+    ["happen again: the access flag is clear", p.again.aged],
+  ];
+  const { granule, backing, dirty, splitChunk } = p.policy;
+  return [
+    `  ${bytes(granule)} pages, memory: ${backing}, dirty logging: ${dirty}, split at once: ${splitChunk === "recorded" ? splitChunk : bytes(splitChunk)}`,
+    ...columns([["", "", ""], ...rows.map(([name, n]) => [`  ${name}`, count(n), share(n)])]).slice(1),
+    `  ${count(p.devices)} faults of devices are the same under any policy`,
+    ...(p.unfitSlots > 0
+      ? [
+          `  ${plural(p.unfitSlots, "slot call")} failed: ${bytes(granule)} pages do not fit; faults there count as those of devices`,
+        ]
+      : []),
+    ...(p.covered > 0
+      ? [`  up to ${count(p.covered)} more: pages that the recorded kernel mapped in blocks, touched or not`]
+      : []),
   ];
 }
 
@@ -216,6 +246,13 @@ export function reportText(r: ReplayReport, style: Style): string {
     ...section("events", tally(r.trace.byName), style),
     ...section(`faults of the guest: ${count(r.faults.total)}`, tally(r.faults.byCode), style),
     ...service(r, style),
+    ...(r.comparison
+      ? section(
+          `of ${plural(r.comparison.recorded, "recorded fault")} at memory, under the chosen policy`,
+          policyText(r.comparison),
+          style,
+        )
+      : []),
     ...section(`operations on ${plural(r.vms, "table")}`, operations(r), style),
     ...section("TLB invalidations", invalidations(r), style),
     ...section("the page table at its end", table(r), style),

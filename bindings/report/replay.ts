@@ -60,6 +60,36 @@ export interface ServiceSummary {
   readonly agreement?: AgreementSummary;
 }
 
+/** What became of the recorded faults under another policy. */
+export interface PolicyComparison {
+  /** What was chosen; `recorded` is as in the recording. */
+  readonly policy: {
+    readonly granule: number;
+    readonly backing: string;
+    readonly dirty: string;
+    readonly splitChunk: number | "recorded";
+  };
+  /** Faults at memory: the sum of those that follow. */
+  readonly recorded: number;
+  /** Those that happen, and are the first of their kind at their page since the host last took it away. */
+  readonly first: number;
+  /** Those that happen again: the guest could access the page in this way before. By what was in the way. */
+  readonly again: { readonly protected: number; readonly unmapped: number; readonly aged: number };
+  /** Those that would not have happened: a block has the page, or its own leaf allows the access. */
+  readonly avoided: { readonly block: number; readonly mapped: number };
+  /** Faults that go to the VMM, or are refused, under any policy. */
+  readonly devices: number;
+  /**
+   * Pages that the recorded kernel mapped with a block around the one that faulted, and that the policy leaves out: so many more
+   * faults there may be. Which of these pages the guest touched, the trace does not say.
+   */
+  readonly covered: number;
+  /** Slot calls of the recording that its pages are too large for: faults there count as those of devices. */
+  readonly unfitSlots: number;
+  /** The first few faults that would not have happened. */
+  readonly examples: readonly string[];
+}
+
 /** Stage-2 faults by status code and level, and by access: `walk` is the guest's own table walk. */
 export interface FaultSummary {
   readonly total: number;
@@ -158,6 +188,8 @@ export interface ReplayReport {
   readonly table: TableUse;
   readonly dirty: Readonly<Record<string, number>>;
   readonly service?: ServiceSummary;
+  /** With `--compare`. */
+  readonly comparison?: PolicyComparison;
   readonly checks: readonly Check[];
   readonly textChecks: readonly TextCheck[];
 }

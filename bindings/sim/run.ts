@@ -6,7 +6,8 @@ import { levelShift } from "../model/granule.js";
 import type { Counters } from "../tables/memory.js";
 import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from "../vm/index.js";
 import { COSTS, type Costs, checkCosts, estimate } from "./cost.js";
-import { type Rounds, WORKLOADS } from "./workloads.js";
+import type { Rounds } from "./stage.js";
+import { WORKLOADS } from "./workloads.js";
 
 /** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
 export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm";
@@ -37,6 +38,14 @@ export interface RunConfig {
   writes?: number;
   /** Default 5. */
   iterations?: number;
+  /** The guest's accesses go to any page, a quarter as many as there are pages; or to each page once, in order. Default true. */
+  random?: boolean;
+  /** All vCPUs work in the whole memory, rather than each in its own part. Default false. */
+  overlap?: boolean;
+  /** Slots that the memory is divided into. Default 1, and 32 for memslot_perf. */
+  slots?: number;
+  /** Accesses of the guest for each page that a migration copies. Default 0.25. */
+  rate?: number;
   /** Of the random numbers. Default 1. */
   seed?: number;
   /** Cycles by event, for the estimate. */
@@ -116,10 +125,12 @@ export interface RunReport {
 }
 
 /** Where the guest's memory begins. */
-const RAM = 2 ** 30;
+export const RAM: number = 2 ** 30;
 const MIB = 2 ** 20;
+const MAX_RATE = 1024;
 
-const CONFIG: OptionKinds<RunConfig> = {
+/** The settings of a run and their kinds. */
+export const CONFIG: OptionKinds<RunConfig> = {
   workload: "any",
   vcpus: "number",
   memory: "number",
@@ -132,12 +143,16 @@ const CONFIG: OptionKinds<RunConfig> = {
   adversarial: "boolean",
   writes: "number",
   iterations: "number",
+  random: "boolean",
+  overlap: "boolean",
+  slots: "number",
+  rate: "number",
   seed: "number",
   costs: "object",
 };
 
 /** What the VM does not check itself. */
-function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["config"]): void {
+export function checkConfig({ dirty, granule, memory, iterations, writes, slots, rate }: RunReport["config"]): void {
   checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm"]);
   checkChoice("runWorkload", "granule", granule, [4096, 16384, 65536]);
   if (!(Number.isSafeInteger(memory) && memory > 0 && memory % granule === 0)) {
@@ -146,18 +161,32 @@ function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["
   if (!(Number.isSafeInteger(iterations) && iterations > 0)) {
     throw invalid("runWorkload", `iterations is ${describe(iterations)}: a whole number of 1 or more`);
   }
+  if (!(Number.isSafeInteger(slots) && slots > 0 && slots <= memory / granule)) {
+    throw invalid("runWorkload", `slots is ${describe(slots)}: 1 to the pages of the memory, ${memory / granule}`);
+  }
+  if (!(rate > 0 && rate <= MAX_RATE))
+    throw invalid("runWorkload", `rate is ${describe(rate)}: above 0, at most ${MAX_RATE}`);
   if (!(writes >= 0 && writes <= 1)) throw invalid("runWorkload", `writes is ${describe(writes)}: 0 to 1`);
 }
 
-function filledIn(config: RunConfig): RunReport["config"] {
+/** All settings, the default ones too. */
+export function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
   const { writes = 0.5, iterations = 5, seed = 1 } = config;
+  const {
+    random = true,
+    overlap = false,
+    slots = Math.min(WORKLOADS[config.workload]?.slots ?? 1, Math.floor(memory / granule)),
+    rate = 0.25,
+  } = config;
+  const access = { writes, iterations, random, overlap, slots, rate };
   const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
-  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk };
+  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, ...access, seed, splitChunk };
 }
 
-function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
+/** How the VM logs. */
+export function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
   return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
 }
 
@@ -185,7 +214,8 @@ function tlbOf(vm: Vm): RunReport["tlb"] {
   };
 }
 
-function reportOf(
+/** What a VM did. */
+export function reportOf(
   vm: Vm,
   config: RunReport["config"],
   workload: string,
@@ -236,6 +266,25 @@ function reportOf(
   };
 }
 
+/** A VM as the settings say, without memory. */
+export function vmFor(all: RunReport["config"]): Vm {
+  const { granule, vcpus, tlb, adversarial, seed } = all;
+  const hardwareDirty = all.dirty === "dbm";
+  const arenaBytes = arenaFor(all);
+  return createVm({ granule, hardwareDirty, cpus: vcpus, tlb, adversarial, seed, witness: true, arenaBytes });
+}
+
+/** The memory in slots of as many pages, one after the other; of whole blocks where there are enough. */
+function addSlots(vm: Vm, { memory, granule, slots, backing }: RunReport["config"]): number[] {
+  const block = 2 ** levelShift(granule, 2);
+  const unit = memory / slots >= block ? block : granule;
+  const part = Math.floor(memory / slots / unit) * unit;
+  return Array.from({ length: slots }, (_, i) => {
+    const size = i === slots - 1 ? memory - i * part : part;
+    return vm.addSlot({ gpa: RAM + i * part, size, backing });
+  });
+}
+
 /**
  * Runs a workload on a VM of its own. `begin` sees the VM before the workload, `look` after it, before it is closed. EINVAL for
  * settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping can describe.
@@ -254,24 +303,18 @@ export function runWorkload(config: RunConfig, look?: (vm: Vm) => void, begin?: 
   const all = filledIn(config);
   checkConfig(all);
   const costs = checkCosts("runWorkload", config.costs ?? COSTS);
-  const { granule, memory, vcpus, backing, tlb, adversarial, writes, iterations, seed } = all;
-  const hardwareDirty = all.dirty === "dbm";
-  const vm = createVm({
-    granule,
-    hardwareDirty,
-    cpus: vcpus,
-    tlb,
-    adversarial,
-    seed,
-    witness: true,
-    arenaBytes: arenaFor(all),
-  });
+  const { granule, memory, vcpus, backing, writes, iterations } = all;
+  const vm = vmFor(all);
   try {
-    const slot = vm.addSlot({ gpa: RAM, size: memory, backing });
+    const slots = addSlots(vm, all);
     begin?.(vm);
     const rounds: Rounds = { reported: [], unlogged: 0 };
+    const large =
+      backing === "4k" ? granule : 2 ** levelShift(granule, backing === "hugetlb-1g" && granule === 4096 ? 1 : 2);
+    const { random, overlap, rate } = all;
+    const how = { writes, iterations, random, overlap, rate, policy: policyOf(all) };
     const start = performance.now();
-    kind.run({ vm, slot, gpa: RAM, size: memory, cpus: vcpus, writes, iterations, policy: policyOf(all) }, rounds);
+    kind.run({ vm, slots, gpa: RAM, size: memory, large, cpus: vcpus, ...how }, rounds);
     const seconds = (performance.now() - start) / 1000;
     look?.(vm);
     return reportOf(vm, all, workload, rounds, seconds, costs);

@@ -3,6 +3,8 @@
  * the manifests that say how they were made. Runs in browsers; `granule/trace/node` adds files.
  */
 
+export { AccessBatch, type AccessStats } from "./access-batch.js";
+export { type AccessFormat, type AccessOptions, AccessReader, isAccessFormat, readAccesses } from "./accesses.js";
 export { CasemateParser, type CasemateSink } from "./casemate.js";
 export { type CasemateEvent, CasemateWriter } from "./casemate-writer.js";
 export {
@@ -16,6 +18,7 @@ export {
 } from "./errors.js";
 export * from "./events.js";
 export { parseTraceLine, TraceParser } from "./ftrace.js";
+export { formatOf, type InputFormat, type Sniffed, sniff } from "./input-format.js";
 export { type ByteBlob, type ByteSource, type ReadBounds, readBlocks, readBytes, readWhole } from "./lines.js";
 export {
   type Backing,

@@ -85,6 +85,11 @@ export class HostMemory {
     this.#change(K.HOST_DISCARD, start, end, "discard");
   }
 
+  /** The VMM writes to all of it, as when it loads an image: what was untouched becomes memory of its own. */
+  fill(start: number, end: number): void {
+    this.#change(K.HOST_FILL, start, end, "fill");
+  }
+
   /** KSM merged the pages: they are read-only until they are written. */
   share(start: number, end: number): void {
     this.#change(K.HOST_SHARE, start, end, "share");

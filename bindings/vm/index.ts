@@ -6,6 +6,7 @@
 
 import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
 
+export type { AccessBuffer } from "./accesses.js";
 export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
 export type {
   AliasOptions,
@@ -22,14 +23,15 @@ export type {
   CpuStats,
   DirtyLog,
   DirtyPolicy,
+  HostChange,
   SlotOptions,
   Vm,
   VmOptions,
   VmTicket,
   VmWorker,
-  Workload,
 } from "./vm.js";
 export type { VmOnlooker } from "./watch.js";
+export type { Workload } from "./workload.js";
 
 /**
  * A VM without memory. Throws EINVAL for options that make no sense.

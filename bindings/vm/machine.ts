@@ -6,6 +6,7 @@ import { put } from "../core/field.js";
 import type { WasmModule } from "../core/platform.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { AgentView, VmView } from "../core/vm-views.generated.js";
+import { createMmu, type Mmu, stage2Registers } from "../mmu/index.js";
 import { levelShift } from "../model/granule.js";
 import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
@@ -124,11 +125,14 @@ export class VirtualMachine implements Disposable {
   readonly #engine: Engine;
   readonly #record: VmView;
   readonly #agent: AgentView;
+  readonly #table: Stage2Table<Engine>;
+  #mmu: Mmu | undefined;
   #closed = false;
 
   constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
     const engine = table.engine;
     this.#engine = engine;
+    this.#table = table;
     this.module = compile(module, "createVm");
     this.core = instantiateVm(this.module, engine.memory, engine.offset, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
@@ -192,6 +196,15 @@ export class VirtualMachine implements Disposable {
     this.core.vmFault(this.pointer, ipa, what);
     const { kind: service, size, prot, ipa: at } = this.#agent;
     return { kind: SERVICES[service] as Service["kind"], ipa: Number(at), size: Number(size), prot };
+  }
+
+  /**
+   * Does the hardware do this access by the table as it is? It sets the access flag and dirty state as its registers let it. No TLB
+   * is between.
+   */
+  accesses(ipa: number, { write, exec }: Pick<Fault, "write" | "exec">): boolean {
+    this.#mmu ??= createMmu({ engine: this.#engine, registers: stage2Registers(this.#table) });
+    return this.#mmu.lookup(ipa, write ? K.A_WRITE : exec ? K.A_FETCH : K.A_READ) >= 0;
   }
 
   /** Level at which the table ends for a guest address, and whether a leaf is there. */
@@ -299,7 +312,10 @@ export class VirtualMachine implements Disposable {
 
   /** Gives back what the VM keeps; the table is the caller's. Twice is harmless. */
   close(): void {
-    if (!this.#closed && !this.#engine.closed) this.core.vmDestroy(this.pointer);
+    if (!this.#closed && !this.#engine.closed) {
+      this.#mmu?.close();
+      this.core.vmDestroy(this.pointer);
+    }
     this.#closed = true;
   }
 

@@ -10,13 +10,18 @@ import { createMmu, createTlb, stage2Registers, type Tlb, type TlbPreset } from 
 import { type Granule, levelShift } from "../model/granule.js";
 import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
+import { AccessBuffer } from "./accesses.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
 import { type ReverseMapOptions, ReverseMaps } from "./reverse-maps.js";
 import { type VmOnlooker, watched } from "./watch.js";
+import { seedOf, setWorkload, WORKLOAD, type Workload } from "./workload.js";
 
 /** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
 export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
+
+/** What a host does to the memory behind a guest. */
+export type HostChange = "discard" | "collapse" | "share" | "fill" | "fork" | "forkGone";
 
 /** How a VM is made. */
 export interface VmOptions {
@@ -118,31 +123,6 @@ const POLICY: OptionKinds<DirtyPolicy> = {
   eagerSplit: "number",
 };
 
-/** What the vCPUs do. */
-export interface Workload {
-  /** First guest address of the region, a multiple of the page. */
-  gpa: number;
-  /** Bytes of the region, a multiple of the page. */
-  size: number;
-  /** Any page at random, or one after the other. Default `random`. */
-  pattern?: "random" | "sequential";
-  /** `shared`: every CPU works in the whole region. `disjoint`: each has its own part of it. Default `shared`. */
-  division?: "shared" | "disjoint";
-  /** Which share of the accesses are stores, 0 to 1. Default 0. */
-  writes?: number;
-  /** Which share are instruction fetches, 0 to 1. Default 0; what is left are loads. */
-  fetches?: number;
-}
-
-const WORKLOAD: OptionKinds<Workload> = {
-  gpa: "number",
-  size: "number",
-  pattern: "any",
-  division: "any",
-  writes: "number",
-  fetches: "number",
-};
-
 /** What happened on one CPU since the VM was made. */
 export interface CpuStats {
   /** Loads, stores and fetches. */
@@ -175,7 +155,6 @@ export interface DirtyLog {
   bitmap: BigUint64Array;
 }
 
-const SHARES = 1024;
 const TURN = 1024;
 const MAX_SLOTS = 32767;
 /** Where the VMM's memory begins: far above the guest's addresses, and aligned as much as a block can be. */
@@ -304,6 +283,15 @@ export class Vm implements Disposable {
     this.#slots.delete(slot);
   }
 
+  /** Moves a slot to another guest address: its old range is unmapped before the call returns; its memory and its log go with it. */
+  moveSlot(slot: number, gpa: number): void {
+    const found = this.#slot("moveSlot", slot);
+    const logs = this.#machine.core.vmSlotPages(this.#machine.pointer, slot) >= 0;
+    const moved = { ...found, gpa };
+    this.#setRegion("moveSlot", moved, (found.readOnly ? READ_ONLY : 0) | (logs ? LOG_DIRTY : 0));
+    this.#slots.set(slot, moved);
+  }
+
   /** How logs work that are switched on from now on. */
   setDirtyPolicy(policy: DirtyPolicy): void {
     this.#open("setDirtyPolicy");
@@ -379,6 +367,31 @@ export class Vm implements Disposable {
     this.#onlooker = onlooker;
   }
 
+  /** A buffer for `capacity` recorded accesses, for `perform`. EINVAL for a capacity that cannot be, ENOMEM for no memory. */
+  createAccesses(capacity = 4096): AccessBuffer {
+    this.#open("createAccesses");
+    return new AccessBuffer(this.engine, capacity, this.#cpus.length);
+  }
+
+  /**
+   * Performs recorded accesses, in their order, each on its vCPU, and clears the buffer. They fault by themselves. Where a dirty
+   * ring is full, the rings are collected, and it goes on. EINVAL for a buffer of another VM.
+   */
+  perform(accesses: AccessBuffer): void {
+    this.#open("perform");
+    if (!(accesses instanceof AccessBuffer) || accesses.engine !== this.engine) {
+      throw invalid("perform", "these are no accesses of this VM: createAccesses makes them");
+    }
+    const { core, pointer } = this.#machine;
+    const end = accesses.pointer + 8 * accesses.length;
+    for (let left = accesses.length; left > 0; ) {
+      left = this.#check(core.machineRunRecorded(this.#pointer, end - 8 * left, left), "perform");
+      if (left > 0) this.#check(core.vmCollectRings(pointer), "perform");
+    }
+    accesses.clear();
+  }
+
+  /** Runs one CPU; access by access where somebody looks on. */
   #runOne(i: number, n: number): void {
     if (this.#onlooker === undefined) this.#runPiece(i, n);
     else watched(this.#cpus[i] as CpuView, i, n, this.#onlooker, () => this.#runPiece(i, 1));
@@ -401,31 +414,49 @@ export class Vm implements Disposable {
     this.#slot("dirtyLog", slot);
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
-    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 0), "dirtyLog");
+    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot), "dirtyLog");
     this.#onlooker?.operation("dirtyLog", pages);
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
 
-  /** KVM_CLEAR_DIRTY_LOG of a whole slot: what is dirty is clean and write-protected afterwards [DLG-16]. */
-  clearDirtyLog(slot: number): void {
-    this.#slot("clearDirtyLog", slot);
-    this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+  /**
+   * KVM_CLEAR_DIRTY_LOG: what is dirty of a slot is clean and write-protected afterwards [DLG-16]; of all of it, or of `pages` pages
+   * from `first`, a multiple of 64. EINVAL for anything else.
+   */
+  clearDirtyLog(slot: number, first = 0, pages?: number): void {
+    const { size } = this.#slot("clearDirtyLog", slot);
+    const all = size / this.table.granule;
+    const n = pages ?? all - first;
+    if (!(Number.isInteger(first / 64) && Number.isInteger(n) && first >= 0 && n >= 0 && first + n <= all)) {
+      throw invalid(
+        "clearDirtyLog",
+        `first is ${describe(first)}, pages ${describe(n)}: of ${all}, from a multiple of 64`,
+      );
+    }
+    this.#check(this.#machine.core.machineClear(this.#pointer, slot, first, n), "clearDirtyLog");
     this.#onlooker?.operation("clearDirtyLog");
   }
 
   /**
    * The host changes the memory behind a guest range: the notifier unmaps it first [NOT-1, NOT-6]. `discard`: the pages are given
    * back (a balloon); `collapse`: small pages become a huge one; `share`: pages are merged and read-only until they are written
-   * (KSM).
+   * (KSM); `fill`: the VMM writes to all of it; `fork`: the VMM forks, and all of its memory is shared until one of the two writes
+   * to it; `forkGone`: the child has exited, which changes no mapping.
    */
-  changeHost(what: "discard" | "collapse" | "share", gpa: number, size: number): void {
+  changeHost(what: HostChange, gpa: number, size: number): void {
     this.#open("changeHost");
-    checkChoice("changeHost", "what", what, ["discard", "collapse", "share"]);
+    checkChoice("changeHost", "what", what, ["discard", "collapse", "share", "fill", "fork", "forkGone"]);
+    if (what === "forkGone") this.host.forkGone();
+    else this.#changeRanges(what, gpa, size);
+  }
+
+  #changeRanges(what: Exclude<HostChange, "forkGone">, gpa: number, size: number): void {
     for (const { start, end } of this.#machine.hostRanges(gpa, size)) {
       this.#machine.invalidate(start, end);
-      this.host[what](start, end);
+      if (what !== "fork") this.host[what](start, end);
     }
+    if (what === "fork") this.host.fork();
     this.#onlooker?.operation("changeHost");
   }
 
@@ -448,6 +479,12 @@ export class Vm implements Disposable {
   unlogged(): number {
     this.#open("unlogged");
     return this.#check(this.#machine.core.machineUncopied(this.#pointer), "unlogged");
+  }
+
+  /** Pages of the guest that were stored to since the VM was made, by whichever CPU. Only with `witness`. */
+  written(): number {
+    this.#open("written");
+    return this.#check(this.#machine.core.machineWritten(this.#pointer), "written");
   }
 
   /** What happened on each CPU. */
@@ -570,37 +607,4 @@ export class VmWorker implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** Writes a workload into the record of CPU `i` of `cpus`. EINVAL for one that makes no sense. */
-function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, page: number): void {
-  const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
-  checkChoice("run", "pattern", pattern, ["random", "sequential"]);
-  checkChoice("run", "division", division, ["shared", "disjoint"]);
-  const all = size / page;
-  const pages = division === "disjoint" ? Math.floor(all / cpus) : all;
-  const first = division === "disjoint" ? i * pages : 0;
-  if (!Number.isInteger(gpa / page) || !Number.isInteger(all) || pages < 1 || pages > 2 ** 30) {
-    throw invalid(
-      "run",
-      `the region is ${describe(size)} bytes from ${describe(gpa)}: whole pages, one for each CPU at least`,
-    );
-  }
-  if (!(writes >= 0 && fetches >= 0 && writes + fetches <= 1)) {
-    throw invalid(
-      "run",
-      `writes is ${describe(writes)}, fetches ${describe(fetches)}: shares that are 1 together at most`,
-    );
-  }
-  cpu.base = BigInt(gpa + first * page);
-  cpu.pages = pages;
-  cpu.pattern = pattern === "random" ? K.PATTERN_RANDOM : K.PATTERN_SEQUENTIAL;
-  cpu.cursor = 0;
-  cpu.writes = Math.round(writes * SHARES);
-  cpu.fetches = Math.round(fetches * SHARES);
-}
-
-/** A state of the generator that is not 0, and different for each CPU. */
-function seedOf(seed: number, cpu: number): bigint {
-  return BigInt.asUintN(64, (BigInt(seed) + 1n) * 0x9e37_79b9_7f4a_7c15n + BigInt(cpu) * 0xbf58_476d_1ce4_e5b9n) | 1n;
 }

@@ -10,7 +10,7 @@ import { OPERATIONS } from "../../bindings/conform/scenario.js";
 import { isChangedWord, isQuery, optionsOf, type SetManifest } from "../../bindings/conform/translations.js";
 import { createEngine } from "../../bindings/index.js";
 import { createMmu } from "../../bindings/mmu/index.js";
-import { parseManifest, parseS2Raw } from "../../bindings/trace/index.js";
+import { isAccessFormat, parseManifest, parseS2Raw, readAccesses } from "../../bindings/trace/index.js";
 import { filesBelow, text } from "../house/sources.js";
 import { dryPack } from "../package/packed.js";
 
@@ -60,6 +60,24 @@ describe("operations files", () => {
       const { [key]: _, ...rest } = header;
       expect(() => parseHeader(JSON.stringify(rest)), key).toThrow();
     }
+  });
+});
+
+describe("memory accesses", () => {
+  it.each([
+    ["lackey", 5, 1],
+    ["drmemtrace", 3, 2],
+    ["csv", 3, 2],
+  ] as const)("of %s are what the page says", async (format, accesses, threads) => {
+    const reader = readAccesses(new TextEncoder().encode(block("accesses.md", `text ${format}`)));
+    for await (const batch of reader) expect(batch.length).toBe(accesses);
+    expect([reader.format, reader.stats.accesses, reader.stats.threads]).toEqual([format, accesses, threads]);
+  });
+
+  it("have all formats in the table", () => {
+    const table = [...text("docs/formats/accesses.md").matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+    expect(table.filter((name) => isAccessFormat(name as string))).toEqual(table);
+    expect(table).toHaveLength(4);
   });
 });
 

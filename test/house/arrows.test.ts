@@ -35,7 +35,7 @@ const FACADE: House = {
   report: ["core", "model", "tables", "entry"],
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "mmu", "entry"],
-  sim: ["core", "model", "tables", "mmu", "entry", "vm", "report"],
+  sim: ["core", "model", "tables", "mmu", "entry", "trace", "vm", "report"],
   viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   cli: [
@@ -158,6 +158,7 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/table/columns.ts": "columns of the host's buffers",
   "assembly/vm.ts": "the host's buffer for a bitmap",
   "assembly/sim/machine.ts": "which CPU a walker runs, and a machine's chunks",
+  "assembly/sim/recorded.ts": "accesses in the host's buffer",
   "assembly/sim/witness.ts": "counts of stores",
   "assembly/vm/host.ts": "areas, and the states of pages",
   "assembly/vm/operate.ts": "counts of operations",

@@ -25,6 +25,31 @@ describe("the host's memory", () => {
     }
   });
 
+  it("is the VMM's own where it fills it: small pages, huge pages, and what was the zero page", () => {
+    const m = memory(false);
+    m.touch(at, false);
+    m.fill(at, at + MIB2 + 0x1000);
+    expect(m.touch(at + 0x5000, false)).toEqual({ size: MIB2, hugetlb: false, writable: true });
+    expect(m.touch(at + MIB2 + 0x5000, false)).toEqual({ size: MIB2, hugetlb: false, writable: true });
+    expect(m.touch(at + 2 * MIB2, false)?.writable).toBe(false);
+    m.define({ hva: 0x1000, size: 0x4000, hugetlb: 0, thp: false, fresh: true });
+    m.touch(0x2000, false);
+    m.fill(0x2800, 0x3001);
+    expect([0x1000, 0x2000, 0x3000, 0x4000].map((hva) => m.touch(hva, false)?.writable)).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  it("is filled not at all where the range is too large, or nobody has memory", () => {
+    const m = memory();
+    m.fill(0, 2 ** 49);
+    m.fill(at - MIB2, at);
+    expect(m.touch(at, false)?.writable).toBe(false);
+  });
+
   it("has holes after munmap, and no writes after mprotect", () => {
     const m = memory();
     m.unmap(at, at + MIB2, false);

@@ -1,9 +1,10 @@
 import { closeSync, openSync, writeFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { GranuleError } from "../../core/errors.js";
-import type { Granule } from "../../model/granule.js";
+import { type Granule, levelShift } from "../../model/granule.js";
 import { findManifest, TruthFolder, traceName } from "../../replay/files.js";
+import type { ReplayPolicy } from "../../replay/policy.js";
 import { type ReplayOptions, replayTrace } from "../../replay/replay.js";
 import { TraceStory } from "../../replay/story.js";
 import { ReplayTimeline } from "../../replay/timeline.js";
@@ -12,8 +13,9 @@ import { ptdumpLines } from "../../report/ptdump.js";
 import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
 import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
 import { count, plural } from "../../report/text.js";
-import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
+import { CasemateWriter, isAccessFormat, type Manifest, openFile, sniff, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/machine.js";
+import { accessOptions, refuseAccessOptions, replayAccesses } from "../accesses.js";
 import {
   booleanOption,
   type Command,
@@ -31,6 +33,7 @@ import {
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
 import { OUT_OPTION, timelineTo } from "../out.js";
+import { settingsOf } from "../workload.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
@@ -69,6 +72,24 @@ function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]
   if (ipaBits !== undefined && ipaBits > 48 && !lpa2 && bytes !== 65536)
     throw new UsageError("more than 48 IPA bits need --lpa2");
   return { granule: bytes, ipaBits, lpa2, fwb: typeof fwb === "boolean" ? fwb : undefined };
+}
+
+/** What --compare replays under: what the command line says, and for the rest what was recorded. */
+function policyOf(args: CommandArgs, backing: ReplayOptions["backing"], granule: Granule | undefined): ReplayPolicy {
+  for (const name of ["verify", "dump", "casemate"]) {
+    if (stringOption(args, name) !== undefined)
+      throw new UsageError(`--${name} is of the recording as it was: not with --compare`);
+  }
+  if (args.options.from === "ops") throw new UsageError("--compare asks what becomes of faults: not with --from ops");
+  const { dirty, splitChunk } = settingsOf({ dirty: args.options.dirty, "split-chunk": args.options["split-chunk"] });
+  if (dirty === "ring") throw new UsageError("--compare --dirty ring: a ring takes the same faults as wp");
+  const block = 2 ** levelShift(granule ?? 4096, 2);
+  return {
+    granule,
+    backing,
+    dirty,
+    splitChunk: splitChunk ?? (dirty === "eager" || dirty === "dbm" ? block : dirty && 0),
+  };
 }
 
 /** An error of an input with the input's name before it. A file that cannot be opened or read names itself. */
@@ -175,16 +196,32 @@ async function writeDump(io: CommandIo, file: string | undefined, text: string):
   }
 }
 
-/** Replays the trace at `path` as the options say, and writes what they ask for. */
-export async function replay(args: CommandArgs, io: CommandIo, path: string): Promise<ReplayReport> {
-  const slots = parseSlots(stringOption(args, "slots"));
+/** What the command line says of the trace at `path`, checked. */
+async function optionsOf(args: CommandArgs, path: string) {
+  await refuseMixing(args, path);
   const geometry = parseGeometry(args);
   const backing = parseBacking(args);
-  const from = choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults";
-  const folder = stringOption(args, "verify");
-  const dumpFile = stringOption(args, "dump");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
-  await refuseMixing(args, path);
+  return {
+    slots: parseSlots(stringOption(args, "slots")),
+    geometry,
+    backing,
+    from: choiceOption(args, "from", ["faults", "ops"] as const) ?? "faults",
+    folder: stringOption(args, "verify"),
+    dumpFile: stringOption(args, "dump"),
+    policy: booleanOption(args, "compare") ? policyOf(args, backing, geometry.granule) : undefined,
+  };
+}
+
+/** Replays the trace at `path` as the options say, and writes what they ask for. */
+export async function replay(
+  args: CommandArgs,
+  io: CommandIo,
+  path: string,
+  options?: Awaited<ReturnType<typeof optionsOf>>,
+  source: AsyncIterable<Uint8Array> = path === "-" ? io.stdin() : openFile(path),
+): Promise<ReplayReport> {
+  const { folder, dumpFile, ...asked } = options ?? (await optionsOf(args, path));
   const manifest = await manifestOf(args, path);
   const dump = dumper(manifest);
   const file = timelineTo(stringOption(args, "out"));
@@ -192,13 +229,10 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
-  const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
-    from,
+  const report = await replayTrace(source, {
+    ...asked,
     name: path === "-" ? undefined : traceName(path),
     manifest,
-    geometry,
-    slots,
-    backing,
     signal: io.signal,
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
@@ -238,7 +272,19 @@ function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const path = oneOperand(args, "TRACE");
-  const report = await replay(args, io, path);
+  const asked = await optionsOf(args, path);
+  const { format, source } = await sniff(path === "-" ? io.stdin() : openFile(path)).catch((error: unknown) => {
+    throw inputError(path, error);
+  });
+  if (isAccessFormat(format)) {
+    return replayAccesses(args, io, format, source, asked.slots).catch((error: unknown) => {
+      throw inputError(path, error);
+    });
+  }
+  refuseAccessOptions(args);
+  // A file is opened again: the recordings of trace-cmd are read from several places. A pipe cannot be.
+  const isFile = path !== "-" && (await stat(path)).isFile();
+  const report = await replay(args, io, path, asked, isFile ? openFile(path) : source);
   io.progress(undefined);
   if (stringOption(args, "dump") !== "-") {
     await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));
@@ -263,6 +309,12 @@ are the guest's plus a constant.
 leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the kernel that was running (NAME.POINT.cpuNN.s2raw
 in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are counted apart.
 Kernel dumps (NAME.POINT.s2ptdump) are compared as text. docs/formats/raw-tables.md says what such files hold. With --from faults output addresses are not compared.
+
+--compare asks which of the recorded faults would not have happened, or happen again, under another policy: --granule, --backing, --dirty,
+--split-chunk. The rest is as recorded.
+
+TRACE may also be one of memory accesses: of valgrind's lackey, DynamoRIO's drmemtrace view, ChampSim, or CSV (docs/formats/accesses.md).
+They run on simulated vCPUs, and fault by themselves; the report is that of granule run.
 
 If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
 --lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison
@@ -306,7 +358,12 @@ export const replayCommand: Command = {
     "ipa-bits": { type: "string", value: "N", help: "bits of guest address, likewise (default 40)" },
     lpa2: { type: "boolean", help: "52-bit descriptors, likewise" },
     fwb: { type: "boolean", help: "--no-fwb: the CPU has no forced write-back, likewise" },
-    seed: { type: "string", value: "N", help: "accepted for scripts; a replay draws nothing at random" },
+    seed: { type: "string", value: "N", help: "of adversarial TLBs; a replay of events draws nothing at random" },
+    compare: {
+      type: "boolean",
+      help: "which recorded faults would not have happened, or happen again, under --granule --backing --dirty --split-chunk",
+    },
+    ...accessOptions(),
   },
   examples: [
     {
@@ -315,6 +372,14 @@ export const replayCommand: Command = {
     },
     { line: "granule replay guest.trace.gz", shows: "the recorded faults, serviced by granule" },
     { line: "granule replay trace.dat --out guest.perfetto", shows: "the time line, for ui.perfetto.dev" },
+    {
+      line: "granule replay guest.trace.gz --compare --backing thp",
+      shows: "which of them huge pages would have saved",
+    },
+    {
+      line: "granule replay prog.lackey --backing page --every 100000",
+      shows: "a program's accesses, its dirty pages in between",
+    },
   ],
   run,
 };

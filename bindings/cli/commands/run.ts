@@ -1,6 +1,6 @@
 import type { PerfettoWriter } from "../../report/perfetto.js";
 import { tableSnapshot, treeFormat } from "../../report/snapshot.js";
-import { columns, count, seconds } from "../../report/text.js";
+import { columns, seconds } from "../../report/text.js";
 import { COSTS } from "../../sim/cost.js";
 import { type RunConfig, type RunReport, runWorkload } from "../../sim/run.js";
 import { runStory, type TableShown } from "../../sim/story.js";
@@ -8,32 +8,9 @@ import type { Vm } from "../../vm/index.js";
 import { type Command, type CommandArgs, type CommandIo, Exit, stringOption, writeJson } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { OUT_OPTION, timelineTo } from "../out.js";
+import { rowsOf } from "../run-rows.js";
 import { RunTimeline } from "../run-timeline.js";
 import { COST_OPTION, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
-
-const MEGA = 1e6;
-
-function rowsOf({ accesses, faults, dirty, tlb, table, counters, estimate }: RunReport): [string, string][] {
-  return [
-    ["accesses", count(accesses)],
-    ["TLB hits", count(tlb.hits)],
-    ["walks", count(tlb.misses)],
-    [
-      "faults",
-      `${count(faults.translation)} translation, ${count(faults.permission)} permission, ${count(faults.access)} access flag`,
-    ],
-    ["stores", count(dirty.written)],
-    [
-      "dirty pages reported",
-      `${count(dirty.reported)}${dirty.rounds.length > 0 ? ` (${dirty.rounds.map(count).join(" + ")})` : ""}`,
-    ],
-    ["stores unlogged", `${dirty.unlogged === 0 ? "none" : `${count(dirty.unlogged)} pages`}`],
-    ["TLBIs at a TLB", count(tlb.tlbis)],
-    ["leaves", `${count(table.leaves)} in ${count(table.pages)} table pages`],
-    ["blocks broken", count(counters.breaksValid)],
-    ["estimated cycles", `${(estimate.total / MEGA).toFixed(1)} M (an estimate: counts times assumed costs)`],
-  ];
-}
 
 /** Runs a workload, and keeps its table for a report; with its time line, if one is wanted. */
 export function performRun(
