@@ -9,7 +9,7 @@
 // keeps its shape, and its entries change from an address to SKIP alone, each by an exchange. Whoever reads it beside that loads
 // words that somebody else may exchange: atomic loads, and the order that hazard.ts asks for.
 
-import { demand, RULE_DESCRIPTOR, RULE_ENTRY } from "../../demand";
+import { demand, RULE_DESCRIPTOR } from "../../demand";
 import { POINT_EXCHANGE, POINT_EXCHANGED, POINT_READ, visit } from "../../memory/guard";
 import { parallel } from "../../memory/layout";
 import { isTooLate, nap } from "../../memory/wait";
@@ -115,7 +115,6 @@ export function entry(at: usize): u32 {
 
 /** Adds the descriptor at `p`: how many entries there were before; NO_ENTRY, and nothing has changed [RMAP-4]. */
 export function addEntry(r: Maps, head: usize, p: u32): i32 {
-  demand(p !== 0 && (p & FLAGS) === 0 && p !== SKIP, RULE_ENTRY);
   const value = lockHead(head);
   if (value === LOCKED) return NO_ENTRY;
   const result = value === 0 ? p : extended(r, value, p);
