@@ -86,6 +86,12 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     read: size,
     takes: "bytes, with K, M or G behind",
   },
+  "split-walk": choice(
+    "splitWalk",
+    "blocks|pages",
+    same("blocks", "pages"),
+    "what eager splitting looks at: blocks alone, or pages too, as Linux did before a change of 2026 (blocks)",
+  ),
   manual: choice("manual", "yes|no", YES, "reading a dirty log leaves it, clearing clears it (no)"),
   granule: choice("granule", "SIZE", GRANULES, "page size: 4K, 16K, 64K (4K)"),
   tlb: choice("tlb", "SHAPE", TLBS, "shape of the TLBs: tiny, cortex-a53, -a72, -a76, neoverse-n1 (cortex-a76)"),

@@ -25,6 +25,8 @@ export interface RunConfig {
   dirty?: DirtyStrategy;
   /** Bytes that eager splitting splits at once. Default one block. */
   splitChunk?: number;
+  /** What eager splitting looks at: blocks alone, or pages too, as Linux did before a change of 2026. Default `blocks`. */
+  splitWalk?: "blocks" | "pages";
   /** Reading the log leaves it, clearing clears it. Default false. */
   manual?: boolean;
   /** Page size in bytes. Default 4096. */
@@ -126,6 +128,7 @@ const CONFIG: OptionKinds<RunConfig> = {
   backing: "any",
   dirty: "any",
   splitChunk: "number",
+  splitWalk: "any",
   manual: "boolean",
   granule: "any",
   tlb: "any",
@@ -152,13 +155,13 @@ function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["
 function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
-  const { writes = 0.5, iterations = 5, seed = 1 } = config;
+  const { writes = 0.5, iterations = 5, seed = 1, splitWalk = "blocks" } = config;
   const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
-  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk };
+  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk, splitWalk };
 }
 
-function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
-  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
+function policyOf({ dirty, manual, splitChunk, splitWalk }: RunReport["config"]): DirtyPolicy {
+  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk, splitWalk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
