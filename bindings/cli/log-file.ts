@@ -1,12 +1,10 @@
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 import { createEngine } from "../index.js";
 import type { Engine } from "../tables/engine.js";
 import type { EngineOptions } from "../tables/layout.js";
 import { CasemateWriter } from "../trace/index.js";
 import { InputError } from "./command.js";
-import { unreadable } from "./input.js";
+import { PartFile } from "./part-file.js";
 
 /** Twice what gathers between two looks at it: half of it, and the records of one table page of 64 KiB. */
 const JOURNAL_RECORDS = 1 << 17;
@@ -15,16 +13,15 @@ const PIECE_CHARACTERS = 8 << 20;
 
 /** A gzipped text file that takes its place only when it is complete. */
 class PackedFile {
-  readonly path: string;
-  readonly #part: string;
-  #file: number | undefined;
-  /** Is there a part that has not taken its place? */
-  #begun = false;
+  readonly #file: PartFile;
   #text = "";
 
   constructor(path: string) {
-    this.path = path;
-    this.#part = `${path}.part`;
+    this.#file = new PartFile(path);
+  }
+
+  get path(): string {
+    return this.#file.path;
   }
 
   line(text: string): void {
@@ -33,40 +30,19 @@ class PackedFile {
   }
 
   #flush(): void {
-    try {
-      mkdirSync(dirname(this.path), { recursive: true });
-      this.#file ??= openSync(this.#part, "w");
-      this.#begun = true;
-      const packed = gzipSync(this.#text);
-      for (let at = 0; at < packed.length; ) at += writeSync(this.#file, packed, at);
-    } catch (error) {
-      throw unreadable(this.path, error);
-    }
+    this.#file.write(gzipSync(this.#text));
     this.#text = "";
-  }
-
-  #close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
   }
 
   /** Puts the complete file in its place. */
   finish(): void {
     this.#flush();
-    this.#close();
-    try {
-      renameSync(this.#part, this.path);
-      this.#begun = false;
-    } catch (error) {
-      throw unreadable(this.path, error);
-    }
+    this.#file.finish();
   }
 
   /** Leaves nothing behind of a file that was not finished. */
   abandon(): void {
-    this.#close();
-    if (this.#begun) rmSync(this.#part, { force: true });
-    this.#begun = false;
+    this.#file.abandon();
   }
 }
 

@@ -93,6 +93,12 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     "what eager splitting looks at: blocks alone, or pages too, as Linux did before a change of 2026 (blocks)",
   ),
   manual: choice("manual", "yes|no", YES, "reading a dirty log leaves it, clearing clears it (no)"),
+  "initially-set": choice(
+    "initiallySet",
+    "yes|no",
+    YES,
+    "with --manual yes: all pages are dirty at first; each clear protects, and splits where blocks are split at once (no)",
+  ),
   granule: choice("granule", "SIZE", GRANULES, "page size: 4K, 16K, 64K (4K)"),
   tlb: choice("tlb", "SHAPE", TLBS, "shape of the TLBs: tiny, cortex-a53, -a72, -a76, neoverse-n1 (cortex-a76)"),
   writes: {
@@ -123,7 +129,7 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
 export const COST_OPTION: CommandOption = {
   type: "string",
   value: "NAME=CYCLES,..",
-  help: "other costs for the estimate: exit, fault, walk, tlbi, dsb, page, leaf",
+  help: "other costs for the estimate: exit, fault, walk, tlbi, dsb, page, leaf, visit",
 };
 
 /** The settings as options of a command. */

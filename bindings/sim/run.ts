@@ -29,6 +29,8 @@ export interface RunConfig {
   splitWalk?: "blocks" | "pages";
   /** Reading the log leaves it, clearing clears it. Default false. */
   manual?: boolean;
+  /** With `manual`: all pages are dirty at first, and each clear protects, and splits where blocks are split at once. Default false. */
+  initiallySet?: boolean;
   /** Page size in bytes. Default 4096. */
   granule?: Granule;
   /** Default `cortex-a76`. */
@@ -130,6 +132,7 @@ const CONFIG: OptionKinds<RunConfig> = {
   splitChunk: "number",
   splitWalk: "any",
   manual: "boolean",
+  initiallySet: "boolean",
   granule: "any",
   tlb: "any",
   adversarial: "boolean",
@@ -155,13 +158,29 @@ function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["
 function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
-  const { writes = 0.5, iterations = 5, seed = 1, splitWalk = "blocks" } = config;
+  const { writes = 0.5, iterations = 5, seed = 1, splitWalk = "blocks", initiallySet = false } = config;
   const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
-  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, writes, iterations, seed, splitChunk, splitWalk };
+  return {
+    granule,
+    memory,
+    dirty,
+    vcpus,
+    backing,
+    manual,
+    tlb,
+    adversarial,
+    writes,
+    iterations,
+    seed,
+    splitChunk,
+    splitWalk,
+    initiallySet,
+  };
 }
 
-function policyOf({ dirty, manual, splitChunk, splitWalk }: RunReport["config"]): DirtyPolicy {
-  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk, splitWalk };
+function policyOf({ dirty, manual, initiallySet, splitChunk, splitWalk }: RunReport["config"]): DirtyPolicy {
+  const strategy = dirty === "dbm" || dirty === "ring" ? dirty : "protect";
+  return { strategy, manual, initiallySet, eagerSplit: splitChunk, splitWalk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
@@ -218,6 +237,7 @@ function reportOf(
     dsb: counters.dsb,
     page: counters.tablesTaken + counters.tablesFreed,
     leaf: counters.leavesMade + counters.leavesCleared,
+    visit: counters.splitVisits,
   };
   return {
     schemaVersion: 1,

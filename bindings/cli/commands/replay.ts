@@ -13,6 +13,7 @@ import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
 import { count, plural } from "../../report/text.js";
 import { CasemateWriter, type Manifest, openFile, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/machine.js";
+import { BACKINGS, backingOf } from "../backing.js";
 import {
   booleanOption,
   type Command,
@@ -31,8 +32,6 @@ import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
-const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
-const MIB = 1 << 20;
 const MAX_LOSS_NOTES = 4;
 
 /** Slots of `gpa:size:hva[:flags],...`; UsageError for anything else. */
@@ -50,10 +49,7 @@ function parseSlots(text: string | undefined): SlotRequest[] {
 
 function parseBacking(args: CommandArgs): ReplayOptions["backing"] {
   const backing = choiceOption(args, "backing", BACKINGS);
-  if (backing === undefined) return undefined;
-  const [kind, size] = backing.split("-");
-  const unit = size?.endsWith("g") ? 1024 * MIB : MIB;
-  return { thp: kind === "thp", hugetlb: size === undefined ? 0 : Number.parseInt(size, 10) * unit };
+  return backing === undefined ? undefined : backingOf(backing);
 }
 
 function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]> {
