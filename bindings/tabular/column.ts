@@ -7,7 +7,7 @@
  * - `whole`: a whole number of 0 to 2^53 - 1, also an address: Arm translates no address of more than 52 bits. INT64 in Parquet.
  * - `word`: 64 bits, such as a descriptor or a register. UINT64 in Parquet; in text `0x` and 16 digits, since readers of text would
  *   make a rounded double of a large number.
- * - `real`: a double.
+ * - `real`: a finite double.
  * - `truth`: a boolean.
  */
 export type ColumnType = "text" | "whole" | "word" | "real" | "truth";
@@ -42,7 +42,7 @@ function isOf(type: ColumnType, cell: Cell): boolean {
     case "word":
       return typeof cell === "bigint";
     case "real":
-      return typeof cell === "number";
+      return typeof cell === "number" && Number.isFinite(cell);
     case "truth":
       return typeof cell === "boolean";
   }

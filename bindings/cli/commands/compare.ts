@@ -48,6 +48,8 @@ async function digestOf(path: string): Promise<string> {
 async function subjectOf(operands: readonly string[]): Promise<Pick<Comparison, "kind" | "subject" | "digest">> {
   const [path] = operands;
   const isTrace = path !== undefined && operands.length === 1 && !Object.hasOwn(WORKLOADS, path) && existsSync(path);
+  if (!isTrace && /[./]/.test(path ?? ""))
+    throw new UsageError(`there is no file ${path}, nor a workload of that name`);
   if (!isTrace) return { kind: "workload", subject: workloadOf(operands), digest: "" };
   return { kind: "trace", subject: basename(path), digest: await digestOf(path) };
 }
