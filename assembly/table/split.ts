@@ -80,7 +80,7 @@ function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u
 class SplitWalk extends Walk {
   /** Table pages come from here. */
   cache: u32;
-  /** Does it look at pages, too? No use to the split: Linux did it before it learned to leave levels out. */
+  /** Does it look at pages, too? No use to the split: Linux does it without a change of 2026 [HIS-5]. */
   pages: bool;
 }
 

@@ -90,7 +90,7 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     "splitWalk",
     "blocks|pages",
     same("blocks", "pages"),
-    "what eager splitting looks at: blocks alone, or pages too, as Linux did before a change of 2026 (blocks)",
+    "what eager splitting looks at: blocks alone, or pages too, as Linux does without a change of 2026 (blocks)",
   ),
   manual: choice("manual", "yes|no", YES, "reading a dirty log leaves it, clearing clears it (no)"),
   "initially-set": choice(

@@ -25,7 +25,7 @@ export interface RunConfig {
   dirty?: DirtyStrategy;
   /** Bytes that eager splitting splits at once. Default one block. */
   splitChunk?: number;
-  /** What eager splitting looks at: blocks alone, or pages too, as Linux did before a change of 2026. Default `blocks`. */
+  /** What eager splitting looks at: blocks alone, or pages too, as Linux does without a change of 2026. Default `blocks`. */
   splitWalk?: "blocks" | "pages";
   /** Reading the log leaves it, clearing clears it. Default false. */
   manual?: boolean;

@@ -108,7 +108,7 @@ export interface DirtyPolicy {
   /** Bytes of blocks that are split at once when logging begins, 0 for none [DLG-30]. Default 0. */
   eagerSplit?: number;
   /**
-   * What eager splitting looks at: `blocks`, and tables that lead to them; `pages`: all pages too, as Linux did before a change of
+   * What eager splitting looks at: `blocks`, and tables that lead to them; `pages`: all pages too, as Linux does without a change of
    * 2026. The tables are the same [S2-26]. Default `blocks`.
    */
   splitWalk?: "blocks" | "pages";

@@ -1,4 +1,4 @@
-// Eager splitting that looks at pages too, as Linux did before a change of 2026, and one that does not: the same tables, the same
+// Eager splitting that looks at pages too, as Linux does without a change of 2026, and one that does not: the same tables, the same
 // logs, the same maintenance. What differs is how many entries a split looks at.
 
 import { describe, expect, it } from "vitest";
@@ -49,7 +49,7 @@ const SCENES: readonly Scene[] = [
 ];
 
 describe("eager splitting", () => {
-  it.each(SCENES)("makes the same of %o whether it looks at pages or not [S2-26, DLG-32]", (scene) => {
+  it.each(SCENES)("makes the same of %o whether it looks at pages or not [S2-26, HIS-5]", (scene) => {
     const [blocks, pages] = [logged(scene, "blocks"), logged(scene, "pages")];
     expect(pages.leaves).toEqual(blocks.leaves);
     expect(pages.logs).toEqual(blocks.logs);
