@@ -1,5 +1,5 @@
 import type { Row, TableColumn } from "../tabular/column.js";
-import { createTableWriter, type TableFormat, type TableWriter, tableFormat } from "../tabular/writer.js";
+import { type MakeWriter, type TableFormat, type TableWriter, tableFormat } from "../tabular/writer.js";
 import { UsageError } from "./command.js";
 import { PartFile } from "./part-file.js";
 
@@ -17,15 +17,10 @@ export class TableFile {
   readonly #file: PartFile;
   readonly #writer: TableWriter;
 
-  private constructor(file: PartFile, writer: TableWriter) {
-    this.path = file.path;
-    this.#file = file;
-    this.#writer = writer;
-  }
-
-  static async create(path: string, format: TableFormat, columns: readonly TableColumn[]): Promise<TableFile> {
-    const file = new PartFile(path);
-    return new TableFile(file, await createTableWriter(format, columns, file));
+  constructor(path: string, make: MakeWriter, columns: readonly TableColumn[]) {
+    this.path = path;
+    this.#file = new PartFile(path);
+    this.#writer = make(columns, this.#file);
   }
 
   row(row: Row): void {

@@ -52,6 +52,15 @@ export interface FaultsOptions {
   /** Memory of which nothing is known: anonymous pages, huge pages where they fit, or hugetlb of so many bytes. */
   readonly backing?: { readonly hugetlb: number; readonly thp: boolean } | undefined;
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
+  /** Called with each fault and what became of it. */
+  readonly onFault?: ((event: GuestFaultEvent, outcome: FaultOutcome) => void) | undefined;
+}
+
+/** What became of a fault: what the VM did, or that the host was changing the page and the guest faulted again. */
+export interface FaultOutcome {
+  readonly kind: Service["kind"] | "retried";
+  /** Bytes that were mapped, 0 where nothing was. */
+  readonly size: number;
 }
 
 /**
@@ -179,7 +188,7 @@ export class FaultReplayer implements Replayer {
   /** The fault before this was of a device, whatever a guessed slot says of its address. */
   #device(pid: number): void {
     const open = this.#open.get(pid);
-    if (!open?.kernel && this.#guessed && this.#open.delete(pid)) this.#count("mmio");
+    if (open && !open.kernel && this.#guessed && this.#open.delete(pid)) this.#settled(open.event, "mmio", 0);
     else this.#closeFault(pid);
   }
 
@@ -202,7 +211,7 @@ export class FaultReplayer implements Replayer {
     const { event, kernel } = open;
     if (open.retried) {
       this.#touch(event);
-      this.#count("retried");
+      this.#settled(event, "retried", 0);
       this.#agreement.retried(event.line, kernel, open.returned);
       return;
     }
@@ -210,7 +219,7 @@ export class FaultReplayer implements Replayer {
     const syndrome = decodeSyndrome(event.esr);
     this.#look(event.ipa, syndrome);
     const service = this.#vm.fault(event.ipa, syndrome);
-    this.#count(service.kind);
+    this.#settled(event, service.kind, service.kind === "map" ? service.size : 0);
     this.#agreement.add(event.line, service, kernel);
   }
 
@@ -242,8 +251,9 @@ export class FaultReplayer implements Replayer {
     if (this.#open.size > 0) for (const pid of this.#open.keys()) this.#closeFault(pid);
   }
 
-  #count(kind: Service["kind"] | "retried"): void {
+  #settled(event: GuestFaultEvent, kind: FaultOutcome["kind"], size: number): void {
     bump(this.#services, kind);
+    this.#options.onFault?.(event, { kind, size });
   }
 
   #note(met: boolean): void {

@@ -4,7 +4,8 @@
  * What a column holds, in JavaScript and in a file:
  *
  * - `text`: a string.
- * - `whole`: a whole number of 0 to 2^53 - 1, also an address: Arm translates no address of more than 52 bits. INT64 in Parquet.
+ * - `whole`: a whole number below 2^53, of either sign; also an address, since Arm translates none of more than 52 bits. INT64 in
+ *   Parquet.
  * - `word`: 64 bits, such as a descriptor or a register. UINT64 in Parquet; in text `0x` and 16 digits, since readers of text would
  *   make a rounded double of a large number.
  * - `real`: a finite double.
@@ -38,7 +39,7 @@ function isOf(type: ColumnType, cell: Cell): boolean {
     case "text":
       return typeof cell === "string";
     case "whole":
-      return typeof cell === "number" && Number.isSafeInteger(cell) && cell >= 0;
+      return typeof cell === "number" && Number.isSafeInteger(cell);
     case "word":
       return typeof cell === "bigint";
     case "real":

@@ -49,19 +49,18 @@ class TextWriter implements TableWriter {
   }
 }
 
-/**
- * Writes a table to `sink` in a format that DuckDB, pandas and Spark read. The Parquet library is loaded only for Parquet.
- * Preconditions: the names of the columns differ; there is at least one.
- */
-export async function createTableWriter(
-  format: TableFormat,
-  columns: readonly TableColumn[],
-  sink: ByteSink,
-): Promise<TableWriter> {
+/** Makes the writer of a table. Preconditions: the names of the columns differ; there is at least one. */
+export type MakeWriter = (columns: readonly TableColumn[], sink: ByteSink) => TableWriter;
+
+/** What makes tables of a format that DuckDB, pandas and Spark read. The Parquet library is loaded only for Parquet. */
+export async function tableWriters(format: TableFormat): Promise<MakeWriter> {
   if (format === "csv") {
-    return new TextWriter(sink, csvLine(columns.map(({ name }) => name)), (row) => csvLine(row, columns));
+    return (columns, sink) => {
+      const head = csvLine(columns.map(({ name }) => name));
+      return new TextWriter(sink, head, (row) => csvLine(row, columns));
+    };
   }
-  if (format === "ndjson") return new TextWriter(sink, "", (row) => ndjsonLine(columns, row));
+  if (format === "ndjson") return (columns, sink) => new TextWriter(sink, "", (row) => ndjsonLine(columns, row));
   const { ParquetTable } = await import("./parquet.js");
-  return new ParquetTable(columns, sink);
+  return (columns, sink) => new ParquetTable(columns, sink);
 }

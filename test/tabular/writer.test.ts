@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Row, TableColumn } from "../../bindings/tabular/column.js";
 import { tableRows } from "../../bindings/tabular/reader.js";
-import { createTableWriter, type TableFormat, tableFormat } from "../../bindings/tabular/writer.js";
+import { type TableFormat, tableFormat, tableWriters } from "../../bindings/tabular/writer.js";
 import { Scratch } from "../package/packed.js";
 import { duckdb, typesOf } from "./support.js";
 
@@ -29,7 +29,7 @@ afterAll(() => scratch[Symbol.dispose]());
 
 async function written(format: TableFormat, rows: Iterable<Row>): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
-  const writer = await createTableWriter(format, COLUMNS, { write: (bytes) => void pieces.push(bytes.slice()) });
+  const writer = (await tableWriters(format))(COLUMNS, { write: (bytes) => void pieces.push(bytes.slice()) });
   for (const row of rows) writer.row(row);
   writer.finish();
   return Buffer.concat(pieces);
@@ -93,7 +93,6 @@ describe("a table in a file", () => {
     [[1, 1, 1n, 1, true], "name is 1: no text"],
     [["a", 1.5, 1n, 1, true], "address is 1.5: no whole"],
     [["a", 2 ** 53, 1n, 1, true], "no whole"],
-    [["a", -1, 1n, 1, true], "no whole"],
     [["a", 1, 1, 1, true], "descriptor is 1: no word"],
     [["a", 1, 1n, "1", true], "share is 1: no real"],
     [["a", 1, 1n, 1, 1], "valid is 1: no truth"],

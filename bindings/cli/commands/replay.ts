@@ -30,6 +30,8 @@ import {
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
+import { TABLES } from "../tables/columns.js";
+import { ReplayTables, tablesOf } from "../tables/replay-tables.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
 const MAX_LOSS_NOTES = 4;
@@ -152,6 +154,21 @@ async function refuseMixing(args: CommandArgs, path: string): Promise<void> {
   }
 }
 
+/** The tables that `--out` asks for. */
+async function replayTables(
+  args: CommandArgs,
+  path: string,
+  from: "faults" | "ops",
+): Promise<ReplayTables | undefined> {
+  const out = stringOption(args, "out");
+  const names = tablesOf(stringOption(args, "tables"));
+  if (out === undefined && args.options.tables !== undefined) throw new UsageError("--tables goes with --out FILE");
+  if (out === undefined) return undefined;
+  const tables = await ReplayTables.create(out, names, from);
+  for (const target of tables.paths) await refuseOverwrite(target, path === "-" ? [] : [path]);
+  return tables;
+}
+
 /** A trace without a single event was not replayed. */
 function refuseEmpty(path: string, report: ReplayReport): void {
   if (report.events > 0) return;
@@ -183,6 +200,7 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
+  const tables = await replayTables(args, path, from);
   const report = await replayTrace(path === "-" ? io.stdin() : openFile(path), {
     from,
     name: path === "-" ? undefined : traceName(path),
@@ -196,14 +214,19 @@ export async function replay(args: CommandArgs, io: CommandIo, path: string): Pr
     onProgress: (events) => io.progress(`${count(events)} events`),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
-    onlookers: story ? [story] : [],
+    onlookers: [story, tables].filter((one) => one !== undefined),
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   })
     .catch((error: unknown) => {
+      tables?.abandon();
       throw inputError(path, error);
     })
     .finally(log.close);
-  if (io.signal.aborted) throw new Interrupted();
+  if (io.signal.aborted) {
+    tables?.abandon();
+    throw new Interrupted();
+  }
+  for (const line of tables?.finish() ?? []) io.note(line);
   refuseEmpty(path, report);
   await writeDump(io, dumpFile, dump.text());
   if (html !== undefined && story !== undefined) await writeHtml(html, story.story(report), io);
@@ -249,6 +272,9 @@ leaves are compared, at each "vmm: FREEZE" marker, with the raw tables of the ke
 in DIR): address, level and descriptor; the access flag, and dirty state where hardware keeps it, are counted apart.
 Kernel dumps (NAME.POINT.s2ptdump) are compared as text. docs/formats/raw-tables.md says what such files hold. With --from faults output addresses are not compared.
 
+--out FILE.parquet writes what the replay saw as tables for DuckDB, pandas or Spark, one file each; docs/formats/tables.md has
+their columns, and questions to begin with.
+
 If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
 --lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison
 finds a difference, when --verify compares nothing, and when no memory slot is known; 3 when there is no event.
@@ -257,7 +283,7 @@ finds a difference, when --verify compares nothing, and when no memory slot is k
 /** `granule replay` */
 export const replayCommand: Command = {
   name: "replay",
-  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--casemate FILE] [options]",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--casemate FILE] [--out FILE] [options]",
   summary: "make a recorded guest's page tables again, and compare them with the kernel's",
   help: HELP,
   options: {
@@ -279,6 +305,12 @@ export const replayCommand: Command = {
       help: "write a log of what the walkers did, for granule check; gzipped if FILE ends in .gz",
     },
     html: HTML_OPTION,
+    out: {
+      type: "string",
+      value: "FILE",
+      help: "write events, faults, TLBIs, leaves and table pages as tables: .parquet, .csv or .ndjson, as NAME.events.parquet",
+    },
+    tables: { type: "string", value: "A,B,..", help: `which of them: ${TABLES.join(", ")} (all)` },
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
     backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import type { Cell, Row, TableColumn } from "../../tabular/column.js";
 import { type TableRows, tableRows } from "../../tabular/reader.js";
-import { tableFormat } from "../../tabular/writer.js";
+import { tableFormat, tableWriters } from "../../tabular/writer.js";
 import { InputError, UsageError } from "../command.js";
 import { unreadable } from "../input.js";
 import { formatOf, TableFile } from "../table-file.js";
@@ -81,11 +81,8 @@ export async function writeRows(
       of: ({ report }) => JSON.stringify(report),
     },
   ];
-  const file = await TableFile.create(
-    path,
-    format,
-    fields.map(({ column }) => column),
-  );
+  const columns = fields.map(({ column }) => column);
+  const file = new TableFile(path, await tableWriters(format), columns);
   try {
     for (const one of done) file.row(fields.map(({ of }): Cell => of(one)) as Row);
     file.finish();
