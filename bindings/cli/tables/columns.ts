@@ -58,8 +58,8 @@ const WRITTEN: Readonly<Record<TableName, readonly Written[]>> = {
   ],
   tlbis: [
     ["number", "whole", "in the order in which they were issued, from 0"],
-    ["line", "whole", "line of the event that led to it; null with --from ops"],
-    ["table", "whole", "handle of the table"],
+    ["line", "whole", "line of the fault, or other event, that led to it; null with --from ops"],
+    ["vm", "whole", "handle of the VM's table"],
     ["form", "text", "the instruction, as IPAS2E1IS"],
     ["broadcast", "truth", "do all CPUs hear it?"],
     ["ipa", "whole", "first guest address; null for a whole VMID"],
@@ -86,7 +86,7 @@ const WRITTEN: Readonly<Record<TableName, readonly Written[]>> = {
     ["span", "whole", "bytes of guest addresses that it translates"],
     ["entries", "whole", "entries that it has"],
     ["leaves", "whole", "entries that map a page or a block"],
-    ["tables", "whole", "entries that name a table"],
+    ["children", "whole", "entries that name a table"],
     ["marked", "whole", "entries that are invalid and not zero: ownership, locks"],
   ],
 };

@@ -132,12 +132,12 @@ interface Page {
   readonly level: number;
   readonly ipa: number;
   leaves: number;
-  tables: number;
+  children: number;
   marked: number;
 }
 
 function pageAt(pa: number, level: number, ipa: number): Page {
-  return { pa, level, ipa, leaves: 0, tables: 0, marked: 0 };
+  return { pa, level, ipa, leaves: 0, children: 0, marked: 0 };
 }
 
 /** Rows of `pages`: the start tables as one, then each table behind what is below it. */
@@ -145,16 +145,16 @@ export function* pageRows(table: Stage2Table): Generator<Row> {
   const { granule } = table;
   const { rootPa, rootPages, startLevel } = table.info();
   const entries = granule / K.ENTRY_BYTES;
-  const rowOf = ({ pa, level, ipa, leaves, tables, marked }: Page): Row => {
+  const rowOf = ({ pa, level, ipa, leaves, children, marked }: Page): Row => {
     const n = level === startLevel ? rootPages * entries : entries;
-    return [pa, level, ipa, n * 2 ** levelShift(granule, level), n, leaves, tables, marked];
+    return [pa, level, ipa, n * 2 ** levelShift(granule, level), n, leaves, children, marked];
   };
   const path = [pageAt(Number(rootPa), startLevel, 0)];
   for (const { kind, level, address, pa } of table.entries({ tables: true })) {
     while ((path.at(-1) as Page).level > level) yield rowOf(path.pop() as Page);
     const page = path.at(-1) as Page;
     if (kind === "table") {
-      page.tables++;
+      page.children++;
       path.push(pageAt(Number(pa), level + 1, Number(address)));
     } else if (kind === "annotation" || kind === "locked") page.marked++;
     else page.leaves++;
