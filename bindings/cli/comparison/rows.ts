@@ -1,6 +1,6 @@
 // The rows of a comparison as files: what `compare --out` writes and `merge` reads. docs/formats/tables.md has the columns.
 
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import type { Cell, Row, TableColumn } from "../../tabular/column.js";
 import { type TableRows, tableRows } from "../../tabular/reader.js";
 import { tableFormat, tableWriters } from "../../tabular/writer.js";
@@ -118,12 +118,21 @@ function rowOf(file: string, row: Readonly<Record<string, unknown>>, n: number):
   }
 }
 
+/** Far more than the rows of the largest comparison take. */
+const MOST_BYTES = 1 << 28;
+
+async function bytesOf(path: string): Promise<Uint8Array> {
+  if ((await stat(path)).size > MOST_BYTES)
+    throw new InputError(`${path}: longer than any comparison: ${MOST_BYTES} bytes at most`);
+  return readFile(path);
+}
+
 /** The rows of a file that `writeRows` wrote. InputError for any other file; UsageError for CSV, which keeps no types. */
 export async function readRows(path: string): Promise<ReadRow[]> {
   const format = tableFormat(path);
   if (format === undefined || format === "csv") throw new UsageError(`merge reads .parquet and .ndjson, not ${path}`);
-  const bytes = await readFile(path).catch((error: unknown) => {
-    throw unreadable(path, error);
+  const bytes = await bytesOf(path).catch((error: unknown) => {
+    throw error instanceof InputError ? error : unreadable(path, error);
   });
   let rows: TableRows;
   try {
