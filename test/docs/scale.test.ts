@@ -41,7 +41,7 @@ const LINE = PLAN.trim().replace(/ --plan .*$/, "");
 const WHOLE = shell(LINE);
 
 describe("README", () => {
-  const shown = [...text("README.md").matchAll(/^```\n\$ (granule compare .*)\n(.*?)^```$/gms)];
+  const shown = [...text("README.md").matchAll(/^```\n\$ (granule compare [^\n]*)\n(.*?)^```$/gms)];
 
   it("has comparisons", () => {
     expect(shown.length).toBeGreaterThan(1);
