@@ -58,7 +58,7 @@ const WRITTEN: Readonly<Record<TableName, readonly Written[]>> = {
   ],
   tlbis: [
     ["number", "whole", "in the order in which they were issued, from 0"],
-    ["line", "whole", "line of the fault, or other event, that led to it; null with --from ops"],
+    ["line", "whole", "line of the fault, or other event, that led to it"],
     ["vm", "whole", "handle of the VM's table"],
     ["form", "text", "the instruction, as IPAS2E1IS"],
     ["broadcast", "truth", "do all CPUs hear it?"],
