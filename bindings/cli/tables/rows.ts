@@ -18,25 +18,24 @@ function placeOf({ line, time, cpu, task, pid }: Place): Cell[] {
   return [line, time, cpu < 0 ? null : cpu, task, pid];
 }
 
-/** The first of the fields that the event has, if it is of the type that its column holds. */
-function whole(event: TraceEvent, ...fields: string[]): number | null {
+/** The first of the fields that has a value of one of these types; null where none has. */
+function field(event: TraceEvent, types: readonly string[], names: readonly string[]): unknown {
   const values = event as unknown as Readonly<Record<string, unknown>>;
-  const found = fields.map((field) => values[field]).find((value) => typeof value === "number");
-  return found === undefined ? null : (found as number);
+  const found = names.find((name) => types.includes(typeof values[name]));
+  return found === undefined ? null : values[found];
 }
 
-function word(event: TraceEvent, ...fields: string[]): bigint | null {
-  const values = event as unknown as Readonly<Record<string, unknown>>;
-  const found = fields
-    .map((field) => values[field])
-    .find((value) => typeof value === "bigint" || typeof value === "number");
-  return found === undefined ? null : BigInt.asUintN(64, BigInt(found as number | bigint));
+function whole(event: TraceEvent, ...names: string[]): number | null {
+  return field(event, ["number"], names) as number | null;
 }
 
-function text(event: TraceEvent, ...fields: string[]): string | null {
-  const values = event as unknown as Readonly<Record<string, unknown>>;
-  const found = fields.map((field) => values[field]).find((value) => typeof value === "string");
-  return found === undefined ? null : (found as string);
+function word(event: TraceEvent, ...names: string[]): bigint | null {
+  const value = field(event, ["bigint", "number"], names) as number | bigint | null;
+  return value === null ? null : BigInt.asUintN(64, BigInt(value));
+}
+
+function text(event: TraceEvent, ...names: string[]): string | null {
+  return field(event, ["string"], names) as string | null;
 }
 
 function levelOf(level: number | null): number | null {
