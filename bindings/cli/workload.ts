@@ -5,7 +5,7 @@ import { wrap } from "../report/text.js";
 import { costsOf } from "../sim/cost.js";
 import type { RunConfig } from "../sim/run.js";
 import { WORKLOADS } from "../sim/workloads.js";
-import { type CommandOption, UsageError } from "./command.js";
+import { type CommandArgs, type CommandOption, stringOption, UsageError } from "./command.js";
 import { parseSize } from "./numbers.js";
 
 /** Columns of help. */
@@ -160,6 +160,16 @@ export function settingsOf(options: Readonly<Record<string, unknown>>): Omit<Run
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+/** The settings that a command line gives, as they are written. */
+export function textsOf(args: CommandArgs, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const text = stringOption(args, name);
+      return text === undefined ? [] : [[name, text]];
+    }),
+  );
 }
 
 /** The workload that the one operand names. */

@@ -133,6 +133,22 @@ describe("the questions of the page", () => {
   });
 });
 
+describe("the tables of a run", () => {
+  it("are its row, which merge takes, and the guest's table", async () => {
+    const line = ["dirty_log_perf", "--memory", "8M", "--dirty", "eager"];
+    const { stdout } = await granule(["run", ...line, "--out", file("run.parquet"), "--json"]);
+    const { table, accesses } = JSON.parse(stdout);
+    const [found] = await duckdb(`select
+      (select accesses from '${file("run.run.parquet")}') as accesses,
+      (select count(*) from '${file("run.leaves.parquet")}') as leaves,
+      (select sum(entries)::bigint * 8 from '${file("run.pages.parquet")}') as bytes`);
+    const expected = { accesses, leaves: table.leaves, bytes: table.bytes };
+    expect(found).toEqual(Object.fromEntries(Object.entries(expected).map(([name, n]) => [name, BigInt(n as number)])));
+    const merged = await granule(["merge", file("run.run.parquet"), "--show", "accesses"]);
+    expect([merged.code, merged.stdout.split("\n")[1]?.trim()]).toEqual([0, accesses.toLocaleString("en-US")]);
+  });
+});
+
 describe("rows of a comparison", () => {
   it("have the columns that the page describes", async () => {
     const out = file("rows.ndjson");

@@ -28,7 +28,16 @@ import { checkTraceSetting, TRACE_SETTINGS } from "../comparison/trace-job.js";
 import { unreadable } from "../input.js";
 import { formatOf } from "../table-file.js";
 import { version } from "../version.js";
-import { COST_OPTION, SETTINGS, setting, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
+import {
+  COST_OPTION,
+  SETTINGS,
+  setting,
+  settingOptions,
+  settingsOf,
+  textsOf,
+  workloadHelp,
+  workloadOf,
+} from "../workload.js";
 
 const MOST_THREADS = 1024;
 /** Where the lines of a plan put their rows, unless they are told. */
@@ -52,16 +61,6 @@ async function subjectOf(operands: readonly string[]): Promise<Pick<Comparison, 
     throw new UsageError(`there is no file ${path}, nor a workload of that name`);
   if (!isTrace) return { kind: "workload", subject: workloadOf(operands), digest: "" };
   return { kind: "trace", subject: basename(path), digest: await digestOf(path) };
-}
-
-/** The settings that a command line gives, as they are written. */
-function textsOf(args: CommandArgs, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const text = stringOption(args, name);
-      return text === undefined ? [] : [[name, text]];
-    }),
-  );
 }
 
 async function comparisonOf(args: CommandArgs): Promise<Comparison> {
@@ -115,7 +114,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 export const compare: Command = {
   name: "compare",
   usage:
-    "WORKLOAD|TRACE --vary NAME=A,B,... [--vary ...] [--sort MEASURE] [--csv | --json] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --plan [--shards N] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --shard I/N --out FILE",
+    "WORKLOAD|TRACE --vary NAME=A,B,... [--sort MEASURE] [--csv | --json] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --plan [--shards N] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --shard I/N --out FILE",
   summary: "runs a workload or replays a trace under all combinations of settings, as one table",
   help: `Workloads:\n${workloadHelp()}\n
 All combinations run on all cores. Each run depends on its settings and its seed alone, so two comparisons with the same settings
@@ -151,7 +150,7 @@ FILE... prints what one machine would have printed. The file's columns are descr
       shows: "three ways to log, two page sizes",
     },
     {
-      line: "granule compare migration --vary dirty=wp,dbm --vary granule=4K,16K --plan --shards 2 --out rows.parquet",
+      line: "granule compare migration --vary dirty=wp,dbm,ring --plan --shards 2 --out rows.parquet",
       shows: "the same as two jobs, for two machines",
     },
   ],

@@ -283,7 +283,7 @@ finds a difference, when --verify compares nothing, and when no memory slot is k
 /** `granule replay` */
 export const replayCommand: Command = {
   name: "replay",
-  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--casemate FILE] [--out FILE] [options]",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--out FILE] [options]",
   summary: "make a recorded guest's page tables again, and compare them with the kernel's",
   help: HELP,
   options: {
