@@ -33,7 +33,7 @@ function row(id: string, samples: readonly number[]): ResultRow {
   return { id, peer: "wasm", unit: "ns", median: at(0.5), min: at(0), p99: at(0.99), samples: sorted.length };
 }
 
-function nanoseconds(work: () => void): number {
+export function nanoseconds(work: () => void): number {
   const start = process.hrtime.bigint();
   work();
   return Number(process.hrtime.bigint() - start);
@@ -91,7 +91,7 @@ function removals(id: string, rounds: number): ResultRow[] {
   );
 }
 
-function measured(id: string, rounds: number, work: () => number): ResultRow {
+export function measured(id: string, rounds: number, work: () => number): ResultRow {
   for (let i = 0; i < WARM; i++) work();
   return row(id, Array.from({ length: rounds }, work));
 }

@@ -43,6 +43,8 @@ export const C_ICACHE_BYTES: u32 = 20;
 export const C_WARNINGS: u32 = 21;
 /** Operations performed: single ones, and those of submission buffers. */
 export const C_SUBMITTED: u32 = 22;
+/** Entries that splits looked at: blocks, holes, and pages where the walk goes down to them. */
+export const C_SPLIT_VISITS: u32 = 23;
 
 /** What this walker has counted. */
 export function counted(id: u32): u64 {

@@ -16,7 +16,7 @@ import { EAGAIN, EBUSY, EINVAL, ENOMEM, ERANGE, OK } from "../memory/errno";
 import { holdTree } from "../memory/intent";
 import { parallel, T_LINUX, T_XNX, Table } from "../memory/layout";
 import { rootOf } from "../memory/tables";
-import { C_AGAIN, count } from "../record/counters";
+import { C_AGAIN, C_SPLIT_VISITS, count } from "../record/counters";
 import { storeBarrier, warn } from "../record/maintenance";
 import { isOutputRange, MapVisitor } from "./map";
 import { virtToPhys, zallocPage } from "./mmops";
@@ -80,6 +80,8 @@ function buildSubtree(t: Table, phys: u64, level: i32, attributes: u64, cache: u
 class SplitWalk extends Walk {
   /** Table pages come from here. */
   cache: u32;
+  /** Does it look at pages, too? No use to the split: Linux does it without a change of 2026 [HIS-5]. */
+  pages: bool;
 }
 
 @final
@@ -91,10 +93,12 @@ class SplitVisitor extends Visitor {
 
   /** Pages cannot be split. */
   @inline bulk(w: Walk, p: usize, end: usize, level: i32): usize {
-    return level === LAST_LEVEL ? skip(w, p, end, level) : p;
+    return level === LAST_LEVEL && !changetype<SplitWalk>(w).pages ? skip(w, p, end, level) : p;
   }
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
+    count(C_SPLIT_VISITS, 1);
+    if (level === LAST_LEVEL) return OK;
     if (isValid(old)) return splitBlock(changetype<SplitWalk>(w), p, old, level);
     return old === w.marker ? EAGAIN : OK; // its owner may be about to make a block
   }
@@ -136,18 +140,22 @@ function splitBlock(w: SplitWalk, p: usize, old: u64, level: i32): i32 {
   if (built < 0) return <i32>built;
   const table = <usize>built;
   if (Place.entry(w, p, old, tableDescriptor(w.layout, w.ps, virtToPhys(t, table)), level))
-    return level + 1 === LAST_LEVEL && !isShared(w) ? OK : GREW; // alone, a table of pages has nothing left to split
+    return level + 1 === LAST_LEVEL && !isShared(w) && !w.pages ? OK : GREW; // alone, a table of pages has nothing left to split
   releaseSubtree(t, table, level);
   count(C_AGAIN, 1);
   return EAGAIN;
 }
 
-/** Splits the blocks of the range into pages, as far as `cache` has tables [S2-26]. */
-export function split(t: Table, addr: u64, size: u64, cache: u32, shared: bool): i32 {
+/**
+ * Splits the blocks of the range into pages, as far as `cache` has tables [S2-26]. `pages`: the walk looks at every page, too. The
+ * table is the same after it.
+ */
+export function split(t: Table, addr: u64, size: u64, cache: u32, shared: bool, pages: bool): i32 {
   if (!isCache(cache, t.ps)) return EINVAL;
   const w = openAs<SplitWalk>(t, shared ? LEAF | SHARED : LEAF);
   if (!w) return EBUSY;
   w.cache = cache;
+  w.pages = pages;
   const r = walk<SplitVisitor>(w, addr, size);
   storeBarrier(t);
   close();

@@ -144,7 +144,7 @@ class Named {
       case OP_FLUSH:
         return flush(t, addr, size, shared);
       case OP_SPLIT:
-        return split(t, addr, size, cache, shared);
+        return split(t, addr, size, cache, shared, level === LAST_LEVEL);
       case OP_GET_LEAF:
         return getLeaf(t, addr);
       case OP_COUNT_LEAVES:

@@ -1,8 +1,8 @@
 // What the VM does to its table, and how often with which outcome.
 
-import { CACHE_NONE } from "../memory/cache";
+import { CACHE_ARENA, CACHE_NONE } from "../memory/cache";
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT } from "../memory/errno";
-import { OP_GET_LEAF, operate } from "../table/submit";
+import { OP_GET_LEAF, OP_SPLIT, operate } from "../table/submit";
 import { enterMaps, leaveMaps } from "./rmap/maps";
 import { countOf, Vm } from "./state";
 
@@ -63,6 +63,14 @@ export function onTableAt(v: Vm, op: u32, ipa: u64, gpa: u64, size: u64, prot: u
   const status = operate(op, v.table, flags, cache, ipa, size, v.physBase + gpa, prot, 0);
   leaveMaps(v);
   return settled(v, op, status);
+}
+
+/** Splits the blocks of a range. The walk looks at entries down to `Vm.splitWalk`. */
+export function onBlocks(v: Vm, gpa: u64, size: u64): i32 {
+  enterMaps(v);
+  const status = operate(OP_SPLIT, v.table, 0, CACHE_ARENA, gpa, size, 0, 0, v.splitWalk);
+  leaveMaps(v);
+  return settled(v, OP_SPLIT, status);
 }
 
 /** Reads the leaf of `gpa` into the Answer. It changes nothing, and is not counted. */

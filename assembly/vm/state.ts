@@ -123,6 +123,8 @@ export class Vm {
   overflowed: u32;
   /** Pointer of its reverse maps, 0 for none; see rmap/maps.ts. */
   rmaps: u32;
+  /** The last level that eager splitting looks at: that of pages, or 0 for the blocks alone, which is all that it needs. */
+  splitWalk: u32;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.

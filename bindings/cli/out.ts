@@ -5,19 +5,22 @@ import { type CommandOption, UsageError } from "./command.js";
 import { PartFile } from "./part-file.js";
 
 /** What can be written. */
-export type OutKind = "timeline";
+export type OutKind = "timeline" | "tables";
 
 /** The kinds by the endings of file names. */
 const KINDS: readonly (readonly [ending: string, kind: OutKind])[] = [
   [".perfetto", "timeline"],
   [".pftrace", "timeline"],
+  [".parquet", "tables"],
+  [".csv", "tables"],
+  [".ndjson", "tables"],
 ];
 
 /** The option, for the tables of commands. */
 export const OUT_OPTION: CommandOption = {
   type: "string",
   value: "FILE",
-  help: `write what happened to FILE; its ending tells how: ${KINDS.map(([ending]) => ending).join(", ")} (a time line for Perfetto)`,
+  help: "write what happened: FILE.perfetto or .pftrace, a time line; FILE.parquet, .csv or .ndjson, tables, a file each",
 };
 
 /** What a file is to hold. UsageError for a name with another ending. */

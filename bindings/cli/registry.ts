@@ -8,6 +8,7 @@ import { dump } from "./commands/dump.js";
 import { explain } from "./commands/explain.js";
 import { image } from "./commands/image.js";
 import { make } from "./commands/make.js";
+import { merge } from "./commands/merge.js";
 import { replayCommand } from "./commands/replay.js";
 import { report } from "./commands/report.js";
 import { runCommand } from "./commands/run.js";
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   image,
   runCommand,
   compare,
+  merge,
   replayCommand,
   report,
   view,

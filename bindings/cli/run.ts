@@ -1,5 +1,4 @@
 import { once } from "node:events";
-import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import { GranuleError } from "../core/errors.js";
 import { nearest } from "../core/suggest.js";
@@ -22,6 +21,7 @@ import {
 } from "./command.js";
 import { unreadable } from "./input.js";
 import { COMMANDS } from "./registry.js";
+import { version } from "./version.js";
 
 /** The process as a command sees it, so that tests can stand in for it. */
 export interface Surroundings {
@@ -194,20 +194,6 @@ export function commandHelp(command: Command): string {
     ...wrap(`exit code: ${exits.join("; ")}`, HELP_WIDTH),
     "",
   ].join("\n");
-}
-
-/** The package's version, from the package.json above this file, wherever the package is installed. */
-export function version(): string {
-  const require = createRequire(import.meta.url);
-  for (const path of ["../../package.json", "../../../package.json"]) {
-    try {
-      const { name, version } = require(path) as { name?: string; version?: string };
-      if (name === "granule" && version) return version;
-    } catch {
-      // Sources lie one folder higher than what is built from them.
-    }
-  }
-  return "unknown";
 }
 
 /** A question behind what is not known: the name that was meant, if that can be told. */

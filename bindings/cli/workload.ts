@@ -5,7 +5,7 @@ import { wrap } from "../report/text.js";
 import { costsOf } from "../sim/cost.js";
 import type { RunConfig } from "../sim/run.js";
 import { WORKLOADS } from "../sim/workloads.js";
-import { type CommandOption, UsageError } from "./command.js";
+import { type CommandArgs, type CommandOption, stringOption, UsageError } from "./command.js";
 import { parseSize } from "./numbers.js";
 
 /** Columns of help. */
@@ -86,7 +86,19 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     read: size,
     takes: "bytes, with K, M or G behind",
   },
+  "split-walk": choice(
+    "splitWalk",
+    "blocks|pages",
+    same("blocks", "pages"),
+    "what eager splitting looks at: blocks alone, or pages too, as Linux does without a change of 2026 (blocks)",
+  ),
   manual: choice("manual", "yes|no", YES, "reading a dirty log leaves it, clearing clears it (no)"),
+  "initially-set": choice(
+    "initiallySet",
+    "yes|no",
+    YES,
+    "with --manual yes: all pages are dirty at first; each clear protects, and splits where blocks are split at once (no)",
+  ),
   granule: choice("granule", "SIZE", GRANULES, "page size: 4K, 16K, 64K (4K)"),
   tlb: choice("tlb", "SHAPE", TLBS, "shape of the TLBs: tiny, cortex-a53, -a72, -a76, neoverse-n1 (cortex-a76)"),
   writes: {
@@ -138,7 +150,7 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
 export const COST_OPTION: CommandOption = {
   type: "string",
   value: "NAME=CYCLES,..",
-  help: "other costs for the estimate: exit, fault, walk, tlbi, dsb, page, leaf",
+  help: "other costs for the estimate: exit, fault, walk, tlbi, dsb, page, leaf, visit",
 };
 
 /** The settings as options of a command. */
@@ -169,6 +181,16 @@ export function settingsOf(options: Readonly<Record<string, unknown>>): Omit<Run
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+/** The settings that a command line gives, as they are written. */
+export function textsOf(args: CommandArgs, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const text = stringOption(args, name);
+      return text === undefined ? [] : [[name, text]];
+    }),
+  );
 }
 
 /** The workload that the one operand names. */

@@ -63,6 +63,16 @@ export interface FaultsOptions {
   readonly onTeardown?: ((table: Stage2Table) => void) | undefined;
   /** What is other than in the recording: then the faults are not compared with the kernel's own operations. */
   readonly policy?: ReplayPolicy | undefined;
+  /** Called with each fault and what became of it. */
+  readonly onFault?: ((event: GuestFaultEvent, outcome: FaultOutcome) => void) | undefined;
+}
+
+/** What became of a fault: what the VM did, that the host was changing the page and the guest faulted again, or
+ * that it would not have happened under the policy. */
+export interface FaultOutcome {
+  readonly kind: Service["kind"] | "retried" | "avoided";
+  /** Bytes that were mapped, 0 where nothing was. */
+  readonly size: number;
 }
 
 /**
@@ -220,7 +230,7 @@ export class FaultReplayer implements Replayer {
   /** The fault before this was of a device, whatever a guessed slot says of its address. */
   #device(pid: number): void {
     const open = this.#open.get(pid);
-    if (!open?.kernel && this.#guessed && this.#open.delete(pid)) this.#count("mmio");
+    if (open && !open.kernel && this.#guessed && this.#open.delete(pid)) this.#settled(open.event, "mmio", 0);
     else this.#closeFault(pid);
   }
 
@@ -243,7 +253,7 @@ export class FaultReplayer implements Replayer {
     const { event, kernel } = open;
     if (open.retried) {
       this.#touch(event);
-      this.#count("retried");
+      this.#settled(event, "retried", 0);
       this.#agreement.retried(event.line, kernel, open.returned);
       return;
     }
@@ -251,12 +261,12 @@ export class FaultReplayer implements Replayer {
     const syndrome = decodeSyndrome(event.esr);
     const end = this.#look(event.ipa, syndrome);
     if (this.#outcomes && this.#vm.isMemory(event.ipa) && this.#vm.accesses(event.ipa, syndrome)) {
-      this.#count("avoided");
+      this.#settled(event, "avoided", 0);
       this.#outcomes.avoided(event.line, event.ipa, 2 ** levelShift(this.#table.granule, end?.level ?? 3));
       return;
     }
     const service = this.#vm.fault(event.ipa, this.#outcomes && end ? here(syndrome, end) : syndrome);
-    this.#count(service.kind);
+    this.#settled(event, service.kind, service.kind === "map" ? service.size : 0);
     if (this.#outcomes) {
       const kernelSize = kernel?.kind === "s2_map" ? kernel.size : 0;
       this.#outcomes.happened(event.ipa, syndrome, service, end?.valid ?? false, kernelSize);
@@ -320,8 +330,9 @@ export class FaultReplayer implements Replayer {
     if (this.#open.size > 0) for (const pid of this.#open.keys()) this.#closeFault(pid);
   }
 
-  #count(kind: Service["kind"] | "retried" | "avoided"): void {
+  #settled(event: GuestFaultEvent, kind: FaultOutcome["kind"], size: number): void {
     bump(this.#services, kind);
+    this.#options.onFault?.(event, { kind, size });
   }
 
   #note(met: boolean): void {

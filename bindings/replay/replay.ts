@@ -7,6 +7,7 @@ import type { JournalRecord } from "../tables/journal.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";
 import {
   type ByteSource,
+  type GuestFaultEvent,
   inferNumbering,
   type LostEvent,
   type Manifest,
@@ -27,7 +28,7 @@ import {
   isForeign,
   tableConfig,
 } from "./config.js";
-import { FAULT_EVENTS, FaultReplayer } from "./faults.js";
+import { FAULT_EVENTS, type FaultOutcome, FaultReplayer } from "./faults.js";
 import type { Truth } from "./files.js";
 import { OPS_EVENTS, OpsReplayer } from "./ops.js";
 import type { ReplayPolicy } from "./policy.js";
@@ -82,6 +83,11 @@ export interface ReplayOptions {
 export interface Onlooker {
   /** Called before each event is replayed. */
   before?(e: TraceEvent): void;
+  /**
+   * Called once it is known what became of a fault, which may be many events later, with what the walkers did for it. `after` of
+   * the event under way has these records too, first. Never called with `from: "ops"`.
+   */
+  fault?(e: GuestFaultEvent, outcome: FaultOutcome, done: readonly JournalRecord[]): void;
   /** Called after it, with what the walkers did for it, and the tables as they are now. */
   after(e: TraceEvent, done: readonly JournalRecord[], tables: () => readonly Stage2Table[]): void;
   /** Called with the busiest VM's table before it is destroyed, or when the trace ends. */
@@ -163,6 +169,8 @@ class Replay {
   events = 0;
   #checking = 0;
   #lost = false;
+  /** What the walkers did for faults that were over since the last event. */
+  #ofFaults: JournalRecord[] = [];
   #unsettled: Unsettled[] = [];
 
   constructor(options: ReplayOptions, dumps: readonly S2RawDump[], engine: Engine) {
@@ -203,7 +211,22 @@ class Replay {
       slots: slots ?? [],
       backing,
       onTeardown,
+      onFault: onlookers.length > 0 ? (event, outcome) => this.#serviced(event, outcome) : undefined,
     });
+  }
+
+  /** A fault is over: what the walkers did since the last event is of this fault. */
+  #serviced(event: GuestFaultEvent, outcome: FaultOutcome): void {
+    const done = this.#takeJournal();
+    this.#ofFaults.push(...done);
+    for (const one of this.#options.onlookers ?? []) one.fault?.(event, outcome, done);
+  }
+
+  /** All that the walkers did since the last event. */
+  #takeAll(): JournalRecord[] {
+    const done = [...this.#ofFaults, ...this.#takeJournal()];
+    this.#ofFaults = [];
+    return done;
   }
 
   async batch(events: readonly TraceEvent[]): Promise<void> {
@@ -251,7 +274,7 @@ class Replay {
   /** Shows an event, and what was done for it. */
   #show(onlookers: readonly Onlooker[], e: TraceEvent, replayer: Replayer): void {
     replayer.perform();
-    const done = this.#takeJournal();
+    const done = this.#takeAll();
     for (const one of onlookers) one.after(e, done, () => replayer.tables());
     if (done.length > 0) this.#options.onJournal?.(done);
   }
@@ -270,7 +293,7 @@ class Replay {
   end(): void {
     if (!isWatched(this.#options)) return;
     for (const table of this.#replayer?.tables() ?? []) table.close();
-    const done = this.#takeJournal();
+    const done = this.#takeAll();
     for (const one of this.#options.onlookers ?? []) one.end?.(done);
     if (done.length > 0) this.#options.onJournal?.(done);
   }

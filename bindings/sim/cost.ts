@@ -27,6 +27,8 @@ export const COSTS = {
   page: 300,
   /** A leaf made or cleared. */
   leaf: 10,
+  /** An entry that eager splitting looks at. */
+  visit: 10,
 };
 
 /**

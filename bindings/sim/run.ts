@@ -26,8 +26,12 @@ export interface RunConfig {
   dirty?: DirtyStrategy;
   /** Bytes that eager splitting splits at once. Default one block. */
   splitChunk?: number;
+  /** What eager splitting looks at: blocks alone, or pages too, as Linux does without a change of 2026. Default `blocks`. */
+  splitWalk?: "blocks" | "pages";
   /** Reading the log leaves it, clearing clears it. Default false. */
   manual?: boolean;
+  /** With `manual`: all pages are dirty at first, and each clear protects, and splits where blocks are split at once. Default false. */
+  initiallySet?: boolean;
   /** Page size in bytes. Default 4096. */
   granule?: Granule;
   /** Default `cortex-a76`. */
@@ -137,7 +141,9 @@ export const CONFIG: OptionKinds<RunConfig> = {
   backing: "any",
   dirty: "any",
   splitChunk: "number",
+  splitWalk: "any",
   manual: "boolean",
+  initiallySet: "boolean",
   granule: "any",
   tlb: "any",
   adversarial: "boolean",
@@ -173,7 +179,7 @@ export function checkConfig({ dirty, granule, memory, iterations, writes, slots,
 export function filledIn(config: RunConfig): RunReport["config"] {
   const { granule = 4096, memory = 1024 * MIB, dirty = "wp" } = config;
   const { vcpus = 1, backing = "thp", manual = false, tlb = "cortex-a76", adversarial = false } = config;
-  const { writes = 0.5, iterations = 5, seed = 1 } = config;
+  const { writes = 0.5, iterations = 5, seed = 1, splitWalk = "blocks", initiallySet = false } = config;
   const {
     random = true,
     overlap = false,
@@ -182,12 +188,14 @@ export function filledIn(config: RunConfig): RunReport["config"] {
   } = config;
   const access = { writes, iterations, random, overlap, slots, rate };
   const splitChunk = config.splitChunk ?? (dirty === "wp" || dirty === "ring" ? 0 : 2 ** levelShift(granule, 2));
-  return { granule, memory, dirty, vcpus, backing, manual, tlb, adversarial, ...access, seed, splitChunk };
+  const logging = { dirty, manual, initiallySet, splitChunk, splitWalk };
+  return { granule, memory, vcpus, backing, tlb, adversarial, ...logging, ...access, seed };
 }
 
 /** How the VM logs. */
-export function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
-  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
+export function policyOf({ dirty, manual, initiallySet, splitChunk, splitWalk }: RunReport["config"]): DirtyPolicy {
+  const strategy = dirty === "dbm" || dirty === "ring" ? dirty : "protect";
+  return { strategy, manual, initiallySet, eagerSplit: splitChunk, splitWalk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
@@ -245,6 +253,7 @@ export function reportOf(
     dsb: counters.dsb,
     page: counters.tablesTaken + counters.tablesFreed,
     leaf: counters.leavesMade + counters.leavesCleared,
+    visit: counters.splitVisits,
   };
   return {
     schemaVersion: 1,

@@ -166,6 +166,11 @@ export class VirtualMachine implements Disposable {
     this.#record.eagerSplit = BigInt(bytes);
   }
 
+  /** What eager splitting looks at: blocks, or pages too. */
+  set splitWalk(walk: "blocks" | "pages") {
+    this.#record.splitWalk = walk === "pages" ? K.LAST_LEVEL : 0;
+  }
+
   /** Ranges that were write-protected, and pages that were marked as written. */
   get log(): { protects: number; marks: number } {
     return { protects: this.#record.protects, marks: this.#agent.marks };

@@ -113,6 +113,11 @@ export interface DirtyPolicy {
   initiallySet?: boolean;
   /** Bytes of blocks that are split at once when logging begins, 0 for none [DLG-30]. Default 0. */
   eagerSplit?: number;
+  /**
+   * What eager splitting looks at: `blocks`, and tables that lead to them; `pages`: all pages too, as Linux does without a change of
+   * 2026. The tables are the same [S2-26]. Default `blocks`.
+   */
+  splitWalk?: "blocks" | "pages";
 }
 
 const POLICY: OptionKinds<DirtyPolicy> = {
@@ -121,6 +126,7 @@ const POLICY: OptionKinds<DirtyPolicy> = {
   manual: "boolean",
   initiallySet: "boolean",
   eagerSplit: "number",
+  splitWalk: "any",
 };
 
 /** What happened on one CPU since the VM was made. */
@@ -296,8 +302,9 @@ export class Vm implements Disposable {
   setDirtyPolicy(policy: DirtyPolicy): void {
     this.#open("setDirtyPolicy");
     const { manual = false, initiallySet = false, eagerSplit = 0 } = checkOptions("setDirtyPolicy", policy, POLICY);
-    const { strategy = "protect" } = policy;
+    const { strategy = "protect", splitWalk = "blocks" } = policy;
     checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring"]);
+    checkChoice("setDirtyPolicy", "splitWalk", splitWalk, ["blocks", "pages"]);
     if (strategy === "dbm" && !this.#hardwareDirty) {
       throw invalid("setDirtyPolicy", "dbm needs CPUs that keep dirty state: createVm({ hardwareDirty: true })");
     }
@@ -322,6 +329,7 @@ export class Vm implements Disposable {
     this.#manual = manual;
     this.#machine.manualDirtyLog = (manual ? 1 : 0) | (initiallySet ? 2 : 0);
     this.#machine.eagerSplit = eagerSplit;
+    this.#machine.splitWalk = splitWalk;
   }
 
   #setRings(entries: number): void {

@@ -63,6 +63,8 @@ const GUIDES: Item[] = [
       { text: "A page table by hand", link: "/viewer/index.html", target: "_self" },
       { text: "Write an emulator or a VMM", link: "/guide/emulators" },
       { text: "Compare approaches", link: "/guide/comparing" },
+      { text: "What does a kernel change change?", link: "/guide/kernel-change" },
+      { text: "Beyond one machine", link: "/scale" },
     ],
   },
   {
@@ -85,7 +87,7 @@ function headingOf(path: string, otherwise: string): string {
 
 /** Documents that others add, by their first heading. */
 function more(): Item[] {
-  const known = ["parallel", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
+  const known = ["parallel", "scale", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
   const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
   return names.sort().map((name) => ({
     text: headingOf(name, name),

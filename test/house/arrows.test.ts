@@ -22,7 +22,7 @@ const CORE: House = {
 };
 
 // bindings/: core <- model <- tables <- workers <- entry <- report <- vm <- replay <- cli; mmu and audit beside entry; trace knows
-// core's numbers only, and meets the tables in vm/ and audit/.
+// core's numbers only, and meets the tables in vm/ and audit/; tabular knows nobody.
 const FACADE: House = {
   core: [],
   model: ["core"],
@@ -38,7 +38,9 @@ const FACADE: House = {
   sim: ["core", "model", "tables", "mmu", "entry", "trace", "vm", "report"],
   viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
+  tabular: [],
   cli: [
+    "tabular",
     "core",
     "model",
     "tables",

@@ -116,6 +116,8 @@ const STABLE_IDS = [
   "vm-fault",
   "vm-dirty-round",
   "vm-rmap-unmap",
+  "vm-split-enable",
+  "vm-split-clear",
   "table-bytes",
 ];
 

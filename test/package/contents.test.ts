@@ -105,16 +105,20 @@ describe("the package", () => {
     expect(report.size).toBeLessThan(MAX_PACKAGE);
   });
 
-  it("needs no other package at run time", () => {
+  it("needs other packages for Parquet alone, which one file asks for when Parquet is wanted", () => {
     const { dependencies, peerDependencies, optionalDependencies } = manifest;
-    expect([dependencies, peerDependencies, optionalDependencies]).toEqual([undefined, undefined, undefined]);
-    const foreign = paths
-      .filter((path) => path.startsWith("dist/") && path.endsWith(".js"))
-      .flatMap((path) => {
-        const names = modulesNamedIn(path).filter((name) => !/^(?:\.|node:)/.test(name));
-        return names.map((name) => `${path}: ${name}`);
-      });
-    expect(foreign).toEqual([]);
+    expect(Object.keys(dependencies ?? {})).toEqual(["hyparquet", "hyparquet-writer"]);
+    expect([peerDependencies, optionalDependencies]).toEqual([undefined, undefined]);
+    const code = paths.filter((path) => path.startsWith("dist/") && path.endsWith(".js"));
+    const foreign = code.flatMap((path) => {
+      const names = modulesNamedIn(path).filter((name) => !/^(?:\.|node:)/.test(name));
+      return names.map((name) => `${path}: ${name}`);
+    });
+    const parquet = "dist/bindings/tabular/parquet.js";
+    expect(foreign).toEqual([`${parquet}: hyparquet`, `${parquet}: hyparquet-writer`]);
+    expect(code.filter((path) => importsOf(path, ".js").includes(parquet))).toEqual([]);
+    const later = code.filter((path) => /import\("[^"]*parquet\.js"\)/.test(text(path)));
+    expect(later).toEqual(["dist/bindings/tabular/reader.js", "dist/bindings/tabular/writer.js"]);
   });
 
   it("runs nothing when it is installed", () => {

@@ -1,7 +1,7 @@
 // The package as npm would publish it, packed from the build that is there and unpacked or installed in a folder of its own.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ROOT } from "../house/sources.js";
@@ -62,7 +62,11 @@ export function installInto(folder: string): string {
   const archive = packInto(folder);
   const project = join(folder, "project");
   mkdirSync(project);
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", version: "1.0.0", private: true }));
+  // What the package depends on is here already, and npm's cache need not have it.
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { dependencies: object };
+  const here = Object.keys(dependencies).map((name) => [name, `file:${join(ROOT, "node_modules", name)}`]);
+  const user = { name: "user", version: "1.0.0", private: true, overrides: Object.fromEntries(here) };
+  writeFileSync(join(project, "package.json"), JSON.stringify(user));
   npm(["install", "--offline", archive], project);
   return join(project, "node_modules/granule");
 }

@@ -1,8 +1,7 @@
 // Write protection of what logs, and blocks that are split beside it.
 
-import { CACHE_ARENA } from "../../memory/cache";
-import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
-import { onRange, onTable } from "../operate";
+import { OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
+import { onBlocks, onRange } from "../operate";
 import { flushOthers, protectThrough } from "../rmap/ranges";
 import { Slot, Vm } from "../state";
 
@@ -40,7 +39,7 @@ export function splitEagerly(v: Vm, gpa: u64, size: u64): void {
     end = gpa + size;
   for (let at = gpa; at < end; ) {
     const next = min(at - (at % chunk) + chunk, end);
-    onTable(v, OP_SPLIT, at, next - at, 0, CACHE_ARENA, 0);
+    onBlocks(v, at, next - at);
     at = next;
   }
 }

@@ -1,129 +1,128 @@
-import { columns, count } from "../../report/text.js";
-import { type RunConfig, type RunReport, runWorkload } from "../../sim/run.js";
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync } from "node:fs";
+import { basename } from "node:path";
+import { WORKLOADS } from "../../sim/workloads.js";
 import {
   type Command,
   type CommandArgs,
   type CommandIo,
-  choiceOption,
   Exit,
+  integerOption,
+  stringOption,
   UsageError,
-  writeJson,
 } from "../command.js";
-import { COST_OPTION, setting, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
+import {
+  type Comparison,
+  commandLine,
+  type Job,
+  jobsOf,
+  partOf,
+  shardFile,
+  shardOf,
+  variedOf,
+} from "../comparison/comparison.js";
+import { runJobs } from "../comparison/crew.js";
+import { RESULT_OPTIONS, wantedOf, writeResult } from "../comparison/result.js";
+import { writeRows } from "../comparison/rows.js";
+import { checkTraceSetting, TRACE_SETTINGS } from "../comparison/trace-job.js";
+import { unreadable } from "../input.js";
+import { formatOf } from "../table-file.js";
+import { version } from "../version.js";
+import {
+  COST_OPTION,
+  SETTINGS,
+  setting,
+  settingOptions,
+  settingsOf,
+  textsOf,
+  workloadHelp,
+  workloadOf,
+} from "../workload.js";
 
-/** Combinations of one comparison. */
-const MOST = 4096;
+const MOST_THREADS = 1024;
+/** Where the lines of a plan put their rows, unless they are told. */
+const ROWS_FILE = "rows.ndjson";
 
-interface Varied {
-  readonly name: string;
-  readonly values: readonly string[];
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  return hash.digest("hex");
 }
 
-interface Run {
-  /** The varied settings of this run, as they were written. */
-  readonly varied: Readonly<Record<string, string>>;
-  readonly report: RunReport;
+/** The workload or trace that the one operand names. */
+async function subjectOf(operands: readonly string[]): Promise<Pick<Comparison, "kind" | "subject" | "digest">> {
+  const [path] = operands;
+  const isTrace = path !== undefined && operands.length === 1 && !Object.hasOwn(WORKLOADS, path) && existsSync(path);
+  if (!isTrace && /[./]/.test(path ?? ""))
+    throw new UsageError(`there is no file ${path}, nor a workload of that name`);
+  if (!isTrace) return { kind: "workload", subject: workloadOf(operands), digest: "" };
+  return { kind: "trace", subject: basename(path), digest: await digestOf(path) };
 }
 
-/** What a column of the table shows, and what `--sort` sorts by. Smaller is better. */
-const MEASURES: Readonly<Record<string, (report: RunReport) => number>> = {
-  cycles: ({ estimate }) => estimate.total,
-  faults: ({ faults }) => faults.translation + faults.permission + faults.access,
-  walks: ({ tlb }) => tlb.misses,
-  tlbis: ({ tlb }) => tlb.tlbis,
-  dirty: ({ dirty }) => dirty.reported,
-  breaks: ({ counters }) => counters.breaksValid,
-  pages: ({ table }) => table.peakPages,
-};
-
-function variedOf(args: CommandArgs): Varied[] {
+async function comparisonOf(args: CommandArgs): Promise<Comparison> {
+  const about = await subjectOf(args.operands);
+  const check = about.kind === "trace" ? checkTraceSetting : setting;
+  const settings = textsOf(args, [...new Set([...Object.keys(SETTINGS), ...Object.keys(TRACE_SETTINGS)])]);
+  for (const [name, text] of Object.entries(settings)) check(name, text);
   const given = args.options.vary;
-  const texts = Array.isArray(given) ? given.map(String) : [];
-  if (texts.length === 0) throw new UsageError("say what to vary: --vary dirty=wp,dbm");
-  return texts.map((text) => {
-    const at = text.indexOf("=");
-    const name = text.slice(0, Math.max(at, 0));
-    const values = text.slice(at + 1).split(",");
-    if (at < 1) throw new UsageError(`--vary takes NAME=A,B,..., not ${JSON.stringify(text)}`);
-    for (const value of values) setting(name, value);
-    return { name, values };
-  });
+  const varied = variedOf(Array.isArray(given) ? given.map(String) : [], settings);
+  for (const { name, values } of varied) for (const value of values) check(name, value);
+  const cost = stringOption(args, "cost") ?? "";
+  if (cost !== "") settingsOf({ cost });
+  if (cost !== "" && about.kind === "trace") throw new UsageError("a trace has no --cost: its counts are compared");
+  return { ...about, settings, varied, cost };
 }
 
-/** All combinations, the last setting changing fastest. */
-function combinations(varied: readonly Varied[]): Record<string, string>[] {
-  const all = varied.reduce<Record<string, string>[]>(
-    (some, { name, values }) => some.flatMap((one) => values.map((value) => ({ ...one, [name]: value }))),
-    [{}],
-  );
-  if (all.length > MOST) throw new UsageError(`these are ${count(all.length)} combinations: ${count(MOST)} at most`);
-  return all;
-}
-
-function configOf(
-  workload: string,
-  base: Omit<RunConfig, "workload">,
-  combination: Readonly<Record<string, string>>,
-): RunConfig {
-  return Object.assign({ workload }, base, ...Object.entries(combination).map(([name, text]) => setting(name, text)));
-}
-
-function csv(varied: readonly Varied[], runs: readonly Run[]): string {
-  const head = [...varied.map(({ name }) => name), ...Object.keys(MEASURES), "unlogged"];
-  const rows = runs.map(({ varied: own, report }) => [
-    ...varied.map(({ name }) => own[name] ?? ""),
-    ...Object.values(MEASURES).map((of) => of(report)),
-    report.dirty.unlogged,
-  ]);
-  return `${[head, ...rows].map((row) => row.join(",")).join("\n")}\n`;
-}
-
-/** The table: the best value of each column is marked. */
-function table(varied: readonly Varied[], runs: readonly Run[], io: CommandIo): string {
-  const names = Object.keys(MEASURES);
-  const best = names.map((name) =>
-    Math.min(...runs.map(({ report }) => (MEASURES[name] as (r: RunReport) => number)(report))),
-  );
-  const rows = runs.map(({ varied: own, report }) => [
-    ...varied.map(({ name }) => own[name] ?? ""),
-    ...names.map((name, i) => {
-      const n = (MEASURES[name] as (r: RunReport) => number)(report);
-      return n === best[i] && runs.length > 1 ? io.style("green", `${count(n)}*`) : `${count(n)} `;
-    }),
-  ]);
-  const head = [...varied.map(({ name }) => name), ...names.map((name) => `${name} `)];
-  return `${columns([head, ...rows]).join("\n")}\n\n* the best of its column. cycles: an estimate, counts times assumed costs.\n`;
+/** A line for each shard, every combination one of its own unless `--shards` says how many there are. */
+async function plan(comparison: Comparison, args: CommandArgs, jobs: readonly Job[], io: CommandIo): Promise<number> {
+  const of = integerOption(args, "shards", 1, jobs.length) ?? jobs.length;
+  const out = stringOption(args, "out") ?? ROWS_FILE;
+  formatOf("out", out);
+  for (let index = 1; index <= of; index++) {
+    const shard = { index, of };
+    const more = ["--shard", `${index}/${of}`, "--out", shardFile(out, shard)];
+    await io.out(`${commandLine(comparison, args.operands[0] as string, more)}\n`);
+  }
+  return Exit.OK;
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
-  const workload = workloadOf(args.operands);
-  const base = settingsOf(args.options);
-  const varied = variedOf(args);
-  const sort = choiceOption(args, "sort", Object.keys(MEASURES));
-  const all = combinations(varied);
-  const runs: Run[] = [];
-  for (const [i, combination] of all.entries()) {
-    io.progress(`${i + 1} of ${all.length}`);
-    if (io.signal.aborted) break;
-    runs.push({ varied: combination, report: runWorkload(configOf(workload, base, combination)) });
-    await new Promise((resolve) => setImmediate(resolve)); // an interrupt is heard between two runs
-  }
-  io.progress(undefined);
-  const measure = sort === undefined ? undefined : MEASURES[sort];
-  if (measure) runs.sort((a, b) => measure(a.report) - measure(b.report));
-  if (args.json) {
-    const rows = runs.map(({ report: { schemaVersion: _, workload: _name, ...rest } }) => rest);
-    await writeJson(io, { schemaVersion: 1, workload, varied: varied.map(({ name }) => name), runs: rows });
-  } else await io.out(args.options.csv === true ? csv(varied, runs) : table(varied, runs, io));
-  return runs.every(({ report }) => report.dirty.unlogged === 0) ? Exit.OK : Exit.FINDING;
+  const comparison = await comparisonOf(args);
+  const wanted = wantedOf(comparison.kind, args);
+  const jobs = jobsOf(comparison);
+  const shard = stringOption(args, "shard");
+  const out = stringOption(args, "out");
+  if (args.options.plan === true) return plan(comparison, args, jobs, io);
+  if (shard !== undefined && out === undefined)
+    throw new UsageError("--shard needs --out FILE, which granule merge reads");
+  if (args.options.shards !== undefined) throw new UsageError("--shards goes with --plan; --shard I/N runs a part");
+  if (out !== undefined) formatOf("out", out);
+  const part = shard === undefined ? jobs : partOf(jobs, shardOf(shard, jobs.length));
+  const threads = integerOption(args, "threads", 1, MOST_THREADS);
+  const done = await runJobs(comparison, part, args.operands[0] as string, io, threads);
+  if (out !== undefined) await writeRows(out, comparison, version(), done);
+  if (shard === undefined) return writeResult(comparison, done, wanted, io);
+  io.note(`${done.length} of ${jobs.length} rows are in ${out}`);
+  return Exit.OK;
 }
 
 /** `granule compare`. */
 export const compare: Command = {
   name: "compare",
-  usage: "WORKLOAD --vary NAME=A,B,... [--vary ...] [--sort MEASURE] [--csv | --json]",
-  summary: "runs a workload under all combinations of settings, as one table",
-  help: `Workloads:\n${workloadHelp()}\n\nEach run depends on its settings alone, so two comparisons with the same settings say the same.`,
+  usage:
+    "WORKLOAD|TRACE --vary NAME=A,B,... [--sort MEASURE] [--csv | --json] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --plan [--shards N] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --shard I/N --out FILE",
+  summary: "runs a workload or replays a trace under all combinations of settings, as one table",
+  help: `Workloads:\n${workloadHelp()}\n
+All combinations run on all cores. Each run depends on its settings and its seed alone, so two comparisons with the same settings
+say the same, on whatever machine. A trace is replayed from its faults; its settings are granule, backing and fwb, in place of
+what the recorded machine had.
+
+Beyond one machine: --plan prints a command for each part, for any scheduler; --shard I/N --out FILE runs one part; granule merge
+FILE... prints what one machine would have printed. The file's columns are described in docs/formats/tables.md.`,
   options: {
     vary: {
       type: "string",
@@ -131,9 +130,14 @@ export const compare: Command = {
       value: "NAME=A,B,..",
       help: "a setting and its values; may be given several times",
     },
-    sort: { type: "string", value: "MEASURE", help: `the smallest first: ${Object.keys(MEASURES).join(", ")}` },
-    csv: { type: "boolean", help: "comma-separated values" },
+    ...RESULT_OPTIONS,
+    out: { type: "string", value: "FILE", help: "write a row for each run: .parquet, .ndjson or .csv" },
+    plan: { type: "boolean", help: "print the commands that run the parts, and run nothing" },
+    shards: { type: "string", value: "N", help: "parts of a plan (one for each combination)" },
+    shard: { type: "string", value: "I/N", help: "run part I of N, from 1; needs --out" },
+    threads: { type: "string", value: "N", help: "threads that run combinations (all cores)" },
     ...settingOptions(),
+    fwb: { type: "string", value: "yes|no", help: "forced write-back, of a trace (as the manifest says)" },
     cost: COST_OPTION,
   },
   exits: [
@@ -144,6 +148,10 @@ export const compare: Command = {
     {
       line: "granule compare migration --vary dirty=wp,eager,dbm --vary granule=4K,16K --memory 128M",
       shows: "three ways to log, two page sizes",
+    },
+    {
+      line: "granule compare migration --vary dirty=wp,dbm,ring --plan --shards 2 --out rows.parquet",
+      shows: "the same as two jobs, for two machines",
     },
   ],
   run,

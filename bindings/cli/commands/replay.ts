@@ -16,6 +16,7 @@ import { count, plural } from "../../report/text.js";
 import { CasemateWriter, isAccessFormat, type Manifest, openFile, sniff, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/machine.js";
 import { accessOptions, refuseAccessOptions, replayAccesses } from "../accesses.js";
+import { BACKINGS, backingOf } from "../backing.js";
 import {
   booleanOption,
   type Command,
@@ -32,12 +33,12 @@ import {
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { inputName, refuseOverwrite, unreadable } from "../input.js";
-import { OUT_OPTION, timelineTo } from "../out.js";
+import { OUT_OPTION, outKind, timelineTo } from "../out.js";
+import { TABLES } from "../tables/columns.js";
+import { ReplayTables, tablesOf } from "../tables/replay-tables.js";
 import { settingsOf } from "../workload.js";
 
 const SLOT = /^(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+):(0x[0-9a-f]+|\d+)(?::(0x[0-9a-f]+|\d+))?$/i;
-const BACKINGS = ["page", "thp", "hugetlb-2m", "hugetlb-32m", "hugetlb-512m", "hugetlb-1g"] as const;
-const MIB = 1 << 20;
 const MAX_LOSS_NOTES = 4;
 
 /** Slots of `gpa:size:hva[:flags],...`; UsageError for anything else. */
@@ -55,10 +56,7 @@ function parseSlots(text: string | undefined): SlotRequest[] {
 
 function parseBacking(args: CommandArgs): ReplayOptions["backing"] {
   const backing = choiceOption(args, "backing", BACKINGS);
-  if (backing === undefined) return undefined;
-  const [kind, size] = backing.split("-");
-  const unit = size?.endsWith("g") ? 1024 * MIB : MIB;
-  return { thp: kind === "thp", hugetlb: size === undefined ? 0 : Number.parseInt(size, 10) * unit };
+  return backing === undefined ? undefined : backingOf(backing);
 }
 
 function parseGeometry(args: CommandArgs): NonNullable<ReplayOptions["geometry"]> {
@@ -180,6 +178,23 @@ async function refuseMixing(args: CommandArgs, path: string): Promise<void> {
   }
 }
 
+/** The tables that `--out` asks for. */
+async function replayTables(
+  args: CommandArgs,
+  path: string,
+  from: "faults" | "ops",
+): Promise<ReplayTables | undefined> {
+  const out = stringOption(args, "out");
+  const names = tablesOf(stringOption(args, "tables"));
+  const isWanted = out !== undefined && outKind(out) === "tables";
+  if (!isWanted && args.options.tables !== undefined)
+    throw new UsageError("--tables goes with --out FILE.parquet, .csv or .ndjson");
+  if (!isWanted) return undefined;
+  const tables = await ReplayTables.create(out, names, from);
+  for (const target of tables.paths) await refuseOverwrite(target, path === "-" ? [] : [path]);
+  return tables;
+}
+
 /** A trace without a single event was not replayed. */
 function refuseEmpty(path: string, report: ReplayReport): void {
   if (report.events > 0) return;
@@ -229,6 +244,7 @@ export async function replay(
   const log = logTo(stringOption(args, "casemate"));
   const html = await htmlTarget(args, [path]);
   const story = html === undefined ? undefined : new TraceStory();
+  const tables = await replayTables(args, path, asked.from);
   const report = await replayTrace(source, {
     ...asked,
     name: path === "-" ? undefined : traceName(path),
@@ -239,18 +255,23 @@ export async function replay(
     onProgress: (events) => io.progress(`${count(events)} events`),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
-    onlookers: [story, timeline].filter((one) => one !== undefined),
+    onlookers: [story, timeline, tables].filter((one) => one !== undefined),
     ...(dumpFile === undefined ? {} : { onTable: dump.onTable }),
   })
     .catch((error: unknown) => {
       file?.abandon();
+      tables?.abandon();
       throw inputError(path, error);
     })
     .finally(log.close);
-  if (io.signal.aborted || report.events === 0) file?.abandon();
+  if (io.signal.aborted || report.events === 0) {
+    file?.abandon();
+    tables?.abandon();
+  }
   if (io.signal.aborted) throw new Interrupted();
   refuseEmpty(path, report);
   file?.finish();
+  for (const line of tables?.finish() ?? []) io.note(line);
   await writeDump(io, dumpFile, dump.text());
   if (html !== undefined && story !== undefined) await writeHtml(html, story.story(report), io);
   return report;
@@ -316,6 +337,9 @@ Kernel dumps (NAME.POINT.s2ptdump) are compared as text. docs/formats/raw-tables
 TRACE may also be one of memory accesses: of valgrind's lackey, DynamoRIO's drmemtrace view, ChampSim, or CSV (docs/formats/accesses.md).
 They run on simulated vCPUs, and fault by themselves; the report is that of granule run.
 
+--out FILE.parquet writes what the replay saw as tables for DuckDB, pandas or Spark, one file each; docs/formats/tables.md has
+their columns, and questions to begin with.
+
 If the line of an event that the replay needs cannot be read, the replay ends with its number and what was expected;
 --lenient counts and skips it. Other events are counted, whether they can be read or not. Exit code 1 when a comparison
 finds a difference, when --verify compares nothing, and when no memory slot is known; 3 when there is no event.
@@ -324,7 +348,7 @@ finds a difference, when --verify compares nothing, and when no memory slot is k
 /** `granule replay` */
 export const replayCommand: Command = {
   name: "replay",
-  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--casemate FILE] [options]",
+  usage: "TRACE [--from faults|ops] [--verify DIR] [--html FILE] [--out FILE] [options]",
   summary: "make a recorded guest's page tables again, and compare them with the kernel's",
   help: HELP,
   options: {
@@ -347,6 +371,7 @@ export const replayCommand: Command = {
     },
     html: HTML_OPTION,
     out: OUT_OPTION,
+    tables: { type: "string", value: "A,B,..", help: `which tables --out writes: ${TABLES.join(", ")} (all)` },
     lenient: { type: "boolean", help: "count and skip lines that cannot be read" },
     slots: { type: "string", value: "LIST", help: "memory slots gpa:size:hva[:flags],... where no manifest tells" },
     backing: { type: "string", value: "KIND", help: `the VMM's memory where no manifest tells: ${BACKINGS.join(" ")}` },

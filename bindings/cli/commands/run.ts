@@ -7,18 +7,26 @@ import { runStory, type TableShown } from "../../sim/story.js";
 import type { Vm } from "../../vm/index.js";
 import { type Command, type CommandArgs, type CommandIo, Exit, stringOption, writeJson } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
-import { OUT_OPTION, timelineTo } from "../out.js";
+import { OUT_OPTION, outKind, timelineTo } from "../out.js";
 import { rowsOf } from "../run-rows.js";
 import { RunTimeline } from "../run-timeline.js";
-import { COST_OPTION, settingOptions, settingsOf, workloadHelp, workloadOf } from "../workload.js";
+import { RunTables } from "../tables/run-tables.js";
+import { COST_OPTION, SETTINGS, settingOptions, settingsOf, textsOf, workloadHelp, workloadOf } from "../workload.js";
 
-/** Runs a workload, and keeps its table for a report; with its time line, if one is wanted. */
+/** A run that is done, and its table in the end. */
+interface Performed {
+  readonly report: RunReport;
+  readonly table: TableShown | undefined;
+}
+
+/** Runs a workload, and keeps its table for a report; with its time line and its tables, where they are wanted. */
 export function performRun(
   config: RunConfig,
-  timeline?: PerfettoWriter,
-): { report: RunReport; table: TableShown | undefined } {
+  { timeline, tables }: { timeline?: PerfettoWriter | undefined; tables?: RunTables | undefined } = {},
+): Performed {
   let table: TableShown | undefined;
   const look = (vm: Vm): void => {
+    tables?.table(vm.table);
     table = { format: treeFormat(vm.table), snapshots: [tableSnapshot(vm.table, "in the end")] };
   };
   const begin = (vm: Vm): void => {
@@ -27,11 +35,13 @@ export function performRun(
   return { report: runWorkload(config, look, begin), table };
 }
 
-/** Runs a workload, and writes the time line that --out asks for. */
-function runTo(out: string | undefined, config: RunConfig): ReturnType<typeof performRun> {
+/** Runs a workload, and writes the time line or the tables that --out asks for. */
+async function runTo(args: CommandArgs, out: string | undefined, config: RunConfig): Promise<Performed> {
+  const tables = out !== undefined && outKind(out) === "tables" ? await RunTables.create(out) : undefined;
   const file = timelineTo(out);
   try {
-    const done = performRun(config, file?.writer);
+    const done = performRun(config, { timeline: file?.writer, tables });
+    await tables?.row(textsOf(args, Object.keys(SETTINGS)), stringOption(args, "cost") ?? "", done.report);
     file?.finish();
     return done;
   } catch (error) {
@@ -43,7 +53,7 @@ function runTo(out: string | undefined, config: RunConfig): ReturnType<typeof pe
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const workload = workloadOf(args.operands);
   const html = await htmlTarget(args, []);
-  const { report, table } = runTo(stringOption(args, "out"), { workload, ...settingsOf(args.options) });
+  const { report, table } = await runTo(args, stringOption(args, "out"), { workload, ...settingsOf(args.options) });
   if (html !== undefined) await writeHtml(html, runStory(report, table), io);
   if (args.json) await writeJson(io, report);
   else {
@@ -58,7 +68,7 @@ export const runCommand: Command = {
   name: "run",
   usage: "WORKLOAD [--vcpus N] [--memory BYTES] [--dirty WAY] ... [--html FILE] [--out FILE] [--json]",
   summary: "runs a workload on simulated vCPUs: TLB, walk, fault, map, retry, dirty logging",
-  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.\n\n--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md. The run takes longer then; its result is the same.`,
+  help: `Workloads, named after the selftests of KVM that do the same:\n${workloadHelp()}\n\nAll but the time depends on the settings alone. Stores are counted, and a store that no dirty log reports is a finding.\n\n--out FILE.perfetto writes a time line for ui.perfetto.dev: docs/formats/timelines.md. The run takes longer then; its result is the same.\n--out FILE.parquet writes the run's row, the leaves and the table pages: docs/formats/tables.md.`,
   options: { ...settingOptions(), cost: COST_OPTION, html: HTML_OPTION, out: OUT_OPTION },
   exits: [
     { code: 0, meaning: "the workload ran, and every store was logged" },
