@@ -130,7 +130,21 @@ export function vmLevel(vm: u32, ipa: f64): i32 {
 export function vmInvalidate(vm: u32, start: f64, end: f64): i32 {
   const from = whole(start),
     to = whole(end);
-  return isUsable(vm) && isRange(from, to) ? <i32>N.invalidate(vmAt(vm), from, to) : EINVAL;
+  return isUsable(vm) && isRange(from, to) ? N.invalidate(vmAt(vm), from, to) : EINVAL;
+}
+
+/** The first half of vmInvalidate: until vmInvalidateEnd of the same range, faults there try again. Parts of slots, or ETIMEDOUT. */
+export function vmInvalidateBegin(vm: u32, start: f64, end: f64, mayBlock: bool): i32 {
+  const from = whole(start),
+    to = whole(end);
+  return isUsable(vm) && isRange(from, to) ? N.beginInvalidation(vmAt(vm), from, to, mayBlock) : EINVAL;
+}
+
+/** The second half: the host has changed [start, end). EINVAL if nothing began. */
+export function vmInvalidateEnd(vm: u32, start: f64, end: f64): i32 {
+  const from = whole(start),
+    to = whole(end);
+  return isUsable(vm) && isRange(from, to) ? N.endInvalidation(vmAt(vm), from, to) : EINVAL;
 }
 
 /** Was [start, end) accessed? With `clear` also clears the access flags. How many parts of slots it has. */

@@ -4,6 +4,8 @@
 import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
 import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
+import { EAGAIN } from "../memory/errno";
+import { parallel } from "../memory/layout";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
@@ -11,13 +13,15 @@ import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
+import { awaitInvalidations } from "../vm/invalidation";
 import { agent, ringOf } from "../vm/state";
 import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
-/** Faults that one access may take. */
+/** Faults that one access may take, not counting those that are taken again because another thread was faster: those may be so many. */
 const MAX_TRIES: u32 = 64;
+const MAX_RACES: u32 = 1 << 20;
 /** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
 const STEP: u32 = RING_RESERVED;
 
@@ -25,7 +29,8 @@ const STEP: u32 = RING_RESERVED;
 function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   const c = contextOf(cpu),
     t = tlbOf(cpu);
-  for (let tries: u32 = 0; tries < MAX_TRIES; tries++) {
+  let races: u32 = 0;
+  for (let tries: u32 = 0; tries - races < MAX_TRIES; tries++) {
     if (through(c, t, addr, access)) return true;
     if (!(c.where & C.W_STAGE2)) {
       cpu.aborts++; // a fault of stage 1 is the guest's own matter
@@ -36,6 +41,7 @@ function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
     const mine = handle(m, cpu, c, access);
     turn(cpu);
     if (!mine) return false;
+    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
   }
   cpu.stuck++;
   return false;
@@ -53,8 +59,12 @@ function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
     (kind === A_FETCH ? FAULT_EXEC : 0) |
     <u32>put(c.level - FIRST_LEVEL, FAULT_LEVEL);
   fault(vmOf(m), c.ipa, what);
-  const service = agent(vmOf(m)).kind;
-  if (service < SERVICE_MMIO) return true;
+  const a = agent(vmOf(m)),
+    service = a.kind;
+  if (service < SERVICE_MMIO) {
+    if (a.status === EAGAIN) awaitInvalidations(vmOf(m));
+    return true;
+  }
   if (service === SERVICE_MMIO) cpu.exits++;
   else cpu.aborts++;
   return false;

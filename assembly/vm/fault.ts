@@ -15,9 +15,21 @@ import { HANDLE_FAULT, SHARED } from "../table/walk";
 import { mark, reserve } from "./dirty/bitmap";
 import { push } from "./dirty/ring";
 import { PAGE_HUGETLB, PAGE_SHIFT, PAGE_WRITABLE, touch } from "./host";
-import { look, onTable } from "./operate";
+import { sequenceOf } from "./invalidation";
+import { look, onTable, onTableUnlessChanged } from "./operate";
 import { beginReading, endReading, findSlot } from "./slots";
-import { Agent, agent, hostOf, LOG_RING, noteOverflow, SLOT_LOGS, SLOT_READ_ONLY, Slot, Vm } from "./state";
+import {
+  Agent,
+  agent,
+  hostOf,
+  LOG_RING,
+  noteOverflow,
+  SLOT_INVALID,
+  SLOT_LOGS,
+  SLOT_READ_ONLY,
+  Slot,
+  Vm,
+} from "./state";
 
 // A fault as the VM is told of it:  10:8 level + 1   5 exec   4 write   3:0 FAULT_*
 export const FAULT_KIND: u32 = 0 | (4 << WIDTH);
@@ -73,6 +85,7 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
     exec = <bool>(fault & FAULT_EXEC);
   if (permission && !write && !exec) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
   const hva = s.hva + (ipa - s.gpa),
+    sequence = sequenceOf(v), // before the host is asked [FLT-22]
     page = touch(hostOf(v), hva, write, exec);
   if (page === 0) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
   const hardware: u64 = permission ? span(v.ps, <i32>get(fault, FAULT_LEVEL) + FIRST_LEVEL) : 0,
@@ -85,8 +98,8 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
     relax = permission && size === hardware;
   if (writable && logs && !reserve(s, gfn)) return answer(a, SERVICE_REFUSED, ipa, 0, 0, ENOMEM);
   const r = relax
-    ? onTable(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing())
-    : onTable(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing());
+    ? onTableUnlessChanged(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing(), sequence)
+    : onTableUnlessChanged(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing(), sequence);
   if (writable && logs && r === OK) noteDirty(v, a, s, gfn); // behind the mapping [FLT-38]
   return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start, size, prot, r);
 }
@@ -130,7 +143,8 @@ function service(v: Vm, a: Agent, ipa: u64, what: u32): i32 {
   if (ipa >> v.ipaBits) return answer(a, SERVICE_BEYOND, ipa, 0, 0, OK);
   if (kind < FAULT_TRANSLATION || kind > FAULT_PERMISSION) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
   const s = findSlot(v, ipa);
-  if (!s || (what & FAULT_WRITE && s.flags & SLOT_READ_ONLY)) return answer(a, SERVICE_MMIO, ipa, 0, 0, OK);
+  if (!s || s.flags & SLOT_INVALID || (what & FAULT_WRITE && s.flags & SLOT_READ_ONLY))
+    return answer(a, SERVICE_MMIO, ipa, 0, 0, OK);
   if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa, what);
   return answer(a, SERVICE_YOUNG, ipa, 0, 0, onTable(v, OP_MKYOUNG, ipa, 0, 0, CACHE_NONE, sharing()));
 }

@@ -37,6 +37,8 @@ export const SLOT_READ_ONLY: u32 = 1 << 1;
 export const SLOT_LOGS: u32 = 1 << 2;
 /** Words of the bitmap that nobody used are all ones [DLG-5]. */
 export const SLOT_ALL_DIRTY: u32 = 1 << 3;
+/** It is about to be deleted or moved: it has no memory for faults, and notifiers still find it [NOT-30, NOT-31]. */
+export const SLOT_INVALID: u32 = 1 << 4;
 
 /** A stretch of guest memory and its place in the VMM's address space. */
 @unmanaged
@@ -108,7 +110,7 @@ export class Vm {
   eagerSplit: u64;
   /** Changes with every invalidation that ends [NOT-3]. */
   sequence: u32;
-  /** Invalidations that have begun and not ended. */
+  /** Invalidations that have met a slot and not ended. */
   inProgress: u32;
   /** The most slots that there were at one time. */
   mostSlots: u32;
@@ -121,6 +123,17 @@ export class Vm {
   strategy: u32;
   /** A ring had no room once, and a bitmap took its page. */
   overflowed: u32;
+  /** Invalidations that have begun and not ended, whether they met a slot or not: while there are any, slots stay as they are. */
+  invalidations: u32;
+  /** A spin lock, of `invalidations` and of the range. */
+  invalidationLock: u32;
+  /** 1: only faults in the range that is being invalidated try again, as on x86 [NOT-5]; 0: all do, as on arm64. */
+  retryByRange: u32;
+  /** The guest's addresses that are being invalidated, from the lowest to the highest; while `inProgress` is not 0. */
+  invalidStart: u64;
+  invalidEnd: u64;
+  /** Grows with every change of the slots; bit 63 is set during one [NOT-32]. */
+  generation: u64;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.

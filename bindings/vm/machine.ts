@@ -240,6 +240,31 @@ export class VirtualMachine implements Disposable {
     return this.core.vmInvalidate(this.pointer, start, end) > 0;
   }
 
+  /**
+   * The host begins to change [start, end): what the guest has there is unmapped, and faults there try again until
+   * `endInvalidation` of the same range [NOT-1, NOT-4]. With `mayBlock` others get the table in between [NOT-7]. True if it lies in a slot.
+   */
+  beginInvalidation(start: number, end: number, mayBlock = true): boolean {
+    const met = this.core.vmInvalidateBegin(this.pointer, start, end, mayBlock ? 1 : 0);
+    this.#engine.check(met, "beginInvalidation");
+    return met > 0;
+  }
+
+  /** The host has changed [start, end) [NOT-3]. EINVAL if nothing began. */
+  endInvalidation(start: number, end: number): void {
+    this.#engine.check(this.core.vmInvalidateEnd(this.pointer, start, end), "endInvalidation");
+  }
+
+  /** Only faults in the range that is being invalidated try again, as on x86; not set: all do, as on arm64 [NOT-5]. */
+  set retryByRange(on: boolean) {
+    this.#record.retryByRange = on ? 1 : 0;
+  }
+
+  /** Changes with every change of the slots; bit 63 is set during one [NOT-32]. */
+  get generation(): bigint {
+    return this.#record.generation;
+  }
+
   /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */
   unmap(gpa: number, size: number): readonly HostRange[] {
     this.core.vmUnmap(this.pointer, gpa, size);

@@ -390,8 +390,12 @@ export class Vm implements Disposable {
     this.#open("changeHost");
     checkChoice("changeHost", "what", what, ["discard", "collapse", "share"]);
     for (const { start, end } of this.#machine.hostRanges(gpa, size)) {
-      this.#machine.invalidate(start, end);
-      this.host[what](start, end);
+      this.#machine.beginInvalidation(start, end);
+      try {
+        this.host[what](start, end);
+      } finally {
+        this.#machine.endInvalidation(start, end);
+      }
     }
   }
 

@@ -1,15 +1,10 @@
 // No store goes unlogged [DBM-10]: every store is counted by page, the reader of the log copies the counts of the pages that
 // it reports, and at the end no count may differ. Each protocol that loses a store is noticed.
 
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
-import { compile } from "../../bindings/core/compile.mjs";
 import * as K from "../../bindings/core/constants.generated.js";
-import { MODULES } from "../../bindings/core/modules.mjs";
 import { createVm, type Vm, type VmOptions } from "../../bindings/vm/index.js";
-import { ROOT } from "../house/sources.js";
+import { debugModule, flawed } from "./flawed.js";
 
 const RAM = 2 ** 30;
 const MIB = 2 ** 20;
@@ -94,7 +89,7 @@ const FLAWS = [
   [
     "pages are flushed but not protected",
     "vm/dirty/protect.ts",
-    "onRange(v, OP_WRPROTECT, gpa, size, 0);",
+    "onChunks(v, OP_WRPROTECT, gpa, size, true);",
     "",
     "protect",
   ],
@@ -144,38 +139,9 @@ const FLAWS = [
   ],
 ] as const;
 
-/** The VM's module with one line changed. */
-async function broken(
-  file: string,
-  from: string,
-  to: string,
-  target: "release" | "debug" = "release",
-): Promise<Uint8Array<ArrayBuffer>> {
-  const path = `assembly/${file}`;
-  const source = readFileSync(join(ROOT, path), "utf8");
-  expect(source.split(from).length, `${path} has ${from} once`).toBe(2);
-  const folder = mkdtempSync(join(tmpdir(), "granule-flaw-"));
-  writeFileSync(join(folder, "flaw.ts"), source.replace(from, to));
-  return built(join(folder, "vm.wasm"), target, { [path]: relative(ROOT, join(folder, "flaw.ts")) });
-}
-
-async function built(
-  outFile: string,
-  target: "release" | "debug",
-  instead: Record<string, string> = {},
-): Promise<Uint8Array<ArrayBuffer>> {
-  const module = MODULES.find(({ name }) => name === "vm");
-  if (!module) throw new Error("there is no module of the VM");
-  const heard = Object.fromEntries(
-    Object.entries(module.instead ?? {}).map(([name, other]) => [name, instead[other] ?? other]),
-  );
-  await compile({ entry: module.entry, target, outFile, instead: { ...instead, ...heard } });
-  return new Uint8Array(readFileSync(outFile));
-}
-
 describe("a store is noticed to be lost when", () => {
   it.each(FLAWS)("%s", async (_, file, from, to, strategy) => {
-    const module = await broken(file, from, to);
+    const module = await flawed(file, [[from, to]], "release");
     const rounds = logged({ strategy, backing: "4k", size: 24 * 4096, disjoint: true, module });
     expect(lost(rounds)).toBeGreaterThan(0);
   });
@@ -207,14 +173,13 @@ function storeAmid(
 
 describe("the hardware stores while software changes the entry [DBM-8]", () => {
   it("and the compare-exchange notices", async () => {
-    const module = new Uint8Array(readFileSync(join(ROOT, "build/vm.debug.wasm")));
-    expect(storeAmid(module, K.POINT_EXCHANGE)).toEqual({ during: 1, reported: 1, unlogged: 0 });
+    expect(storeAmid(debugModule(), K.POINT_EXCHANGE)).toEqual({ during: 1, reported: 1, unlogged: 0 });
   });
 
   it("and a plain store would lose it", async () => {
     // A read stands where the exchange did, so that there is a point between look and store.
     const plain = "(read(p, true), store<u64>(p, next), true)";
-    const module = await broken("vm/dirty/dbm.ts", "put(w, p, old, next, level)", plain, "debug");
+    const module = await flawed("vm/dirty/dbm.ts", [["put(w, p, old, next, level)", plain]]);
     expect(storeAmid(module, K.POINT_READ)).toEqual({ during: 1, reported: 0, unlogged: 2 });
   });
 });

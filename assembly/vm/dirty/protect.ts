@@ -2,7 +2,7 @@
 
 import { CACHE_ARENA } from "../../memory/cache";
 import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
-import { onRange, onTable } from "../operate";
+import { onChunks, onRange, onTable } from "../operate";
 import { Slot, Vm } from "../state";
 
 /** A range of more chunks is split in one operation. */
@@ -11,7 +11,7 @@ const MAX_CHUNKS: u64 = 1 << 12;
 /** Removes write permission. The caller flushes. */
 function protectRange(v: Vm, gpa: u64, size: u64): void {
   v.protects++;
-  onRange(v, OP_WRPROTECT, gpa, size, 0);
+  onChunks(v, OP_WRPROTECT, gpa, size, true);
 }
 
 /** Flushes a range. */
