@@ -3,10 +3,11 @@
 // Addresses and sizes are doubles, which hold every address of 52 bits; any other value is refused. Statuses are 0, or more
 // where a comment says so, or a negative errno.
 
-import { EINVAL, ENOENT, ENOMEM, OK } from "./memory/errno";
+import { EINVAL, ENOENT, ENOMEM, MAX_ERRNO, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
+import * as P from "./sim/processors";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
@@ -277,14 +278,62 @@ export function hostChange(vm: u32, what: u32, start: f64, end: f64): i32 {
 
 // --- a machine that runs ----------------------------------------------------------------------
 
-/** A machine without CPUs for a VM: its pointer, or a negative errno. `witness`: stores are counted, for `machineUncopied`. */
-export function machineCreate(vm: u32, witness: bool): i32 {
-  return isUsable(vm) ? M.createMachine(vm, witness) : EINVAL;
+/**
+ * A machine without CPUs for a VM: its pointer, or a negative errno. `witness`: WITNESS_*. `processors`: the CPUs of a host that its vCPUs
+ * share with others; 0: each has a CPU of its own.
+ */
+export function machineCreate(vm: u32, witness: u32, processors: u32): i32 {
+  if (!isUsable(vm) || witness & ~(M.WITNESS_STORES | M.WITNESS_TRANSLATIONS)) return EINVAL;
+  if (processors !== 0 && !P.isProcessors(processors)) return EINVAL;
+  const p = M.createMachine(vm, witness);
+  if (isPointer(p)) M.machineAt(p).processors = processors;
+  return p;
 }
 
 /** Gives it back. Its CPUs' contexts and TLBs are their owner's. */
 export function machineDestroy(machine: u32): i32 {
-  return isMachine(machine) ? M.discardMachine(M.machineAt(machine)) : EINVAL;
+  if (!isMachine(machine)) return EINVAL;
+  const m = M.machineAt(machine);
+  if (P.isProcessors(m.processors)) P.putAll(P.processorsAt(m.processors), m);
+  return M.discardMachine(m);
+}
+
+/** Is it a pointer, and no negative errno? */
+function isPointer(p: i32): bool {
+  return !(p < 0 && p >= -MAX_ERRNO);
+}
+
+// --- CPUs that many VMs share -----------------------------------------------------------------
+
+/** The CPUs of a host, without TLBs, and VMIDs of `bits` bits: pointer, EINVAL or ENOMEM. */
+export function processorsCreate(count: u32, bits: u32): i32 {
+  return me !== 0 ? P.createProcessors(count, bits) : EINVAL;
+}
+
+/** Gives them back. Their TLBs are their owner's. Precondition: no machine uses them. */
+export function processorsDestroy(processors: u32): i32 {
+  return me !== 0 && P.isProcessors(processors) ? P.discardProcessors(P.processorsAt(processors)) : EINVAL;
+}
+
+/** Gives CPU `i` its TLB, which an MMU of the engine's memory made. */
+export function processorSetTlb(processors: u32, i: u32, tlb: u32): i32 {
+  return me !== 0 && P.isProcessors(processors) ? P.setProcessor(P.processorsAt(processors), i, tlb) : EINVAL;
+}
+
+/** Loads vCPU `vcpu` of a machine of these CPUs onto CPU `i`, in place of what is there. 0, EBUSY if it is on another one, EINVAL or ETIMEDOUT. */
+export function processorLoad(processors: u32, i: u32, machine: u32, vcpu: u32): i32 {
+  if (me === 0 || !P.isProcessors(processors) || !isMachine(machine)) return EINVAL;
+  const s = P.processorsAt(processors),
+    m = M.machineAt(machine);
+  if (i >= s.count || m.processors !== processors || vcpu >= m.cpus) return EINVAL;
+  return P.loadVcpu(s, i, m, vcpu);
+}
+
+/** CPU `i` runs no vCPU any more. */
+export function processorPut(processors: u32, i: u32): i32 {
+  if (me === 0 || !P.isProcessors(processors) || i >= P.processorsAt(processors).count) return EINVAL;
+  P.putVcpu(P.processorsAt(processors), i);
+  return OK;
 }
 
 function isMachine(machine: u32): bool {
@@ -307,6 +356,7 @@ export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
   if (!isMachine(machine) || cpu >= M.machineAt(machine).cpus) return EINVAL;
   const m = M.machineAt(machine);
   if (!M.isReady(M.cpuAt(m, cpu))) return EINVAL;
+  if (m.processors !== 0 && (!P.isProcessors(m.processors) || M.cpuAt(m, cpu).processor === 0)) return EINVAL;
   return <i32>runCpu(m, cpu, min<u32>(n, i32.MAX_VALUE));
 }
 

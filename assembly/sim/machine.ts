@@ -37,9 +37,16 @@ export class Machine {
   vm: u32;
   /** CPUs that were added. */
   cpus: u32;
-  /** Whether stores are counted, so that a store that no dirty log reports is noticed. */
+  /** WITNESS_* */
   witness: u32;
+  /** The CPUs of a host that its vCPUs share with other machines' (processors.ts); 0: each vCPU has a CPU of its own. */
+  processors: u32;
 }
+
+/** Stores are counted, so that a store that no dirty log reports is noticed. */
+export const WITNESS_STORES: u32 = 1 << 0;
+/** Each translation is compared with the tables. */
+export const WITNESS_TRANSLATIONS: u32 = 1 << 1;
 
 /** A word for each walker: the CPU that it runs. */
 const RUNNING_AT: u32 = <u32>offsetof<Machine>();
@@ -92,6 +99,10 @@ export class Cpu {
   step: u32;
   /** log2 of the granule. */
   ps: u32;
+  /** Accesses that a TLB translated otherwise than the tables do. */
+  stale: u64;
+  /** The host's CPU that it is loaded on, + 1; 0 for none. */
+  processor: u32;
   // Pointers of chunks follow: CHUNKS of the stores to each page, CHUNKS of how many of them a collector has copied.
 }
 
@@ -182,12 +193,12 @@ export function awaitAccesses(cpu: Cpu): void {
 }
 
 /** A machine without CPUs for a VM; its pointer, or a negative errno. Its TLBs hear the TLBIs of the VM's table. */
-export function createMachine(vm: u32, witness: bool): i32 {
+export function createMachine(vm: u32, witness: u32): i32 {
   const p = takeFrames(MACHINE_ORDER);
   if (!p) return ENOMEM;
   const m = changetype<Machine>(p);
   m.vm = vm;
-  m.witness = witness ? 1 : 0;
+  m.witness = witness;
   m.magic = MACHINE_MAGIC;
   tableOf(vmOf(m)).machine = <u32>p;
   handOver();

@@ -9,13 +9,27 @@ import { parallel } from "../memory/layout";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
-import { accessOf, INFO_RIGHTS } from "../mmu/translate";
+import { accessOf, INFO_RIGHTS, resolve } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
 import { awaitInvalidations } from "../vm/invalidation";
 import { agent, ringOf } from "../vm/state";
-import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
+import {
+  Cpu,
+  contextOf,
+  cpuAt,
+  Machine,
+  NO_CPU,
+  passStep,
+  setRunning,
+  tlbOf,
+  turn,
+  vmOf,
+  WITNESS_STORES,
+  WITNESS_TRANSLATIONS,
+} from "./machine";
+import { enterGuest } from "./processors";
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
@@ -31,7 +45,10 @@ function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
     t = tlbOf(cpu);
   let races: u32 = 0;
   for (let tries: u32 = 0; tries - races < MAX_TRIES; tries++) {
-    if (through(c, t, addr, access)) return true;
+    if (through(c, t, addr, access)) {
+      if (m.witness & WITNESS_TRANSLATIONS) compare(cpu, c, addr, access);
+      return true;
+    }
     if (!(c.where & C.W_STAGE2)) {
       cpu.aborts++; // a fault of stage 1 is the guest's own matter
       return false;
@@ -47,9 +64,18 @@ function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   return false;
 }
 
+/** Does a walk that asks no TLB lead where the access went? A load stands for a store: a walk for a store would set dirty state. */
+function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
+  const went = c.pa,
+    kind = (access & A_KIND) === A_WRITE ? (access & ~A_KIND) | A_READ : access;
+  if (!resolve(c, addr, kind) || c.pa !== went) cpu.stale++;
+}
+
 /** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
 function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
-  const kind = access & A_KIND;
+  // On the way to a table of stage 1 hardware reads, unless it may not write there [FLT-2].
+  const walk = c.kind === FAULT_PERMISSION ? A_WRITE : A_READ,
+    kind = c.where & C.W_S1PTW ? walk : access & A_KIND;
   if (c.kind === FAULT_TRANSLATION) cpu.translationFaults++;
   else if (c.kind === FAULT_PERMISSION) cpu.permissionFaults++;
   else if (c.kind === FAULT_ACCESS) cpu.accessFaults++;
@@ -79,6 +105,7 @@ export function run(m: Machine, i: u32, n: u32): u32 {
     c = contextOf(cpu),
     t = tlbOf(cpu);
   const ring = ringOf(vmOf(m), i);
+  if (m.processors !== 0 && enterGuest(m, cpu)) return n;
   setRunning(m, i);
   agent(vmOf(m)).ring = ring;
   turn(cpu);
@@ -106,8 +133,8 @@ function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
     hints = T.hintsOf(t, hintKind(A_READ)),
     bank = T.bank(t, firstBank(t, A_READ)),
     top = T.lastEntry(bank),
-    plain = isPlain(c, t, A_READ),
-    counts = m.witness !== 0;
+    plain = isPlain(c, t, A_READ) && !(m.witness & WITNESS_TRANSLATIONS),
+    counts = (m.witness & WITNESS_STORES) !== 0;
   let reads: u32 = 0,
     stores: u32 = 0,
     seed = cpu.seed,

@@ -4,6 +4,7 @@
 //   two SlotSets, one of them in use
 //   Host: the memory behind the slots
 //   RINGS words: the rings of the vCPUs
+//   LAST_RAN words: which vCPU ran last on each CPU of the host
 //   at AGENTS_AT, an Agent for each walker: the record of its last operation, and what it did
 //
 // Walkers service faults at the same time. Slots change by copies: a change publishes a new set, and waits until nobody
@@ -134,6 +135,8 @@ export class Vm {
   invalidEnd: u64;
   /** Grows with every change of the slots; bit 63 is set during one [NOT-32]. */
   generation: u64;
+  /** Its VMID: generation and index (vmid.ts); 0 for none yet. */
+  vmid: u64;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.
@@ -149,8 +152,11 @@ export const RINGS: u32 = 64;
 const SETS_AT: u32 = (<u32>offsetof<Vm>() + 7) & ~7;
 const HOST_AT: u32 = SETS_AT + 2 * <u32>offsetof<SlotSet>();
 const RINGS_AT: u32 = HOST_AT + <u32>offsetof<Host>();
+/** CPUs of a host at most; a word for each: the vCPU that ran there last, + 1. */
+export const LAST_RAN: u32 = 64;
+const LAST_RAN_AT: u32 = RINGS_AT + RINGS * 4;
 /** On a cache line of its own: walkers count here all the time. */
-const AGENTS_AT: u32 = (RINGS_AT + RINGS * 4 + 63) & ~63;
+const AGENTS_AT: u32 = (LAST_RAN_AT + LAST_RAN * 4 + 63) & ~63;
 const VM_BYTES: u32 = AGENTS_AT + MAX_WALKERS * AGENT_BYTES;
 
 /** What one walker does for the VM. */
@@ -208,6 +214,11 @@ export function countOf(v: Vm, op: u32, outcome: u32): usize {
 
 function ringWord(v: Vm, i: u32): usize {
   return changetype<usize>(v) + RINGS_AT + (i << 2);
+}
+
+/** Where the vCPU that ran last on CPU `i` is noted. */
+export function lastRanWord(v: Vm, i: u32): usize {
+  return changetype<usize>(v) + LAST_RAN_AT + (i << 2);
 }
 
 /** The ring of vCPU `i`, 0 for none. */

@@ -60,6 +60,8 @@ export interface MachineOptions {
   readonly splitsHugeZero?: boolean;
   /** The VM's module, in place of the inlined one. */
   readonly module?: CoreSource;
+  /** Physical address of the guest's first byte. Default 2^ipaBits, or 0 where that would not fit. */
+  readonly physBase?: number | undefined;
 }
 
 /** Operations that were done, by opcode and outcome. */
@@ -100,7 +102,7 @@ const OUTCOMES: readonly (number | undefined)[] = [
 let compiled: WasmModule | undefined;
 
 /** The inlined module, compiled once. */
-function inlined(): WasmModule {
+export function inlinedVm(): WasmModule {
   compiled ??= compile(fromBase64(BYTES), "createVm");
   return compiled;
 }
@@ -126,15 +128,15 @@ export class VirtualMachine implements Disposable {
   readonly #agent: AgentView;
   #closed = false;
 
-  constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
+  constructor({ table, ipaBits, splitsHugeZero = false, module = inlinedVm(), physBase }: MachineOptions) {
     const engine = table.engine;
     this.#engine = engine;
     this.module = compile(module, "createVm");
     this.core = instantiateVm(this.module, engine.memory, engine.offset, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
-    const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
+    const base = physBase ?? (table.info().outputBits > ipaBits ? 2 ** ipaBits : 0);
     const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;
-    const pointer = this.core.vmCreate(table.handle, ipaBits, physBase, flags, 0);
+    const pointer = this.core.vmCreate(table.handle, ipaBits, base, flags, 0);
     if (pointer < 0 && pointer >= -K.MAX_ERRNO) throw new GranuleError(pointer, { operation: "createVm" });
     this.pointer = pointer >>> 0;
     this.#record = new VmView(engine.words, this.pointer);
@@ -258,6 +260,11 @@ export class VirtualMachine implements Disposable {
   /** Only faults in the range that is being invalidated try again, as on x86; not set: all do, as on arm64 [NOT-5]. */
   set retryByRange(on: boolean) {
     this.#record.retryByRange = on ? 1 : 0;
+  }
+
+  /** The VMID as KVM keeps it: generation and index; 0 for none yet [VMID-1]. */
+  get vmid(): number {
+    return Number(this.#record.vmid);
   }
 
   /** Changes with every change of the slots; bit 63 is set during one [NOT-32]. */

@@ -6,10 +6,11 @@ import type { WasmModule } from "../core/platform.js";
 import { CpuView } from "../core/sim-views.generated.js";
 import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { createEngine } from "../index.js";
-import { createMmu, createTlb, stage2Registers, type Tlb, type TlbPreset } from "../mmu/index.js";
+import { createMmu, createTlb, type MmuRegisters, stage2Registers, type Tlb, type TlbPreset } from "../mmu/index.js";
 import { type Granule, levelShift } from "../model/granule.js";
 import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
+import type { Host } from "./host.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
 
@@ -38,6 +39,13 @@ export interface VmOptions {
   seed?: number;
   /** Count every store by page, so that `unlogged` can tell whether a dirty log missed one. Default false. */
   witness?: boolean;
+  /**
+   * Compare each translation with the tables: `stale` of a CPU's statistics counts those that a TLB should have forgotten. For a VM that
+   * runs on one thread. Default false.
+   */
+  checkTranslations?: boolean;
+  /** Registers of a vCPU beside those of stage 2: for guests with a stage 1 of their own. */
+  registers?: (vcpu: number, stage2: MmuRegisters) => MmuRegisters;
   /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
   arenaBytes?: number;
   /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
@@ -55,6 +63,8 @@ const VM: OptionKinds<VmOptions> = {
   adversarial: "boolean",
   seed: "number",
   witness: "boolean",
+  checkTranslations: "boolean",
+  registers: "any",
   arenaBytes: "number",
   module: "any",
 };
@@ -160,6 +170,8 @@ export interface CpuStats {
   stuck: number;
   /** How often the vCPU stopped because its dirty ring was nearly full. */
   ringFull: number;
+  /** Accesses that a TLB led elsewhere than the tables do. Only with `checkTranslations`. */
+  stale: number;
 }
 
 /** What a read of a dirty log said. */
@@ -168,6 +180,12 @@ export interface DirtyLog {
   pages: number;
   /** One bit a page, page 0 in bit 0 of the first word. */
   bitmap: BigUint64Array;
+}
+
+/** Where a VM lives that shares its CPUs with others, and where its physical addresses begin. */
+interface Place {
+  readonly host: Host;
+  readonly physBase: number;
 }
 
 const SHARES = 1024;
@@ -202,49 +220,55 @@ export class Vm implements Disposable {
   readonly tlbs: readonly Tlb[];
   readonly #machine: VirtualMachine;
   readonly #cpus: readonly CpuView[];
-  readonly #pointer: number;
+  /** @internal Pointer of its CPUs in the engine's memory. */
+  readonly machinePointer: number;
   readonly #slots = new Map<number, Required<SlotOptions>>();
   readonly #hardwareDirty: boolean;
+  readonly #host: Host | undefined;
   #manual = false;
   #closed = false;
 
   /** @internal Use `createVm`. */
-  constructor(options: VmOptions) {
+  constructor(options: VmOptions, place?: Place) {
     checkOptions("createVm", options, VM);
     const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false } = options;
-    const { cpus = 1, walkers = 1, witness = false, arenaBytes = 256 << 20 } = options;
-    if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS) {
-      throw invalid("createVm", `cpus is ${describe(cpus)}: 1 to ${K.MAX_CPUS}`);
-    }
+    const { cpus = 1, walkers = 1, witness = false, checkTranslations = false, arenaBytes = 256 << 20 } = options;
+    checkCores("createVm", cpus);
     this.#hardwareDirty = hardwareDirty;
-    this.engine = createEngine({ arenaBytes, walkers });
+    this.#host = place?.host;
+    this.engine = place?.host.engine ?? createEngine({ arenaBytes, walkers });
     this.table = this.engine.createStage2({ granule, ipaBits, lpa2, hardwareDirty, hardwareAf: hardwareDirty });
+    const module = place?.host.module ?? options.module;
     this.#machine = new VirtualMachine({
       table: this.table,
       ipaBits,
-      ...(options.module === undefined ? {} : { module: options.module }),
+      physBase: place?.physBase,
+      ...(module === undefined ? {} : { module }),
     });
     this.host = this.#machine.host;
-    this.#pointer = this.#check(this.#machine.core.machineCreate(this.#machine.pointer, witness ? 1 : 0), "createVm");
-    this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addTlb(options, i));
+    const watches = (witness ? K.WITNESS_STORES : 0) | (checkTranslations ? K.WITNESS_TRANSLATIONS : 0);
+    const { core, pointer } = this.#machine;
+    this.machinePointer = pointerOf(core.machineCreate(pointer, watches, place?.host.pointer ?? 0), "createVm");
+    this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addCpu(options, i));
     this.#cpus = this.tlbs.map((_, i) => {
-      const cpu = new CpuView(this.engine.words, this.#machine.core.machineCpu(this.#pointer, i) >>> 0);
+      const cpu = new CpuView(this.engine.words, core.machineCpu(this.machinePointer, i) >>> 0);
       cpu.seed = seedOf(options.seed ?? 1, i);
       return cpu;
     });
   }
 
-  #addTlb({ tlb = "cortex-a76", adversarial = false, seed = 1 }: VmOptions, i: number): Tlb {
-    const mmu = createMmu({ engine: this.engine, registers: stage2Registers(this.table, 1) });
-    const made = createTlb(mmu, { preset: tlb, adversarial, seed: (seed + i) >>> 0 });
-    this.#check(this.#machine.core.machineAddCpu(this.#pointer, mmu.context, made.pointer), "createVm");
+  /** Adds a vCPU: its TLBs, which are those of the host's first CPU until it is loaded onto another one. */
+  #addCpu({ tlb = "cortex-a76", adversarial = false, seed = 1, registers }: VmOptions, i: number): Tlb {
+    const stage2 = stage2Registers(this.table, 1);
+    const mmu = createMmu({ engine: this.engine, registers: { ...stage2, ...registers?.(i, stage2) } });
+    const made = this.#host?.tlbs[0] ?? createTlb(mmu, { preset: tlb, adversarial, seed: (seed + i) >>> 0 });
+    this.#check(this.#machine.core.machineAddCpu(this.machinePointer, mmu.context, made.pointer), "createVm");
     return made;
   }
 
   /** A pointer or a count; throws what a negative errno says. */
   #check(status: number, operation: string): number {
-    if (status < 0 && status >= -K.MAX_ERRNO) throw new GranuleError(status, { operation });
-    return status >>> 0;
+    return pointerOf(status, operation);
   }
 
   #open(operation: string): void {
@@ -331,7 +355,7 @@ export class Vm implements Disposable {
     const found = this.#slot("logDirty", slot);
     if (found.readOnly) throw invalid("logDirty", `slot ${slot} is read-only: it never logs [DLG-2]`);
     this.#setRegion("logDirty", found, on ? LOG_DIRTY : 0);
-    if (on) this.#check(this.#machine.core.machineCopyAll(this.#pointer), "logDirty");
+    if (on) this.#check(this.#machine.core.machineCopyAll(this.machinePointer), "logDirty");
   }
 
   /**
@@ -348,16 +372,30 @@ export class Vm implements Disposable {
     for (let done = 0; done < accesses; done += TURN) {
       const n = Math.min(TURN, accesses - done);
       for (let i = 0; i < this.#cpus.length; i++) {
+        this.#host?.load(i % this.#host.tlbs.length, this, i);
         this.#runOne(i, n);
       }
     }
+  }
+
+  /** @internal Runs one vCPU that is loaded onto a CPU of the host. */
+  runVcpu(vcpu: number, accesses: number, workload: Workload): void {
+    this.#open("run");
+    checkOptions("run", workload, WORKLOAD);
+    setWorkload(this.#cpus[vcpu] as CpuView, vcpu, this.#cpus.length, workload, this.table.granule);
+    this.#runOne(vcpu, accesses);
+  }
+
+  /** @internal Its VMID: generation and index. */
+  get vmid(): number {
+    return this.#machine.vmid;
   }
 
   /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
   #runOne(i: number, n: number): void {
     const { core, pointer } = this.#machine;
     for (let left = n; left > 0; ) {
-      left = this.#check(core.machineRun(this.#pointer, i, left), "run");
+      left = this.#check(core.machineRun(this.machinePointer, i, left), "run");
       if (left > 0) this.#check(core.vmCollectRings(pointer), "run");
     }
   }
@@ -370,7 +408,7 @@ export class Vm implements Disposable {
     this.#slot("dirtyLog", slot);
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
-    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 0), "dirtyLog");
+    const pages = this.#check(this.#machine.core.machineCollect(this.machinePointer, slot, 0), "dirtyLog");
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
@@ -378,7 +416,7 @@ export class Vm implements Disposable {
   /** KVM_CLEAR_DIRTY_LOG of a whole slot: what is dirty is clean and write-protected afterwards [DLG-16]. */
   clearDirtyLog(slot: number): void {
     this.#slot("clearDirtyLog", slot);
-    this.#check(this.#machine.core.machineCollect(this.#pointer, slot, 1), "clearDirtyLog");
+    this.#check(this.#machine.core.machineCollect(this.machinePointer, slot, 1), "clearDirtyLog");
   }
 
   /**
@@ -416,7 +454,7 @@ export class Vm implements Disposable {
    */
   unlogged(): number {
     this.#open("unlogged");
-    return this.#check(this.#machine.core.machineUncopied(this.#pointer), "unlogged");
+    return this.#check(this.#machine.core.machineUncopied(this.machinePointer), "unlogged");
   }
 
   /** What happened on each CPU. */
@@ -432,6 +470,7 @@ export class Vm implements Disposable {
       aborts: Number(cpu.aborts),
       retries: Number(cpu.retries),
       stuck: Number(cpu.stuck),
+      stale: Number(cpu.stale),
       ringFull: this.#machine.core.vmRingFull(this.#machine.pointer, i) >>> 0,
     }));
   }
@@ -443,14 +482,27 @@ export class Vm implements Disposable {
   ticket(walker: number): VmTicket {
     this.#open("ticket");
     const { pointer, module } = this.#machine;
-    return { engine: this.engine.ticket(walker), module, vm: pointer, machine: this.#pointer, cpus: this.#cpus.length };
+    return {
+      engine: this.engine.ticket(walker),
+      module,
+      vm: pointer,
+      machine: this.machinePointer,
+      cpus: this.#cpus.length,
+    };
   }
 
-  /** Lets go of everything, the engine too. Twice is harmless. */
+  /** Lets go of everything, the engine too unless the VM is one of a host. Twice is harmless. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.engine.close();
+    if (this.#host === undefined) {
+      this.engine.close();
+      return;
+    }
+    this.#host.forget(this);
+    this.#machine.core.machineDestroy(this.machinePointer);
+    this.#machine.close();
+    this.table.destroy();
   }
 
   /** The same as `close`. */
@@ -567,6 +619,18 @@ function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, 
   cpu.cursor = 0;
   cpu.writes = Math.round(writes * SHARES);
   cpu.fetches = Math.round(fetches * SHARES);
+}
+
+/** A pointer or a count; throws what a negative errno says. */
+export function pointerOf(status: number, operation: string): number {
+  if (status < 0 && status >= -K.MAX_ERRNO) throw new GranuleError(status, { operation });
+  return status >>> 0;
+}
+
+/** EINVAL for so many CPUs. */
+export function checkCores(operation: string, cpus: number): void {
+  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= K.MAX_CPUS) return;
+  throw invalid(operation, `cpus is ${describe(cpus)}: 1 to ${K.MAX_CPUS}`);
 }
 
 /** A state of the generator that is not 0, and different for each CPU. */
