@@ -38,6 +38,7 @@ function plain(p: u32): Context {
 function unrecorded(p: u32): Context {
   const c = contextAt(p);
   c.steps = 0;
+  c.hdbss = 0;
   return c;
 }
 

@@ -11,6 +11,7 @@ import * as P from "./sim/processors";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
+import { createHdbss, discardHdbss, MAX_HDBSS } from "./vm/dirty/hdbss";
 import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
 import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ring";
 import * as F from "./vm/fault";
@@ -57,7 +58,10 @@ export function vmCreate(table: u32, ipaBits: u32, physBase: f64, host: u32, oth
 /** Gives back all that the VM keeps. The table is its owner's. */
 export function vmDestroy(vm: u32): i32 {
   if (!isUsable(vm)) return EINVAL;
-  for (let i: u32 = 0; i < S.RINGS; i++) vmSetRing(vm, i, 0);
+  for (let i: u32 = 0; i < S.RINGS; i++) {
+    vmSetRing(vm, i, 0);
+    vmSetHdbss(vm, i, 0);
+  }
   dropReport(vmAt(vm));
   discardSlots(vmAt(vm));
   H.discardHost(S.hostOf(vmAt(vm)));
@@ -231,6 +235,17 @@ export function vmSetRing(vm: u32, cpu: u32, entries: u32): i32 {
   return OK;
 }
 
+/** Gives vCPU `cpu` a log of the hardware's, of `entries`; 0 takes it away. 0, EINVAL or ENOMEM. Precondition: the vCPU does not run. */
+export function vmSetHdbss(vm: u32, cpu: u32, entries: u32): i32 {
+  if (!isUsable(vm) || cpu >= S.RINGS || entries > MAX_HDBSS) return EINVAL;
+  const made = entries === 0 ? 0 : createHdbss(entries);
+  if (entries !== 0 && made === 0) return ENOMEM;
+  const old = S.hdbssOf(vmAt(vm), cpu);
+  S.setHdbss(vmAt(vm), cpu, made);
+  if (old !== 0) discardHdbss(old);
+  return OK;
+}
+
 /** Collects all dirty rings into the bitmaps of their slots, and protects their pages; how many entries there were. */
 export function vmCollectRings(vm: u32): i32 {
   return isUsable(vm) ? <i32>collectRings(vmAt(vm)) : EINVAL;
@@ -367,6 +382,8 @@ export function machineCollect(machine: u32, slot: u32, clear: bool): i32 {
     v = M.vmOf(m),
     s = slotNamed(v, slot);
   if (!s) return ENOENT;
+  const bad = v.strategy === S.LOG_HDBSS ? M.kickAll(m) : OK;
+  if (bad) return bad;
   const pages = clear ? clearLog(v, slot, 0, S.pagesOf(v, s)) : getLog(v, slot);
   if (pages >= 0) copyReported(m, s);
   return pages;

@@ -7,7 +7,7 @@
 // A CPU's context and TLB are records of mmu/, which the host has made (bindings/mmu): a CPU is run by one walker at a time,
 // and any walker may take entries out of its TLB.
 
-import { EINVAL, ENOMEM, OK } from "../memory/errno";
+import { EINVAL, ENOMEM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
@@ -95,6 +95,8 @@ export class Cpu {
   retries: u64;
   /** Accesses given up after MAX_TRIES faults. */
   stuck: u64;
+  /** Faults because the hardware's log of dirty pages was full. */
+  logFull: u64;
   /** Odd while the guest runs; changes every few accesses. */
   step: u32;
   /** log2 of the granule. */
@@ -103,6 +105,8 @@ export class Cpu {
   stale: u64;
   /** The host's CPU that it is loaded on, + 1; 0 for none. */
   processor: u32;
+  /** Not 0: somebody waits until this vCPU has left the guest once. */
+  kicked: u32;
   // Pointers of chunks follow: CHUNKS of the stores to each page, CHUNKS of how many of them a collector has copied.
 }
 
@@ -190,6 +194,37 @@ export function passStep(cpu: Cpu): void {
 export function awaitAccesses(cpu: Cpu): void {
   const seen = peek(stepWord(cpu));
   for (let i: u32 = 0; seen & 1 && peek(stepWord(cpu)) === seen && !isTooLate(i); i++) nap(i);
+}
+
+function kickWord(cpu: Cpu): usize {
+  return changetype<usize>(cpu) + offsetof<Cpu>("kicked");
+}
+
+/** Has somebody asked this vCPU to leave the guest? It does, and says so by `answerKick`. */
+export function isKicked(cpu: Cpu): bool {
+  return peek(kickWord(cpu)) !== 0;
+}
+
+export function answerKick(cpu: Cpu): void {
+  publish(kickWord(cpu), 0);
+}
+
+/**
+ * Makes every vCPU leave the guest once, and waits until it has: what it does whenever it leaves was done for all that it stored before.
+ * The one that this walker runs has left. ETIMEDOUT when one makes no progress.
+ */
+export function kickAll(m: Machine): i32 {
+  const mine = running(m);
+  for (let i: u32 = 0; i < m.cpus; i++) if (i !== mine) publish(kickWord(cpuAt(m, i)), 1);
+  for (let i: u32 = 0; i < m.cpus; i++) {
+    const cpu = cpuAt(m, i);
+    if (i === mine) continue;
+    for (let n: u32 = 0; peek(stepWord(cpu)) & 1 && isKicked(cpu); n++) {
+      if (isTooLate(n)) return ETIMEDOUT;
+      nap(n);
+    }
+  }
+  return OK;
 }
 
 /** A machine without CPUs for a VM; its pointer, or a negative errno. Its TLBs hear the TLBIs of the VM's table. */

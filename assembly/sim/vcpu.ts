@@ -11,14 +11,17 @@ import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
 import { accessOf, INFO_RIGHTS, resolve } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
+import { drain } from "../vm/dirty/hdbss";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
 import { awaitInvalidations } from "../vm/invalidation";
-import { agent, ringOf } from "../vm/state";
+import { agent, hdbssOf, ringOf } from "../vm/state";
 import {
+  answerKick,
   Cpu,
   contextOf,
   cpuAt,
+  isKicked,
   Machine,
   NO_CPU,
   passStep,
@@ -54,7 +57,13 @@ function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
       return false;
     }
     if (tries !== 0) cpu.retries++;
+    leave(m, c);
     turn(cpu);
+    if (c.where & C.W_HDBSS) {
+      cpu.logFull++; // there is room now [DBM-13]
+      turn(cpu);
+      continue;
+    }
     const mine = handle(m, cpu, c, access);
     turn(cpu);
     if (!mine) return false;
@@ -69,6 +78,11 @@ function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
   const went = c.pa,
     kind = (access & A_KIND) === A_WRITE ? (access & ~A_KIND) | A_READ : access;
   if (!resolve(c, addr, kind) || c.pa !== went) cpu.stale++;
+}
+
+/** The vCPU is about to leave the guest: the hardware's log is emptied at each exit [DBM-13]. */
+function leave(m: Machine, c: C.Context): void {
+  if (c.hdbss !== 0) drain(vmOf(m), c.hdbss);
 }
 
 /** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
@@ -108,6 +122,7 @@ export function run(m: Machine, i: u32, n: u32): u32 {
   if (m.processors !== 0 && enterGuest(m, cpu)) return n;
   setRunning(m, i);
   agent(vmOf(m)).ring = ring;
+  c.hdbss = hdbssOf(vmOf(m), i);
   turn(cpu);
   while (n !== 0) {
     if (ring !== 0 && isSoftFull(ring)) {
@@ -116,10 +131,16 @@ export function run(m: Machine, i: u32, n: u32): u32 {
     }
     const some = min(n, STEP);
     runSome(m, cpu, c, t, some);
+    if (isKicked(cpu)) {
+      leave(m, c);
+      answerKick(cpu);
+    }
     passStep(cpu);
     n -= some;
   }
+  leave(m, c);
   turn(cpu);
+  c.hdbss = 0;
   agent(vmOf(m)).ring = 0;
   setRunning(m, NO_CPU);
   return n;

@@ -21,7 +21,7 @@ import {
   slotNamed,
   slots,
 } from "./slots";
-import { agent, hostOf, LOG_DBM, SLOT_LOGS, Slot, Vm } from "./state";
+import { agent, hostOf, LOG_DBM, SLOT_LOGS, Slot, tracksInHardware, Vm } from "./state";
 
 // What is done to the guest's part of a host range.
 const UNMAP: u32 = 0;
@@ -173,7 +173,9 @@ function emptySlot(v: Vm, s: Slot): i32 {
     bad = retireSlot(v, id, true);
   if (bad) return bad;
   const slot: Slot = slotNamed(v, id);
-  unmapPart(v, slot, slot.gpa, slot.size, true); // a slot that moves keeps its log
+  // A slot that moves keeps its log, and what a vCPU has in a log of its own is for the old address.
+  if (tracksInHardware(v) && slot.flags & SLOT_LOGS) harvest(v, slot, slot.gpa, slot.size, HARVEST_FREEZE);
+  onChunks(v, OP_UNMAP, slot.gpa, slot.size, true);
   return OK;
 }
 

@@ -4,6 +4,7 @@
 //   two SlotSets, one of them in use
 //   Host: the memory behind the slots
 //   RINGS words: the rings of the vCPUs
+//   RINGS words: the hardware's logs of the vCPUs
 //   LAST_RAN words: which vCPU ran last on each CPU of the host
 //   at AGENTS_AT, an Agent for each walker: the record of its last operation, and what it did
 //
@@ -137,6 +138,8 @@ export class Vm {
   generation: u64;
   /** Its VMID: generation and index (vmid.ts); 0 for none yet. */
   vmid: u64;
+  /** Hardware kept dirty state once: descriptors may have DBM. */
+  hadHardware: u32;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.
@@ -146,6 +149,13 @@ export const LOG_PROTECT: u32 = 0;
 export const LOG_DBM: u32 = 1;
 /** They are write-protected; the fault pushes them onto the vCPU's ring. */
 export const LOG_RING: u32 = 2;
+/** As LOG_DBM, and hardware writes down which pages became dirty: reading the log looks at those alone. */
+export const LOG_HDBSS: u32 = 3;
+
+/** Does hardware keep the dirty state of pages that log? */
+export function tracksInHardware(v: Vm): bool {
+  return v.strategy === LOG_DBM || v.strategy === LOG_HDBSS;
+}
 
 /** vCPUs that can have a ring. */
 export const RINGS: u32 = 64;
@@ -154,7 +164,8 @@ const HOST_AT: u32 = SETS_AT + 2 * <u32>offsetof<SlotSet>();
 const RINGS_AT: u32 = HOST_AT + <u32>offsetof<Host>();
 /** CPUs of a host at most; a word for each: the vCPU that ran there last, + 1. */
 export const LAST_RAN: u32 = 64;
-const LAST_RAN_AT: u32 = RINGS_AT + RINGS * 4;
+const HDBSS_AT: u32 = RINGS_AT + RINGS * 4;
+const LAST_RAN_AT: u32 = HDBSS_AT + RINGS * 4;
 /** On a cache line of its own: walkers count here all the time. */
 const AGENTS_AT: u32 = (LAST_RAN_AT + LAST_RAN * 4 + 63) & ~63;
 const VM_BYTES: u32 = AGENTS_AT + MAX_WALKERS * AGENT_BYTES;
@@ -228,6 +239,15 @@ export function ringOf(v: Vm, i: u32): u32 {
 
 export function setRing(v: Vm, i: u32, ring: u32): void {
   publish(ringWord(v, i), ring);
+}
+
+/** The hardware's log of vCPU `i`, 0 for none. */
+export function hdbssOf(v: Vm, i: u32): u32 {
+  return peek(changetype<usize>(v) + HDBSS_AT + (i << 2));
+}
+
+export function setHdbss(v: Vm, i: u32, log: u32): void {
+  publish(changetype<usize>(v) + HDBSS_AT + (i << 2), log);
 }
 
 function overflowWord(v: Vm): usize {

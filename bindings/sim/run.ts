@@ -9,7 +9,7 @@ import { COSTS, type Costs, checkCosts, estimate } from "./cost.js";
 import { type Rounds, WORKLOADS } from "./workloads.js";
 
 /** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
-export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm";
+export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm" | "hdbss";
 
 /** A run of a workload. All of it but the time depends on these settings alone. */
 export interface RunConfig {
@@ -138,7 +138,7 @@ const CONFIG: OptionKinds<RunConfig> = {
 
 /** What the VM does not check itself. */
 function checkConfig({ dirty, granule, memory, iterations, writes }: RunReport["config"]): void {
-  checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm"]);
+  checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm", "hdbss"]);
   checkChoice("runWorkload", "granule", granule, [4096, 16384, 65536]);
   if (!(Number.isSafeInteger(memory) && memory > 0 && memory % granule === 0)) {
     throw invalid("runWorkload", `memory is ${describe(memory)}: bytes, whole pages of ${granule}`);
@@ -158,7 +158,7 @@ function filledIn(config: RunConfig): RunReport["config"] {
 }
 
 function policyOf({ dirty, manual, splitChunk }: RunReport["config"]): DirtyPolicy {
-  return { strategy: dirty === "dbm" || dirty === "ring" ? dirty : "protect", manual, eagerSplit: splitChunk };
+  return { strategy: dirty === "wp" || dirty === "eager" ? "protect" : dirty, manual, eagerSplit: splitChunk };
 }
 
 /** Bytes for tables, logs and what the witness counts: a store count and a copy of it for each page and CPU. */
@@ -255,7 +255,7 @@ export function runWorkload(config: RunConfig, look?: (vm: Vm) => void): RunRepo
   checkConfig(all);
   const costs = checkCosts("runWorkload", config.costs ?? COSTS);
   const { granule, memory, vcpus, backing, tlb, adversarial, writes, iterations, seed } = all;
-  const hardwareDirty = all.dirty === "dbm";
+  const hardwareDirty = all.dirty === "dbm" || all.dirty === "hdbss";
   const vm = createVm({
     granule,
     hardwareDirty,

@@ -150,8 +150,8 @@ export class VirtualMachine implements Disposable {
   }
 
   /** How stores to pages that log are noticed; assembly/vm/state.ts says what each means. */
-  setStrategy(strategy: "protect" | "dbm" | "ring"): void {
-    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING }[strategy];
+  setStrategy(strategy: "protect" | "dbm" | "ring" | "hdbss"): void {
+    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING, hdbss: K.LOG_HDBSS }[strategy];
   }
 
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE in bytes, 0 for off [DLG-30]. */

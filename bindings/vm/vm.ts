@@ -102,9 +102,12 @@ export interface DirtyPolicy {
   /**
    * `protect`: pages are write-protected, and the fault of a store marks its page. `dbm`: hardware keeps the dirty state, and
    * reading the log collects it [DBM-9]; for a VM with `hardwareDirty`. `ring`: as `protect`, but the fault pushes the page onto a
-   * ring of its vCPU, which stops when the ring is nearly full until it was collected [RNG-7]. Default `protect`.
+   * ring of its vCPU, which stops when the ring is nearly full until it was collected [RNG-7]. `hdbss`: as `dbm`, and hardware writes
+   * each page that becomes dirty into a log of its vCPU, so that reading looks at those pages alone [DBM-13]. Default `protect`.
    */
-  strategy?: "protect" | "dbm" | "ring";
+  strategy?: "protect" | "dbm" | "ring" | "hdbss";
+  /** Entries of a vCPU's log of `hdbss`, 1 to 262144. Default 512, a page of them. */
+  hdbssEntries?: number;
   /** Entries of a ring, a power of two from 128 to 32768. Default 4096. */
   ringEntries?: number;
   /** A read of the log leaves it as it is; `clear` clears it [DLG-6]. Default false. */
@@ -117,6 +120,7 @@ export interface DirtyPolicy {
 
 const POLICY: OptionKinds<DirtyPolicy> = {
   strategy: "any",
+  hdbssEntries: "number",
   ringEntries: "number",
   manual: "boolean",
   initiallySet: "boolean",
@@ -170,6 +174,8 @@ export interface CpuStats {
   stuck: number;
   /** How often the vCPU stopped because its dirty ring was nearly full. */
   ringFull: number;
+  /** Faults because the hardware's log of dirty pages was full. */
+  logFull: number;
   /** Accesses that a TLB led elsewhere than the tables do. Only with `checkTranslations`. */
   stale: number;
 }
@@ -323,9 +329,12 @@ export class Vm implements Disposable {
     this.#open("setDirtyPolicy");
     const { manual = false, initiallySet = false, eagerSplit = 0 } = checkOptions("setDirtyPolicy", policy, POLICY);
     const { strategy = "protect" } = policy;
-    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring"]);
-    if (strategy === "dbm" && !this.#hardwareDirty) {
-      throw invalid("setDirtyPolicy", "dbm needs CPUs that keep dirty state: createVm({ hardwareDirty: true })");
+    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring", "hdbss"]);
+    if ((strategy === "dbm" || strategy === "hdbss") && !this.#hardwareDirty) {
+      throw invalid(
+        "setDirtyPolicy",
+        `${strategy} needs CPUs that keep dirty state: createVm({ hardwareDirty: true })`,
+      );
     }
     if ([...this.#slots.keys()].some((slot) => this.#machine.core.vmSlotPages(this.#machine.pointer, slot) >= 0)) {
       throw invalid("setDirtyPolicy", "a slot logs already: end its log first");
@@ -339,9 +348,19 @@ export class Vm implements Disposable {
       throw invalid("setDirtyPolicy", "a ring is collected as a whole: leave manual out");
     this.#machine.setStrategy(strategy);
     this.#setRings(strategy === "ring" ? (policy.ringEntries ?? 4096) : 0);
+    this.#setLogs(strategy === "hdbss" ? (policy.hdbssEntries ?? 512) : 0, strategy === "hdbss" ? 1 : 0);
     this.#manual = manual;
     this.#machine.manualDirtyLog = (manual ? 1 : 0) | (initiallySet ? 2 : 0);
     this.#machine.eagerSplit = eagerSplit;
+  }
+
+  #setLogs(entries: number, least: number): void {
+    if (!Number.isInteger(entries) || entries < least || entries > K.MAX_HDBSS) {
+      throw invalid("setDirtyPolicy", `hdbssEntries is ${describe(entries)}: 1 to ${K.MAX_HDBSS}`);
+    }
+    this.tlbs.forEach((_, i) => {
+      this.#check(this.#machine.core.vmSetHdbss(this.#machine.pointer, i, entries), "setDirtyPolicy");
+    });
   }
 
   #setRings(entries: number): void {
@@ -470,6 +489,7 @@ export class Vm implements Disposable {
       aborts: Number(cpu.aborts),
       retries: Number(cpu.retries),
       stuck: Number(cpu.stuck),
+      logFull: Number(cpu.logFull),
       stale: Number(cpu.stale),
       ringFull: this.#machine.core.vmRingFull(this.#machine.pointer, i) >>> 0,
     }));

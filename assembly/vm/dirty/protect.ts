@@ -4,14 +4,16 @@ import { CACHE_ARENA } from "../../memory/cache";
 import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
 import { onChunks, onRange, onTable } from "../operate";
 import { Slot, Vm } from "../state";
+import { HARVEST_STOP, sweep } from "./dbm";
 
 /** A range of more chunks is split in one operation. */
 const MAX_CHUNKS: u64 = 1 << 12;
 
-/** Removes write permission. The caller flushes. */
-function protectRange(v: Vm, gpa: u64, size: u64): void {
+/** Removes write permission from a range of a slot, and DBM where descriptors may have it [DBM-6]. The caller flushes. */
+function protectRange(v: Vm, s: Slot, gpa: u64, size: u64): void {
   v.protects++;
-  onChunks(v, OP_WRPROTECT, gpa, size, true);
+  if (v.hadHardware !== 0) sweep(v, s, gpa, size, HARVEST_STOP);
+  else onChunks(v, OP_WRPROTECT, gpa, size, true);
 }
 
 /** Flushes a range. */
@@ -20,14 +22,14 @@ export function flushRange(v: Vm, gpa: u64, size: u64): void {
 }
 
 /** Removes write permission and flushes [DLG-10, TLB-26]. */
-export function protect(v: Vm, gpa: u64, size: u64): void {
-  protectRange(v, gpa, size);
+export function protect(v: Vm, s: Slot, gpa: u64, size: u64): void {
+  protectRange(v, s, gpa, size);
   flushRange(v, gpa, size);
 }
 
 /** Removes write permission of `pages` pages of a slot from page `first`. The caller flushes. */
 export function protectPages(v: Vm, s: Slot, first: u32, pages: u32): void {
-  protectRange(v, s.gpa + ((<u64>first) << v.ps), (<u64>pages) << v.ps);
+  protectRange(v, s, s.gpa + ((<u64>first) << v.ps), (<u64>pages) << v.ps);
 }
 
 /** Splits blocks chunk by chunk, if eager splitting is on [DLG-32]. A failure fails nothing [DLG-33]. */
