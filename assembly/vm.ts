@@ -266,7 +266,7 @@ export function hostDefine(vm: u32, start: f64, end: f64, hugetlb: f64, flags: u
     to = whole(end),
     huge = whole(hugetlb);
   if (!isUsable(vm) || !isRange(from, to) || huge === NONE) return EINVAL;
-  if (flags & ~(H.AREA_THP | H.AREA_FRESH)) return EINVAL;
+  if (flags & ~(H.AREA_THP | H.AREA_FRESH | H.AREA_DEVICE | H.AREA_UNCACHED)) return EINVAL;
   return H.define(S.hostOf(vmAt(vm)), from, to, huge, flags);
 }
 

@@ -13,7 +13,7 @@ import { accessOf, INFO_RIGHTS, resolve } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
 import { drain } from "../vm/dirty/hdbss";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
-import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
+import { FAULT_EXEC, FAULT_LEVEL, FAULT_WALK, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
 import { awaitInvalidations } from "../vm/invalidation";
 import { agent, hdbssOf, ringOf } from "../vm/state";
 import {
@@ -97,6 +97,7 @@ function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
     c.kind |
     (kind === A_WRITE ? FAULT_WRITE : 0) |
     (kind === A_FETCH ? FAULT_EXEC : 0) |
+    (c.where & C.W_S1PTW ? FAULT_WALK : 0) |
     <u32>put(c.level - FIRST_LEVEL, FAULT_LEVEL);
   fault(vmOf(m), c.ipa, what);
   const a = agent(vmOf(m)),

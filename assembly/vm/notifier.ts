@@ -7,7 +7,7 @@ import { EINVAL, OK } from "../memory/errno";
 import { OP_FLUSH, OP_MAP, OP_TEST_CLEAR_YOUNG, OP_UNMAP } from "../table/submit";
 import { HARVEST_FREEZE, harvest } from "./dirty/dbm";
 import { enable, startsDirty } from "./dirty/log";
-import { assume } from "./host";
+import { assume, hasDevice } from "./host";
 import { announce, enter, leave, settle } from "./invalidation";
 import { onChunks, onRange, onTable } from "./operate";
 import {
@@ -21,7 +21,7 @@ import {
   slotNamed,
   slots,
 } from "./slots";
-import { agent, hostOf, LOG_DBM, SLOT_LOGS, Slot, tracksInHardware, Vm } from "./state";
+import { agent, hostOf, LOG_DBM, SLOT_LOG, SLOT_LOGS, SLOT_READ_ONLY, Slot, tracksInHardware, Vm } from "./state";
 
 // What is done to the guest's part of a host range.
 const UNMAP: u32 = 0;
@@ -184,8 +184,10 @@ export function setRegion(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: 
   const before = slotNamed(v, id),
     logged = <bool>(before && before.flags & SLOT_LOGS),
     asked = judgeSlot(v, id, flags, gpa, size, hva),
-    goes = asked === CHANGE_DELETE || asked === CHANGE_MOVE,
-    bad = goes ? emptySlot(v, before) : OK;
+    logs = (flags & (SLOT_LOG | SLOT_READ_ONLY)) === SLOT_LOG,
+    goes = asked === CHANGE_DELETE || asked === CHANGE_MOVE;
+  if (logs && asked > 0 && asked !== CHANGE_DELETE && hasDevice(hostOf(v), hva, hva + size)) return EINVAL; // [DLG-3]
+  const bad = goes ? emptySlot(v, before) : OK;
   if (bad) return bad;
   const change = setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
   if (change < 0 && goes) retireSlot(v, id, false);

@@ -6,8 +6,9 @@ import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT, OK } from "../memory
 import { POINT_LOCK, POINT_YIELD, visit } from "../memory/guard";
 import { parallel } from "../memory/layout";
 import { isTableHandle, rootOf } from "../memory/tables";
+import { flushVmid } from "../record/maintenance";
 import { begin, end, modeOf, SHARES_TABLE } from "../table/sharing";
-import { OP_GET_LEAF, operate, SUBMIT_TOP_UP } from "../table/submit";
+import { OP_GET_LEAF, OP_TLB_FLUSH_RANGE, operate, SUBMIT_TOP_UP } from "../table/submit";
 import { mustRetry } from "./invalidation";
 import { countOf, tableOf, Vm } from "./state";
 
@@ -116,6 +117,17 @@ export function onChunks(v: Vm, op: u32, gpa: u64, size: u64, yields: bool): i32
     if (!isTableHandle(v.table) || rootOf(tableOf(v)) === 0) break;
   }
   return settled(v, op, r);
+}
+
+/** The whole VM's TLB entries go: one operation, whatever its size [TLB-4]. */
+export function flushAll(v: Vm): void {
+  flushVmid(tableOf(v));
+}
+
+/** TLB entries of a range go: by range, or with the VMID where the CPU has no such operation or the range is large [TLB-11, TLB-36]. */
+export function flush(v: Vm, gpa: u64, size: u64): void {
+  if (v.flushLimit !== 0 && size >> v.ps > v.flushLimit) flushAll(v);
+  else onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
 }
 
 /** Reads the leaf of `gpa` into the Answer. It changes nothing, and is not counted. */

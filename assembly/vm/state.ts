@@ -138,6 +138,8 @@ export class Vm {
   generation: u64;
   /** Its VMID: generation and index (vmid.ts); 0 for none yet. */
   vmid: u64;
+  /** Pages above which a range is flushed with the whole VMID; 0 for no limit. */
+  flushLimit: u32;
   /** Hardware kept dirty state once: descriptors may have DBM. */
   hadHardware: u32;
 }

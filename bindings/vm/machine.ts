@@ -38,15 +38,20 @@ export interface Fault {
   readonly level: number;
   readonly write: boolean;
   readonly exec: boolean;
+  /** On the way to a table of the guest's stage 1 (S1PTW). */
+  readonly walk?: boolean;
+  /** Of a cache maintenance instruction (CM). */
+  readonly cacheMaintenance?: boolean;
 }
 
 /** What a fault led to. */
 export interface Service {
   /**
    * `map`, `relax`, `young`: an operation on the table. `mmio`: no memory there, the VMM emulates a device [FLT-6].
-   * `beyond`: outside the VM's address space, an abort for the guest [FLT-5]. `refused`: the VMM gets an error.
+   * `beyond`: outside the VM's address space, an abort for the guest [FLT-5]. `refused`: the VMM gets an error. `abort`: the guest gets
+   * a prefetch abort or a data abort [FLT-6, FLT-7]. `skip`: cache maintenance where there is no memory, nothing is done.
    */
-  readonly kind: "map" | "relax" | "young" | "mmio" | "beyond" | "refused";
+  readonly kind: "map" | "relax" | "young" | "mmio" | "beyond" | "refused" | "abort" | "skip";
   readonly ipa: number;
   readonly size: number;
   readonly prot: number;
@@ -86,6 +91,8 @@ const SERVICES: Readonly<Record<number, Service["kind"]>> = {
   [K.SERVICE_MMIO]: "mmio",
   [K.SERVICE_BEYOND]: "beyond",
   [K.SERVICE_REFUSED]: "refused",
+  [K.SERVICE_ABORT]: "abort",
+  [K.SERVICE_SKIP]: "skip",
 };
 
 const OUTCOMES: readonly (number | undefined)[] = [
@@ -180,11 +187,13 @@ export class VirtualMachine implements Disposable {
   }
 
   /** Services a fault of a vCPU [FLT-5, FLT-6]. */
-  fault(ipa: number, { kind, level, write, exec }: Fault): Service {
+  fault(ipa: number, { kind, level, write, exec, walk = false, cacheMaintenance = false }: Fault): Service {
     const what =
       KINDS[kind] |
       (write ? K.FAULT_WRITE : 0) |
       (exec ? K.FAULT_EXEC : 0) |
+      (walk ? K.FAULT_WALK : 0) |
+      (cacheMaintenance ? K.FAULT_CACHE : 0) |
       Number(put(BigInt(level - K.FIRST_LEVEL), K.FAULT_LEVEL));
     this.core.vmFault(this.pointer, ipa, what);
     const { kind: service, size, prot, ipa: at } = this.#agent;
@@ -260,6 +269,11 @@ export class VirtualMachine implements Disposable {
   /** Only faults in the range that is being invalidated try again, as on x86; not set: all do, as on arm64 [NOT-5]. */
   set retryByRange(on: boolean) {
     this.#record.retryByRange = on ? 1 : 0;
+  }
+
+  /** Pages above which a range is flushed with the whole VMID; 0 for no limit [TLB-36]. */
+  set flushLimit(pages: number) {
+    this.#record.flushLimit = pages;
   }
 
   /** The VMID as KVM keeps it: generation and index; 0 for none yet [VMID-1]. */

@@ -14,8 +14,17 @@ import type { Host } from "./host.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
 
-/** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
-export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
+/** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, pages of hugetlbfs, or a device's registers. */
+export type Backing =
+  | "4k"
+  | "thp"
+  | "hugetlb-64k"
+  | "hugetlb-2m"
+  | "hugetlb-32m"
+  | "hugetlb-512m"
+  | "hugetlb-1g"
+  | "device"
+  | "device-uncached";
 
 /** How a VM is made. */
 export interface VmOptions {
@@ -25,6 +34,10 @@ export interface VmOptions {
   ipaBits?: number;
   /** 52-bit descriptors of 4K and 16K pages (FEAT_LPA2). Default false. */
   lpa2?: boolean;
+  /** CPUs that invalidate TLB entries by range (FEAT_TLBIRANGE). Default true; without, a range takes the whole VMID. */
+  tlbiRange?: boolean;
+  /** Pages above which a range is flushed with the whole VMID, 0 for no limit [TLB-36]. Default 0. */
+  flushLimit?: number;
   /** CPUs that set access flags and dirty state in the tables themselves (FEAT_HAFDBS). Default false. */
   hardwareDirty?: boolean;
   /** CPUs, each with a vCPU and TLBs of its own. Default 1, at most 64. */
@@ -56,6 +69,8 @@ const VM: OptionKinds<VmOptions> = {
   granule: "number",
   ipaBits: "number",
   lpa2: "boolean",
+  tlbiRange: "boolean",
+  flushLimit: "number",
   hardwareDirty: "boolean",
   cpus: "number",
   walkers: "number",
@@ -200,7 +215,18 @@ const MAX_SLOTS = 32767;
 /** Where the VMM's memory begins: far above the guest's addresses, and aligned as much as a block can be. */
 const HVA_BASE = 2 ** 46;
 
-const HUGETLB: Readonly<Record<Backing, number>> = { "4k": 0, thp: 0, "hugetlb-2m": 2 ** 21, "hugetlb-1g": 2 ** 30 };
+const HUGETLB: Readonly<Record<Backing, number>> = {
+  "4k": 0,
+  thp: 0,
+  "hugetlb-64k": 2 ** 16,
+  "hugetlb-2m": 2 ** 21,
+  "hugetlb-32m": 2 ** 25,
+  "hugetlb-512m": 2 ** 29,
+  "hugetlb-1g": 2 ** 30,
+  device: 0,
+  "device-uncached": 0,
+};
+const DEVICES: Partial<Record<Backing, "device" | "uncached">> = { device: "device", "device-uncached": "uncached" };
 
 /**
  * A virtual machine that runs: memory slots, vCPUs with TLBs, faults serviced as KVM does it, dirty logging. Make one with
@@ -237,13 +263,14 @@ export class Vm implements Disposable {
   /** @internal Use `createVm`. */
   constructor(options: VmOptions, place?: Place) {
     checkOptions("createVm", options, VM);
-    const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false } = options;
+    const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false, tlbiRange = true } = options;
     const { cpus = 1, walkers = 1, witness = false, checkTranslations = false, arenaBytes = 256 << 20 } = options;
     checkCores("createVm", cpus);
     this.#hardwareDirty = hardwareDirty;
     this.#host = place?.host;
     this.engine = place?.host.engine ?? createEngine({ arenaBytes, walkers });
-    this.table = this.engine.createStage2({ granule, ipaBits, lpa2, hardwareDirty, hardwareAf: hardwareDirty });
+    const hardware = { hardwareDirty, hardwareAf: hardwareDirty, tlbiRange };
+    this.table = this.engine.createStage2({ granule, ipaBits, lpa2, ...hardware });
     const module = place?.host.module ?? options.module;
     this.#machine = new VirtualMachine({
       table: this.table,
@@ -252,6 +279,7 @@ export class Vm implements Disposable {
       ...(module === undefined ? {} : { module }),
     });
     this.host = this.#machine.host;
+    this.#machine.flushLimit = checkPages(options.flushLimit ?? 0);
     const watches = (witness ? K.WITNESS_STORES : 0) | (checkTranslations ? K.WITNESS_TRANSLATIONS : 0);
     const { core, pointer } = this.#machine;
     this.machinePointer = pointerOf(core.machineCreate(pointer, watches, place?.host.pointer ?? 0), "createVm");
@@ -300,7 +328,9 @@ export class Vm implements Disposable {
     if (this.#slots.has(slot)) throw invalid("addSlot", `slot ${slot} is there already`);
     if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_SLOTS)
       throw invalid("addSlot", `slot is ${describe(slot)}: 0 to ${MAX_SLOTS - 1}`);
-    this.host.define({ hva, size, hugetlb: HUGETLB[backing], thp: backing === "thp", fresh: !filled });
+    const device = DEVICES[backing];
+    const area = { hva, size, hugetlb: HUGETLB[backing], thp: backing === "thp", fresh: !filled };
+    this.host.define(device === undefined ? area : { ...area, device });
     const all = { slot, gpa, size, hva, backing, filled, readOnly };
     this.#setRegion("addSlot", all, readOnly ? READ_ONLY : 0);
     this.#slots.set(slot, all);
@@ -645,6 +675,11 @@ function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, 
 export function pointerOf(status: number, operation: string): number {
   if (status < 0 && status >= -K.MAX_ERRNO) throw new GranuleError(status, { operation });
   return status >>> 0;
+}
+
+function checkPages(pages: number): number {
+  if (Number.isInteger(pages) && pages >= 0 && pages < 2 ** 32) return pages;
+  throw invalid("createVm", `flushLimit is ${describe(pages)}: pages, 0 or more`);
 }
 
 /** EINVAL for so many CPUs. */

@@ -108,7 +108,7 @@ const FLAWS = [
   [
     "the log is read without a flush",
     "vm/dirty/log.ts",
-    "if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
+    "if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);",
     "",
     "protect",
   ],
@@ -123,15 +123,15 @@ const FLAWS = [
   [
     "the hardware's dirty state is collected without a flush [DBM-11]",
     "vm/dirty/dbm.ts",
-    "if (agent(v).status !== 0) onRange",
-    "if (false) onRange",
+    "if (agent(v).status !== 0) flush",
+    "if (false) flush",
     "dbm",
   ],
   [
     "the check whether to flush is inverted: (a) of the RFC [DBM-7]",
     "vm/dirty/dbm.ts",
-    "if (agent(v).status !== 0) onRange",
-    "if (agent(v).status === 0) onRange",
+    "if (agent(v).status !== 0) flush",
+    "if (agent(v).status === 0) flush",
     "dbm",
   ],
   ["collected pages are not marked", "vm/dirty/dbm.ts", "if (!mark(s, page)) return false;", "{}", "dbm"],
@@ -152,8 +152,8 @@ const FLAWS = [
   [
     "rings are collected without a flush [RNG-10]",
     "vm/dirty/log.ts",
-    "if (taken !== 0) flushRange",
-    "if (false) flushRange",
+    "if (taken !== 0) flushAll",
+    "if (false) flushAll",
     "ring",
   ],
   [
@@ -194,7 +194,7 @@ const FLAWS = [
   [
     "pages that hardware wrote down become clean without a flush",
     "vm/dirty/log.ts",
-    "if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
+    "if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);",
     "",
     "hdbss",
   ],

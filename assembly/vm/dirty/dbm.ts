@@ -16,9 +16,8 @@ import { read } from "../../memory/cell";
 import { EBUSY, ENOMEM, OK } from "../../memory/errno";
 import { put } from "../../table/bbm";
 import { begin, end, modeOf, SHARES_TABLE } from "../../table/sharing";
-import { OP_TLB_FLUSH_RANGE } from "../../table/submit";
 import { close, EntryWalk, LEAF, OneByOne, openAs, Walk, walk } from "../../table/walk";
-import { onRange } from "../operate";
+import { flush } from "../operate";
 import { agent, Slot, tableOf, Vm } from "../state";
 import { mark } from "./bitmap";
 
@@ -91,7 +90,7 @@ class HarvestVisitor extends OneByOne {
  */
 export function harvest(v: Vm, s: Slot, gpa: u64, size: u64, purpose: u32): i32 {
   const r = sweep(v, s, gpa, size, purpose);
-  if (agent(v).status !== 0) onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
+  if (agent(v).status !== 0) flush(v, gpa, size);
   return r;
 }
 

@@ -3,6 +3,7 @@
 
 import { EINVAL, ENOENT, OK } from "../../memory/errno";
 import { observe, publish } from "../../memory/shared";
+import { flush, flushAll } from "../operate";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
 import {
@@ -19,7 +20,7 @@ import {
 } from "../state";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
 import { HARVEST_BEGIN, HARVEST_COLLECT, harvest, sweep } from "./dbm";
-import { flushRange, protect, protectPages, splitEagerly } from "./protect";
+import { protect, protectPages, splitEagerly } from "./protect";
 import { collectRing } from "./ring";
 
 // Vm.manualDirtyLog
@@ -125,7 +126,7 @@ function takeWords(v: Vm, s: Slot, word: u32, end: u32): u32 {
     pages = n;
   }
   protectSpan(v, s, first, pages);
-  if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);
+  if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);
   return dirty;
 }
 
@@ -149,7 +150,7 @@ export function getDirtyLog(v: Vm, id: u32): i32 {
 export function collectRings(v: Vm): u32 {
   let taken: u32 = 0;
   for (let i: u32 = 0; i < RINGS; i++) if (ringOf(v, i) !== 0) taken += collectRing(v, ringOf(v, i));
-  if (taken !== 0) flushRange(v, 0, (<u64>1) << v.ipaBits);
+  if (taken !== 0) flushAll(v); // [TLB-35]
   return taken;
 }
 

@@ -1,8 +1,8 @@
 // Write protection of what logs, and blocks that are split beside it.
 
 import { CACHE_ARENA } from "../../memory/cache";
-import { OP_SPLIT, OP_TLB_FLUSH_RANGE, OP_WRPROTECT } from "../../table/submit";
-import { onChunks, onRange, onTable } from "../operate";
+import { OP_SPLIT, OP_WRPROTECT } from "../../table/submit";
+import { flush, onChunks, onTable } from "../operate";
 import { Slot, Vm } from "../state";
 import { HARVEST_STOP, sweep } from "./dbm";
 
@@ -16,15 +16,10 @@ function protectRange(v: Vm, s: Slot, gpa: u64, size: u64): void {
   else onChunks(v, OP_WRPROTECT, gpa, size, true);
 }
 
-/** Flushes a range. */
-export function flushRange(v: Vm, gpa: u64, size: u64): void {
-  onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
-}
-
 /** Removes write permission and flushes [DLG-10, TLB-26]. */
 export function protect(v: Vm, s: Slot, gpa: u64, size: u64): void {
   protectRange(v, s, gpa, size);
-  flushRange(v, gpa, size);
+  flush(v, gpa, size);
 }
 
 /** Removes write permission of `pages` pages of a slot from page `first`. The caller flushes. */
