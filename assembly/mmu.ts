@@ -38,7 +38,6 @@ function plain(p: u32): Context {
 function unrecorded(p: u32): Context {
   const c = contextAt(p);
   c.steps = 0;
-  c.hdbss = 0;
   return c;
 }
 

@@ -18,9 +18,9 @@ import { dirtied, isDirtyable, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, w
 import { memAttr, S2_W } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
 import { NOWHERE, wordAt } from "../memory/physical";
-import { append } from "../record/hdbss";
 import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
 import * as C from "./context";
+import { noteDirtied } from "./dirtied";
 import { note, STEP_NOTHING, STEP_UNREAD, STEP_WRITTEN } from "./steps";
 import { tlbAt } from "./tlb";
 
@@ -136,7 +136,7 @@ function useLeaf(c: C.Context, s: C.Stage, addr: u64, at: u64, old: u64, tables:
     fail(c, s, FAULT_UPDATE, s.level);
     return FAULT;
   }
-  if (isStage2 && c.hdbss !== 0 && (old ^ next) & S2_W && !append(c.hdbss, addr, s.level)) {
+  if (isStage2 && (old ^ next) & S2_W && !noteDirtied(c, addr, s.level)) {
     fail(c, s, FAULT_PERMISSION, s.level);
     c.where |= C.W_HDBSS;
     return FAULT;

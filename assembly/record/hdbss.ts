@@ -2,6 +2,7 @@
 // guest. Both are the thread that runs the vCPU, so accesses are plain.
 
 import { hdbssEntry } from "../arch/hdbss";
+import { write } from "../memory/cell";
 import { isInMemory } from "../memory/physical";
 
 /** HDBSSBR_EL2.SZ as a number of entries, and HDBSSPROD_EL2.INDEX; entries of 8 bytes follow. */
@@ -29,7 +30,7 @@ export function append(p: u32, ipa: u64, level: i32): bool {
   const log = hdbssAt(p),
     i = log.index;
   if (i >= log.entries || !isInMemory(p, HDBSS_BYTES + ((<u64>i + 1) << ENTRY_SHIFT))) return false;
-  store<u64>(entryOf(p, i), hdbssEntry(ipa, level));
+  write(entryOf(p, i), hdbssEntry(ipa, level));
   log.index = i + 1;
   return true;
 }

@@ -18,6 +18,7 @@ import { handOver } from "../memory/intent";
 import { isArenaRange } from "../memory/layout";
 import { observe, publish, replace, swap } from "../memory/shared";
 import { acquire, relinquish } from "../memory/spin";
+import { peek, publish as publishWord } from "../memory/word";
 import { hearAll } from "../record/interconnect";
 import { LAST_RAN, lastRanWord, Vm } from "./state";
 
@@ -116,8 +117,8 @@ function wordOf(s: Vmids, index: u32): usize {
 function testAndSet(s: Vmids, index: u32): bool {
   const p = wordOf(s, index),
     bit = (<u64>1) << (index & 63),
-    word = load<u64>(p);
-  store<u64>(p, word | bit);
+    word = observe(p);
+  publish(p, word | bit);
   return (word & bit) !== 0;
 }
 
@@ -125,7 +126,7 @@ function testAndSet(s: Vmids, index: u32): bool {
 function freeFrom(s: Vmids, from: u32): u32 {
   const end: u32 = 1 << s.bits;
   for (let i = from; i < end; ) {
-    const rest = ~load<u64>(wordOf(s, i)) >> (i & 63);
+    const rest = ~observe(wordOf(s, i)) >> (i & 63);
     if (rest !== 0) {
       const found = i + <u32>ctz(rest);
       return found < end ? found : 0;
@@ -137,7 +138,7 @@ function freeFrom(s: Vmids, from: u32): u32 {
 
 /** All indices are taken: those that CPUs run are kept, all others are free, and no TLB knows any of them [VMID-5]. */
 function rollOver(s: Vmids): void {
-  memory.fill(changetype<usize>(s) + BITMAP_AT, 0, max<u32>(8, (1 << s.bits) >> 3));
+  for (let i: u32 = 0; i < 1 << s.bits; i += 64) publish(wordOf(s, i), 0);
   for (let cpu: u32 = 0; cpu < s.cpus; cpu++) {
     let id = swap(activeWord(s, cpu), 0);
     if (id === 0) id = observe(reservedWord(s, cpu)); // it has not entered since the last rollover
@@ -203,7 +204,7 @@ export function clearVmid(s: Vmids, cpu: u32): void {
  */
 export function changesVcpu(v: Vm, cpu: u32, vcpu: u32): bool {
   const p = lastRanWord(v, cpu),
-    same = load<u32>(p) === vcpu + 1;
-  store<u32>(p, vcpu + 1);
+    same = peek(p) === vcpu + 1;
+  publishWord(p, vcpu + 1);
   return !same;
 }

@@ -6,15 +6,18 @@
  * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string> }} Module
  */
 
-/** In a machine of several CPUs, all TLBs hear a TLBI. */
-const HEARD = { "assembly/record/interconnect.ts": "assembly/sim/interconnect.ts" };
+/** In a machine of several CPUs, all TLBs hear a TLBI, and a CPU writes down which pages it makes dirty. */
+const MACHINE = {
+  "assembly/record/interconnect.ts": "assembly/sim/interconnect.ts",
+  "assembly/mmu/dirtied.ts": "assembly/sim/dirtied.ts",
+};
 
 /** @type {Module[]} */
 export const MODULES = [
   { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
   { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
-  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: HEARD },
+  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: MACHINE },
 ];
 
 /** Files that the build of a module makes. */

@@ -9,7 +9,8 @@ import { createEngine } from "../index.js";
 import { createMmu, createTlb, type Tlb, type TlbPreset } from "../mmu/index.js";
 import type { Engine } from "../tables/engine.js";
 import { inlinedVm } from "./machine.js";
-import { checkCores, pointerOf, Vm, type VmOptions, type Workload } from "./vm.js";
+import { checkCores, pointerOf, Vm, type VmOptions } from "./vm.js";
+import type { Workload } from "./workload.js";
 
 /** How a host is made. */
 export interface HostOptions {

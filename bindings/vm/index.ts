@@ -5,7 +5,8 @@
  */
 
 import { Host, type HostOptions } from "./host.js";
-import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
+import { Vm, type VmOptions } from "./vm.js";
+import { type VmTicket, VmWorker } from "./worker.js";
 
 export type { Host, HostOptions, HostStats } from "./host.js";
 export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
@@ -17,10 +18,9 @@ export type {
   SlotOptions,
   Vm,
   VmOptions,
-  VmTicket,
-  VmWorker,
-  Workload,
 } from "./vm.js";
+export type { VmTicket, VmWorker } from "./worker.js";
+export type { Workload } from "./workload.js";
 
 /**
  * A VM without memory. Throws EINVAL for options that make no sense.

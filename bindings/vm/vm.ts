@@ -4,15 +4,15 @@ import type { CoreSource } from "../core/core.js";
 import { GranuleError, invalid } from "../core/errors.js";
 import type { WasmModule } from "../core/platform.js";
 import { CpuView } from "../core/sim-views.generated.js";
-import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { createEngine } from "../index.js";
 import { createMmu, createTlb, type MmuRegisters, stage2Registers, type Tlb, type TlbPreset } from "../mmu/index.js";
 import { type Granule, levelShift } from "../model/granule.js";
-import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
-import type { Host } from "./host.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
+import type { VmTicket } from "./worker.js";
+import { seedOf, setWorkload, TURN, type Workload } from "./workload.js";
 
 /** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, pages of hugetlbfs, or a device's registers. */
 export type Backing =
@@ -142,31 +142,6 @@ const POLICY: OptionKinds<DirtyPolicy> = {
   eagerSplit: "number",
 };
 
-/** What the vCPUs do. */
-export interface Workload {
-  /** First guest address of the region, a multiple of the page. */
-  gpa: number;
-  /** Bytes of the region, a multiple of the page. */
-  size: number;
-  /** Any page at random, or one after the other. Default `random`. */
-  pattern?: "random" | "sequential";
-  /** `shared`: every CPU works in the whole region. `disjoint`: each has its own part of it. Default `shared`. */
-  division?: "shared" | "disjoint";
-  /** Which share of the accesses are stores, 0 to 1. Default 0. */
-  writes?: number;
-  /** Which share are instruction fetches, 0 to 1. Default 0; what is left are loads. */
-  fetches?: number;
-}
-
-const WORKLOAD: OptionKinds<Workload> = {
-  gpa: "number",
-  size: "number",
-  pattern: "any",
-  division: "any",
-  writes: "number",
-  fetches: "number",
-};
-
 /** What happened on one CPU since the VM was made. */
 export interface CpuStats {
   /** Loads, stores and fetches. */
@@ -203,14 +178,24 @@ export interface DirtyLog {
   bitmap: BigUint64Array;
 }
 
-/** Where a VM lives that shares its CPUs with others, and where its physical addresses begin. */
+/** What a VM needs of a host whose CPUs it shares with others. */
+interface Cores {
+  readonly engine: Engine;
+  readonly module: WasmModule;
+  readonly tlbs: readonly Tlb[];
+  /** Pointer of the CPUs in the engine's memory. */
+  readonly pointer: number;
+  load(cpu: number, vm: Vm, vcpu: number): number;
+  /** The VM goes. */
+  forget(vm: Vm): void;
+}
+
+/** Where such a VM lives, and where its physical addresses begin. */
 interface Place {
-  readonly host: Host;
+  readonly host: Cores;
   readonly physBase: number;
 }
 
-const SHARES = 1024;
-const TURN = 1024;
 const MAX_SLOTS = 32767;
 /** Where the VMM's memory begins: far above the guest's addresses, and aligned as much as a block can be. */
 const HVA_BASE = 2 ** 46;
@@ -256,7 +241,7 @@ export class Vm implements Disposable {
   readonly machinePointer: number;
   readonly #slots = new Map<number, Required<SlotOptions>>();
   readonly #hardwareDirty: boolean;
-  readonly #host: Host | undefined;
+  readonly #host: Cores | undefined;
   #manual = false;
   #closed = false;
 
@@ -413,7 +398,6 @@ export class Vm implements Disposable {
    */
   run(accesses: number, workload: Workload): void {
     this.#open("run");
-    checkOptions("run", workload, WORKLOAD);
     if (!Number.isInteger(accesses) || accesses < 0) throw invalid("run", `accesses is ${describe(accesses)}`);
     this.#cpus.forEach((cpu, i) => {
       setWorkload(cpu, i, this.#cpus.length, workload, this.table.granule);
@@ -430,7 +414,6 @@ export class Vm implements Disposable {
   /** @internal Runs one vCPU that is loaded onto a CPU of the host. */
   runVcpu(vcpu: number, accesses: number, workload: Workload): void {
     this.#open("run");
-    checkOptions("run", workload, WORKLOAD);
     setWorkload(this.#cpus[vcpu] as CpuView, vcpu, this.#cpus.length, workload, this.table.granule);
     this.#runOne(vcpu, accesses);
   }
@@ -561,116 +544,6 @@ export class Vm implements Disposable {
   }
 }
 
-/** A VM as another thread gets it; can be posted to a worker. */
-export interface VmTicket {
-  /** The engine, as one of its walkers. */
-  engine: EngineTicket;
-  /** The compiled module of the VM. */
-  module: WasmModule;
-  /** Pointer of the VM in the engine's memory. */
-  vm: number;
-  /** Pointer of its machine, the CPUs. */
-  machine: number;
-  /** CPUs that there are. */
-  cpus: number;
-}
-
-const TICKET: OptionKinds<VmTicket> = {
-  engine: "object",
-  module: "object",
-  vm: "number",
-  machine: "number",
-  cpus: "number",
-};
-
-/**
- * The part of a VM that another thread has: it runs vCPUs. Make one with `joinVm`.
- *
- * @example
- * ```ts
- * import { createVm, joinVm, type VmWorker } from "granule/vm";
- * const populate = (vm: VmWorker, cpu: number) => vm.run(cpu, 512, { gpa: 0, size: 2 << 20, pattern: "sequential" });
- * using vm = createVm({ walkers: 2 });
- * vm.addSlot({ gpa: 0, size: 2 << 20, backing: "4k" });
- * using worker = joinVm(vm.ticket(1));
- * populate(worker, 0);
- * console.log(vm.table.countLeaves()); // 512
- * ```
- */
-export class VmWorker implements Disposable {
-  readonly #engine: Engine;
-  readonly #core: VmCore;
-  readonly #ticket: VmTicket;
-
-  /** @internal Use `joinVm`. */
-  constructor(ticket: VmTicket) {
-    this.#ticket = checkOptions("joinVm", ticket, TICKET);
-    this.#engine = joinEngine(ticket.engine);
-    this.#core = instantiateVm(ticket.module, this.#engine.memory, this.#engine.offset, this.#engine.hosts);
-    this.#engine.check(this.#core.vmAttach(this.#engine.walker), "joinVm");
-  }
-
-  /**
-   * Runs `accesses` accesses on CPU `cpu`, which no other thread may run meanwhile; how many are left, because the vCPU's dirty
-   * ring is full and whoever reads the log has to come first. EINVAL for a CPU that there is not, or a region that is not whole
-   * pages.
-   */
-  run(cpu: number, accesses: number, workload: Workload): number {
-    const { machine, cpus } = this.#ticket;
-    checkOptions("run", workload, WORKLOAD);
-    const pointer = this.#core.machineCpu(machine, cpu) >>> 0;
-    if (pointer === 0) throw invalid("run", `cpu is ${describe(cpu)}: 0 to ${cpus - 1}`);
-    const record = new CpuView(this.#engine.words, pointer);
-    setWorkload(record, cpu, cpus, workload, 2 ** record.ps);
-    for (let left = accesses; left > 0; ) {
-      const n = Math.min(TURN, left);
-      const rest = this.#core.machineRun(machine, cpu, n);
-      this.#engine.check(rest, "run");
-      left -= n - rest;
-      if (rest > 0) return left;
-    }
-    return 0;
-  }
-
-  /** Leaves the VM. Twice is harmless. */
-  close(): void {
-    this.#engine.close();
-  }
-
-  /** The same as `close`. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
-}
-
-/** Writes a workload into the record of CPU `i` of `cpus`. EINVAL for one that makes no sense. */
-function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, page: number): void {
-  const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
-  checkChoice("run", "pattern", pattern, ["random", "sequential"]);
-  checkChoice("run", "division", division, ["shared", "disjoint"]);
-  const all = size / page;
-  const pages = division === "disjoint" ? Math.floor(all / cpus) : all;
-  const first = division === "disjoint" ? i * pages : 0;
-  if (!Number.isInteger(gpa / page) || !Number.isInteger(all) || pages < 1 || pages > 2 ** 30) {
-    throw invalid(
-      "run",
-      `the region is ${describe(size)} bytes from ${describe(gpa)}: whole pages, one for each CPU at least`,
-    );
-  }
-  if (!(writes >= 0 && fetches >= 0 && writes + fetches <= 1)) {
-    throw invalid(
-      "run",
-      `writes is ${describe(writes)}, fetches ${describe(fetches)}: shares that are 1 together at most`,
-    );
-  }
-  cpu.base = BigInt(gpa + first * page);
-  cpu.pages = pages;
-  cpu.pattern = pattern === "random" ? K.PATTERN_RANDOM : K.PATTERN_SEQUENTIAL;
-  cpu.cursor = 0;
-  cpu.writes = Math.round(writes * SHARES);
-  cpu.fetches = Math.round(fetches * SHARES);
-}
-
 /** A pointer or a count; throws what a negative errno says. */
 export function pointerOf(status: number, operation: string): number {
   if (status < 0 && status >= -K.MAX_ERRNO) throw new GranuleError(status, { operation });
@@ -686,9 +559,4 @@ function checkPages(pages: number): number {
 export function checkCores(operation: string, cpus: number): void {
   if (Number.isInteger(cpus) && cpus >= 1 && cpus <= K.MAX_CPUS) return;
   throw invalid(operation, `cpus is ${describe(cpus)}: 1 to ${K.MAX_CPUS}`);
-}
-
-/** A state of the generator that is not 0, and different for each CPU. */
-function seedOf(seed: number, cpu: number): bigint {
-  return BigInt.asUintN(64, (BigInt(seed) + 1n) * 0x9e37_79b9_7f4a_7c15n + BigInt(cpu) * 0xbf58_476d_1ce4_e5b9n) | 1n;
 }

@@ -53,7 +53,7 @@ describe("a permission fault", () => {
     vm.host.share(FIRST.hva, FIRST.hva + PAGE); // small pages from here on
     const fetch = { kind: "permission", level: 2, write: false, exec: true } as const;
     expect(vm.fault(FIRST.gpa + PAGE, fetch)).toMatchObject({ kind: "relax", size: MIB2 });
-    expect(table.leaf(FIRST.gpa)).toMatchObject({ kind: "block", prot: Prot.RWX });
+    expect(table.leaf(FIRST.gpa)).toMatchObject({ kind: "block", prot: Prot.R | Prot.W | Prot.X });
     const askew = { ...FIRST, slot: 2, gpa: 0, hva: 0x1000_1000 };
     vm.host.define({ hva: 0x1000_0000, size: 2 * MIB2, hugetlb: 0, thp: true, fresh: false });
     vm.setRegion(askew);

@@ -7,6 +7,7 @@
 
 import { UNIT_BYTES } from "../../arch/granule";
 import { hdbssIpa, isHdbssEntry } from "../../arch/hdbss";
+import { read, write } from "../../memory/cell";
 import { giveFrames, takeFrames } from "../../memory/frames";
 import { handOver } from "../../memory/intent";
 import { ORDERS } from "../../memory/layout";
@@ -47,13 +48,13 @@ export function drain(v: Vm, p: u32): void {
   let kept: u32 = 0;
   beginReading(a);
   for (let i: u32 = 0; i < n; i++) {
-    const entry = load<u64>(entryOf(p, i)),
+    const entry = read(entryOf(p, i), false),
       ipa = hdbssIpa(entry);
     if (!isHdbssEntry(entry)) continue;
     const s = findSlot(v, ipa);
     if (!s || !(s.flags & SLOT_LOGS)) continue;
     if (mark(s, <u32>((ipa - s.gpa) >> v.ps))) a.marks++;
-    else store<u64>(entryOf(p, kept++), entry);
+    else write(entryOf(p, kept++), entry);
   }
   endReading(a);
   log.index = kept;
