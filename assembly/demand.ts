@@ -127,3 +127,7 @@ export const RULE_JUDGED_TAG: u32 = 96;
 // vm: 120 to 139
 /** The key of a sparse array is small enough. */
 export const RULE_SPARSE_KEY: u32 = 120;
+/** A descriptor of a chain is in use. */
+export const RULE_DESCRIPTOR: u32 = 121;
+/** An entry of a reverse map is the address of a descriptor of a table. */
+export const RULE_ENTRY: u32 = 122;

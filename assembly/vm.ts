@@ -3,7 +3,7 @@
 // Addresses and sizes are doubles, which hold every address of 52 bits; any other value is refused. Statuses are 0, or more
 // where a comment says so, or a negative errno.
 
-import { EINVAL, ENOENT, ENOMEM, MAX_ERRNO, OK } from "./memory/errno";
+import { EEXIST, EINVAL, ENOENT, ENOMEM, MAX_ERRNO, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
@@ -17,6 +17,9 @@ import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ri
 import * as F from "./vm/fault";
 import * as H from "./vm/host";
 import * as N from "./vm/notifier";
+import { addAlias, offsetOf } from "./vm/rmap/alias";
+import * as R from "./vm/rmap/maps";
+import * as RS from "./vm/rmap/shadow";
 import { discardSlots, findSlot, slotNamed, slots } from "./vm/slots";
 import * as S from "./vm/state";
 
@@ -63,6 +66,7 @@ export function vmDestroy(vm: u32): i32 {
     vmSetHdbss(vm, i, 0);
   }
   dropReport(vmAt(vm));
+  R.discardMaps(vmAt(vm));
   discardSlots(vmAt(vm));
   H.discardHost(S.hostOf(vmAt(vm)));
   return S.discardVm(vmAt(vm));
@@ -177,6 +181,82 @@ export function vmCleanCaches(vm: u32): i32 {
   if (!isUsable(vm)) return EINVAL;
   N.cleanCaches(vmAt(vm));
   return OK;
+}
+
+// --- reverse maps -----------------------------------------------------------------------------
+
+/** Gives the VM reverse maps; `quirks`: QUIRK_*. EINVAL if there are slots, or tables without forced write-back; ENOMEM. */
+export function vmReverseMaps(vm: u32, quirks: u32): i32 {
+  return isUsable(vm) && slots(vmAt(vm)).count === 0 ? R.createMaps(vmAt(vm), quirks) : EINVAL;
+}
+
+/** Pointer of the record of the reverse maps; 0 without. */
+export function vmMaps(vm: u32): u32 {
+  return isUsable(vm) ? vmAt(vm).rmaps : 0;
+}
+
+function hasMaps(vm: u32): bool {
+  return isUsable(vm) && vmAt(vm).rmaps !== 0;
+}
+
+/** [ipa, ipa + size) leads to the memory of a slot at `gpa`. 0, EINVAL, EEXIST over a slot or an alias, EBUSY when there are too many. */
+export function vmAddAlias(vm: u32, ipa: f64, gpa: f64, size: f64): i32 {
+  const at = whole(ipa),
+    memory = whole(gpa),
+    bytes = whole(size);
+  if (!hasMaps(vm) || at === NONE || memory === NONE || bytes === NONE) return EINVAL;
+  if (!RS.isMemory(vmAt(vm), memory, bytes)) return EINVAL;
+  return N.hostPart(vmAt(vm), at, bytes, 0) === 0 ? addAlias(vmAt(vm), at, memory, bytes) : EEXIST;
+}
+
+/** A table that is empty becomes a shadow: its leaves have reverse maps. 0, EINVAL, or EBUSY when there are too many. */
+export function vmAddShadow(vm: u32, table: u32): i32 {
+  if (!hasMaps(vm) || !isTableHandle(table) || tableAt(table).flags & T_HYP) return EINVAL;
+  return R.addTable(R.mapsOf(vmAt(vm)), table);
+}
+
+function isShadow(vm: u32, table: u32): bool {
+  return hasMaps(vm) && isTableHandle(table) && RS.isShadow(vmAt(vm), table);
+}
+
+/** Maps a range of a shadow to the memory of a slot; EINVAL, or the map's errno. */
+export function vmMapShadow(vm: u32, table: u32, ipa: f64, gpa: f64, size: f64, prot: u32): i32 {
+  const at = whole(ipa),
+    memory = whole(gpa),
+    bytes = whole(size);
+  if (!isShadow(vm, table) || at === NONE || memory === NONE || bytes === NONE) return EINVAL;
+  return RS.mapShadow(vmAt(vm), table, at, memory, bytes, prot);
+}
+
+/** Unmaps a range of a shadow; of size 0 the whole shadow goes, its tables too. */
+export function vmDropShadow(vm: u32, table: u32, ipa: f64, size: f64): i32 {
+  const at = whole(ipa),
+    bytes = whole(size);
+  if (!isShadow(vm, table) || at === NONE || bytes === NONE) return EINVAL;
+  return RS.dropShadow(vmAt(vm), table, at, bytes);
+}
+
+/** Copies pointers of the descriptors that map `gpa` at `level`, `max` at most, to `out`; how many there are, and MAPPINGS_CHAIN. */
+export function vmMappings(vm: u32, gpa: f64, level: i32, out: u32, max: u32): i32 {
+  const at = whole(gpa);
+  if (!hasMaps(vm) || at === NONE || !isArenaRange(out, (<u64>max) << 2)) return EINVAL;
+  return RS.mappings(vmAt(vm), at, level, out, max);
+}
+
+/** Frees the tables that were unlinked while others might be in them. ETIMEDOUT if a walker makes no progress. */
+export function vmReclaim(vm: u32): i32 {
+  return hasMaps(vm) ? RS.reclaim(vmAt(vm)) : EINVAL;
+}
+
+/** Entries of all reverse maps. */
+export function vmMapEntries(vm: u32): u32 {
+  return hasMaps(vm) ? RS.entriesOf(vmAt(vm)) : 0;
+}
+
+/** How far a guest address lies above the memory that it leads to: 0 unless it is an alias. */
+export function vmAliasOffset(vm: u32, ipa: f64): f64 {
+  const at = whole(ipa);
+  return isUsable(vm) && at !== NONE ? <f64>offsetOf(vmAt(vm), at) : 0;
 }
 
 // --- the dirty log ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /**
- * Benchmarks of a VM that runs: accesses that hit, demand faults, one round of dirty logging in each way. Generator, TLB and
- * counters are part of the work.
+ * Benchmarks of a VM that runs: accesses that hit, demand faults, one round of dirty logging in each way, and the end of a slot, by
+ * range and through reverse maps. Generator, TLB and counters are part of the work.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { createVm, type DirtyPolicy, type Vm } from "../bindings/vm/index.js";
 import type { ResultRow } from "./rows.js";
 
 /** Ids that a run may name. */
-export const VM_IDS = ["vm-access-hit", "vm-fault", "vm-dirty-round"] as const;
+export const VM_IDS = ["vm-access-hit", "vm-fault", "vm-dirty-round", "vm-rmap-unmap"] as const;
 
 const RAM = 2 ** 30;
 const PAGE = 4096;
@@ -17,6 +17,7 @@ const HELD_PAGES = 16;
 const ACCESSES = 2_000_000;
 const FAULT_BYTES = 128 * MIB;
 const LOGGED_BYTES = 128 * MIB;
+const SLOT_BYTES = 512 * MIB;
 const ARENA_BYTES = 64 * MIB;
 const WARM = 2;
 
@@ -69,6 +70,27 @@ function round(policy: DirtyPolicy): number {
   return nanoseconds(() => vm.dirtyLog(0)) / pages;
 }
 
+/** Shares of a slot's pages that are mapped when it goes, in percent. */
+const POPULATIONS = [1, 10, 100] as const;
+
+/** The end of a slot of which a share is mapped; per page of the slot. */
+function removal(reverseMaps: boolean, percent: number): number {
+  using vm = createVm({ arenaBytes: ARENA_BYTES, reverseMaps });
+  const pages = SLOT_BYTES / PAGE;
+  const slot = vm.addSlot({ gpa: RAM, size: SLOT_BYTES, backing: "4k" });
+  const pattern = percent === 100 ? "sequential" : "random";
+  vm.run(Math.round((pages * percent) / 100), { gpa: RAM, size: SLOT_BYTES, pattern, writes: 1 });
+  return nanoseconds(() => vm.removeSlot(slot)) / pages;
+}
+
+function removals(id: string, rounds: number): ResultRow[] {
+  return POPULATIONS.flatMap((percent) =>
+    [false, true].map((maps) =>
+      measured(`${id}/${maps ? "rmap" : "range"}-${percent}`, rounds, () => removal(maps, percent)),
+    ),
+  );
+}
+
 function measured(id: string, rounds: number, work: () => number): ResultRow {
   for (let i = 0; i < WARM; i++) work();
   return row(id, Array.from({ length: rounds }, work));
@@ -78,5 +100,6 @@ function measured(id: string, rounds: number, work: () => number): ResultRow {
 export function vmRows(id: string, rounds: number): ResultRow[] {
   if (id === "vm-access-hit") return [measured(id, rounds, hits)];
   if (id === "vm-fault") return [measured(id, rounds, faults)];
+  if (id === "vm-rmap-unmap") return removals(id, rounds);
   return Object.entries(WAYS).map(([way, policy]) => measured(`${id}/${way}`, rounds, () => round(policy)));
 }

@@ -8,6 +8,7 @@ import { epoch, GRACE } from "./epoch";
 import { blockNamed, linkOf, nameOf, noteOf, setLink, setNote } from "./frames";
 import { handOverTree, holdTree, LEVEL_BITS } from "./intent";
 import { header, Limbo, limbo, Table, Walker, walker } from "./layout";
+import { ACCOUNTS } from "./leaves";
 import { acquire, inherit, relinquish } from "./spin";
 import { isServed, tableIndex, tableOfIndex } from "./tables";
 import { peek, publish } from "./word";
@@ -89,7 +90,7 @@ export function release(): usize {
     p = blockNamed(name);
     // The difference is modulo the bits of the stamp: no table waits for half their range. Those behind are younger.
     if ((((epoch() >> 1) - noteOf(p)) & EPOCHS) < GRACE >> 1) break;
-    if (!isServed(ownerOf(p))) {
+    if (!isServed(ownerOf(p)) || (!ACCOUNTS && ownerOf(p).rmaps !== 0)) {
       before = name;
       continue;
     }

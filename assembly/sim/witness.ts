@@ -7,6 +7,7 @@ import { takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { WORD_SHIFT } from "../vm/dirty/bitmap";
 import { reported } from "../vm/dirty/log";
+import { offsetOf } from "../vm/rmap/alias";
 import { Slot } from "../vm/state";
 import { CHUNKS, Cpu, copiedWord, cpuAt, Machine, storesWord, vmOf } from "./machine";
 
@@ -31,7 +32,7 @@ function within(page: u32): u32 {
 
 /** Counts a store of the CPU to the page of `addr`. Pages beyond all chunks are not counted. */
 export function witness(m: Machine, cpu: Cpu, addr: u64): void {
-  const page = <u32>(addr >> vmOf(m).ps),
+  const page = <u32>((addr - offsetOf(vmOf(m), addr)) >> vmOf(m).ps),
     i = page >> CHUNK_PAGES_SHIFT;
   if (i >= CHUNKS) return;
   const counts = chunk(storesWord(cpu, i));

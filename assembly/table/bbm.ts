@@ -9,6 +9,7 @@ import { compareExchange, exchange, read, release, write } from "../memory/cell"
 import { markSoftware } from "../memory/frames";
 import { abandonBreak, finishMake, holdTree, intendBreak, intendCount, intendMake } from "../memory/intent";
 import { isArenaRange, parallel, T_TYPED, virtToPhys } from "../memory/layout";
+import { ACCOUNTS, leafGone, leafMade } from "../memory/leaves";
 import { C_BREAKS_VALID, C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { beginWrite, endWrite, J_WRITE, J_WRITE_SHARED, journalling, record } from "../record/journal";
 import { flushIpa, flushRange, warn } from "../record/maintenance";
@@ -79,6 +80,7 @@ export function tryBreak(w: Walk, p: usize, old: u64, level: i32): bool {
   if (parallel() && isTable(old, level)) holdTree(w.table, tableBelow(w.table, old), level);
   if (isValid(old)) {
     count(C_BREAKS_VALID, 1);
+    if (ACCOUNTS) leafGone(w.table, p, old, level);
     if (!(w.flags & SKIP_BBM_TLBI)) flushOld(w, old, level);
   }
   if (isCounted(old, w.marker)) dropReference(w.table, pageOf(w, p), isShared(w));
@@ -97,7 +99,10 @@ export function make(w: Walk, p: usize, next: u64, level: i32): void {
   demand(next !== w.marker, RULE_NO_MARKER);
   if (read(p, isShared(w)) !== w.marker) warn(w.table, level, w.addr);
   if (isCounted(next, w.marker)) getPages(w.table, pageOf(w, p), 1);
-  if (isValid(next) && !isTable(next, level)) count(C_LEAVES_MADE, 1);
+  if (isValid(next) && !isTable(next, level)) {
+    count(C_LEAVES_MADE, 1);
+    if (ACCOUNTS) leafMade(w.table, p, next, level);
+  }
   note(w, p, next);
   intendMake(p);
   begin();
@@ -132,5 +137,6 @@ export function clear(w: Walk, p: usize, old: u64, level: i32): u64 {
   if (w.atomic) old = exchange(p, 0);
   else write(p, 0);
   if (journalling()) journal(w, p, old, 0, level);
+  if (ACCOUNTS) leafGone(w.table, p, old, level);
   return old;
 }

@@ -16,6 +16,7 @@ import { compareExchange, fillHole, fillHoles, read, write } from "../memory/cel
 import { addReferences } from "../memory/frames";
 import { intendCount } from "../memory/intent";
 import { T_DCACHE, T_FWB, T_ICACHE, T_LPA2, T_XNX, Table } from "../memory/layout";
+import { ACCOUNTS, isAccounted } from "../memory/leaves";
 import { C_LEAVES_MADE, C_LOST, count } from "../record/counters";
 import { journalling } from "../record/journal";
 import { make, pageOf, tryBreak } from "./bbm";
@@ -51,9 +52,9 @@ export function attributesOf(t: Table, prot: u32): u64 {
   return stage2Attributes(prot, <bool>(t.flags & T_FWB), <bool>(t.flags & T_LPA2), <bool>(t.flags & T_XNX));
 }
 
-/** Is the journal off, and has the table no hooks? */
+/** Is the journal off, and has the table no hooks, and nobody who keeps account of its leaves? */
 export function unwatched(t: Table): bool {
-  return !journalling() && t.hooks === 0;
+  return !journalling() && t.hooks === 0 && !(ACCOUNTS && isAccounted(t));
 }
 
 /** Sets the attributes of all leaves of a walk, and the cache maintenance that they need. */

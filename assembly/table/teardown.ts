@@ -16,6 +16,7 @@ import {
   Walker,
   walker,
 } from "../memory/layout";
+import { ACCOUNTS, awaitCounts, isAccounted } from "../memory/leaves";
 import { appendStrays, isLimboDoubtful, levelOf, ownerOf, retire, release as takeRetired } from "../memory/limbo";
 import { isWriter, writeLock, writeUnlock } from "../memory/lock";
 import { giveTable, isSameLife, isServed, rootOf, tableOfIndex, takeRoot } from "../memory/tables";
@@ -61,6 +62,7 @@ class FreeVisitor extends Visitor {
   /** Page entries up to the first that holds software state, at once. */
   bulk(w: Walk, p: usize, end: usize, level: i32): usize {
     if (level !== LAST_LEVEL || changetype<FreeWalk>(w).emptying) return p;
+    if (ACCOUNTS && isAccounted(w.table)) return p;
     const seen = countMapped(p, end);
     putPages(w.table, pageOf(w, p), <u32>seen);
     return skip(w, p, <usize>(seen >> 32), level);
@@ -68,7 +70,9 @@ class FreeVisitor extends Visitor {
 
   leaf(w: Walk, p: usize, old: u64, level: i32): i32 {
     if (!holdsReference(w, old)) return OK;
-    if (changetype<FreeWalk>(w).emptying) clear(w, p, old, level);
+    if (ACCOUNTS && isAccounted(w.table)) {
+      if (clear(w, p, old, level) === 0) return OK; // taken without the lock, and counted there
+    } else if (changetype<FreeWalk>(w).emptying) clear(w, p, old, level);
     putPages(w.table, pageOf(w, p), 1);
     return OK;
   }
@@ -87,7 +91,7 @@ class FreeVisitor extends Visitor {
     putPages(t, pageOf(w, p), 1);
     if (emptying) return discard(t, table, level);
     write(p, 0); // a teardown that stops here continues later without this table
-    putPages(t, table, 1);
+    if (!ACCOUNTS || settle(t, table)) putPages(t, table, 1);
     return OK;
   }
 }
@@ -106,6 +110,11 @@ export function toSubtree(w: Walk, level: i32): void {
   w.end = (<u64>1) << shift(w.ps, level - 1);
 }
 
+/** Who took an entry of the table without the lock may not have counted that yet; it does so soon, or the page has to stay. */
+function settle(t: Table, table: usize): bool {
+  return !isAccounted(t) || pageCount(t, table) === 1 || awaitCounts(t);
+}
+
 /** Tears down and frees the detached table at `table`, once named by an entry of `level` [S2-28]. */
 export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   const w = openFree(t, false);
@@ -114,6 +123,7 @@ export function releaseSubtree(t: Table, table: usize, level: i32): i32 {
   holdTree(t, table, level);
   if (rows<FreeVisitor>(w, table, entries(t.ps), level + 1)) warn(t, level, 0);
   close();
+  if (ACCOUNTS && !settle(t, table)) return OK;
   if (pageCount(t, table) !== 1) warn(t, level, 0);
   putPages(t, table, 1);
   return OK;
@@ -268,7 +278,9 @@ function tearDown(t: Table): i32 {
   count(C_WALKS, 1);
   if (rows<FreeVisitor>(w, root, rootEntries(t), t.startLevel)) warn(t, 0, 0);
   close();
-  freeRoot(t, root);
+  // Start tables go whatever their counts.
+  if (ACCOUNTS && isAccounted(t) && !awaitCounts(t)) t.dying = 0;
+  else freeRoot(t, root);
   finishTeardown(t);
   return OK;
 }

@@ -9,6 +9,7 @@ import { clearRun, countMapped, read } from "../memory/cell";
 import { EBUSY, OK } from "../memory/errno";
 import { addReferences, isPlain, references } from "../memory/frames";
 import { parallel, T_FWB, T_LINUX, T_RANGE_TLBI, Table } from "../memory/layout";
+import { ACCOUNTS, isAccounted } from "../memory/leaves";
 import { C_LEAVES_CLEARED, count } from "../record/counters";
 import { flushIpa, flushRange } from "../record/maintenance";
 import { clear, pageOf } from "./bbm";
@@ -126,6 +127,7 @@ function remove(w: UnmapWalk, p: usize, old: u64, level: i32): void {
   const t = w.table,
     sh = shift(w.ps, level);
   old = clear(w, p, old, level);
+  if (ACCOUNTS && isAccounted(t) && old === 0) return; // taken without the lock, and counted there
   if (isValid(old)) {
     count(C_LEAVES_CLEARED, 1);
     const base = alignDown(w.addr, (<u64>1) << sh);

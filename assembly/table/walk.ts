@@ -36,6 +36,7 @@ import {
   walker,
   walkFrame,
 } from "../memory/layout";
+import { ACCOUNTS, isAccounted } from "../memory/leaves";
 import { isReader, isWriter } from "../memory/lock";
 import { handleOf, rootOf } from "../memory/tables";
 import { isTooLate, nap } from "../memory/wait";
@@ -179,13 +180,14 @@ export function open(t: Table, flags: u32): Walk {
   w.atomic = isAtomic(t);
   // A lookup without the lock could see half of a vector store.
   const watched = parallel() && (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
-  w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched;
+  w.bulk = self.capacity === 0 && t.hooks === 0 && !(flags & SHARED) && !watched && !(ACCOUNTS && isAccounted(t));
   w.marker = lockedMarker(<bool>(t.flags & T_TYPED));
   return w;
 }
 
 /** Must leaves change by atomic read-modify-write? 6.12 ignores hardware updates, and has no walkers without a lock. */
 export function isAtomic(t: Table): bool {
+  if (ACCOUNTS && isAccounted(t)) return true;
   return (t.flags & (T_HD | T_LINUX)) === T_HD || (t.flags & (T_LOCK_FREE | T_BARRIER)) !== 0;
 }
 

@@ -17,6 +17,7 @@ import { push } from "./dirty/ring";
 import { PAGE_DEVICE, PAGE_HUGETLB, PAGE_SHIFT, PAGE_UNCACHED, PAGE_WRITABLE, touch } from "./host";
 import { sequenceOf } from "./invalidation";
 import { look, onTable, onTableUnlessChanged } from "./operate";
+import { offsetOf } from "./rmap/alias";
 import { beginReading, endReading, findSlot } from "./slots";
 import {
   Agent,
@@ -92,8 +93,8 @@ function memoryType(page: u32): u32 {
   return page & PAGE_UNCACHED ? PROT_NC : PROT_DEVICE;
 }
 
-/** The host provides a page, and the fault maps it [FLT-20..39]. */
-function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
+/** The host provides a page, and the fault maps it [FLT-20..39]. `ipa`: an address of the slot, mapped `offset` above for an alias. */
+function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32, offset: u64): i32 {
   const permission = get(fault, FAULT_KIND) === FAULT_PERMISSION,
     write = <bool>(fault & FAULT_WRITE),
     exec = <bool>(fault & FAULT_EXEC);
@@ -113,10 +114,20 @@ function memoryAbort(v: Vm, a: Agent, s: Slot, ipa: u64, fault: u32): i32 {
     relax = permission && size === hardware;
   if (writable && logs && !reserve(s, gfn)) return answer(a, SERVICE_REFUSED, ipa, 0, 0, ENOMEM);
   const r = relax
-    ? onTableUnlessChanged(v, OP_RELAX_PERMS, start, 0, prot, CACHE_NONE, sharing(), sequence)
-    : onTableUnlessChanged(v, OP_MAP, start, size, prot, CACHE_OWN, HANDLE_FAULT | SUBMIT_TOP_UP | sharing(), sequence);
+    ? onTableUnlessChanged(v, OP_RELAX_PERMS, start, offset, 0, prot, CACHE_NONE, sharing(), sequence)
+    : onTableUnlessChanged(
+        v,
+        OP_MAP,
+        start,
+        offset,
+        size,
+        prot,
+        CACHE_OWN,
+        HANDLE_FAULT | SUBMIT_TOP_UP | sharing(),
+        sequence,
+      );
   if (writable && logs && r === OK) noteDirty(v, a, s, gfn); // behind the mapping [FLT-38]
-  return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start, size, prot, r);
+  return answer(a, relax ? SERVICE_RELAX : SERVICE_MAP, start + offset, size, prot, r);
 }
 
 /** Faults of several vCPUs are serviced at the same time [LCK-1]. */
@@ -163,9 +174,10 @@ function service(v: Vm, a: Agent, ipa: u64, what: u32): i32 {
   const kind = get(what, FAULT_KIND);
   if (ipa >> v.ipaBits) return answer(a, SERVICE_BEYOND, ipa, 0, 0, OK);
   if (kind < FAULT_TRANSLATION || kind > FAULT_PERMISSION) return answer(a, SERVICE_REFUSED, ipa, 0, 0, OK);
-  const s = findSlot(v, ipa);
+  const offset = v.rmaps === 0 ? 0 : offsetOf(v, ipa),
+    s = findSlot(v, ipa - offset);
   if (!s || s.flags & SLOT_INVALID) return answer(a, withoutMemory(what, false), ipa, 0, 0, OK);
   if (what & FAULT_WRITE && s.flags & SLOT_READ_ONLY) return answer(a, withoutMemory(what, true), ipa, 0, 0, OK);
-  if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa, what);
+  if (kind !== FAULT_ACCESS) return memoryAbort(v, a, s, ipa - offset, what, offset);
   return answer(a, SERVICE_YOUNG, ipa, 0, 0, onTable(v, OP_MKYOUNG, ipa, 0, 0, CACHE_NONE, sharing()));
 }

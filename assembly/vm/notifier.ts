@@ -10,11 +10,15 @@ import { enable, startsDirty } from "./dirty/log";
 import { assume, hasDevice } from "./host";
 import { announce, enter, leave, settle } from "./invalidation";
 import { onChunks, onRange, onTable } from "./operate";
+import { addMemory, mapsOf } from "./rmap/maps";
+import { ageThrough, unmapInvalid, unmapThrough } from "./rmap/ranges";
+import { removeMemory } from "./rmap/unmapper";
 import {
   CHANGE_CREATE,
   CHANGE_DELETE,
   CHANGE_MOVE,
-  judgeSlot,
+  CHANGE_NONE,
+  changeOf,
   retireSlot,
   setSlot,
   slotAt,
@@ -38,7 +42,20 @@ const MEET: u32 = 6;
 /** Unmaps a part of a slot. Dirty state that the hardware keeps goes to the log first [DBM-6, NOT-12]. */
 function unmapPart(v: Vm, s: Slot, gpa: u64, size: u64, yields: bool): void {
   if (v.strategy === LOG_DBM && s.flags & SLOT_LOGS) harvest(v, s, gpa, size, HARVEST_FREEZE);
-  onChunks(v, OP_UNMAP, gpa, size, yields);
+  if (v.rmaps !== 0) unmapThrough(v, gpa, size);
+  else onChunks(v, OP_UNMAP, gpa, size, yields);
+}
+
+/** Was a part of a slot accessed? `clear`: clears the access flags. */
+function isYoung(v: Vm, gpa: u64, size: u64, clear: bool): bool {
+  if (v.rmaps !== 0) return ageThrough(v, gpa, size, clear);
+  return onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, clear ? 1 : 0) > 0;
+}
+
+/** The host has another page for a part of a slot; other mappings than the slot's own fault again. */
+function replace(v: Vm, gpa: u64, size: u64): void {
+  if (v.rmaps !== 0) unmapThrough(v, gpa, size);
+  onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
 }
 
 /** Does `what` to [gpa, gpa + size), a part of a slot. */
@@ -46,8 +63,8 @@ function apply(v: Vm, s: Slot, what: u32, gpa: u64, size: u64): void {
   if (what === UNMAP || what === UNMAP_AT_ONCE) unmapPart(v, s, gpa, size, what === UNMAP);
   else if (what === ANNOUNCE) announcePart(v, gpa, size);
   else if (what === MEET) return;
-  else if (what === REPLACE) onTable(v, OP_MAP, gpa, size, PROT_R, CACHE_NONE, 0);
-  else if (onRange(v, OP_TEST_CLEAR_YOUNG, gpa, size, what === AGE ? 1 : 0) > 0) agent(v).status = 1;
+  else if (what === REPLACE) replace(v, gpa, size);
+  else if (isYoung(v, gpa, size, what === AGE)) agent(v).status = 1;
 }
 
 /** Does `what` to the guest's parts of the host range [start, end), in whole pages [NOT-2]. How many there were. */
@@ -65,7 +82,9 @@ function onHostRange(v: Vm, start: u64, end: u64, what: u32): u32 {
     apply(v, slot, what, slot.gpa + first, last - first);
     met++;
   }
-  return met;
+  // A slot on its way out is not among those in use, and the host's memory behind it may still be mapped.
+  const unmaps = what === UNMAP || what === UNMAP_AT_ONCE;
+  return v.rmaps !== 0 && unmaps ? met + unmapInvalid(v, start, end) : met;
 }
 
 function announcePart(v: Vm, gpa: u64, size: u64): void {
@@ -86,14 +105,13 @@ export function beginInvalidation(v: Vm, start: u64, end: u64, mayBlock: bool): 
   const a = agent(v);
   a.size = 0;
   const met = onHostRange(v, start, end, ANNOUNCE);
-  if (met === 0) return 0; // the table's lock is never taken
-  const r = announce(v, a.ipa, a.ipa + a.size);
+  if (met === 0 && v.rmaps === 0) return 0; // the table's lock is never taken
+  const r = met === 0 ? OK : announce(v, a.ipa, a.ipa + a.size);
   if (r) {
     leave(v);
     return r;
   }
-  onHostRange(v, start, end, mayBlock ? UNMAP : UNMAP_AT_ONCE);
-  return met;
+  return onHostRange(v, start, end, mayBlock ? UNMAP : UNMAP_AT_ONCE);
 }
 
 /** The host has changed [start, end) [NOT-3]. Slots are as they were when it began. EINVAL if nothing began. */
@@ -179,18 +197,36 @@ function emptySlot(v: Vm, s: Slot): i32 {
   return OK;
 }
 
+/**
+ * Before the request for a slot is performed: reverse maps are there before the slot, and a slot that goes is empty. A slot with reverse maps
+ * does not move, and empties itself afterwards. 0 or an errno.
+ */
+function prepare(v: Vm, before: Slot, change: i32, id: u32, gpa: u64, size: u64, hva: u64): i32 {
+  if (v.rmaps === 0) return change === CHANGE_DELETE || change === CHANGE_MOVE ? emptySlot(v, before) : OK;
+  if (change === CHANGE_MOVE) return EINVAL;
+  return change === CHANGE_CREATE ? addMemory(mapsOf(v), id, gpa, size, hva) : OK;
+}
+
+/** The request failed after all: everything is as it was before. */
+function undo(v: Vm, change: i32, id: u32, gpa: u64): void {
+  if (v.rmaps !== 0 && change === CHANGE_CREATE) removeMemory(v, gpa);
+  else if (v.rmaps === 0 && (change === CHANGE_DELETE || change === CHANGE_MOVE)) retireSlot(v, id, false);
+}
+
 /** KVM_SET_USER_MEMORY_REGION: CHANGE_*, or an errno, and then nothing has changed [DLG-1, DLG-10, DLG-12, NOT-34]. */
 export function setRegion(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
   const before = slotNamed(v, id),
     logged = <bool>(before && before.flags & SLOT_LOGS),
-    asked = judgeSlot(v, id, flags, gpa, size, hva),
-    logs = (flags & (SLOT_LOG | SLOT_READ_ONLY)) === SLOT_LOG,
-    goes = asked === CHANGE_DELETE || asked === CHANGE_MOVE;
-  if (logs && asked > 0 && asked !== CHANGE_DELETE && hasDevice(hostOf(v), hva, hva + size)) return EINVAL; // [DLG-3]
-  const bad = goes ? emptySlot(v, before) : OK;
+    from: u64 = before ? before.gpa : 0,
+    asked = changeOf(v, id, flags, gpa, size, hva),
+    logs = (flags & (SLOT_LOG | SLOT_READ_ONLY)) === SLOT_LOG;
+  if (asked <= <i32>CHANGE_NONE) return asked;
+  if (logs && asked !== CHANGE_DELETE && hasDevice(hostOf(v), hva, hva + size)) return EINVAL; // [DLG-3]
+  const bad = prepare(v, before, asked, id, gpa, size, hva);
   if (bad) return bad;
   const change = setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
-  if (change < 0 && goes) retireSlot(v, id, false);
+  if (change < 0) undo(v, asked, id, gpa);
+  if (change === CHANGE_DELETE && v.rmaps !== 0) removeMemory(v, from);
   if (change < 0 || change === CHANGE_DELETE) return change;
   const after: Slot = slotNamed(v, id);
   if (change === CHANGE_CREATE) assume(hostOf(v), after.hva, after.hva + after.size);

@@ -10,6 +10,7 @@ import { flushVmid } from "../record/maintenance";
 import { begin, end, modeOf, SHARES_TABLE } from "../table/sharing";
 import { OP_GET_LEAF, OP_TLB_FLUSH_RANGE, operate, SUBMIT_TOP_UP } from "../table/submit";
 import { mustRetry } from "./invalidation";
+import { enterMaps, leaveMaps } from "./rmap/maps";
 import { countOf, tableOf, Vm } from "./state";
 
 // How an operation ended.
@@ -52,29 +53,44 @@ function settled(v: Vm, op: u32, status: i32): i32 {
 
 /** An operation on a range that needs no page. */
 export function onRange(v: Vm, op: u32, gpa: u64, size: u64, level: i32): i32 {
-  return settled(v, op, operate(op, v.table, 0, CACHE_NONE, gpa, size, 0, 0, level));
+  enterMaps(v);
+  const status = operate(op, v.table, 0, CACHE_NONE, gpa, size, 0, 0, level);
+  leaveMaps(v);
+  return settled(v, op, status);
 }
 
 /** An operation with all that it can have. */
 export function onTable(v: Vm, op: u32, gpa: u64, size: u64, prot: u32, cache: u32, flags: u32): i32 {
-  return settled(v, op, operate(op, v.table, flags, cache, gpa, size, v.physBase + gpa, prot, 0));
+  return onTableAt(v, op, gpa, gpa, size, prot, cache, flags);
+}
+
+/** The same at `ipa`, for what lies at the guest address `gpa` itself. */
+export function onTableAt(v: Vm, op: u32, ipa: u64, gpa: u64, size: u64, prot: u32, cache: u32, flags: u32): i32 {
+  enterMaps(v);
+  const status = operate(op, v.table, flags, cache, ipa, size, v.physBase + gpa, prot, 0);
+  leaveMaps(v);
+  return settled(v, op, status);
 }
 
 /**
- * What a fault does to the table: under the table's lock it asks again whether the host changed its memory since `sequence`
+ * What a fault does to the table at the address `offset` above `gpa`: under the table's lock it asks again whether the host changed its memory since `sequence`
  * [FLT-22, FLT-24]. EAGAIN then, and nothing has changed. A cache is topped up before the lock [MC-6].
  */
 export function onTableUnlessChanged(
   v: Vm,
   op: u32,
   gpa: u64,
+  offset: u64,
   size: u64,
   prot: u32,
   cache: u32,
   flags: u32,
   sequence: u32,
 ): i32 {
-  if (!parallel()) return mustRetry(v, sequence, gpa, size) ? EAGAIN : onTable(v, op, gpa, size, prot, cache, flags);
+  if (!parallel()) {
+    if (mustRetry(v, sequence, gpa, size)) return EAGAIN;
+    return onTableAt(v, op, gpa + offset, gpa, size, prot, cache, flags);
+  }
   const t = tableOf(v),
     mode = modeOf(t, SHARES_TABLE, flags & ~SUBMIT_TOP_UP);
   let r = OK;
@@ -85,7 +101,9 @@ export function onTableUnlessChanged(
   visit(POINT_LOCK, 0);
   if (r === OK) r = begin(t, mode);
   if (r) return settled(v, op, r);
-  r = mustRetry(v, sequence, gpa, size) ? EAGAIN : onTable(v, op, gpa, size, prot, cache, flags & ~SUBMIT_TOP_UP);
+  r = mustRetry(v, sequence, gpa, size)
+    ? EAGAIN
+    : onTableAt(v, op, gpa + offset, gpa, size, prot, cache, flags & ~SUBMIT_TOP_UP);
   end(t, mode);
   return r;
 }
@@ -110,7 +128,9 @@ export function onChunks(v: Vm, op: u32, gpa: u64, size: u64, yields: bool): i32
   let r = OK;
   for (let at = gpa; ; ) {
     const next = min((at / chunk + 1) * chunk, stop);
+    enterMaps(v);
     r = operate(op, v.table, 0, CACHE_NONE, at, next - at, 0, 0, 0);
+    leaveMaps(v);
     at = next;
     if (r || at >= stop) break;
     visit(POINT_YIELD, 0);

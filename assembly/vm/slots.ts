@@ -73,7 +73,7 @@ export function endReading(a: Agent): void {
 }
 
 /** Waits until everybody who may use the old set has finished; false if one makes no progress. */
-function awaitReaders(v: Vm): bool {
+export function awaitReaders(v: Vm): bool {
   if (!parallel()) return true;
   for (let id: u32 = 0; id < header().maxWalkers; id++) {
     const word = readsWord(agentOf(v, id)),
@@ -158,6 +158,12 @@ function judge(v: Vm, s: SlotSet, i: u32, flags: u32, gpa: u64, size: u64, hva: 
   return (old.flags & ASKED) === flags ? CHANGE_NONE : CHANGE_FLAGS;
 }
 
+/** What a request would do: CHANGE_*, or an errno. */
+export function changeOf(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
+  const s = slots(v);
+  return id >= MAX_SLOTS ? EINVAL : judge(v, s, positionOf(s, id), flags, gpa, size, hva);
+}
+
 /** The set that is not in use, with room for `n` slots; null when memory is spent. */
 function spareSet(v: Vm, n: u32): SlotSet {
   const s = setOf(v, 1 - v.active);
@@ -225,12 +231,6 @@ function logFlags(flags: u32, allDirty: bool): u32 {
   return flags | SLOT_LOGS | (allDirty ? SLOT_ALL_DIRTY : 0);
 }
 
-/** What a request for slot `id` would do: CHANGE_*, or an errno. */
-export function judgeSlot(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64): i32 {
-  const s = slots(v);
-  return id >= MAX_SLOTS ? EINVAL : judge(v, s, positionOf(s, id), flags, gpa, size, hva);
-}
-
 /**
  * Slot `id` takes no faults from here on, and no fault that met it before is under way: it is about to go. Without `invalid` it is back.
  * 0, or an errno, and then nothing has changed. Preconditions: the slot is there; as setSlot.
@@ -266,7 +266,7 @@ function logOf(change: u32, flags: u32, old: u32): u32 {
  * nothing has changed. Preconditions: the caller is the only one who changes slots, and is in no read section.
  */
 export function setSlot(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64, allDirty: bool): i32 {
-  const change = judgeSlot(v, id, flags, gpa, size, hva);
+  const change = changeOf(v, id, flags, gpa, size, hva);
   if (change <= <i32>CHANGE_NONE) return change;
   const from = slots(v),
     i = positionOf(from, id),

@@ -85,6 +85,20 @@ export function nextKey(root: usize, key: u32): u32 {
   return NO_KEY;
 }
 
+/** The last key of a leaf that exists, from `key` down: `key` itself if its leaf does. NO_KEY if there is none. */
+export function previousKey(root: usize, key: u32): u32 {
+  demand(key >> KEY_BITS === 0, RULE_SPARSE_KEY);
+  const top = peek(root);
+  while (top !== 0) {
+    const middle = peek(slotIn(top, key, NODE_BITS + LEAF_BITS)),
+      shift: u32 = middle === 0 ? NODE_BITS + LEAF_BITS : LEAF_BITS;
+    if (middle !== 0 && peek(slotIn(middle, key, LEAF_BITS)) !== 0) return key;
+    if (key >> shift === 0) break;
+    key = ((key >> shift) << shift) - 1;
+  }
+  return NO_KEY;
+}
+
 function dropNode(node: usize): void {
   for (let i: u32 = 0; i < POINTERS; i++) {
     const leaf = peek(slotIn(node, i, 0));

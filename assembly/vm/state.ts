@@ -142,6 +142,8 @@ export class Vm {
   flushLimit: u32;
   /** Hardware kept dirty state once: descriptors may have DBM. */
   hadHardware: u32;
+  /** Pointer of its reverse maps, 0 for none; see rmap/maps.ts. */
+  rmaps: u32;
 }
 
 // Vm.strategy: how stores to pages that log are noticed.
@@ -192,7 +194,14 @@ export class Agent {
   reads: u32;
   /** Ring of the vCPU that it runs, 0 for none. */
   ring: u32;
-  spare: u32;
+  /** Odd while it may be in a chain of the reverse maps, or in a page that their entries name. */
+  inside: u32;
+  /** Its free descriptors of chains: the first, and how many. */
+  descriptors: u32;
+  descriptorCount: u32;
+  /** Entries of reverse maps that it has made and removed. */
+  entriesMade: u32;
+  entriesRemoved: u32;
   /** OPERATIONS rows of OUTCOMES counts follow. */
   counts: u32;
 }

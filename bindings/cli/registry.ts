@@ -13,6 +13,7 @@ import { report } from "./commands/report.js";
 import { runCommand } from "./commands/run.js";
 import { show } from "./commands/show.js";
 import { translate } from "./commands/translate.js";
+import { view } from "./commands/view.js";
 
 /** The commands in the order of the overview. */
 export const COMMANDS: readonly Command[] = [
@@ -27,6 +28,7 @@ export const COMMANDS: readonly Command[] = [
   compare,
   replayCommand,
   report,
+  view,
   conform,
   check,
   bench,

@@ -6,10 +6,11 @@
  * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string> }} Module
  */
 
-/** In a machine of several CPUs, all TLBs hear a TLBI, and a CPU writes down which pages it makes dirty. */
-const MACHINE = {
+/** In a machine of several CPUs, all TLBs hear a TLBI, and a CPU writes down which pages it makes dirty. Tables may have reverse maps. */
+const OF_VM = {
   "assembly/record/interconnect.ts": "assembly/sim/interconnect.ts",
   "assembly/mmu/dirtied.ts": "assembly/sim/dirtied.ts",
+  "assembly/memory/leaves.ts": "assembly/vm/leaves.ts",
 };
 
 /** @type {Module[]} */
@@ -17,7 +18,7 @@ export const MODULES = [
   { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
   { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
-  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: MACHINE },
+  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: OF_VM },
 ];
 
 /** Files that the build of a module makes. */

@@ -1,10 +1,10 @@
 import { hex } from "../model/address.js";
 import { levelShift } from "../model/granule.js";
 import { Counts, Frequent, Greatest, HeatGrid, States, TimeAxis } from "../report/adaptive.js";
+import { bytes, count, plural, seconds } from "../report/numbers.js";
 import { differs, type ReplayReport, textDiffers } from "../report/replay.js";
 import { tableSnapshot, treeFormat } from "../report/snapshot.js";
 import type { ChartSection, Section, Snapshot, Story, TableSection, TreeSection } from "../report/story.js";
-import { bytes, count, plural, seconds } from "../report/text.js";
 import { tlbiName, Windows } from "../report/windows.js";
 import { JournalKind, type JournalRecord } from "../tables/journal.js";
 import type { Stage2Table } from "../tables/stage2.js";

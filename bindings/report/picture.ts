@@ -1,7 +1,7 @@
 import { hex } from "../model/address.js";
 import { levelShift } from "../model/granule.js";
 import type { Table } from "../tables/table.js";
-import { bytes, plural } from "./text.js";
+import { bytes, plural } from "./numbers.js";
 
 const CELLS = 64;
 /** How many tables are drawn below one table; the others are only counted. */

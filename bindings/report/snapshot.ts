@@ -1,8 +1,8 @@
 import * as K from "../core/constants.generated.js";
 import { span } from "../core/granule.js";
-import { granuleShift } from "../model/granule.js";
+import { type Granule, granuleShift } from "../model/granule.js";
 import type { Table } from "../tables/table.js";
-import { leafTable } from "./leaf-runs.js";
+import { type LeafTable, leafTable } from "./leaf-runs.js";
 import type { Snapshot, TreeSection } from "./story.js";
 
 /**
@@ -38,13 +38,18 @@ export function treeFormat(table: Table): TreeSection["format"] {
  */
 export function tableSnapshot(table: Table, label: string): Snapshot {
   const format = treeFormat(table);
-  const ps = granuleShift(format.granule),
+  return snapshotOf(leafTable(table.leaves(), format), format.granule, label, table.info().pages);
+}
+
+/** The same of mappings from anywhere; `pages` is the number of table pages. */
+export function snapshotOf({ runs: all }: LeafTable, granule: Granule, label: string, pages: number): Snapshot {
+  const ps = granuleShift(granule),
     page = 1n << BigInt(ps);
   const attributes: string[] = [];
   const index = new Map<bigint, number>();
   const runs: number[] = [];
   let end = 0n;
-  for (const run of leafTable(table.leaves(), format).runs) {
+  for (const run of all) {
     let kind = index.get(run.attributes);
     if (kind === undefined) {
       kind = attributes.push(`0x${run.attributes.toString(16)}`) - 1;
@@ -55,5 +60,5 @@ export function tableSnapshot(table: Table, label: string): Snapshot {
     runs.push(Number((run.pa ?? 0n) / page), kind);
     end = run.end;
   }
-  return { label, attributes, runs, pages: table.info().pages };
+  return { label, attributes, runs, pages };
 }

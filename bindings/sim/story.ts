@@ -1,3 +1,4 @@
+import { bytes, count, seconds } from "../report/numbers.js";
 import type {
   Cell,
   ChartSection,
@@ -8,7 +9,6 @@ import type {
   TableSection,
   TreeSection,
 } from "../report/story.js";
-import { bytes, count, seconds } from "../report/text.js";
 import type { RunReport } from "./run.js";
 
 /** The table of a run, as it was in the end. */

@@ -11,6 +11,16 @@ import { type VmTicket, VmWorker } from "./worker.js";
 export type { Host, HostOptions, HostStats } from "./host.js";
 export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
 export type {
+  AliasOptions,
+  ReverseEntry,
+  ReverseMap,
+  ReverseMapOptions,
+  ReverseMapStats,
+  ReverseMaps,
+  Shadow,
+  ShadowMapping,
+} from "./reverse-maps.js";
+export type {
   Backing,
   CpuStats,
   DirtyLog,

@@ -161,6 +161,11 @@ export class VirtualMachine implements Disposable {
     this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING, hdbss: K.LOG_HDBSS }[strategy];
   }
 
+  /** What was last set. */
+  get strategy(): number {
+    return this.#record.strategy;
+  }
+
   /** KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE in bytes, 0 for off [DLG-30]. */
   set eagerSplit(bytes: number) {
     this.#record.eagerSplit = BigInt(bytes);

@@ -11,6 +11,7 @@ import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
+import { type ReverseMapOptions, ReverseMaps } from "./reverse-maps.js";
 import type { VmTicket } from "./worker.js";
 import { seedOf, setWorkload, TURN, type Workload } from "./workload.js";
 
@@ -59,6 +60,8 @@ export interface VmOptions {
   checkTranslations?: boolean;
   /** Registers of a vCPU beside those of stage 2: for guests with a stage 1 of their own. */
   registers?: (vcpu: number, stage2: MmuRegisters) => MmuRegisters;
+  /** Know which descriptors map a page: slots go without a lock, notifiers find every mapping [RMAP-9]. Faults cost more. Default off. */
+  reverseMaps?: boolean | ReverseMapOptions;
   /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
   arenaBytes?: number;
   /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
@@ -80,6 +83,7 @@ const VM: OptionKinds<VmOptions> = {
   witness: "boolean",
   checkTranslations: "boolean",
   registers: "any",
+  reverseMaps: "any",
   arenaBytes: "number",
   module: "any",
 };
@@ -235,6 +239,8 @@ export class Vm implements Disposable {
   readonly host: HostMemory;
   /** The TLBs, one for each CPU. */
   readonly tlbs: readonly Tlb[];
+  /** Its reverse maps, if it was made with them. */
+  readonly reverseMaps: ReverseMaps | undefined;
   readonly #machine: VirtualMachine;
   readonly #cpus: readonly CpuView[];
   /** @internal Pointer of its CPUs in the engine's memory. */
@@ -264,6 +270,8 @@ export class Vm implements Disposable {
       ...(module === undefined ? {} : { module }),
     });
     this.host = this.#machine.host;
+    const { reverseMaps = false } = options;
+    this.reverseMaps = reverseMaps === false ? undefined : new ReverseMaps(this.#machine, this.table, reverseMaps);
     this.#machine.flushLimit = checkPages(options.flushLimit ?? 0);
     const watches = (witness ? K.WITNESS_STORES : 0) | (checkTranslations ? K.WITNESS_TRANSLATIONS : 0);
     const { core, pointer } = this.#machine;
@@ -349,6 +357,12 @@ export class Vm implements Disposable {
       throw invalid(
         "setDirtyPolicy",
         `${strategy} needs CPUs that keep dirty state: createVm({ hardwareDirty: true })`,
+      );
+    }
+    if ((strategy === "dbm" || strategy === "hdbss") && this.reverseMaps?.hasOthers) {
+      throw invalid(
+        "setDirtyPolicy",
+        `${strategy} collects dirty state at the memory's own addresses: leave aliases and shadows out`,
       );
     }
     if ([...this.#slots.keys()].some((slot) => this.#machine.core.vmSlotPages(this.#machine.pointer, slot) >= 0)) {

@@ -60,6 +60,7 @@ const GUIDES: Item[] = [
     items: [
       { text: "Replay a trace", link: "/guide/traces" },
       { text: "See what happened", link: "/guide/pictures" },
+      { text: "A page table by hand", link: "/viewer/index.html", target: "_self" },
       { text: "Write an emulator or a VMM", link: "/guide/emulators" },
       { text: "Compare approaches", link: "/guide/comparing" },
     ],

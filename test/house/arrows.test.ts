@@ -36,7 +36,7 @@ const FACADE: House = {
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "mmu", "entry"],
   sim: ["core", "model", "tables", "mmu", "entry", "vm", "report"],
-  viewer: ["core", "model", "report"],
+  viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   cli: [
     "core",
@@ -162,6 +162,7 @@ const OWN_RECORDS: Readonly<Record<string, string>> = {
   "assembly/vm/host.ts": "areas, and the states of pages",
   "assembly/vm/operate.ts": "counts of operations",
   "assembly/vm/slots.ts": "slots",
+  "assembly/vm/rmap/shadow.ts": "the host's buffer for the entries of a reverse map",
   "assembly/table/mmops.ts": "a hook's answer in the result block",
 };
 

@@ -114,6 +114,7 @@ const STABLE_IDS = [
   "vm-access-hit",
   "vm-fault",
   "vm-dirty-round",
+  "vm-rmap-unmap",
   "table-bytes",
 ];
 

@@ -129,8 +129,8 @@ interface Answer {
 const [KIND, POINTER, NTH, STATE] = [0, 1, 2, 3];
 const STOPPED = 1;
 
-/** A walker on a thread of its own; see test/parallel/walker.mjs. */
-export class Thread {
+/** A walker on a thread of its own, which runs `script` with `data`. */
+export class Remote {
   readonly walker: number;
   readonly #engine: Engine;
   readonly #worker: Worker;
@@ -138,15 +138,11 @@ export class Thread {
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   #next = 0;
 
-  constructor(engine: Engine, walker: number, ...tables: (Stage2Table | HypTable)[]) {
+  constructor(engine: Engine, walker: number, script: string, data: object) {
     this.#engine = engine;
     this.walker = walker;
-    const workerData = {
-      ticket: engine.ticket(walker),
-      tables: tables.map((table) => table.ticket()),
-      control: this.#control.buffer,
-    };
-    this.#worker = new Worker(new URL("../parallel/walker.mjs", import.meta.url), { workerData });
+    const workerData = { ...data, control: this.#control.buffer };
+    this.#worker = new Worker(new URL(script, import.meta.url), { workerData });
     this.#worker.on("message", (answer: Answer) => this.#settle(answer));
     this.#worker.on("error", (error) => this.#fail(error as Error));
     this.#worker.on("exit", () => this.#fail(new Error(`walker ${walker} has ended`)));
@@ -209,6 +205,14 @@ export class Thread {
   async leave(): Promise<void> {
     await this.call("leave");
     await this.kill();
+  }
+}
+
+/** A walker that uses tables; see test/parallel/walker.mjs. */
+export class Thread extends Remote {
+  constructor(engine: Engine, walker: number, ...tables: (Stage2Table | HypTable)[]) {
+    const data = { ticket: engine.ticket(walker), tables: tables.map((table) => table.ticket()) };
+    super(engine, walker, "../parallel/walker.mjs", data);
   }
 }
 

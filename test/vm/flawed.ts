@@ -49,3 +49,13 @@ async function compiled(
   await compile({ entry: module.entry, target, outFile, instead: { [path]: flaw, ...instead } });
   return new Uint8Array(readFileSync(outFile));
 }
+
+/** The module with one change. */
+export function broken(
+  file: string,
+  from: string,
+  to: string,
+  target: "release" | "debug" = "release",
+): Promise<Uint8Array<ArrayBuffer>> {
+  return flawed(file, [[from, to]], target);
+}

@@ -127,7 +127,7 @@ const FLAWS: [string, string, Change[], (module: Uint8Array<ArrayBuffer>) => boo
   [
     "nothing is asked under the lock",
     "vm/operate.ts",
-    [["r = mustRetry(v, sequence, gpa, size) ? EAGAIN : onTable", "r = onTable"]],
+    [["r = mustRetry(v, sequence, gpa, size)\n    ? EAGAIN", "r = false\n    ? EAGAIN"]],
     (module) => allOf(scene({ module })) && beginningOf(scene({ module })),
   ],
   [

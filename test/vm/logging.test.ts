@@ -108,7 +108,7 @@ const FLAWS = [
   [
     "the log is read without a flush",
     "vm/dirty/log.ts",
-    "if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);",
+    "if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
     "",
     "protect",
   ],
@@ -194,7 +194,7 @@ const FLAWS = [
   [
     "pages that hardware wrote down become clean without a flush",
     "vm/dirty/log.ts",
-    "if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);",
+    "if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
     "",
     "hdbss",
   ],

@@ -3,7 +3,8 @@
 
 import { EINVAL, ENOENT, OK } from "../../memory/errno";
 import { observe, publish } from "../../memory/shared";
-import { flush, flushAll } from "../operate";
+import { flushAll } from "../operate";
+import { flushOthers } from "../rmap/ranges";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
 import {
@@ -20,7 +21,7 @@ import {
 } from "../state";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
 import { HARVEST_BEGIN, HARVEST_COLLECT, harvest, sweep } from "./dbm";
-import { protect, protectPages, splitEagerly } from "./protect";
+import { flushRange, protect, protectPages, splitEagerly } from "./protect";
 import { collectRing } from "./ring";
 
 // Vm.manualDirtyLog
@@ -126,7 +127,7 @@ function takeWords(v: Vm, s: Slot, word: u32, end: u32): u32 {
     pages = n;
   }
   protectSpan(v, s, first, pages);
-  if (dirty !== 0 && protectsAgain(v)) flush(v, s.gpa, s.size);
+  if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);
   return dirty;
 }
 
@@ -151,6 +152,7 @@ export function collectRings(v: Vm): u32 {
   let taken: u32 = 0;
   for (let i: u32 = 0; i < RINGS; i++) if (ringOf(v, i) !== 0) taken += collectRing(v, ringOf(v, i));
   if (taken !== 0) flushAll(v); // [TLB-35]
+  if (taken !== 0 && v.rmaps !== 0) flushOthers(v, 0, (<u64>1) << v.ipaBits);
   return taken;
 }
 

@@ -3,6 +3,7 @@
 import { CACHE_ARENA } from "../../memory/cache";
 import { OP_SPLIT, OP_WRPROTECT } from "../../table/submit";
 import { flush, onChunks, onTable } from "../operate";
+import { flushOthers, protectThrough } from "../rmap/ranges";
 import { Slot, Vm } from "../state";
 import { HARVEST_STOP, sweep } from "./dbm";
 
@@ -12,14 +13,21 @@ const MAX_CHUNKS: u64 = 1 << 12;
 /** Removes write permission from a range of a slot, and DBM where descriptors may have it [DBM-6]. The caller flushes. */
 function protectRange(v: Vm, s: Slot, gpa: u64, size: u64): void {
   v.protects++;
+  if (v.rmaps !== 0) protectThrough(v, gpa, size);
   if (v.hadHardware !== 0) sweep(v, s, gpa, size, HARVEST_STOP);
-  else onChunks(v, OP_WRPROTECT, gpa, size, true);
+  else if (v.rmaps === 0) onChunks(v, OP_WRPROTECT, gpa, size, true);
+}
+
+/** Flushes a range, and where other addresses map it. */
+export function flushRange(v: Vm, gpa: u64, size: u64): void {
+  flush(v, gpa, size);
+  if (v.rmaps !== 0) flushOthers(v, gpa, size);
 }
 
 /** Removes write permission and flushes [DLG-10, TLB-26]. */
 export function protect(v: Vm, s: Slot, gpa: u64, size: u64): void {
   protectRange(v, s, gpa, size);
-  flush(v, gpa, size);
+  flushRange(v, gpa, size);
 }
 
 /** Removes write permission of `pages` pages of a slot from page `first`. The caller flushes. */

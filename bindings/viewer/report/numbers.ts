@@ -1,19 +1,9 @@
 // Numbers as people read them. The page runs in a browser, so nothing here is of Node.
 
+import { bytes as size } from "../../report/numbers.js";
 import type { Cell, Column } from "../../report/story.js";
 
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-/** Bytes in the greatest unit that leaves a whole number, or one decimal. */
-export function size(n: number): string {
-  let unit = 0;
-  let value = n;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`;
-}
+export { size };
 
 /** `0x40000000` */
 export function address(n: number): string {

@@ -1,5 +1,5 @@
 import { type HierarchyRectangularNode, hierarchy, partition } from "d3-hierarchy";
-import type { TreeSection } from "../../report/story.js";
+import type { Snapshot, TreeSection } from "../../report/story.js";
 import { bitsOf, readingOf } from "./bits.js";
 import { type Branch, Branches } from "./branches.js";
 import { choices, el, folded, onRepaint } from "./dom.js";
@@ -16,9 +16,9 @@ const LABEL_PIXELS = 46;
 type Box = HierarchyRectangularNode<Branch>;
 
 /** A table as boxes: as wide as the memory that an entry covers, a level below the other. */
-class TreePicture {
-  readonly #section: TreeSection;
+export class TreePicture {
   readonly root: HTMLElement;
+  readonly #format: TreeSection["format"];
   readonly #picture = el("div", { class: "icicle", role: "group" });
   readonly #path = el("nav", { class: "path", "aria-label": "Way to this table" });
   readonly #detail = el("div", { class: "detail", "aria-live": "polite" });
@@ -27,30 +27,23 @@ class TreePicture {
   #way: Branch[];
   #boxes: HTMLButtonElement[][] = [];
   #painted = false;
+  #pressed: Branch | undefined;
+  /** Who wants to know of a range that was dragged over: input addresses [from, to). */
+  onDrag: ((from: number, to: number) => void) | undefined;
 
-  constructor(section: TreeSection) {
-    this.#section = section;
-    this.#branches = new Branches(section.format, section.snapshots.at(-1) as TreeSection["snapshots"][number]);
+  constructor(format: TreeSection["format"], snapshot: Snapshot) {
+    this.#format = format;
+    this.#branches = new Branches(format, snapshot);
     this.#way = [this.#branches.root()];
-    const labels = section.snapshots.map(({ label }) => label);
-    const moments = choices("Moment", labels, labels.length - 1, (i) => this.#choose(i));
-    this.root = el(
-      "div",
-      {},
-      moments,
-      this.#path,
-      this.#picture,
-      this.#detail,
-      folded("The mappings", () => this.#table()),
-    );
+    this.root = el("div", {}, this.#path, this.#picture, this.#detail);
     this.#picture.addEventListener("keydown", (event) => this.#key(event));
     onRepaint(() => this.#paint());
   }
 
-  #choose(i: number): void {
-    const snapshot = this.#section.snapshots[i];
-    if (snapshot === undefined) return;
-    this.#branches = new Branches(this.#section.format, snapshot);
+  /** Shows another moment of the same table. */
+  show(snapshot: Snapshot): void {
+    this.#branches = new Branches(this.#format, snapshot);
+    this.#detail.replaceChildren();
     if (this.#painted) this.#paint();
   }
 
@@ -90,7 +83,19 @@ class TreePicture {
     box.style.width = `${Math.max(1, x1 - x0 - 0.5)}px`;
     box.style.height = `${ROW - 2}px`;
     box.addEventListener("click", () => this.#open(data, depth));
+    box.addEventListener("pointerdown", () => {
+      this.#pressed = data;
+    });
+    box.addEventListener("pointerup", () => this.#drag(data));
     return box;
+  }
+
+  /** The pointer was pressed on one box and let go on another. */
+  #drag(to: Branch): void {
+    const from = this.#pressed;
+    this.#pressed = undefined;
+    if (from === undefined || from.from === to.from) return;
+    this.onDrag?.(Math.min(from.from, to.from), Math.max(from.to, to.to));
   }
 
   #label({ kind, from, to, level, run }: Branch, isFocus: boolean): string {
@@ -103,7 +108,7 @@ class TreePicture {
 
   #rights(run: Branch["run"]): string {
     if (run === undefined) return "";
-    const reading = readingOf(this.#branches.descriptor(run, 0), run.level, this.#section.format);
+    const reading = readingOf(this.#branches.descriptor(run, 0), run.level, this.#format);
     return /: ([r-][w-][a-z-]+)/.exec(reading?.brief ?? "")?.[1] ?? "";
   }
 
@@ -133,7 +138,7 @@ class TreePicture {
   #wayTo({ kind, from, to, level }: Branch): Branch[] {
     const way = [this.#branches.root()];
     const last = kind === "table" ? level : level - 1;
-    for (let at = this.#section.format.startLevel; at <= last; at++) {
+    for (let at = this.#format.startLevel; at <= last; at++) {
       const size = this.#branches.size(at),
         first = Math.floor(from / size) * size;
       way.push({
@@ -156,7 +161,7 @@ class TreePicture {
       const at = Math.min(n - 1, Math.max(0, Math.floor(i) || 0));
       place.replaceChildren(
         el("p", {}, `${address(from + at * each)} → ${address(run.pa + at * each)}, level ${level}, ${size(each)}`),
-        bitsOf(this.#branches.descriptor(run, at), level, this.#section.format),
+        bitsOf(this.#branches.descriptor(run, at), level, this.#format),
       );
     };
     const pick = el("input", { type: "number", min: 0, max: n - 1, value: 0, oninput: () => show(pick.valueAsNumber) });
@@ -217,27 +222,37 @@ class TreePicture {
     const distance = (box: HTMLButtonElement) => Math.abs(box.offsetLeft + box.offsetWidth / 2 - middle);
     return other?.reduce((best, box) => (distance(box) < distance(best) ? box : best));
   }
+}
 
-  #table(): HTMLElement {
-    const { snapshots, title, format } = this.#section;
-    const rows = snapshots.map((snapshot) => {
-      const branches = new Branches(format, snapshot);
-      const leaves = [...branches.leaves()].sort(([a], [b]) => a - b);
-      const text = leaves.map(([level, n]) => `${count(n)} of ${size(branches.size(level))}`).join(", ");
-      const mapped = leaves.reduce((sum, [level, n]) => sum + n * branches.size(level), 0);
-      return [snapshot.label, text, mapped, snapshot.pages];
-    });
-    const columns = [
-      { name: "moment" },
-      { name: "leaves" },
-      { name: "mapped", unit: "bytes" as const },
-      { name: "table pages" },
-    ];
-    return tableOf({ kind: "table", title, columns, rows });
-  }
+function mappings({ snapshots, title, format }: TreeSection): HTMLElement {
+  const rows = snapshots.map((snapshot) => {
+    const branches = new Branches(format, snapshot);
+    const leaves = [...branches.leaves()].sort(([a], [b]) => a - b);
+    const text = leaves.map(([level, n]) => `${count(n)} of ${size(branches.size(level))}`).join(", ");
+    const mapped = leaves.reduce((sum, [level, n]) => sum + n * branches.size(level), 0);
+    return [snapshot.label, text, mapped, snapshot.pages];
+  });
+  const columns = [
+    { name: "moment" },
+    { name: "leaves" },
+    { name: "mapped", unit: "bytes" as const },
+    { name: "table pages" },
+  ];
+  return tableOf({ kind: "table", title, columns, rows });
 }
 
 /** The picture, the moments to choose from, and what a chosen entry says. */
 export function treeOf(section: TreeSection): HTMLElement {
-  return new TreePicture(section).root;
+  const { format, snapshots } = section;
+  const last = snapshots.length - 1;
+  const picture = new TreePicture(format, snapshots[last] as Snapshot);
+  const labels = snapshots.map(({ label }) => label);
+  const moments = choices("Moment", labels, last, (i) => picture.show(snapshots[i] as Snapshot));
+  return el(
+    "div",
+    {},
+    moments,
+    picture.root,
+    folded("The mappings", () => mappings(section)),
+  );
 }

@@ -1,0 +1,346 @@
+// The page: a table that is made by hand, moment by moment, with a vCPU beside it.
+
+import { GranuleError } from "../../index.js";
+import { leafTable } from "../../report/leaf-runs.js";
+import { snapshotOf, treeFormat } from "../../report/snapshot.js";
+import type { Snapshot } from "../../report/story.js";
+import { el, repaint } from "../report/dom.js";
+import { size } from "../report/numbers.js";
+import { sectionsOf, themeButton } from "../report/sections.js";
+import { TreePicture } from "../report/tree.js";
+import { storyOfFile } from "./drop.js";
+import { Film } from "./film.js";
+import { accessForm, operationForm, shapeForm } from "./forms.js";
+import { linkOf, scenarioOf } from "./link.js";
+import { type Access, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
+import { answerText, frameText, hex, stepText } from "./words.js";
+
+/** Most steps in the list at once, around the one that is shown. */
+const LISTED = 60;
+
+/** The page's state and its parts. Whatever changes the scenario makes a new film; whatever moves in time shows a moment. */
+class Page {
+  #scenario: Scenario = FIRST;
+  #film = new Film(FIRST);
+  #at = 0;
+  #picture: TreePicture | undefined;
+  readonly #table = el("div");
+  readonly #steps = el("ol", { class: "frames", tabindex: 0, "aria-label": "Steps" });
+  readonly #operations = el("ol", { class: "operations" });
+  readonly #vcpu = el("div", { "aria-live": "polite" });
+  readonly #walk = el("div", { "aria-live": "polite" });
+  readonly #says = el("output", { class: "says", role: "status" });
+  readonly #slider = el("input", {
+    type: "range",
+    min: 0,
+    "aria-label": "Moment",
+    oninput: () => this.#go(this.#slider.valueAsNumber),
+  });
+  readonly #dropped = el("div", { id: "dropped" });
+  readonly #shape = el("div");
+  readonly #form = operationForm((one) => this.#do(one));
+  readonly #access = accessForm(
+    (ipa, kind) => this.#look(ipa, kind),
+    (ipa, kind) => this.#explain(ipa, kind),
+  );
+
+  /** Puts the parts in place. */
+  build(main: HTMLElement): void {
+    main.append(
+      part(
+        "The table",
+        "Each box is as wide as the memory that it covers. Drag from one box to another to take their range into the form below.",
+        this.#shape,
+        this.#table,
+      ),
+      part("What is done", undefined, this.#form.root, this.#operations, this.#links()),
+      part(
+        "Step by step",
+        "Every write, barrier and TLBI of the operations, in order. Go to any moment: the table, the TLB and the vCPU are as they were then.",
+        this.#buttons(),
+        this.#slider,
+        this.#says,
+        this.#steps,
+      ),
+      part(
+        "A vCPU",
+        "An access goes to the TLB first. Let the vCPU read before a step, go past it, and see whether its TLB is stale.",
+        this.#access,
+        this.#vcpu,
+        this.#walk,
+      ),
+      part(
+        "A file of yours",
+        "Drop a trace, a raw table (.s2raw) or ptdump text anywhere on this page, or choose one. It is read here; nothing leaves the page.",
+        this.#chooser(),
+        this.#dropped,
+      ),
+    );
+    addEventListener("hashchange", () => this.#open());
+  }
+
+  /** Shows the scenario of the link, or the first one. */
+  async #open(): Promise<void> {
+    const linked = await scenarioOf(location.hash);
+    if (location.hash.startsWith("#s=") && linked === undefined)
+      this.#say("This link holds nothing that can be shown.");
+    this.#set(linked ?? this.#scenario, Number.POSITIVE_INFINITY);
+  }
+
+  async start(): Promise<void> {
+    await this.#open();
+    const file = new URLSearchParams(location.search).get("file");
+    if (file !== null) await this.#fetch(file);
+    document.documentElement.dataset.ready = "yes";
+  }
+
+  #say(text: string): void {
+    this.#says.textContent = text;
+  }
+
+  /** Takes another scenario, and goes to one of its moments. */
+  #set(scenario: Scenario, at: number): boolean {
+    let film: Film;
+    try {
+      film = new Film(scenario);
+    } catch (error) {
+      if (!(error instanceof GranuleError || error instanceof RangeError)) throw error;
+      this.#say(error.message);
+      return false;
+    }
+    this.#film.close();
+    this.#film = film;
+    const isSameShape =
+      this.#picture !== undefined && JSON.stringify(scenario.shape) === JSON.stringify(this.#scenario.shape);
+    this.#scenario = scenario;
+    if (!isSameShape) this.#newPicture();
+    this.#slider.max = String(film.frames.length);
+    this.#list();
+    this.#go(Math.min(at, film.frames.length));
+    return true;
+  }
+
+  #newPicture(): void {
+    const picture = new TreePicture(treeFormat(this.#film.table), this.#snapshot());
+    picture.onDrag = (from, to) => this.#form.setRange(from, to - from);
+    this.#picture = picture;
+    this.#table.replaceChildren(picture.root);
+    this.#shape.replaceChildren(
+      shapeForm(this.#scenario.shape, (shape: Shape) =>
+        this.#set({ ...this.#scenario, shape }, Number.POSITIVE_INFINITY),
+      ),
+    );
+    repaint();
+  }
+
+  #snapshot(): Snapshot {
+    const { leaves, tables } = this.#film.moment(this.#at);
+    const { granule } = this.#scenario.shape;
+    return snapshotOf(leafTable(leaves, treeFormat(this.#film.table)), granule, "", tables);
+  }
+
+  #do(one: Operation): void {
+    const { operations } = this.#scenario;
+    if (this.#set({ ...this.#scenario, operations: [...operations, one] }, Number.POSITIVE_INFINITY)) this.#share();
+  }
+
+  #undo(index: number): void {
+    const operations = this.#scenario.operations.filter((_, i) => i !== index);
+    const accesses = this.#scenario.accesses.flatMap((access): Access[] => {
+      if (access.operation === index) return [{ ...access, record: 0 }];
+      return [access.operation > index ? { ...access, operation: access.operation - 1 } : access];
+    });
+    if (this.#set({ ...this.#scenario, operations, accesses }, Number.POSITIVE_INFINITY)) this.#share();
+  }
+
+  #look(ipa: number, kind: Access["kind"]): void {
+    const access = { ipa, kind, ...this.#film.placeAt(this.#at) };
+    const next = this.#at + 1;
+    if (this.#set({ ...this.#scenario, accesses: [...this.#scenario.accesses, access] }, next)) this.#share();
+  }
+
+  #explain(ipa: number, kind: Access["kind"]): void {
+    this.#film.moment(this.#at);
+    const { steps, result } = this.#film.walk(ipa, kind);
+    const { shape } = this.#scenario;
+    const items = steps.map((step) => el("li", {}, stepText(step, shape)));
+    this.#walk.replaceChildren(
+      el("h3", {}, `The walk of ${hex(ipa)}, level by level`),
+      el("ul", {}, ...items),
+      el("p", {}, `Answer: ${answerText(result)}`),
+    );
+  }
+
+  /** Shows the moment after `n` frames. */
+  #go(n: number): void {
+    this.#at = Math.max(0, Math.min(n, this.#film.frames.length));
+    this.#slider.value = String(this.#at);
+    const moment = this.#film.moment(this.#at);
+    this.#picture?.show(this.#snapshot());
+    const frame = this.#film.frames[this.#at - 1];
+    const { shape } = this.#scenario;
+    this.#say(
+      frame === undefined
+        ? "Before everything."
+        : `Step ${this.#at} of ${this.#film.frames.length}: ${frameText(frame, shape)}. ${moment.tables} table pages are linked.`,
+    );
+    this.#listSteps();
+    this.#showVcpu(moment);
+    this.#walk.replaceChildren();
+  }
+
+  #showVcpu({ tlb, seen }: ReturnType<Film["moment"]>): void {
+    const answers = seen.map(({ access, seen: answer, fresh, stale }) =>
+      el(
+        "li",
+        { class: stale ? "stale" : undefined },
+        `${access.kind} ${hex(access.ipa)}: ${answerText(answer)}`,
+        stale ? el("strong", {}, ` stale: the tables say ${answerText(fresh)}`) : undefined,
+      ),
+    );
+    const entries = tlb.map(({ kind, address, size: bytes, output }) =>
+      el("li", {}, `${kind} ${hex(address)}, ${size(Number(bytes))} → ${hex(output)}`),
+    );
+    this.#vcpu.replaceChildren(
+      el("h3", {}, "What it got"),
+      answers.length > 0 ? el("ol", {}, ...answers) : el("p", {}, "It has not accessed anything yet."),
+      el("h3", {}, "What its TLB holds now"),
+      entries.length > 0 ? el("ul", {}, ...entries) : el("p", {}, "Nothing."),
+    );
+  }
+
+  #listSteps(): void {
+    const { frames } = this.#film;
+    const first = Math.max(0, Math.min(this.#at - LISTED / 2, frames.length - LISTED));
+    const shown = frames.slice(first, first + LISTED);
+    this.#steps.start = first + 1;
+    this.#steps.replaceChildren(
+      ...shown.map((frame, i) => {
+        const n = first + i + 1;
+        const button = el(
+          "button",
+          { type: "button", onclick: () => this.#go(n) },
+          frameText(frame, this.#scenario.shape),
+        );
+        return el(
+          "li",
+          {
+            class: n === this.#at ? "now" : n > this.#at ? "later" : undefined,
+            "aria-current": n === this.#at ? "step" : undefined,
+          },
+          button,
+        );
+      }),
+    );
+    const now = this.#steps.querySelector<HTMLElement>(".now");
+    if (now) this.#steps.scrollTop = now.offsetTop - this.#steps.clientHeight / 2;
+  }
+
+  #list(): void {
+    const { operations } = this.#scenario;
+    const lastFrame = (i: number) => this.#film.frames.findLastIndex(({ operation }) => operation <= i) + 1;
+    this.#operations.replaceChildren(
+      ...operations.map((one, i) => {
+        const outcome = this.#film.outcomes[i];
+        return el(
+          "li",
+          {},
+          el("button", { type: "button", onclick: () => this.#go(lastFrame(i)) }, operationText(one)),
+          " ",
+          el(
+            "button",
+            { type: "button", "aria-label": `take back: ${operationText(one)}`, onclick: () => this.#undo(i) },
+            "take back",
+          ),
+          outcome === undefined ? undefined : el("small", {}, outcome),
+        );
+      }),
+    );
+  }
+
+  #buttons(): HTMLElement {
+    const move = (text: string, to: () => number) =>
+      el("button", { type: "button", onclick: () => this.#go(to()) }, text);
+    return el(
+      "p",
+      { class: "buttons" },
+      move("To the start", () => 0),
+      move("Step back", () => this.#at - 1),
+      move("Step on", () => this.#at + 1),
+      move("To the end", () => this.#film.frames.length),
+    );
+  }
+
+  #links(): HTMLElement {
+    const copy = async () => {
+      await this.#share();
+      await navigator.clipboard?.writeText(location.href).catch(() => undefined);
+      this.#say(`The link is in the address bar, ${location.href.length} characters; nothing left this page.`);
+    };
+    const clear = () => this.#set({ ...this.#scenario, operations: [], accesses: [] }, 0) && this.#share();
+    return el(
+      "p",
+      { class: "buttons" },
+      el("button", { type: "button", onclick: () => void copy() }, "Share as a link"),
+      el("button", { type: "button", onclick: () => void clear() }, "Empty table"),
+    );
+  }
+
+  async #share(): Promise<void> {
+    history.replaceState(null, "", `#${await linkOf(this.#scenario)}`);
+  }
+
+  #chooser(): HTMLElement {
+    const input = el("input", { type: "file", onchange: () => input.files?.[0] && void this.#read(input.files[0]) });
+    const stop = (event: Event) => event.preventDefault();
+    addEventListener("dragover", stop);
+    addEventListener("drop", (event) => {
+      stop(event);
+      const [file] = event.dataTransfer?.files ?? [];
+      if (file) void this.#read(file);
+    });
+    return el("label", {}, "Choose a file: ", input);
+  }
+
+  async #fetch(url: string): Promise<void> {
+    const answer = await fetch(url);
+    if (!answer.ok || new URL(answer.url).origin !== location.origin) return this.#say(`${url} is not here.`);
+    await this.#read(new File([await answer.blob()], decodeURIComponent(url.split("/").at(-1) ?? url)));
+  }
+
+  async #read(file: File): Promise<void> {
+    const status = el("p", { role: "status" }, `Reading ${file.name}.`);
+    this.#dropped.replaceChildren(status);
+    try {
+      const story = await storyOfFile(file, (events) => {
+        status.textContent = `${events.toLocaleString("en")} events of ${file.name}.`;
+      });
+      this.#dropped.replaceChildren(...sectionsOf(story));
+      repaint();
+    } catch (error) {
+      status.textContent = `${file.name} cannot be shown: ${(error as Error).message}`;
+    }
+  }
+}
+
+function part(title: string, note: string | undefined, ...children: HTMLElement[]): HTMLElement {
+  return el(
+    "section",
+    {},
+    el("h2", {}, title),
+    note === undefined ? undefined : el("p", { class: "note" }, note),
+    ...children,
+  );
+}
+
+document.querySelector("header")?.append(themeButton());
+const page = new Page();
+page.build(document.querySelector("main") as HTMLElement);
+void page.start();
+let width = document.body.clientWidth;
+addEventListener("resize", () => {
+  if (document.body.clientWidth === width) return;
+  width = document.body.clientWidth;
+  repaint();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);

@@ -1,0 +1,68 @@
+// Frames, walks and answers as sentences.
+
+import { JournalKind, type JournalRecord } from "../../index.js";
+import type { Translation, TranslationFault, WalkStep } from "../../mmu/index.js";
+import { explain } from "../../report/explain.js";
+import { tlbiName } from "../../report/windows.js";
+import type { Frame } from "./film.js";
+import type { Shape } from "./scenario.js";
+
+const DSBS = ["ISHST", "ISH", "NSHST", "NSH"];
+
+export function hex(n: bigint | number): string {
+  return `0x${n.toString(16)}`;
+}
+
+/** A descriptor in a few words. */
+export function brief(descriptor: bigint, level: number, { granule, lpa2 }: Shape): string {
+  return explain(descriptor, { granule, lpa2, level })[0]?.brief ?? hex(descriptor);
+}
+
+function recordText(record: JournalRecord, shape: Shape): string {
+  const { kind, address, level, a, b } = record;
+  const tlbi = tlbiName(kind);
+  if (tlbi !== undefined)
+    return kind === JournalKind.TLBI_RANGE
+      ? `TLBI ${tlbi} ${hex(address)}, ${a} pages`
+      : `TLBI ${tlbi} ${hex(address)}`;
+  switch (kind) {
+    case JournalKind.WRITE:
+    case JournalKind.WRITE_SHARED:
+      return `write at ${hex(address)}, level ${level}: ${brief(a, level, shape)} → ${brief(b, level, shape)}`;
+    case JournalKind.DSB:
+      return `DSB ${DSBS[Number(a)]}`;
+    case JournalKind.ISB:
+      return "ISB";
+    case JournalKind.DCACHE:
+      return `clean the data cache: ${hex(address)}, ${a} bytes`;
+    case JournalKind.ICACHE:
+      return `invalidate the instruction cache: ${hex(address)}, ${a} bytes`;
+    case JournalKind.TABLE_TAKEN:
+      return `take a page for a table: ${hex(address)}`;
+    case JournalKind.TABLE_FREED:
+      return `give a table page back: ${hex(address)}`;
+    case JournalKind.WARN:
+      return "the kernel would warn here";
+    default:
+      return `record of kind ${kind}`;
+  }
+}
+
+/** What happens in a frame. */
+export function frameText(frame: Frame, shape: Shape): string {
+  if (frame.kind === "record") return recordText(frame.record, shape);
+  const { ipa, kind } = frame.access;
+  return `the vCPU ${{ r: "loads from", w: "stores to", x: "fetches from" }[kind]} ${hex(ipa)}`;
+}
+
+/** What an access came to. */
+export function answerText(answer: Translation | TranslationFault): string {
+  if (answer.ok) return hex(answer.pa);
+  return `${answer.kind} fault, level ${answer.level}`;
+}
+
+/** One descriptor on the way of a walk. */
+export function stepText({ level, address, descriptor, kind }: WalkStep, shape: Shape): string {
+  if (descriptor === undefined) return `level ${level}: nothing can be read at ${hex(address)}`;
+  return `level ${level}: at ${hex(address)} ${hex(descriptor)}: ${kind === "table" ? "a table" : brief(descriptor, level, shape)}`;
+}

@@ -1,0 +1,15 @@
+// The live page as static files that any web host serves, below any path: dist/viewer.
+
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  root: at("live"),
+  base: "./",
+  logLevel: "warn",
+  publicDir: false,
+  build: { outDir: at("../../dist/viewer"), emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 2000 },
+  worker: { format: "es" },
+});
