@@ -14,7 +14,7 @@
 import { EBUSY, ETIMEDOUT, OK } from "../memory/errno";
 import { parallel } from "../memory/layout";
 import { acquire, relinquish } from "../memory/spin";
-import { isTooLate, nap } from "../memory/wait";
+import { isTooLate, nap, sleepOn, wake } from "../memory/wait";
 import { add, peek } from "../memory/word";
 import { Vm } from "./state";
 
@@ -52,7 +52,11 @@ export function mustRetry(v: Vm, sequence: u32, gpa: u64, size: u64): bool {
 /** Waits until no invalidation is under way, so that a vCPU does not fault again and again meanwhile. A walker that is alone does not wait. */
 export function awaitInvalidations(v: Vm): void {
   if (!parallel()) return;
-  for (let i: u32 = 0; peek(progressWord(v)) !== 0 && !isTooLate(i); i++) nap(i);
+  for (let i: u32 = 0; !isTooLate(i); i++) {
+    const n = peek(progressWord(v));
+    if (n === 0) return;
+    sleepOn(progressWord(v), n, i);
+  }
 }
 
 /** An invalidation begins: slots stay as they are until it leaves [NOT-1]. 0 or ETIMEDOUT. */
@@ -85,6 +89,7 @@ export function announce(v: Vm, start: u64, end: u64): i32 {
 export function settle(v: Vm): void {
   add(sequenceWord(v), 1);
   add(progressWord(v), -1);
+  wake(progressWord(v));
 }
 
 /**
