@@ -3,14 +3,16 @@
 // Addresses and sizes are doubles, which hold every address of 52 bits; any other value is refused. Statuses are 0, or more
 // where a comment says so, or a negative errno.
 
-import { EEXIST, EINVAL, ENOENT, ENOMEM, OK } from "./memory/errno";
+import { EEXIST, EINVAL, ENOENT, ENOMEM, MAX_ERRNO, OK } from "./memory/errno";
 import { becomeWalker, isArenaRange, me, T_HYP } from "./memory/layout";
 import { isTableHandle, tableAt } from "./memory/tables";
 import * as M from "./sim/machine";
+import * as P from "./sim/processors";
 import { runRecorded } from "./sim/recorded";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied, written } from "./sim/witness";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
+import { createHdbss, discardHdbss, MAX_HDBSS } from "./vm/dirty/hdbss";
 import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
 import { createRing, discardRing, RING_RESERVED, timesFull } from "./vm/dirty/ring";
 import * as F from "./vm/fault";
@@ -60,7 +62,10 @@ export function vmCreate(table: u32, ipaBits: u32, physBase: f64, host: u32, oth
 /** Gives back all that the VM keeps. The table is its owner's. */
 export function vmDestroy(vm: u32): i32 {
   if (!isUsable(vm)) return EINVAL;
-  for (let i: u32 = 0; i < S.RINGS; i++) vmSetRing(vm, i, 0);
+  for (let i: u32 = 0; i < S.RINGS; i++) {
+    vmSetRing(vm, i, 0);
+    vmSetHdbss(vm, i, 0);
+  }
   dropReport(vmAt(vm));
   R.discardMaps(vmAt(vm));
   discardSlots(vmAt(vm));
@@ -135,7 +140,21 @@ export function vmLevel(vm: u32, ipa: f64): i32 {
 export function vmInvalidate(vm: u32, start: f64, end: f64): i32 {
   const from = whole(start),
     to = whole(end);
-  return isUsable(vm) && isRange(from, to) ? <i32>N.invalidate(vmAt(vm), from, to) : EINVAL;
+  return isUsable(vm) && isRange(from, to) ? N.invalidate(vmAt(vm), from, to) : EINVAL;
+}
+
+/** The first half of vmInvalidate: until vmInvalidateEnd of the same range, faults there try again. Parts of slots, or ETIMEDOUT. */
+export function vmInvalidateBegin(vm: u32, start: f64, end: f64, mayBlock: bool): i32 {
+  const from = whole(start),
+    to = whole(end);
+  return isUsable(vm) && isRange(from, to) ? N.beginInvalidation(vmAt(vm), from, to, mayBlock) : EINVAL;
+}
+
+/** The second half: the host has changed [start, end). EINVAL if nothing began. */
+export function vmInvalidateEnd(vm: u32, start: f64, end: f64): i32 {
+  const from = whole(start),
+    to = whole(end);
+  return isUsable(vm) && isRange(from, to) ? N.endInvalidation(vmAt(vm), from, to) : EINVAL;
 }
 
 /** Was [start, end) accessed? With `clear` also clears the access flags. How many parts of slots it has. */
@@ -297,6 +316,17 @@ export function vmSetRing(vm: u32, cpu: u32, entries: u32): i32 {
   return OK;
 }
 
+/** Gives vCPU `cpu` a log of the hardware's, of `entries`; 0 takes it away. 0, EINVAL or ENOMEM. Precondition: the vCPU does not run. */
+export function vmSetHdbss(vm: u32, cpu: u32, entries: u32): i32 {
+  if (!isUsable(vm) || cpu >= S.RINGS || entries > MAX_HDBSS) return EINVAL;
+  const made = entries === 0 ? 0 : createHdbss(entries);
+  if (entries !== 0 && made === 0) return ENOMEM;
+  const old = S.hdbssOf(vmAt(vm), cpu);
+  S.setHdbss(vmAt(vm), cpu, made);
+  if (old !== 0) discardHdbss(old);
+  return OK;
+}
+
 /** Collects all dirty rings into the bitmaps of their slots, and protects their pages; how many entries there were. */
 export function vmCollectRings(vm: u32): i32 {
   return isUsable(vm) ? <i32>collectRings(vmAt(vm)) : EINVAL;
@@ -317,7 +347,7 @@ export function hostDefine(vm: u32, start: f64, end: f64, hugetlb: f64, flags: u
     to = whole(end),
     huge = whole(hugetlb);
   if (!isUsable(vm) || !isRange(from, to) || huge === NONE) return EINVAL;
-  if (flags & ~(H.AREA_THP | H.AREA_FRESH)) return EINVAL;
+  if (flags & ~(H.AREA_THP | H.AREA_FRESH | H.AREA_DEVICE | H.AREA_UNCACHED)) return EINVAL;
   return H.define(S.hostOf(vmAt(vm)), from, to, huge, flags);
 }
 
@@ -344,14 +374,62 @@ export function hostChange(vm: u32, what: u32, start: f64, end: f64): i32 {
 
 // --- a machine that runs ----------------------------------------------------------------------
 
-/** A machine without CPUs for a VM: its pointer, or a negative errno. `witness`: stores are counted, for `machineUncopied`. */
-export function machineCreate(vm: u32, witness: bool): i32 {
-  return isUsable(vm) ? M.createMachine(vm, witness) : EINVAL;
+/**
+ * A machine without CPUs for a VM: its pointer, or a negative errno. `witness`: WITNESS_*. `processors`: the CPUs of a host that its vCPUs
+ * share with others; 0: each has a CPU of its own.
+ */
+export function machineCreate(vm: u32, witness: u32, processors: u32): i32 {
+  if (!isUsable(vm) || witness & ~(M.WITNESS_STORES | M.WITNESS_TRANSLATIONS)) return EINVAL;
+  if (processors !== 0 && !P.isProcessors(processors)) return EINVAL;
+  const p = M.createMachine(vm, witness);
+  if (isPointer(p)) M.machineAt(p).processors = processors;
+  return p;
 }
 
 /** Gives it back. Its CPUs' contexts and TLBs are their owner's. */
 export function machineDestroy(machine: u32): i32 {
-  return isMachine(machine) ? M.discardMachine(M.machineAt(machine)) : EINVAL;
+  if (!isMachine(machine)) return EINVAL;
+  const m = M.machineAt(machine);
+  if (P.isProcessors(m.processors)) P.putAll(P.processorsAt(m.processors), m);
+  return M.discardMachine(m);
+}
+
+/** Is it a pointer, and no negative errno? */
+function isPointer(p: i32): bool {
+  return !(p < 0 && p >= -MAX_ERRNO);
+}
+
+// --- CPUs that many VMs share -----------------------------------------------------------------
+
+/** The CPUs of a host, without TLBs, and VMIDs of `bits` bits: pointer, EINVAL or ENOMEM. */
+export function processorsCreate(count: u32, bits: u32): i32 {
+  return me !== 0 ? P.createProcessors(count, bits) : EINVAL;
+}
+
+/** Gives them back. Their TLBs are their owner's. Precondition: no machine uses them. */
+export function processorsDestroy(processors: u32): i32 {
+  return me !== 0 && P.isProcessors(processors) ? P.discardProcessors(P.processorsAt(processors)) : EINVAL;
+}
+
+/** Gives CPU `i` its TLB, which an MMU of the engine's memory made. */
+export function processorSetTlb(processors: u32, i: u32, tlb: u32): i32 {
+  return me !== 0 && P.isProcessors(processors) ? P.setProcessor(P.processorsAt(processors), i, tlb) : EINVAL;
+}
+
+/** Loads vCPU `vcpu` of a machine of these CPUs onto CPU `i`, in place of what is there. 0, EBUSY if it is on another one, EINVAL or ETIMEDOUT. */
+export function processorLoad(processors: u32, i: u32, machine: u32, vcpu: u32): i32 {
+  if (me === 0 || !P.isProcessors(processors) || !isMachine(machine)) return EINVAL;
+  const s = P.processorsAt(processors),
+    m = M.machineAt(machine);
+  if (i >= s.count || m.processors !== processors || vcpu >= m.cpus) return EINVAL;
+  return P.loadVcpu(s, i, m, vcpu);
+}
+
+/** CPU `i` runs no vCPU any more. */
+export function processorPut(processors: u32, i: u32): i32 {
+  if (me === 0 || !P.isProcessors(processors) || i >= P.processorsAt(processors).count) return EINVAL;
+  P.putVcpu(P.processorsAt(processors), i);
+  return OK;
 }
 
 function isMachine(machine: u32): bool {
@@ -374,6 +452,7 @@ export function machineRun(machine: u32, cpu: u32, n: u32): i32 {
   if (!isMachine(machine) || cpu >= M.machineAt(machine).cpus) return EINVAL;
   const m = M.machineAt(machine);
   if (!M.isReady(M.cpuAt(m, cpu))) return EINVAL;
+  if (m.processors !== 0 && (!P.isProcessors(m.processors) || M.cpuAt(m, cpu).processor === 0)) return EINVAL;
   return <i32>runCpu(m, cpu, min<u32>(n, i32.MAX_VALUE));
 }
 
@@ -386,15 +465,22 @@ export function machineRunRecorded(machine: u32, p: u32, n: u32): i32 {
 /** KVM_GET_DIRTY_LOG; the pages that were taken out of the log are copied. Pages that were dirty. */
 export function machineCollect(machine: u32, slot: u32): i32 {
   if (!isMachine(machine)) return EINVAL;
-  const m = M.machineAt(machine);
-  return copyTaken(m, slot, getLog(M.vmOf(m), slot));
+  const m = M.machineAt(machine),
+    bad = emptyLogs(m);
+  return bad ? bad : copyTaken(m, slot, getLog(M.vmOf(m), slot));
 }
 
 /** KVM_CLEAR_DIRTY_LOG of `pages` pages from `first`, a multiple of 64; the pages that were taken out of the log are copied. */
 export function machineClear(machine: u32, slot: u32, first: u32, pages: u32): i32 {
   if (!isMachine(machine)) return EINVAL;
-  const m = M.machineAt(machine);
-  return copyTaken(m, slot, clearLog(M.vmOf(m), slot, first, pages));
+  const m = M.machineAt(machine),
+    bad = emptyLogs(m);
+  return bad ? bad : copyTaken(m, slot, clearLog(M.vmOf(m), slot, first, pages));
+}
+
+/** What the hardware's own logs of dirty pages hold goes to the VM's: every vCPU leaves the guest once. */
+function emptyLogs(m: M.Machine): i32 {
+  return M.vmOf(m).strategy === S.LOG_HDBSS ? M.kickAll(m) : OK;
 }
 
 /** Copies the pages that a read or clear of a slot's log took out of it, if it succeeded; its status. */

@@ -39,6 +39,8 @@ export const ESR_IL: u64 = 1 << 25;
 const ESR_CM: u64 = 1 << 8;
 export const ESR_S1PTW: u64 = 1 << 7;
 export const ESR_WNR: u64 = 1 << 6;
+/** The hardware's log of dirty pages was full: HDBSSF, in ISS2. */
+export const ESR_HDBSSF: u64 = (<u64>1) << 43;
 export const ESR_FSC: u32 = 0 | (6 << WIDTH);
 /** ISV, SAS, SSE, SRT, SF and AR: what a syndrome says of the instruction. */
 export const ISS_INSTRUCTION: u32 = 0x01ffc000;

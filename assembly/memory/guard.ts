@@ -32,6 +32,12 @@ export const POINT_RETIRED: u32 = 8;
 export const POINT_FREE: u32 = 9;
 /** Before a write that the journal puts in order: afterwards nobody else writes until its record is there. */
 export const POINT_ORDER: u32 = 10;
+/** A fault knows its host page, and is about to take the table's lock. */
+export const POINT_LOCK: u32 = 11;
+/** Between two chunks of a range: nobody holds the table's lock. */
+export const POINT_YIELD: u32 = 12;
+/** A set of slots is in use; whoever uses the old one is waited for next. */
+export const POINT_INSTALLED: u32 = 13;
 
 /** Reports a broken rule. */
 export function breach(rule: u32, table: u32): void {

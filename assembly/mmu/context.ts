@@ -161,7 +161,7 @@ export class Context {
   // The last fault.
   kind: u32;
   level: i32;
-  /** 1: in stage 2; 2: there, on the way to a table of stage 1. */
+  /** 1: in stage 2; 2: there, on the way to a table of stage 1; 4: there, and the log of dirty pages is full. */
   where: u32;
   /** Intermediate address of the last translation, or at fault. */
   ipa: u64;
@@ -182,10 +182,14 @@ export class Context {
   steps: u32;
   stepsEnd: u32;
   stepsTaken: u32;
+  /** The hardware's log of pages that became dirty at stage 2 (record/hdbss.ts), 0 for none. */
+  hdbss: u32;
 }
 
 export const W_STAGE2: u32 = 1;
 export const W_S1PTW: u32 = 2;
+/** The hardware's log of dirty pages is full. */
+export const W_HDBSS: u32 = 4;
 
 export function contextAt(p: usize): Context {
   return changetype<Context>(p);

@@ -17,6 +17,7 @@
 import { ADDRESS_LPA2, CONTIGUOUS, GP, SH } from "../arch/descriptor";
 import {
   abortSyndrome,
+  ESR_HDBSSF,
   FAULT_ADDRESS_SIZE,
   FAULT_EXTERNAL_WALK,
   FAULT_TRANSLATION,
@@ -245,6 +246,7 @@ function setException(c: C.Context, addr: u64, access: u32, r: Result): void {
   r.target = at || inStage2 || c.regime === C.REGIME_EL2 ? 2 : 1;
   const iss: u64 = at ? ISS_CACHE_MAINTENANCE : inStage2 && !s1ptw && !fetch ? access & A_ISS : 0;
   r.esr = abortSyndrome(fetch && !at, own, (access & A_KIND) === A_WRITE, s1ptw, iss, status);
+  if (c.where & C.W_HDBSS) r.esr |= ESR_HDBSSF;
   r.far = fetch ? untagged(c, stageOf(c, addr), addr, access) : addr;
   if (inStage2) r.hpfar = hpfar(c.ipa);
 }

@@ -15,11 +15,12 @@ import { ones } from "../arch/field";
 import { ENTRY_SHIFT, FIRST_LEVEL, firstLeafLevel, LAST_LEVEL, levelBits, PS_64K, shift } from "../arch/granule";
 import { isStage2Cacheable, isStage2Device } from "../arch/memory-type";
 import { dirtied, isDirtyable, RIGHT_PR, RIGHT_UR, stage1Rights, stage2Rights, withTables } from "../arch/rights";
-import { memAttr } from "../arch/stage2";
+import { memAttr, S2_W } from "../arch/stage2";
 import { compareExchange, read } from "../memory/cell";
 import { NOWHERE, wordAt } from "../memory/physical";
 import { keepLeaf, keepTable, recallLeaf, recallTable } from "./cached";
 import * as C from "./context";
+import { noteDirtied } from "./dirtied";
 import { note, STEP_NOTHING, STEP_UNREAD, STEP_WRITTEN } from "./steps";
 import { tlbAt } from "./tlb";
 
@@ -106,8 +107,11 @@ const DONE: u32 = 1;
 /** The descriptor changed under the walk. */
 const AGAIN: u32 = 2;
 
-/** The leaf `old` at `at`: access flag, dirty state, permissions, and then the update, all or nothing [HWM-20..26]. */
-function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, access: u32): u32 {
+/**
+ * The leaf `old` at `at` for an access to `addr`: access flag, dirty state, permissions, and then the update, all or nothing
+ * [HWM-20..26]. A page that becomes dirty at stage 2 is written down before: if the update fails, that was one page too many [DBM-13].
+ */
+function useLeaf(c: C.Context, s: C.Stage, addr: u64, at: u64, old: u64, tables: u64, access: u32): u32 {
   const isStage2 = C.isSecond(c, s);
   let next = old;
   s.raw = old;
@@ -130,6 +134,11 @@ function useLeaf(c: C.Context, s: C.Stage, at: u64, old: u64, tables: u64, acces
   if (p === NOWHERE) return FAULT;
   if (!isUpdatable(c, s)) {
     fail(c, s, FAULT_UPDATE, s.level);
+    return FAULT;
+  }
+  if (isStage2 && (old ^ next) & S2_W && !noteDirtied(c, addr, s.level)) {
+    fail(c, s, FAULT_PERMISSION, s.level);
+    c.where |= C.W_HDBSS;
     return FAULT;
   }
   if (!compareExchange(p, old, next)) return AGAIN;
@@ -171,7 +180,7 @@ function descend(c: C.Context, s: C.Stage, addr: u64, access: u32): u32 {
       const inside = ones(shift(s.ps, level));
       s.level = level;
       s.output = (output & ~inside) | (addr & inside);
-      return useLeaf(c, s, at, old, tables, access);
+      return useLeaf(c, s, addr, at, old, tables, access);
     }
     tables |= old;
     table = output;

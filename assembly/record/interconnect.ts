@@ -11,3 +11,6 @@ export function hearRange(_t: Table, _addr: u64, _pages: u64): void {}
 
 /** A flush of the table's VMID [TLB-4]. */
 export function hearVmid(_t: Table): void {}
+
+/** ALLE1IS with its DSB: everything of all VMIDs, on the CPUs at `_listeners` [TLB-4, VMID-5]. */
+export function hearAll(_listeners: u32): void {}

@@ -6,6 +6,7 @@ import { T_LPA2, Table } from "../memory/layout";
 import {
   complete,
   post,
+  TLBI_ALL,
   TLBI_DOMAIN_LOW,
   TLBI_IPA,
   TLBI_LPA2,
@@ -13,31 +14,67 @@ import {
   TLBI_STAGE1,
   TLBI_VMID,
 } from "../mmu/invalidate";
-import { awaitAccesses, contextOf, cpuAt, Machine, machineOf, running, tlbOf } from "../sim/machine";
+import { Tlb } from "../mmu/tlb";
+import { awaitAccesses, contextOf, cpuAt, Machine, machineOf, NO_CPU, running, tlbOf, vmOf } from "../sim/machine";
+import { processorsAt, tlbOfProcessor, vmidsOf } from "../sim/processors";
+import { vmidOf } from "../vm/vmid";
 
 /** Who hears it: the CPU that issues it, or all of the inner shareable domain. */
 const LOCAL: u32 = 0;
 const INNER: u32 = 1;
 
+/** TLBs that hear the machine's TLBIs: of its vCPUs, each on a CPU of its own, or of all CPUs of its host. */
+function listeners(m: Machine): u32 {
+  return m.processors === 0 ? m.cpus : processorsAt(m.processors).count;
+}
+
+function listener(m: Machine, i: u32): Tlb {
+  return m.processors === 0 ? tlbOf(cpuAt(m, i)) : tlbOfProcessor(processorsAt(m.processors), i);
+}
+
+/** The CPU that issues what this walker issues; NO_CPU for a VMM's thread. */
+function issuer(m: Machine): u32 {
+  const from = running(m);
+  return m.processors === 0 || from === NO_CPU ? from : cpuAt(m, from).processor - 1;
+}
+
+/** The VMID that the VM's entries have, on this CPU or on another one. */
+function vmidIn(m: Machine, i: u32): u32 {
+  return m.processors === 0 ? contextOf(cpuAt(m, i)).vmid : vmidOf(vmidsOf(processorsAt(m.processors)), vmOf(m));
+}
+
 /** The running CPU issues a TLBI. */
 function issue(m: Machine, form: u32, domain: u32, operand: u64): void {
-  const from = running(m);
+  const from = issuer(m);
   form |= domain << TLBI_DOMAIN_LOW;
-  for (let i: u32 = 0; i < m.cpus; i++) {
+  for (let i: u32 = 0, n = listeners(m); i < n; i++) {
     if (domain === LOCAL && i !== from) continue;
-    const cpu = cpuAt(m, i);
-    post(tlbOf(cpu), from, form, operand, contextOf(cpu).vmid);
+    post(listener(m, i), from, form, operand, vmidIn(m, i));
   }
 }
 
-/** A DSB of the running CPU: what it issued is done, and so are the accesses that other CPUs had begun before [HWM-41]. */
+/** A DSB of the running CPU: what it issued is done, and so are the accesses that other vCPUs had begun before [HWM-41]. */
 function wait(m: Machine, domain: u32): void {
-  const from = running(m);
-  for (let i: u32 = 0; i < m.cpus; i++) {
+  const from = issuer(m),
+    mine = running(m);
+  for (let i: u32 = 0, n = listeners(m); i < n; i++) {
     if (domain === LOCAL && i !== from) continue;
-    complete(tlbOf(cpuAt(m, i)), from, domain);
-    if (i !== from) awaitAccesses(cpuAt(m, i));
+    complete(listener(m, i), from, domain);
   }
+  if (domain === LOCAL) return;
+  for (let i: u32 = 0; i < m.cpus; i++) if (i !== mine) awaitAccesses(cpuAt(m, i));
+}
+
+/** Whoever issues for the host itself, on no vCPU's behalf. */
+const HOST_ISSUER: u32 = NO_CPU - 1;
+
+/** ALLE1IS and a DSB. */
+export function hearAll(p: u32): void {
+  if (p === 0) return;
+  const s = processorsAt(p),
+    form = TLBI_ALL | (INNER << TLBI_DOMAIN_LOW);
+  for (let i: u32 = 0; i < s.count; i++) post(tlbOfProcessor(s, i), HOST_ISSUER, form, 0, 0);
+  for (let i: u32 = 0; i < s.count; i++) complete(tlbOfProcessor(s, i), HOST_ISSUER, INNER);
 }
 
 function lpa2(t: Table): u32 {

@@ -7,7 +7,7 @@
 // A CPU's context and TLB are records of mmu/, which the host has made (bindings/mmu): a CPU is run by one walker at a time,
 // and any walker may take entries out of its TLB.
 
-import { EINVAL, ENOMEM, OK } from "../memory/errno";
+import { EINVAL, ENOMEM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
@@ -37,9 +37,16 @@ export class Machine {
   vm: u32;
   /** CPUs that were added. */
   cpus: u32;
-  /** Whether stores are counted, so that a store that no dirty log reports is noticed. */
+  /** WITNESS_* */
   witness: u32;
+  /** The CPUs of a host that its vCPUs share with other machines' (processors.ts); 0: each vCPU has a CPU of its own. */
+  processors: u32;
 }
+
+/** Stores are counted, so that a store that no dirty log reports is noticed. */
+export const WITNESS_STORES: u32 = 1 << 0;
+/** Each translation is compared with the tables. */
+export const WITNESS_TRANSLATIONS: u32 = 1 << 1;
 
 /** A word for each walker: the CPU that it runs. */
 const RUNNING_AT: u32 = <u32>offsetof<Machine>();
@@ -88,10 +95,18 @@ export class Cpu {
   retries: u64;
   /** Accesses given up after MAX_TRIES faults. */
   stuck: u64;
+  /** Faults because the hardware's log of dirty pages was full. */
+  logFull: u64;
   /** Odd while the guest runs; changes every few accesses. */
   step: u32;
   /** log2 of the granule. */
   ps: u32;
+  /** Accesses that a TLB translated otherwise than the tables do. */
+  stale: u64;
+  /** The host's CPU that it is loaded on, + 1; 0 for none. */
+  processor: u32;
+  /** Not 0: somebody waits until this vCPU has left the guest once. */
+  kicked: u32;
   // Pointers of chunks follow: CHUNKS of the stores to each page, CHUNKS of how many of them a collector has copied.
 }
 
@@ -181,13 +196,44 @@ export function awaitAccesses(cpu: Cpu): void {
   for (let i: u32 = 0; seen & 1 && peek(stepWord(cpu)) === seen && !isTooLate(i); i++) nap(i);
 }
 
+function kickWord(cpu: Cpu): usize {
+  return changetype<usize>(cpu) + offsetof<Cpu>("kicked");
+}
+
+/** Has somebody asked this vCPU to leave the guest? It does, and says so by `answerKick`. */
+export function isKicked(cpu: Cpu): bool {
+  return peek(kickWord(cpu)) !== 0;
+}
+
+export function answerKick(cpu: Cpu): void {
+  publish(kickWord(cpu), 0);
+}
+
+/**
+ * Makes every vCPU leave the guest once, and waits until it has: what it does whenever it leaves was done for all that it stored before.
+ * The one that this walker runs has left. ETIMEDOUT when one makes no progress.
+ */
+export function kickAll(m: Machine): i32 {
+  const mine = running(m);
+  for (let i: u32 = 0; i < m.cpus; i++) if (i !== mine) publish(kickWord(cpuAt(m, i)), 1);
+  for (let i: u32 = 0; i < m.cpus; i++) {
+    const cpu = cpuAt(m, i);
+    if (i === mine) continue;
+    for (let n: u32 = 0; peek(stepWord(cpu)) & 1 && isKicked(cpu); n++) {
+      if (isTooLate(n)) return ETIMEDOUT;
+      nap(n);
+    }
+  }
+  return OK;
+}
+
 /** A machine without CPUs for a VM; its pointer, or a negative errno. Its TLBs hear the TLBIs of the VM's table. */
-export function createMachine(vm: u32, witness: bool): i32 {
+export function createMachine(vm: u32, witness: u32): i32 {
   const p = takeFrames(MACHINE_ORDER);
   if (!p) return ENOMEM;
   const m = changetype<Machine>(p);
   m.vm = vm;
-  m.witness = witness ? 1 : 0;
+  m.witness = witness;
   m.magic = MACHINE_MAGIC;
   tableOf(vmOf(m)).machine = <u32>p;
   handOver();

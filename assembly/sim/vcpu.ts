@@ -4,20 +4,41 @@
 import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
 import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
+import { EAGAIN } from "../memory/errno";
+import { parallel } from "../memory/layout";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
-import { accessOf, INFO_RIGHTS } from "../mmu/translate";
+import { accessOf, INFO_RIGHTS, resolve } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
+import { drain } from "../vm/dirty/hdbss";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
-import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
-import { agent, ringOf } from "../vm/state";
-import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
+import { FAULT_EXEC, FAULT_LEVEL, FAULT_WALK, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
+import { awaitInvalidations } from "../vm/invalidation";
+import { agent, hdbssOf, ringOf } from "../vm/state";
+import {
+  answerKick,
+  Cpu,
+  contextOf,
+  cpuAt,
+  isKicked,
+  Machine,
+  NO_CPU,
+  passStep,
+  setRunning,
+  tlbOf,
+  turn,
+  vmOf,
+  WITNESS_STORES,
+  WITNESS_TRANSLATIONS,
+} from "./machine";
+import { enterGuest } from "./processors";
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
-/** Faults that one access may take. */
+/** Faults that one access may take, not counting those that are taken again because another thread was faster: those may be so many. */
 const MAX_TRIES: u32 = 64;
+const MAX_RACES: u32 = 1 << 20;
 /** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
 const STEP: u32 = RING_RESERVED;
 
@@ -25,25 +46,50 @@ const STEP: u32 = RING_RESERVED;
 export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   const c = contextOf(cpu),
     t = tlbOf(cpu);
-  for (let tries: u32 = 0; tries < MAX_TRIES; tries++) {
-    if (through(c, t, addr, access)) return true;
+  let races: u32 = 0;
+  for (let tries: u32 = 0; tries - races < MAX_TRIES; tries++) {
+    if (through(c, t, addr, access)) {
+      if (m.witness & WITNESS_TRANSLATIONS) compare(cpu, c, addr, access);
+      return true;
+    }
     if (!(c.where & C.W_STAGE2)) {
       cpu.aborts++; // a fault of stage 1 is the guest's own matter
       return false;
     }
     if (tries !== 0) cpu.retries++;
+    leave(m, c);
     turn(cpu);
+    if (c.where & C.W_HDBSS) {
+      cpu.logFull++; // there is room now [DBM-13]
+      turn(cpu);
+      continue;
+    }
     const mine = handle(m, cpu, c, access);
     turn(cpu);
     if (!mine) return false;
+    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
   }
   cpu.stuck++;
   return false;
 }
 
+/** Does a walk that asks no TLB lead where the access went? A load stands for a store: a walk for a store would set dirty state. */
+function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
+  const went = c.pa,
+    kind = (access & A_KIND) === A_WRITE ? (access & ~A_KIND) | A_READ : access;
+  if (!resolve(c, addr, kind) || c.pa !== went) cpu.stale++;
+}
+
+/** The vCPU is about to leave the guest: the hardware's log is emptied at each exit [DBM-13]. */
+function leave(m: Machine, c: C.Context): void {
+  if (c.hdbss !== 0) drain(vmOf(m), c.hdbss);
+}
+
 /** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
 function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
-  const kind = access & A_KIND;
+  // On the way to a table of stage 1 hardware reads, unless it may not write there [FLT-2].
+  const walk = c.kind === FAULT_PERMISSION ? A_WRITE : A_READ,
+    kind = c.where & C.W_S1PTW ? walk : access & A_KIND;
   if (c.kind === FAULT_TRANSLATION) cpu.translationFaults++;
   else if (c.kind === FAULT_PERMISSION) cpu.permissionFaults++;
   else if (c.kind === FAULT_ACCESS) cpu.accessFaults++;
@@ -51,10 +97,15 @@ function handle(m: Machine, cpu: Cpu, c: C.Context, access: u32): bool {
     c.kind |
     (kind === A_WRITE ? FAULT_WRITE : 0) |
     (kind === A_FETCH ? FAULT_EXEC : 0) |
+    (c.where & C.W_S1PTW ? FAULT_WALK : 0) |
     <u32>put(c.level - FIRST_LEVEL, FAULT_LEVEL);
   fault(vmOf(m), c.ipa, what);
-  const service = agent(vmOf(m)).kind;
-  if (service < SERVICE_MMIO) return true;
+  const a = agent(vmOf(m)),
+    service = a.kind;
+  if (service < SERVICE_MMIO) {
+    if (a.status === EAGAIN) awaitInvalidations(vmOf(m));
+    return true;
+  }
   if (service === SERVICE_MMIO) cpu.exits++;
   else cpu.aborts++;
   return false;
@@ -69,8 +120,10 @@ export function run(m: Machine, i: u32, n: u32): u32 {
     c = contextOf(cpu),
     t = tlbOf(cpu);
   const ring = ringOf(vmOf(m), i);
+  if (m.processors !== 0 && enterGuest(m, cpu)) return n;
   setRunning(m, i);
   agent(vmOf(m)).ring = ring;
+  c.hdbss = hdbssOf(vmOf(m), i);
   turn(cpu);
   while (n !== 0) {
     if (ring !== 0 && isSoftFull(ring)) {
@@ -79,10 +132,16 @@ export function run(m: Machine, i: u32, n: u32): u32 {
     }
     const some = min(n, STEP);
     runSome(m, cpu, c, t, some);
+    if (isKicked(cpu)) {
+      leave(m, c);
+      answerKick(cpu);
+    }
     passStep(cpu);
     n -= some;
   }
+  leave(m, c);
   turn(cpu);
+  c.hdbss = 0;
   agent(vmOf(m)).ring = 0;
   setRunning(m, NO_CPU);
   return n;
@@ -96,8 +155,8 @@ function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
     hints = T.hintsOf(t, hintKind(A_READ)),
     bank = T.bank(t, firstBank(t, A_READ)),
     top = T.lastEntry(bank),
-    plain = isPlain(c, t, A_READ),
-    counts = m.witness !== 0;
+    plain = isPlain(c, t, A_READ) && !(m.witness & WITNESS_TRANSLATIONS),
+    counts = (m.witness & WITNESS_STORES) !== 0;
   let reads: u32 = 0,
     stores: u32 = 0,
     seed = cpu.seed,

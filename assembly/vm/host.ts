@@ -30,6 +30,10 @@ export const AREA_THP: u32 = 1 << 0;
 /** The memory was untouched when the VM started; otherwise the VMM had filled it. */
 export const AREA_FRESH: u32 = 1 << 1;
 export const AREA_WRITABLE: u32 = 1 << 2;
+/** A device's registers, mapped into the VMM (VM_PFNMAP): no memory of the host's, and never executed. */
+export const AREA_DEVICE: u32 = 1 << 3;
+/** The VMM's mapping allows accesses that are not strictly ordered (VM_ALLOW_ANY_UNCACHED). With AREA_DEVICE. */
+export const AREA_UNCACHED: u32 = 1 << 4;
 
 /** A stretch of the VMM's memory of one kind. */
 @unmanaged
@@ -59,11 +63,13 @@ const B_WHOLE: u8 = 2;
 /** Shared with a child of fork: a write copies one page, not the block. */
 const B_FORKED: u8 = 4;
 
-// The page that the host provides: 8 it does   7 the guest may write   6 hugetlb   5:0 log2 of its bytes
+// The page that the host provides: 10 uncached   9 of a device   8 it does   7 the guest may write   6 hugetlb   5:0 log2 of its bytes
 export const PAGE_SHIFT: u32 = 0x3f;
 export const PAGE_HUGETLB: u32 = 1 << 6;
 export const PAGE_WRITABLE: u32 = 1 << 7;
 const PAGE_THERE: u32 = 1 << 8;
+export const PAGE_DEVICE: u32 = 1 << 9;
+export const PAGE_UNCACHED: u32 = 1 << 10;
 
 function areaAt(h: Host, i: u32): Area {
   return changetype<Area>(h.areas + i * AREA_BYTES);
@@ -91,7 +97,16 @@ function areaOf(h: Host, hva: u64): Area {
 
 /** Is it an area of anonymous memory? Null is allowed. */
 function isAnonymous(area: Area): bool {
-  return area ? area.hugetlb === 0 : false;
+  return area ? area.hugetlb === 0 && !(area.flags & AREA_DEVICE) : false;
+}
+
+/** Does a device lie in [start, end)? */
+export function hasDevice(h: Host, start: u64, end: u64): bool {
+  for (let i: u32 = 0; i < h.areaCount; i++) {
+    const area = areaAt(h, i);
+    if (area.flags & AREA_DEVICE && area.start < end && start < area.end) return true;
+  }
+  return false;
 }
 
 /** Makes room for one more area; false when memory is spent. */
@@ -294,6 +309,10 @@ function provided(log: u32, writable: bool, area: Area, hugetlb: u32): u32 {
 export function touch(h: Host, hva: u64, write: bool, exec: bool): u32 {
   const area = areaOf(h, hva);
   if (!area || (write && !(area.flags & AREA_WRITABLE))) return 0;
+  if (area.flags & AREA_DEVICE) {
+    const kind = area.flags & AREA_UNCACHED ? PAGE_DEVICE | PAGE_UNCACHED : PAGE_DEVICE;
+    return provided(area.hugetlb !== 0 ? <u32>ctz(area.hugetlb) : h.ps, true, area, kind);
+  }
   if (area.hugetlb !== 0) return touchHugetlb(h, area, hva, write || exec);
   const start = alignDown(hva, blockBytes(h)),
     b = blockOf(h, area, start);

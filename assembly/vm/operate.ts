@@ -1,10 +1,17 @@
 // What the VM does to its table, and how often with which outcome.
 
-import { CACHE_ARENA, CACHE_NONE } from "../memory/cache";
-import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT } from "../memory/errno";
-import { OP_GET_LEAF, OP_SPLIT, operate } from "../table/submit";
+import { GRANULE_LEVELS, minBlockLevel, span } from "../arch/granule";
+import { CACHE_ARENA, CACHE_NONE, CACHE_OWN, resolve, topUp } from "../memory/cache";
+import { EAGAIN, EFAULT, EINVAL, ENOMEM, ERANGE, ETIMEDOUT, OK } from "../memory/errno";
+import { POINT_LOCK, POINT_YIELD, visit } from "../memory/guard";
+import { parallel } from "../memory/layout";
+import { isTableHandle, rootOf } from "../memory/tables";
+import { flushVmid } from "../record/maintenance";
+import { begin, end, modeOf, SHARES_TABLE } from "../table/sharing";
+import { OP_GET_LEAF, OP_SPLIT, OP_TLB_FLUSH_RANGE, operate, SUBMIT_TOP_UP } from "../table/submit";
+import { mustRetry } from "./invalidation";
 import { enterMaps, leaveMaps } from "./rmap/maps";
-import { countOf, Vm } from "./state";
+import { countOf, tableOf, Vm } from "./state";
 
 // How an operation ended.
 export const OUTCOME_DONE: u32 = 0;
@@ -71,6 +78,84 @@ export function onBlocks(v: Vm, gpa: u64, size: u64): i32 {
   const status = operate(OP_SPLIT, v.table, 0, CACHE_ARENA, gpa, size, 0, 0, v.splitWalk);
   leaveMaps(v);
   return settled(v, OP_SPLIT, status);
+}
+
+/**
+ * What a fault does to the table at the address `offset` above `gpa`: under the table's lock it asks again whether the host changed its memory since `sequence`
+ * [FLT-22, FLT-24]. EAGAIN then, and nothing has changed. A cache is topped up before the lock [MC-6].
+ */
+export function onTableUnlessChanged(
+  v: Vm,
+  op: u32,
+  gpa: u64,
+  offset: u64,
+  size: u64,
+  prot: u32,
+  cache: u32,
+  flags: u32,
+  sequence: u32,
+): i32 {
+  if (!parallel()) {
+    if (mustRetry(v, sequence, gpa, size)) return EAGAIN;
+    return onTableAt(v, op, gpa + offset, gpa, size, prot, cache, flags);
+  }
+  const t = tableOf(v),
+    mode = modeOf(t, SHARES_TABLE, flags & ~SUBMIT_TOP_UP);
+  let r = OK;
+  if (cache === CACHE_OWN) {
+    cache = resolve(CACHE_OWN, t.ps);
+    r = topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
+  }
+  visit(POINT_LOCK, 0);
+  if (r === OK) r = begin(t, mode);
+  if (r) return settled(v, op, r);
+  r = mustRetry(v, sequence, gpa, size)
+    ? EAGAIN
+    : onTableAt(v, op, gpa + offset, gpa, size, prot, cache, flags & ~SUBMIT_TOP_UP);
+  end(t, mode);
+  return r;
+}
+
+/** A range of more chunks is one operation. */
+const MAX_CHUNKS: u64 = 1 << 14;
+
+/** Is the range beyond the table's input space, or of too many chunks? */
+function isOneOperation(v: Vm, gpa: u64, size: u64, chunk: u64): bool {
+  return gpa + size > (<u64>1) << tableOf(v).inputBits || size / chunk > MAX_CHUNKS;
+}
+
+/**
+ * An operation on a range that needs no page, chunk by chunk: each ends at a multiple of the first block level's size, and takes the
+ * table's lock for itself, so that others get it in between [NOT-20..24]. Without `yields` all at once [NOT-7]. The first status that
+ * is not 0 ends it. A table that is torn down in between is nothing to do, 0 [NOT-21].
+ */
+export function onChunks(v: Vm, op: u32, gpa: u64, size: u64, yields: bool): i32 {
+  const chunk = span(v.ps, minBlockLevel(v.ps)), // 1 GiB, 32 MiB or 512 MiB
+    stop = gpa + size;
+  if (!yields || isOneOperation(v, gpa, size, chunk)) return onRange(v, op, gpa, size, 0);
+  let r = OK;
+  for (let at = gpa; ; ) {
+    const next = min((at / chunk + 1) * chunk, stop);
+    enterMaps(v);
+    r = operate(op, v.table, 0, CACHE_NONE, at, next - at, 0, 0, 0);
+    leaveMaps(v);
+    at = next;
+    if (r || at >= stop) break;
+    visit(POINT_YIELD, 0);
+    if (!isTableHandle(v.table) || rootOf(tableOf(v)) === 0) break;
+  }
+  return settled(v, op, r);
+}
+
+/** The whole VM's TLB entries go: one operation, whatever its size [TLB-4]. */
+export function flushAll(v: Vm): void {
+  flushVmid(tableOf(v));
+}
+
+/** TLB entries of a range go: by range, or with the VMID where the CPU has no such operation or the range is large [TLB-11, TLB-36]. */
+export function flush(v: Vm, gpa: u64, size: u64): void {
+  if (v.flushLimit !== 0 && size >> v.ps > v.flushLimit) flushAll(v);
+  else onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
 }
 
 /** Reads the leaf of `gpa` into the Answer. It changes nothing, and is not counted. */

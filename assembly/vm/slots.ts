@@ -6,18 +6,21 @@
 // the loads of the readers' words after it: that takes sequential consistency, which Wasm's atomics have. Readers may sleep.
 
 import { UNIT_BYTES } from "../arch/granule";
-import { EEXIST, EINVAL, ENOMEM } from "../memory/errno";
+import { EEXIST, EINVAL, ENOMEM, ETIMEDOUT } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
+import { POINT_INSTALLED, visit } from "../memory/guard";
 import { handOver } from "../memory/intent";
 import { header, ORDERS, parallel } from "../memory/layout";
 import { isTooLate, nap } from "../memory/wait";
-import { peek, publish } from "../memory/word";
+import { peek, publish, publish64 } from "../memory/word";
+import { admit, exclude } from "./invalidation";
 import { drop } from "./sparse";
 import {
   Agent,
   agent,
   agentOf,
   SLOT_ALL_DIRTY,
+  SLOT_INVALID,
   SLOT_LOG,
   SLOT_LOGS,
   SLOT_READ_ONLY,
@@ -177,6 +180,34 @@ function spareSet(v: Vm, n: u32): SlotSet {
   return s;
 }
 
+/** Bit of `generation` while slots change: whatever is remembered under it is not to be used [NOT-32]. */
+export const GENERATION_CHANGES: u64 = (<u64>1) << 63;
+
+function setGeneration(v: Vm, value: u64): void {
+  publish64(changetype<usize>(v) + offsetof<Vm>("generation"), value);
+}
+
+// What came of a new set.
+const INSTALLED: i32 = 0;
+/** It is in use, but a reader of the old one makes no progress. */
+const STILL_READ: i32 = 1;
+
+/**
+ * Puts the set that is not in use into use, between two invalidations, and waits for whoever uses the other one [NOT-30]: INSTALLED,
+ * STILL_READ, or an errno, and then nothing has changed.
+ */
+function install(v: Vm): i32 {
+  const bad = exclude(v);
+  if (bad) return bad;
+  setGeneration(v, v.generation | GENERATION_CHANGES);
+  publish(activeWord(v), 1 - v.active);
+  admit(v);
+  visit(POINT_INSTALLED, 0);
+  const quiet = awaitReaders(v);
+  setGeneration(v, (v.generation & ~GENERATION_CHANGES) + 1);
+  return quiet ? INSTALLED : STILL_READ;
+}
+
 /** Copies all slots but the one at `except`. */
 function copyOthers(to: SlotSet, from: SlotSet, except: u32): void {
   const before = min(except, from.count),
@@ -201,25 +232,50 @@ function logFlags(flags: u32, allDirty: bool): u32 {
 }
 
 /**
+ * Slot `id` takes no faults from here on, and no fault that met it before is under way: it is about to go. Without `invalid` it is back.
+ * 0, or an errno, and then nothing has changed. Preconditions: the slot is there; as setSlot.
+ */
+export function retireSlot(v: Vm, id: u32, invalid: bool): i32 {
+  const from = slots(v),
+    to = spareSet(v, from.count);
+  if (!to) return ENOMEM;
+  copyOthers(to, from, from.count);
+  const slot = slotAt(to, positionOf(to, id));
+  slot.flags = <u16>(invalid ? slot.flags | SLOT_INVALID : slot.flags & ~SLOT_INVALID);
+  const r = install(v);
+  if (r !== STILL_READ) return r;
+  if (invalid) retireSlot(v, id, false); // somebody may map it yet: it cannot go
+  return ETIMEDOUT;
+}
+
+/** No memory for a log. */
+const NO_LOG: u32 = u32.MAX_VALUE;
+
+/** Top node of the dirty log that a changed slot has: a new one, the old one, or 0 for none; NO_LOG when memory is spent. */
+function logOf(change: u32, flags: u32, old: u32): u32 {
+  if (change === CHANGE_DELETE || !(flags & SLOT_LOGS)) return 0;
+  if (change === CHANGE_MOVE && old !== 0) return old;
+  const made = <u32>takeFrames(0);
+  if (made === 0) return NO_LOG;
+  handOver();
+  return made;
+}
+
+/**
  * Creates, moves, changes or deletes slot `id`; `allDirty`: a new bitmap has all bits set. CHANGE_*, or an errno, and then
  * nothing has changed. Preconditions: the caller is the only one who changes slots, and is in no read section.
  */
 export function setSlot(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u64, allDirty: bool): i32 {
-  if (id >= MAX_SLOTS) return EINVAL;
+  const change = changeOf(v, id, flags, gpa, size, hva);
+  if (change <= <i32>CHANGE_NONE) return change;
   const from = slots(v),
     i = positionOf(from, id),
-    change = judge(v, from, i, flags, gpa, size, hva);
-  if (change <= <i32>CHANGE_NONE) return change;
-  const to = spareSet(v, from.count + 1);
+    to = spareSet(v, from.count + 1);
   if (!to) return ENOMEM;
   const old: u32 = i < from.count ? slotAt(from, i).log : 0,
-    all = logFlags(flags, allDirty);
-  let log: u32 = 0;
-  if (change !== CHANGE_DELETE && all & SLOT_LOGS) {
-    log = change === CHANGE_MOVE ? old : <u32>takeFrames(0);
-    if (log === 0) return ENOMEM;
-    handOver();
-  }
+    all = logFlags(flags, allDirty),
+    log = logOf(change, all, old);
+  if (log === NO_LOG) return ENOMEM;
   copyOthers(to, from, i);
   if (change !== CHANGE_DELETE) {
     const slot = insert(to, gpa);
@@ -227,12 +283,18 @@ export function setSlot(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: u6
     slot.size = size;
     slot.hva = hva;
     slot.id = <u16>id;
-    slot.flags = <u16>(change === CHANGE_MOVE ? (all & ASKED) | (slotAt(from, i).flags & ~ASKED) : all);
+    slot.flags = <u16>(
+      (change === CHANGE_MOVE ? (all & ASKED) | (slotAt(from, i).flags & ~(ASKED | SLOT_INVALID)) : all)
+    );
     slot.log = log;
   }
-  publish(activeWord(v), 1 - v.active);
+  const r = install(v);
+  if (r < 0) {
+    if (log !== old) drop(log);
+    return r;
+  }
   v.mostSlots = max(v.mostSlots, to.count);
-  if (!awaitReaders(v)) return change; // one makes no progress: what it may read stays
+  if (r === STILL_READ) return change; // what it may read stays
   if (old !== 0 && old !== log) drop(old);
   return change;
 }

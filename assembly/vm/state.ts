@@ -4,6 +4,8 @@
 //   two SlotSets, one of them in use
 //   Host: the memory behind the slots
 //   RINGS words: the rings of the vCPUs
+//   RINGS words: the hardware's logs of the vCPUs
+//   LAST_RAN words: which vCPU ran last on each CPU of the host
 //   at AGENTS_AT, an Agent for each walker: the record of its last operation, and what it did
 //
 // Walkers service faults at the same time. Slots change by copies: a change publishes a new set, and waits until nobody
@@ -37,6 +39,8 @@ export const SLOT_READ_ONLY: u32 = 1 << 1;
 export const SLOT_LOGS: u32 = 1 << 2;
 /** Words of the bitmap that nobody used are all ones [DLG-5]. */
 export const SLOT_ALL_DIRTY: u32 = 1 << 3;
+/** It is about to be deleted or moved: it has no memory for faults, and notifiers still find it [NOT-30, NOT-31]. */
+export const SLOT_INVALID: u32 = 1 << 4;
 
 /** A stretch of guest memory and its place in the VMM's address space. */
 @unmanaged
@@ -108,7 +112,7 @@ export class Vm {
   eagerSplit: u64;
   /** Changes with every invalidation that ends [NOT-3]. */
   sequence: u32;
-  /** Invalidations that have begun and not ended. */
+  /** Invalidations that have met a slot and not ended. */
   inProgress: u32;
   /** The most slots that there were at one time. */
   mostSlots: u32;
@@ -121,6 +125,23 @@ export class Vm {
   strategy: u32;
   /** A ring had no room once, and a bitmap took its page. */
   overflowed: u32;
+  /** Invalidations that have begun and not ended, whether they met a slot or not: while there are any, slots stay as they are. */
+  invalidations: u32;
+  /** A spin lock, of `invalidations` and of the range. */
+  invalidationLock: u32;
+  /** 1: only faults in the range that is being invalidated try again, as on x86 [NOT-5]; 0: all do, as on arm64. */
+  retryByRange: u32;
+  /** The guest's addresses that are being invalidated, from the lowest to the highest; while `inProgress` is not 0. */
+  invalidStart: u64;
+  invalidEnd: u64;
+  /** Grows with every change of the slots; bit 63 is set during one [NOT-32]. */
+  generation: u64;
+  /** Its VMID: generation and index (vmid.ts); 0 for none yet. */
+  vmid: u64;
+  /** Pages above which a range is flushed with the whole VMID; 0 for no limit. */
+  flushLimit: u32;
+  /** Hardware kept dirty state once: descriptors may have DBM. */
+  hadHardware: u32;
   /** Pointer of its reverse maps, 0 for none; see rmap/maps.ts. */
   rmaps: u32;
   /** The last level that eager splitting looks at: that of pages, or 0 for the blocks alone, which is all that it needs. */
@@ -134,14 +155,25 @@ export const LOG_PROTECT: u32 = 0;
 export const LOG_DBM: u32 = 1;
 /** They are write-protected; the fault pushes them onto the vCPU's ring. */
 export const LOG_RING: u32 = 2;
+/** As LOG_DBM, and hardware writes down which pages became dirty: reading the log looks at those alone. */
+export const LOG_HDBSS: u32 = 3;
+
+/** Does hardware keep the dirty state of pages that log? */
+export function tracksInHardware(v: Vm): bool {
+  return v.strategy === LOG_DBM || v.strategy === LOG_HDBSS;
+}
 
 /** vCPUs that can have a ring. */
 export const RINGS: u32 = 64;
 const SETS_AT: u32 = (<u32>offsetof<Vm>() + 7) & ~7;
 const HOST_AT: u32 = SETS_AT + 2 * <u32>offsetof<SlotSet>();
 const RINGS_AT: u32 = HOST_AT + <u32>offsetof<Host>();
+/** CPUs of a host at most; a word for each: the vCPU that ran there last, + 1. */
+export const LAST_RAN: u32 = 64;
+const HDBSS_AT: u32 = RINGS_AT + RINGS * 4;
+const LAST_RAN_AT: u32 = HDBSS_AT + RINGS * 4;
 /** On a cache line of its own: walkers count here all the time. */
-const AGENTS_AT: u32 = (RINGS_AT + RINGS * 4 + 63) & ~63;
+const AGENTS_AT: u32 = (LAST_RAN_AT + LAST_RAN * 4 + 63) & ~63;
 const VM_BYTES: u32 = AGENTS_AT + MAX_WALKERS * AGENT_BYTES;
 
 /** What one walker does for the VM. */
@@ -208,6 +240,11 @@ function ringWord(v: Vm, i: u32): usize {
   return changetype<usize>(v) + RINGS_AT + (i << 2);
 }
 
+/** Where the vCPU that ran last on CPU `i` is noted. */
+export function lastRanWord(v: Vm, i: u32): usize {
+  return changetype<usize>(v) + LAST_RAN_AT + (i << 2);
+}
+
 /** The ring of vCPU `i`, 0 for none. */
 export function ringOf(v: Vm, i: u32): u32 {
   return peek(ringWord(v, i));
@@ -215,6 +252,15 @@ export function ringOf(v: Vm, i: u32): u32 {
 
 export function setRing(v: Vm, i: u32, ring: u32): void {
   publish(ringWord(v, i), ring);
+}
+
+/** The hardware's log of vCPU `i`, 0 for none. */
+export function hdbssOf(v: Vm, i: u32): u32 {
+  return peek(changetype<usize>(v) + HDBSS_AT + (i << 2));
+}
+
+export function setHdbss(v: Vm, i: u32, log: u32): void {
+  publish(changetype<usize>(v) + HDBSS_AT + (i << 2), log);
 }
 
 function overflowWord(v: Vm): usize {

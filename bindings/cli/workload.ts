@@ -42,7 +42,7 @@ function same(...words: string[]): Record<string, string> {
 }
 
 const BACKINGS = same("4k", "thp", "hugetlb-2m", "hugetlb-1g");
-const STRATEGIES = same("wp", "eager", "ring", "dbm");
+const STRATEGIES = same("wp", "eager", "ring", "dbm", "hdbss");
 const TLBS = same("tiny", "cortex-a53", "cortex-a72", "cortex-a76", "neoverse-n1");
 const GRANULES = { "4k": 4096, "16k": 16384, "64k": 65536, "4096": 4096, "16384": 16384, "65536": 65536 };
 const YES = { yes: true, no: false, true: true, false: false };
@@ -77,7 +77,7 @@ export const SETTINGS: Readonly<Record<string, Setting>> = {
     "dirty",
     "WAY",
     STRATEGIES,
-    "how stores are logged: wp (write protection), eager (and blocks split at once), ring (of each vCPU), dbm (hardware) (wp)",
+    "how stores are logged: wp (write protection), eager (and blocks split at once), ring (of each vCPU), dbm (hardware), hdbss (hardware, and it writes a log) (wp)",
   ),
   "split-chunk": {
     field: "splitChunk",

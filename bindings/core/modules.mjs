@@ -6,9 +6,10 @@
  * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string> }} Module
  */
 
-/** In a machine of several CPUs, all TLBs hear a TLBI. Tables of a VM may have reverse maps. */
+/** In a machine of several CPUs, all TLBs hear a TLBI, and a CPU writes down which pages it makes dirty. Tables may have reverse maps. */
 const OF_VM = {
   "assembly/record/interconnect.ts": "assembly/sim/interconnect.ts",
+  "assembly/mmu/dirtied.ts": "assembly/sim/dirtied.ts",
   "assembly/memory/leaves.ts": "assembly/vm/leaves.ts",
 };
 

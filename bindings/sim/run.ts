@@ -10,7 +10,7 @@ import type { Rounds } from "./stage.js";
 import { WORKLOADS } from "./workloads.js";
 
 /** How stores are noticed: write protection, the same with blocks split at once, rings of the vCPUs, hardware dirty state. */
-export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm";
+export type DirtyStrategy = "wp" | "eager" | "ring" | "dbm" | "hdbss";
 
 /** A run of a workload. All of it but the time depends on these settings alone. */
 export interface RunConfig {
@@ -159,7 +159,7 @@ export const CONFIG: OptionKinds<RunConfig> = {
 
 /** What the VM does not check itself. */
 export function checkConfig({ dirty, granule, memory, iterations, writes, slots, rate }: RunReport["config"]): void {
-  checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm"]);
+  checkChoice("runWorkload", "dirty", dirty, ["wp", "eager", "ring", "dbm", "hdbss"]);
   checkChoice("runWorkload", "granule", granule, [4096, 16384, 65536]);
   if (!(Number.isSafeInteger(memory) && memory > 0 && memory % granule === 0)) {
     throw invalid("runWorkload", `memory is ${describe(memory)}: bytes, whole pages of ${granule}`);
@@ -194,7 +194,7 @@ export function filledIn(config: RunConfig): RunReport["config"] {
 
 /** How the VM logs. */
 export function policyOf({ dirty, manual, initiallySet, splitChunk, splitWalk }: RunReport["config"]): DirtyPolicy {
-  const strategy = dirty === "dbm" || dirty === "ring" ? dirty : "protect";
+  const strategy = dirty === "wp" || dirty === "eager" ? "protect" : dirty;
   return { strategy, manual, initiallySet, eagerSplit: splitChunk, splitWalk };
 }
 
@@ -278,7 +278,7 @@ export function reportOf(
 /** A VM as the settings say, without memory. */
 export function vmFor(all: RunReport["config"]): Vm {
   const { granule, vcpus, tlb, adversarial, seed } = all;
-  const hardwareDirty = all.dirty === "dbm";
+  const hardwareDirty = all.dirty === "dbm" || all.dirty === "hdbss";
   const arenaBytes = arenaFor(all);
   return createVm({ granule, hardwareDirty, cpus: vcpus, tlb, adversarial, seed, witness: true, arenaBytes });
 }

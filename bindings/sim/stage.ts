@@ -1,6 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import type { AccessBuffer } from "../vm/accesses.js";
-import type { DirtyPolicy, Vm } from "../vm/vm.js";
+import type { DirtyPolicy } from "../vm/options.js";
+import type { Vm } from "../vm/vm.js";
 
 /** What a workload works on. */
 export interface Stage {

@@ -14,6 +14,11 @@ export interface MemoryArea {
   readonly thp: boolean;
   /** The memory was untouched when the VM started; otherwise the VMM had filled it. */
   readonly fresh: boolean;
+  /**
+   * Registers of a device (a PFNMAP mapping), in mappings of `hugetlb` bytes or pages: Device memory for the guest, or `uncached`
+   * Normal-NC; never executed, never logged [FLT-31, DLG-3]. Default: memory.
+   */
+  readonly device?: "device" | "uncached";
 }
 
 /** The page that the host provides for a fault. */
@@ -59,8 +64,9 @@ export class HostMemory {
   }
 
   /** Sets the kind of a stretch; an earlier definition of it is dropped. */
-  define({ hva, size, hugetlb, thp, fresh }: MemoryArea): void {
-    const flags = (thp ? K.AREA_THP : 0) | (fresh ? K.AREA_FRESH : 0);
+  define({ hva, size, hugetlb, thp, fresh, device }: MemoryArea): void {
+    const registers = device === undefined ? 0 : K.AREA_DEVICE | (device === "uncached" ? K.AREA_UNCACHED : 0);
+    const flags = (thp ? K.AREA_THP : 0) | (fresh ? K.AREA_FRESH : 0) | registers;
     this.#check(this.#core.hostDefine(this.#vm, hva, hva + size, hugetlb, flags), "define");
   }
 

@@ -4,10 +4,15 @@
  * @module
  */
 
-import { Vm, type VmOptions, type VmTicket, VmWorker } from "./vm.js";
+import { Host, type HostOptions } from "./host.js";
+import type { VmOptions } from "./options.js";
+import { Vm } from "./vm.js";
+import { type VmTicket, VmWorker } from "./worker.js";
 
 export type { AccessBuffer } from "./accesses.js";
+export type { Host, HostOptions, HostStats } from "./host.js";
 export type { HostMemory, HostPage, MemoryArea } from "./host-memory.js";
+export type { Backing, CpuStats, DirtyLog, DirtyPolicy, HostChange, SlotOptions, VmOptions } from "./options.js";
 export type {
   AliasOptions,
   ReverseEntry,
@@ -18,19 +23,9 @@ export type {
   Shadow,
   ShadowMapping,
 } from "./reverse-maps.js";
-export type {
-  Backing,
-  CpuStats,
-  DirtyLog,
-  DirtyPolicy,
-  HostChange,
-  SlotOptions,
-  Vm,
-  VmOptions,
-  VmTicket,
-  VmWorker,
-} from "./vm.js";
+export type { Vm } from "./vm.js";
 export type { VmOnlooker } from "./watch.js";
+export type { VmTicket, VmWorker } from "./worker.js";
 export type { Workload } from "./workload.js";
 
 /**
@@ -67,4 +62,21 @@ export function createVm(options: VmOptions = {}): Vm {
  */
 export function joinVm(ticket: VmTicket): VmWorker {
   return new VmWorker(ticket);
+}
+
+/**
+ * CPUs that many VMs share, with VMIDs for fewer VMs than there are. Throws EINVAL for options that make no sense.
+ *
+ * @example
+ * ```ts
+ * import { createHost } from "granule/vm";
+ * using host = createHost({ cpus: 2 });
+ * const vm = host.createVm({ cpus: 4 });
+ * vm.addSlot({ gpa: 0, size: 2 << 20 });
+ * vm.run(1000, { gpa: 0, size: 2 << 20, writes: 0.5 }); // two vCPUs on each CPU, in turns
+ * console.log(host.load(0, vm, 0), host.stats().contextFlushes > 2); // 1 true
+ * ```
+ */
+export function createHost(options: HostOptions = {}): Host {
+  return new Host(options);
 }

@@ -39,15 +39,20 @@ export interface Fault {
   readonly level: number;
   readonly write: boolean;
   readonly exec: boolean;
+  /** On the way to a table of the guest's stage 1 (S1PTW). */
+  readonly walk?: boolean;
+  /** Of a cache maintenance instruction (CM). */
+  readonly cacheMaintenance?: boolean;
 }
 
 /** What a fault led to. */
 export interface Service {
   /**
    * `map`, `relax`, `young`: an operation on the table. `mmio`: no memory there, the VMM emulates a device [FLT-6].
-   * `beyond`: outside the VM's address space, an abort for the guest [FLT-5]. `refused`: the VMM gets an error.
+   * `beyond`: outside the VM's address space, an abort for the guest [FLT-5]. `refused`: the VMM gets an error. `abort`: the guest gets
+   * a prefetch abort or a data abort [FLT-6, FLT-7]. `skip`: cache maintenance where there is no memory, nothing is done.
    */
-  readonly kind: "map" | "relax" | "young" | "mmio" | "beyond" | "refused";
+  readonly kind: "map" | "relax" | "young" | "mmio" | "beyond" | "refused" | "abort" | "skip";
   readonly ipa: number;
   readonly size: number;
   readonly prot: number;
@@ -61,6 +66,8 @@ export interface MachineOptions {
   readonly splitsHugeZero?: boolean;
   /** The VM's module, in place of the inlined one. */
   readonly module?: CoreSource;
+  /** Physical address of the guest's first byte. Default 2^ipaBits, or 0 where that would not fit. */
+  readonly physBase?: number | undefined;
 }
 
 /** Operations that were done, by opcode and outcome. */
@@ -85,6 +92,8 @@ const SERVICES: Readonly<Record<number, Service["kind"]>> = {
   [K.SERVICE_MMIO]: "mmio",
   [K.SERVICE_BEYOND]: "beyond",
   [K.SERVICE_REFUSED]: "refused",
+  [K.SERVICE_ABORT]: "abort",
+  [K.SERVICE_SKIP]: "skip",
 };
 
 const OUTCOMES: readonly (number | undefined)[] = [
@@ -101,7 +110,7 @@ const OUTCOMES: readonly (number | undefined)[] = [
 let compiled: WasmModule | undefined;
 
 /** The inlined module, compiled once. */
-function inlined(): WasmModule {
+export function inlinedVm(): WasmModule {
   compiled ??= compile(fromBase64(BYTES), "createVm");
   return compiled;
 }
@@ -129,16 +138,16 @@ export class VirtualMachine implements Disposable {
   #mmu: Mmu | undefined;
   #closed = false;
 
-  constructor({ table, ipaBits, splitsHugeZero = false, module = inlined() }: MachineOptions) {
+  constructor({ table, ipaBits, splitsHugeZero = false, module = inlinedVm(), physBase }: MachineOptions) {
     const engine = table.engine;
     this.#engine = engine;
     this.#table = table;
     this.module = compile(module, "createVm");
     this.core = instantiateVm(this.module, engine.memory, engine.offset, engine.hosts);
     engine.check(this.core.vmAttach(engine.walker), "createVm");
-    const physBase = table.info().outputBits > ipaBits ? 2 ** ipaBits : 0;
+    const base = physBase ?? (table.info().outputBits > ipaBits ? 2 ** ipaBits : 0);
     const flags = splitsHugeZero ? K.HOST_SPLITS_HUGE_ZERO : 0;
-    const pointer = this.core.vmCreate(table.handle, ipaBits, physBase, flags, 0);
+    const pointer = this.core.vmCreate(table.handle, ipaBits, base, flags, 0);
     if (pointer < 0 && pointer >= -K.MAX_ERRNO) throw new GranuleError(pointer, { operation: "createVm" });
     this.pointer = pointer >>> 0;
     this.#record = new VmView(engine.words, this.pointer);
@@ -152,8 +161,8 @@ export class VirtualMachine implements Disposable {
   }
 
   /** How stores to pages that log are noticed; assembly/vm/state.ts says what each means. */
-  setStrategy(strategy: "protect" | "dbm" | "ring"): void {
-    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING }[strategy];
+  setStrategy(strategy: "protect" | "dbm" | "ring" | "hdbss"): void {
+    this.#record.strategy = { protect: K.LOG_PROTECT, dbm: K.LOG_DBM, ring: K.LOG_RING, hdbss: K.LOG_HDBSS }[strategy];
   }
 
   /** What was last set. */
@@ -192,11 +201,13 @@ export class VirtualMachine implements Disposable {
   }
 
   /** Services a fault of a vCPU [FLT-5, FLT-6]. */
-  fault(ipa: number, { kind, level, write, exec }: Fault): Service {
+  fault(ipa: number, { kind, level, write, exec, walk = false, cacheMaintenance = false }: Fault): Service {
     const what =
       KINDS[kind] |
       (write ? K.FAULT_WRITE : 0) |
       (exec ? K.FAULT_EXEC : 0) |
+      (walk ? K.FAULT_WALK : 0) |
+      (cacheMaintenance ? K.FAULT_CACHE : 0) |
       Number(put(BigInt(level - K.FIRST_LEVEL), K.FAULT_LEVEL));
     this.core.vmFault(this.pointer, ipa, what);
     const { kind: service, size, prot, ipa: at } = this.#agent;
@@ -261,6 +272,41 @@ export class VirtualMachine implements Disposable {
   /** The host is about to change [start, end) of the VMM's memory [NOT-1, NOT-6]. True if it lies in a slot. */
   invalidate(start: number, end: number): boolean {
     return this.core.vmInvalidate(this.pointer, start, end) > 0;
+  }
+
+  /**
+   * The host begins to change [start, end): what the guest has there is unmapped, and faults there try again until
+   * `endInvalidation` of the same range [NOT-1, NOT-4]. With `mayBlock` others get the table in between [NOT-7]. True if it lies in a slot.
+   */
+  beginInvalidation(start: number, end: number, mayBlock = true): boolean {
+    const met = this.core.vmInvalidateBegin(this.pointer, start, end, mayBlock ? 1 : 0);
+    this.#engine.check(met, "beginInvalidation");
+    return met > 0;
+  }
+
+  /** The host has changed [start, end) [NOT-3]. EINVAL if nothing began. */
+  endInvalidation(start: number, end: number): void {
+    this.#engine.check(this.core.vmInvalidateEnd(this.pointer, start, end), "endInvalidation");
+  }
+
+  /** Only faults in the range that is being invalidated try again, as on x86; not set: all do, as on arm64 [NOT-5]. */
+  set retryByRange(on: boolean) {
+    this.#record.retryByRange = on ? 1 : 0;
+  }
+
+  /** Pages above which a range is flushed with the whole VMID; 0 for no limit [TLB-36]. */
+  set flushLimit(pages: number) {
+    this.#record.flushLimit = pages;
+  }
+
+  /** The VMID as KVM keeps it: generation and index; 0 for none yet [VMID-1]. */
+  get vmid(): number {
+    return Number(this.#record.vmid);
+  }
+
+  /** Changes with every change of the slots; bit 63 is set during one [NOT-32]. */
+  get generation(): bigint {
+    return this.#record.generation;
   }
 
   /** Unmaps a guest range. Gives the host ranges of the parts that lie in slots. */

@@ -1,172 +1,70 @@
-import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkOptions, describe } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
-import type { CoreSource } from "../core/core.js";
-import { GranuleError, invalid } from "../core/errors.js";
+import { invalid } from "../core/errors.js";
 import type { WasmModule } from "../core/platform.js";
 import { CpuView } from "../core/sim-views.generated.js";
-import { instantiateVm, type VmCore } from "../core/vm-core.js";
 import { createEngine } from "../index.js";
-import { createMmu, createTlb, stage2Registers, type Tlb, type TlbPreset } from "../mmu/index.js";
-import { type Granule, levelShift } from "../model/granule.js";
-import { type Engine, type EngineTicket, joinEngine } from "../tables/engine.js";
+import { createMmu, createTlb, stage2Registers, type Tlb } from "../mmu/index.js";
+import { levelShift } from "../model/granule.js";
+import type { Engine } from "../tables/engine.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import { AccessBuffer } from "./accesses.js";
 import type { HostMemory } from "./host-memory.js";
 import { LOG_DIRTY, READ_ONLY, VirtualMachine } from "./machine.js";
-import { type ReverseMapOptions, ReverseMaps } from "./reverse-maps.js";
+import {
+  type Backing,
+  type CpuStats,
+  checkCores,
+  checkPages,
+  type DirtyLog,
+  type DirtyPolicy,
+  type HostChange,
+  POLICY,
+  pointerOf,
+  SLOT,
+  type SlotOptions,
+  VM,
+  type VmOptions,
+} from "./options.js";
+import { ReverseMaps } from "./reverse-maps.js";
 import { type VmOnlooker, watched } from "./watch.js";
-import { seedOf, setWorkload, WORKLOAD, type Workload } from "./workload.js";
+import type { VmTicket } from "./worker.js";
+import { seedOf, setWorkload, TURN, type Workload } from "./workload.js";
 
-/** What the VMM's memory behind a slot is made of: small pages, transparent huge pages, or pages of hugetlbfs. */
-export type Backing = "4k" | "thp" | "hugetlb-2m" | "hugetlb-1g";
-
-/** What a host does to the memory behind a guest. */
-export type HostChange = "discard" | "collapse" | "share" | "fill" | "fork" | "forkGone";
-
-/** How a VM is made. */
-export interface VmOptions {
-  /** Page size in bytes. Default 4096. */
-  granule?: Granule;
-  /** Bits of a guest physical address. Default 40. */
-  ipaBits?: number;
-  /** 52-bit descriptors of 4K and 16K pages (FEAT_LPA2). Default false. */
-  lpa2?: boolean;
-  /** CPUs that set access flags and dirty state in the tables themselves (FEAT_HAFDBS). Default false. */
-  hardwareDirty?: boolean;
-  /** CPUs, each with a vCPU and TLBs of its own. Default 1, at most 64. */
-  cpus?: number;
-  /** Threads that may work on the VM at the same time, this one included; `ticket` lets the others in. Default 1. */
-  walkers?: number;
-  /** The shape of the TLBs. Default `cortex-a76`. */
-  tlb?: TlbPreset;
-  /** TLBs that keep whatever the architecture lets them keep, and drop what they may. Default false. */
-  adversarial?: boolean;
-  /** Of the workloads and of adversarial TLBs: a run depends on it and on the settings alone. Default 1. */
-  seed?: number;
-  /** Count every store by page, so that `unlogged` can tell whether a dirty log missed one. Default false. */
-  witness?: boolean;
-  /** Know which descriptors map a page: slots go without a lock, notifiers find every mapping [RMAP-9]. Faults cost more. Default off. */
-  reverseMaps?: boolean | ReverseMapOptions;
-  /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
-  arenaBytes?: number;
-  /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
-  module?: CoreSource;
+/** What a VM needs of a host whose CPUs it shares with others. */
+interface Cores {
+  readonly engine: Engine;
+  readonly module: WasmModule;
+  readonly tlbs: readonly Tlb[];
+  /** Pointer of the CPUs in the engine's memory. */
+  readonly pointer: number;
+  load(cpu: number, vm: Vm, vcpu: number): number;
+  /** The VM goes. */
+  forget(vm: Vm): void;
 }
 
-const VM: OptionKinds<VmOptions> = {
-  granule: "number",
-  ipaBits: "number",
-  lpa2: "boolean",
-  hardwareDirty: "boolean",
-  cpus: "number",
-  walkers: "number",
-  tlb: "any",
-  adversarial: "boolean",
-  seed: "number",
-  witness: "boolean",
-  reverseMaps: "any",
-  arenaBytes: "number",
-  module: "any",
-};
-
-/** A slot of guest memory; addresses and sizes in bytes, plain numbers. */
-export interface SlotOptions {
-  /** Its number, 0 to 32766. Default the number of slots that were added before. */
-  slot?: number;
-  /** First guest address, a multiple of the page. */
-  gpa: number;
-  /** Bytes, a multiple of the page. */
-  size: number;
-  /** First address in the VMM's memory. Default one that is aligned as `gpa` is. */
-  hva?: number;
-  /** Default `thp`. */
-  backing?: Backing;
-  /** Has the VMM written the memory before? Default false: it is untouched. */
-  filled?: boolean;
-  /** Stores go to the VMM as device accesses. Default false. */
-  readOnly?: boolean;
+/** Where such a VM lives, and where its physical addresses begin. */
+interface Place {
+  readonly host: Cores;
+  readonly physBase: number;
 }
 
-const SLOT: OptionKinds<SlotOptions> = {
-  slot: "number",
-  gpa: "number",
-  size: "number",
-  hva: "number",
-  backing: "any",
-  filled: "boolean",
-  readOnly: "boolean",
-};
-
-/** How dirty pages are logged, for the whole VM. */
-export interface DirtyPolicy {
-  /**
-   * `protect`: pages are write-protected, and the fault of a store marks its page. `dbm`: hardware keeps the dirty state, and
-   * reading the log collects it [DBM-9]; for a VM with `hardwareDirty`. `ring`: as `protect`, but the fault pushes the page onto a
-   * ring of its vCPU, which stops when the ring is nearly full until it was collected [RNG-7]. Default `protect`.
-   */
-  strategy?: "protect" | "dbm" | "ring";
-  /** Entries of a ring, a power of two from 128 to 32768. Default 4096. */
-  ringEntries?: number;
-  /** A read of the log leaves it as it is; `clear` clears it [DLG-6]. Default false. */
-  manual?: boolean;
-  /** With `manual`: all pages are dirty at first, and each clear protects [DLG-10]. Default false. */
-  initiallySet?: boolean;
-  /** Bytes of blocks that are split at once when logging begins, 0 for none [DLG-30]. Default 0. */
-  eagerSplit?: number;
-  /**
-   * What eager splitting looks at: `blocks`, and tables that lead to them; `pages`: all pages too, as Linux does without a change of
-   * 2026. The tables are the same [S2-26]. Default `blocks`.
-   */
-  splitWalk?: "blocks" | "pages";
-}
-
-const POLICY: OptionKinds<DirtyPolicy> = {
-  strategy: "any",
-  ringEntries: "number",
-  manual: "boolean",
-  initiallySet: "boolean",
-  eagerSplit: "number",
-  splitWalk: "any",
-};
-
-/** What happened on one CPU since the VM was made. */
-export interface CpuStats {
-  /** Loads, stores and fetches. */
-  accesses: number;
-  /** Stores among them that were done. */
-  stores: number;
-  /** Stage-2 faults where nothing was mapped. */
-  translationFaults: number;
-  /** Stage-2 faults where the mapping did not allow the access. */
-  permissionFaults: number;
-  /** Stage-2 faults where the access flag was clear. */
-  accessFaults: number;
-  /** Accesses that the VMM emulates: outside the slots, or stores to a read-only one [FLT-6]. */
-  exits: number;
-  /** Accesses for which the guest gets an abort, or the VMM an error. */
-  aborts: number;
-  /** Faults that were taken again because another vCPU was faster. */
-  retries: number;
-  /** Accesses given up after 64 faults. */
-  stuck: number;
-  /** How often the vCPU stopped because its dirty ring was nearly full. */
-  ringFull: number;
-}
-
-/** What a read of a dirty log said. */
-export interface DirtyLog {
-  /** Pages that were dirty. */
-  pages: number;
-  /** One bit a page, page 0 in bit 0 of the first word. */
-  bitmap: BigUint64Array;
-}
-
-const TURN = 1024;
 const MAX_SLOTS = 32767;
 /** Where the VMM's memory begins: far above the guest's addresses, and aligned as much as a block can be. */
 const HVA_BASE = 2 ** 46;
 
-const HUGETLB: Readonly<Record<Backing, number>> = { "4k": 0, thp: 0, "hugetlb-2m": 2 ** 21, "hugetlb-1g": 2 ** 30 };
+const HUGETLB: Readonly<Record<Backing, number>> = {
+  "4k": 0,
+  thp: 0,
+  "hugetlb-64k": 2 ** 16,
+  "hugetlb-2m": 2 ** 21,
+  "hugetlb-32m": 2 ** 25,
+  "hugetlb-512m": 2 ** 29,
+  "hugetlb-1g": 2 ** 30,
+  device: 0,
+  "device-uncached": 0,
+};
+const DEVICES: Partial<Record<Backing, "device" | "uncached">> = { device: "device", "device-uncached": "uncached" };
 
 /**
  * A virtual machine that runs: memory slots, vCPUs with TLBs, faults serviced as KVM does it, dirty logging. Make one with
@@ -194,52 +92,60 @@ export class Vm implements Disposable {
   readonly reverseMaps: ReverseMaps | undefined;
   readonly #machine: VirtualMachine;
   readonly #cpus: readonly CpuView[];
-  readonly #pointer: number;
+  /** @internal Pointer of its CPUs in the engine's memory. */
+  readonly machinePointer: number;
   readonly #slots = new Map<number, Required<SlotOptions>>();
   readonly #hardwareDirty: boolean;
+  readonly #host: Cores | undefined;
   #manual = false;
   #closed = false;
   #onlooker: VmOnlooker | undefined;
 
   /** @internal Use `createVm`. */
-  constructor(options: VmOptions) {
+  constructor(options: VmOptions, place?: Place) {
     checkOptions("createVm", options, VM);
-    const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false } = options;
-    const { cpus = 1, walkers = 1, witness = false, arenaBytes = 256 << 20 } = options;
-    if (!Number.isInteger(cpus) || cpus < 1 || cpus > K.MAX_CPUS) {
-      throw invalid("createVm", `cpus is ${describe(cpus)}: 1 to ${K.MAX_CPUS}`);
-    }
+    const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false, tlbiRange = true } = options;
+    const { cpus = 1, walkers = 1, witness = false, checkTranslations = false, arenaBytes = 256 << 20 } = options;
+    checkCores("createVm", cpus);
     this.#hardwareDirty = hardwareDirty;
-    this.engine = createEngine({ arenaBytes, walkers });
-    this.table = this.engine.createStage2({ granule, ipaBits, lpa2, hardwareDirty, hardwareAf: hardwareDirty });
+    this.#host = place?.host;
+    this.engine = place?.host.engine ?? createEngine({ arenaBytes, walkers });
+    const hardware = { hardwareDirty, hardwareAf: hardwareDirty, tlbiRange };
+    this.table = this.engine.createStage2({ granule, ipaBits, lpa2, ...hardware });
+    const module = place?.host.module ?? options.module;
     this.#machine = new VirtualMachine({
       table: this.table,
       ipaBits,
-      ...(options.module === undefined ? {} : { module: options.module }),
+      physBase: place?.physBase,
+      ...(module === undefined ? {} : { module }),
     });
     this.host = this.#machine.host;
     const { reverseMaps = false } = options;
     this.reverseMaps = reverseMaps === false ? undefined : new ReverseMaps(this.#machine, this.table, reverseMaps);
-    this.#pointer = this.#check(this.#machine.core.machineCreate(this.#machine.pointer, witness ? 1 : 0), "createVm");
-    this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addTlb(options, i));
+    this.#machine.flushLimit = checkPages(options.flushLimit ?? 0);
+    const watches = (witness ? K.WITNESS_STORES : 0) | (checkTranslations ? K.WITNESS_TRANSLATIONS : 0);
+    const { core, pointer } = this.#machine;
+    this.machinePointer = pointerOf(core.machineCreate(pointer, watches, place?.host.pointer ?? 0), "createVm");
+    this.tlbs = Array.from({ length: cpus }, (_, i) => this.#addCpu(options, i));
     this.#cpus = this.tlbs.map((_, i) => {
-      const cpu = new CpuView(this.engine.words, this.#machine.core.machineCpu(this.#pointer, i) >>> 0);
+      const cpu = new CpuView(this.engine.words, core.machineCpu(this.machinePointer, i) >>> 0);
       cpu.seed = seedOf(options.seed ?? 1, i);
       return cpu;
     });
   }
 
-  #addTlb({ tlb = "cortex-a76", adversarial = false, seed = 1 }: VmOptions, i: number): Tlb {
-    const mmu = createMmu({ engine: this.engine, registers: stage2Registers(this.table, 1) });
-    const made = createTlb(mmu, { preset: tlb, adversarial, seed: (seed + i) >>> 0 });
-    this.#check(this.#machine.core.machineAddCpu(this.#pointer, mmu.context, made.pointer), "createVm");
+  /** Adds a vCPU: its TLBs, which are those of the host's first CPU until it is loaded onto another one. */
+  #addCpu({ tlb = "cortex-a76", adversarial = false, seed = 1, registers }: VmOptions, i: number): Tlb {
+    const stage2 = stage2Registers(this.table, 1);
+    const mmu = createMmu({ engine: this.engine, registers: { ...stage2, ...registers?.(i, stage2) } });
+    const made = this.#host?.tlbs[0] ?? createTlb(mmu, { preset: tlb, adversarial, seed: (seed + i) >>> 0 });
+    this.#check(this.#machine.core.machineAddCpu(this.machinePointer, mmu.context, made.pointer), "createVm");
     return made;
   }
 
   /** A pointer or a count; throws what a negative errno says. */
   #check(status: number, operation: string): number {
-    if (status < 0 && status >= -K.MAX_ERRNO) throw new GranuleError(status, { operation });
-    return status >>> 0;
+    return pointerOf(status, operation);
   }
 
   #open(operation: string): void {
@@ -265,7 +171,9 @@ export class Vm implements Disposable {
     if (this.#slots.has(slot)) throw invalid("addSlot", `slot ${slot} is there already`);
     if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_SLOTS)
       throw invalid("addSlot", `slot is ${describe(slot)}: 0 to ${MAX_SLOTS - 1}`);
-    this.host.define({ hva, size, hugetlb: HUGETLB[backing], thp: backing === "thp", fresh: !filled });
+    const device = DEVICES[backing];
+    const area = { hva, size, hugetlb: HUGETLB[backing], thp: backing === "thp", fresh: !filled };
+    this.host.define(device === undefined ? area : { ...area, device });
     const all = { slot, gpa, size, hva, backing, filled, readOnly };
     this.#setRegion("addSlot", all, readOnly ? READ_ONLY : 0);
     this.#slots.set(slot, all);
@@ -303,15 +211,18 @@ export class Vm implements Disposable {
     this.#open("setDirtyPolicy");
     const { manual = false, initiallySet = false, eagerSplit = 0 } = checkOptions("setDirtyPolicy", policy, POLICY);
     const { strategy = "protect", splitWalk = "blocks" } = policy;
-    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring"]);
+    checkChoice("setDirtyPolicy", "strategy", strategy, ["protect", "dbm", "ring", "hdbss"]);
     checkChoice("setDirtyPolicy", "splitWalk", splitWalk, ["blocks", "pages"]);
-    if (strategy === "dbm" && !this.#hardwareDirty) {
-      throw invalid("setDirtyPolicy", "dbm needs CPUs that keep dirty state: createVm({ hardwareDirty: true })");
-    }
-    if (strategy === "dbm" && this.reverseMaps?.hasOthers) {
+    if ((strategy === "dbm" || strategy === "hdbss") && !this.#hardwareDirty) {
       throw invalid(
         "setDirtyPolicy",
-        "dbm collects dirty state at the memory's own addresses: leave aliases and shadows out",
+        `${strategy} needs CPUs that keep dirty state: createVm({ hardwareDirty: true })`,
+      );
+    }
+    if ((strategy === "dbm" || strategy === "hdbss") && this.reverseMaps?.hasOthers) {
+      throw invalid(
+        "setDirtyPolicy",
+        `${strategy} collects dirty state at the memory's own addresses: leave aliases and shadows out`,
       );
     }
     if ([...this.#slots.keys()].some((slot) => this.#machine.core.vmSlotPages(this.#machine.pointer, slot) >= 0)) {
@@ -326,10 +237,20 @@ export class Vm implements Disposable {
       throw invalid("setDirtyPolicy", "a ring is collected as a whole: leave manual out");
     this.#machine.setStrategy(strategy);
     this.#setRings(strategy === "ring" ? (policy.ringEntries ?? 4096) : 0);
+    this.#setLogs(strategy === "hdbss" ? (policy.hdbssEntries ?? 512) : 0, strategy === "hdbss" ? 1 : 0);
     this.#manual = manual;
     this.#machine.manualDirtyLog = (manual ? 1 : 0) | (initiallySet ? 2 : 0);
     this.#machine.eagerSplit = eagerSplit;
     this.#machine.splitWalk = splitWalk;
+  }
+
+  #setLogs(entries: number, least: number): void {
+    if (!Number.isInteger(entries) || entries < least || entries > K.MAX_HDBSS) {
+      throw invalid("setDirtyPolicy", `hdbssEntries is ${describe(entries)}: 1 to ${K.MAX_HDBSS}`);
+    }
+    this.tlbs.forEach((_, i) => {
+      this.#check(this.#machine.core.vmSetHdbss(this.#machine.pointer, i, entries), "setDirtyPolicy");
+    });
   }
 
   #setRings(entries: number): void {
@@ -343,7 +264,7 @@ export class Vm implements Disposable {
     const found = this.#slot("logDirty", slot);
     if (found.readOnly) throw invalid("logDirty", `slot ${slot} is read-only: it never logs [DLG-2]`);
     this.#setRegion("logDirty", found, on ? LOG_DIRTY : 0);
-    if (on) this.#check(this.#machine.core.machineCopyAll(this.#pointer), "logDirty");
+    if (on) this.#check(this.#machine.core.machineCopyAll(this.machinePointer), "logDirty");
     this.#onlooker?.operation("logDirty");
   }
 
@@ -353,7 +274,6 @@ export class Vm implements Disposable {
    */
   run(accesses: number, workload: Workload): void {
     this.#open("run");
-    checkOptions("run", workload, WORKLOAD);
     if (!Number.isInteger(accesses) || accesses < 0) throw invalid("run", `accesses is ${describe(accesses)}`);
     this.#cpus.forEach((cpu, i) => {
       setWorkload(cpu, i, this.#cpus.length, workload, this.table.granule);
@@ -361,6 +281,7 @@ export class Vm implements Disposable {
     for (let done = 0; done < accesses; done += TURN) {
       const n = Math.min(TURN, accesses - done);
       for (let i = 0; i < this.#cpus.length; i++) {
+        this.#host?.load(i % this.#host.tlbs.length, this, i);
         this.#runOne(i, n);
       }
     }
@@ -393,10 +314,22 @@ export class Vm implements Disposable {
     const { core, pointer } = this.#machine;
     const end = accesses.pointer + 8 * accesses.length;
     for (let left = accesses.length; left > 0; ) {
-      left = this.#check(core.machineRunRecorded(this.#pointer, end - 8 * left, left), "perform");
+      left = this.#check(core.machineRunRecorded(this.machinePointer, end - 8 * left, left), "perform");
       if (left > 0) this.#check(core.vmCollectRings(pointer), "perform");
     }
     accesses.clear();
+  }
+
+  /** @internal Runs one vCPU that is loaded onto a CPU of the host. */
+  runVcpu(vcpu: number, accesses: number, workload: Workload): void {
+    this.#open("run");
+    setWorkload(this.#cpus[vcpu] as CpuView, vcpu, this.#cpus.length, workload, this.table.granule);
+    this.#runOne(vcpu, accesses);
+  }
+
+  /** @internal Its VMID: generation and index. */
+  get vmid(): number {
+    return this.#machine.vmid;
   }
 
   /** Runs one CPU; access by access where somebody looks on. */
@@ -409,7 +342,7 @@ export class Vm implements Disposable {
   #runPiece(i: number, n: number): void {
     const { core, pointer } = this.#machine;
     for (let left = n; left > 0; ) {
-      left = this.#check(core.machineRun(this.#pointer, i, left), "run");
+      left = this.#check(core.machineRun(this.machinePointer, i, left), "run");
       if (left > 0) this.#check(core.vmCollectRings(pointer), "run");
     }
   }
@@ -422,7 +355,7 @@ export class Vm implements Disposable {
     this.#slot("dirtyLog", slot);
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
-    const pages = this.#check(this.#machine.core.machineCollect(this.#pointer, slot), "dirtyLog");
+    const pages = this.#check(this.#machine.core.machineCollect(this.machinePointer, slot), "dirtyLog");
     this.#onlooker?.operation("dirtyLog", pages);
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
@@ -442,7 +375,7 @@ export class Vm implements Disposable {
         `first is ${describe(first)}, pages ${describe(n)}: of ${all}, from a multiple of 64`,
       );
     }
-    this.#check(this.#machine.core.machineClear(this.#pointer, slot, first, n), "clearDirtyLog");
+    this.#check(this.#machine.core.machineClear(this.machinePointer, slot, first, n), "clearDirtyLog");
     this.#onlooker?.operation("clearDirtyLog");
   }
 
@@ -461,8 +394,12 @@ export class Vm implements Disposable {
 
   #changeRanges(what: Exclude<HostChange, "forkGone">, gpa: number, size: number): void {
     for (const { start, end } of this.#machine.hostRanges(gpa, size)) {
-      this.#machine.invalidate(start, end);
-      if (what !== "fork") this.host[what](start, end);
+      this.#machine.beginInvalidation(start, end);
+      try {
+        if (what !== "fork") this.host[what](start, end);
+      } finally {
+        this.#machine.endInvalidation(start, end);
+      }
     }
     if (what === "fork") this.host.fork();
     this.#onlooker?.operation("changeHost");
@@ -486,13 +423,13 @@ export class Vm implements Disposable {
    */
   unlogged(): number {
     this.#open("unlogged");
-    return this.#check(this.#machine.core.machineUncopied(this.#pointer), "unlogged");
+    return this.#check(this.#machine.core.machineUncopied(this.machinePointer), "unlogged");
   }
 
   /** Pages of the guest that were stored to since the VM was made, by whichever CPU. Only with `witness`. */
   written(): number {
     this.#open("written");
-    return this.#check(this.#machine.core.machineWritten(this.#pointer), "written");
+    return this.#check(this.#machine.core.machineWritten(this.machinePointer), "written");
   }
 
   /** What happened on each CPU. */
@@ -508,6 +445,8 @@ export class Vm implements Disposable {
       aborts: Number(cpu.aborts),
       retries: Number(cpu.retries),
       stuck: Number(cpu.stuck),
+      logFull: Number(cpu.logFull),
+      stale: Number(cpu.stale),
       ringFull: this.#machine.core.vmRingFull(this.#machine.pointer, i) >>> 0,
     }));
   }
@@ -519,96 +458,27 @@ export class Vm implements Disposable {
   ticket(walker: number): VmTicket {
     this.#open("ticket");
     const { pointer, module } = this.#machine;
-    return { engine: this.engine.ticket(walker), module, vm: pointer, machine: this.#pointer, cpus: this.#cpus.length };
+    return {
+      engine: this.engine.ticket(walker),
+      module,
+      vm: pointer,
+      machine: this.machinePointer,
+      cpus: this.#cpus.length,
+    };
   }
 
-  /** Lets go of everything, the engine too. Twice is harmless. */
+  /** Lets go of everything, the engine too unless the VM is one of a host. Twice is harmless. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.engine.close();
-  }
-
-  /** The same as `close`. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
-}
-
-/** A VM as another thread gets it; can be posted to a worker. */
-export interface VmTicket {
-  /** The engine, as one of its walkers. */
-  engine: EngineTicket;
-  /** The compiled module of the VM. */
-  module: WasmModule;
-  /** Pointer of the VM in the engine's memory. */
-  vm: number;
-  /** Pointer of its machine, the CPUs. */
-  machine: number;
-  /** CPUs that there are. */
-  cpus: number;
-}
-
-const TICKET: OptionKinds<VmTicket> = {
-  engine: "object",
-  module: "object",
-  vm: "number",
-  machine: "number",
-  cpus: "number",
-};
-
-/**
- * The part of a VM that another thread has: it runs vCPUs. Make one with `joinVm`.
- *
- * @example
- * ```ts
- * import { createVm, joinVm, type VmWorker } from "granule/vm";
- * const populate = (vm: VmWorker, cpu: number) => vm.run(cpu, 512, { gpa: 0, size: 2 << 20, pattern: "sequential" });
- * using vm = createVm({ walkers: 2 });
- * vm.addSlot({ gpa: 0, size: 2 << 20, backing: "4k" });
- * using worker = joinVm(vm.ticket(1));
- * populate(worker, 0);
- * console.log(vm.table.countLeaves()); // 512
- * ```
- */
-export class VmWorker implements Disposable {
-  readonly #engine: Engine;
-  readonly #core: VmCore;
-  readonly #ticket: VmTicket;
-
-  /** @internal Use `joinVm`. */
-  constructor(ticket: VmTicket) {
-    this.#ticket = checkOptions("joinVm", ticket, TICKET);
-    this.#engine = joinEngine(ticket.engine);
-    this.#core = instantiateVm(ticket.module, this.#engine.memory, this.#engine.offset, this.#engine.hosts);
-    this.#engine.check(this.#core.vmAttach(this.#engine.walker), "joinVm");
-  }
-
-  /**
-   * Runs `accesses` accesses on CPU `cpu`, which no other thread may run meanwhile; how many are left, because the vCPU's dirty
-   * ring is full and whoever reads the log has to come first. EINVAL for a CPU that there is not, or a region that is not whole
-   * pages.
-   */
-  run(cpu: number, accesses: number, workload: Workload): number {
-    const { machine, cpus } = this.#ticket;
-    checkOptions("run", workload, WORKLOAD);
-    const pointer = this.#core.machineCpu(machine, cpu) >>> 0;
-    if (pointer === 0) throw invalid("run", `cpu is ${describe(cpu)}: 0 to ${cpus - 1}`);
-    const record = new CpuView(this.#engine.words, pointer);
-    setWorkload(record, cpu, cpus, workload, 2 ** record.ps);
-    for (let left = accesses; left > 0; ) {
-      const n = Math.min(TURN, left);
-      const rest = this.#core.machineRun(machine, cpu, n);
-      this.#engine.check(rest, "run");
-      left -= n - rest;
-      if (rest > 0) return left;
+    if (this.#host === undefined) {
+      this.engine.close();
+      return;
     }
-    return 0;
-  }
-
-  /** Leaves the VM. Twice is harmless. */
-  close(): void {
-    this.#engine.close();
+    this.#host.forget(this);
+    this.#machine.core.machineDestroy(this.machinePointer);
+    this.#machine.close();
+    this.table.destroy();
   }
 
   /** The same as `close`. */

@@ -1,4 +1,4 @@
-import { checkChoice, describe, type OptionKinds } from "../core/check.js";
+import { checkChoice, checkOptions, describe, type OptionKinds } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
 import type { CpuView } from "../core/sim-views.generated.js";
@@ -20,7 +20,7 @@ export interface Workload {
 }
 
 /** The names that a workload may have. */
-export const WORKLOAD: OptionKinds<Workload> = {
+const WORKLOAD: OptionKinds<Workload> = {
   gpa: "number",
   size: "number",
   pattern: "any",
@@ -30,9 +30,12 @@ export const WORKLOAD: OptionKinds<Workload> = {
 };
 
 const SHARES = 1024;
+/** Accesses of a CPU until the next one has its turn. */
+export const TURN = 1024;
 
 /** Writes a workload into the record of CPU `i` of `cpus`. EINVAL for one that makes no sense. */
 export function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Workload, page: number): void {
+  checkOptions("run", workload, WORKLOAD);
   const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
   checkChoice("run", "pattern", pattern, ["random", "sequential"]);
   checkChoice("run", "division", division, ["shared", "disjoint"]);

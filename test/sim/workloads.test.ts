@@ -12,7 +12,7 @@ function repeatable(report: RunReport): Omit<RunReport, "seconds"> {
 
 describe("a workload", () => {
   it.each(NAMES)("%s logs every store, however it is logged, and depends on its settings alone", (workload) => {
-    for (const dirty of ["wp", "eager", "ring", "dbm"] as const) {
+    for (const dirty of ["wp", "eager", "ring", "dbm", "hdbss"] as const) {
       for (const adversarial of [false, true]) {
         const config = { workload, dirty, adversarial, memory: 8 * MIB, vcpus: 2, tlb: "cortex-a53", seed: 3 } as const;
         const report = runWorkload(config);
@@ -46,10 +46,11 @@ describe("a workload", () => {
 
   it("reports the same pages however they are logged, at very different costs", () => {
     const of = (dirty: DirtyStrategy) => runWorkload({ workload: "migration", memory: 16 * MIB, dirty });
-    const [wp, eager, ring, dbm] = [of("wp"), of("eager"), of("ring"), of("dbm")];
+    const [wp, eager, ring, dbm, hdbss] = [of("wp"), of("eager"), of("ring"), of("dbm"), of("hdbss")];
     expect(ring.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(eager.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(dbm.dirty.rounds).toEqual(wp.dirty.rounds);
+    expect(hdbss.dirty.rounds).toEqual(wp.dirty.rounds);
     expect(wp.dirty.reported).toBeGreaterThan(100);
     expect(dbm.faults.permission + dbm.faults.translation).toBeLessThan(wp.faults.permission / 4);
     expect(dbm.estimate.total).toBeLessThan(eager.estimate.total);
@@ -70,7 +71,7 @@ describe("a workload", () => {
 
   it.each([
     [{ dirtty: "dbm" }, "unknown option dirtty, did you mean dirty?"],
-    [{ dirty: "hdbss" }, 'dirty is "hdbss": one of wp, eager, ring, dbm'],
+    [{ dirty: "pml" }, 'dirty is "pml": one of wp, eager, ring, dbm, hdbss'],
     [{ granule: 8192 }, "granule is 8192: one of 4096, 16384, 65536"],
     [{ memory: 5000 }, "memory is 5000: bytes, whole pages of 4096"],
     [{ memory: Number.NaN }, "memory is NaN"],

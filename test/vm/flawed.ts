@@ -1,45 +1,61 @@
-// The VM's module with one line changed: what a test must notice.
+// The VM's module with a defect: some lines of one file of assembly/ changed, and all of it compiled.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { expect } from "vitest";
 import { compile } from "../../bindings/core/compile.mjs";
 import { MODULES } from "../../bindings/core/modules.mjs";
 import { ROOT } from "../house/sources.js";
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** What stands there once, and what stands there then. */
+export type Change = readonly [from: string, to: string];
 
-/** Compiles the VM's module with `to` in place of `from`, which stands once in assembly/`file`. */
-export async function broken(
+/** The debug build as it is. */
+export function debugModule(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(join(ROOT, "build/vm.debug.wasm")));
+}
+
+/** The module with `changes` in `file`, a path below assembly/. Throws unless each stands there once. */
+export async function flawed(
   file: string,
-  from: string,
-  to: string,
-  target: "release" | "debug" = "release",
-): Promise<Bytes> {
+  changes: readonly Change[],
+  target: "release" | "debug" = "debug",
+): Promise<Uint8Array<ArrayBuffer>> {
   const path = `assembly/${file}`;
-  const source = readFileSync(join(ROOT, path), "utf8");
-  expect(source.split(from).length, `${path} has ${from} once`).toBe(2);
+  let source = readFileSync(join(ROOT, path), "utf8");
+  for (const [from, to] of changes) {
+    if (source.split(from).length !== 2) throw new Error(`${path} does not have ${from} once`);
+    source = source.replace(from, () => to);
+  }
   const folder = mkdtempSync(join(tmpdir(), "granule-flaw-"));
   try {
-    writeFileSync(join(folder, "flaw.ts"), source.replace(from, to));
-    return await built(join(folder, "vm.wasm"), target, { [path]: relative(ROOT, join(folder, "flaw.ts")) });
+    writeFileSync(join(folder, "flaw.ts"), source);
+    return await compiled(join(folder, "vm.wasm"), target, path, relative(ROOT, join(folder, "flaw.ts")));
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-async function built(outFile: string, target: "release" | "debug", instead: Record<string, string>): Promise<Bytes> {
+async function compiled(
+  outFile: string,
+  target: "release" | "debug",
+  path: string,
+  flaw: string,
+): Promise<Uint8Array<ArrayBuffer>> {
   const module = MODULES.find(({ name }) => name === "vm");
   if (!module) throw new Error("there is no module of the VM");
-  const own = Object.fromEntries(
-    Object.entries(module.instead ?? {}).map(([name, other]) => [name, instead[other] ?? other]),
-  );
-  await compile({ entry: module.entry, target, outFile, instead: { ...instead, ...own } });
+  const others = Object.entries(module.instead ?? {});
+  const instead = Object.fromEntries(others.map(([name, other]) => [name, other === path ? flaw : other]));
+  await compile({ entry: module.entry, target, outFile, instead: { [path]: flaw, ...instead } });
   return new Uint8Array(readFileSync(outFile));
 }
 
-/** The debug build of the module. */
-export function debugModule(): Bytes {
-  return new Uint8Array(readFileSync(join(ROOT, "build/vm.debug.wasm")));
+/** The module with one change. */
+export function broken(
+  file: string,
+  from: string,
+  to: string,
+  target: "release" | "debug" = "release",
+): Promise<Uint8Array<ArrayBuffer>> {
+  return flawed(file, [[from, to]], target);
 }

@@ -22,6 +22,8 @@ const WAYS = [
   ["protect", 2 * MIB, "disjoint"],
   ["dbm", 0, "shared"],
   ["dbm", 2 * MIB, "shared"],
+  ["hdbss", 0, "shared"],
+  ["hdbss", 2 * MIB, "disjoint"],
 ] as const;
 
 describe("vCPUs on threads", () => {
@@ -29,7 +31,7 @@ describe("vCPUs on threads", () => {
     "lose no store with %s, blocks of %i split at once, %s memory [DBM-10]",
     async (strategy, eagerSplit, division) => {
       for (const seed of [1, 2]) {
-        using vm = createVm({ cpus: 2, walkers: 3, witness: true, hardwareDirty: strategy === "dbm", seed });
+        using vm = createVm({ cpus: 2, walkers: 3, witness: true, hardwareDirty: strategy !== "protect", seed });
         const size = 32 * MIB;
         const ram = vm.addSlot({ gpa: RAM, size });
         const work = { gpa: RAM, size, writes: 0.5, division } as const;

@@ -16,10 +16,9 @@ import { read } from "../../memory/cell";
 import { EBUSY, ENOMEM, OK } from "../../memory/errno";
 import { put } from "../../table/bbm";
 import { begin, end, modeOf, SHARES_TABLE } from "../../table/sharing";
-import { OP_TLB_FLUSH_RANGE } from "../../table/submit";
 import { close, EntryWalk, LEAF, OneByOne, openAs, Walk, walk } from "../../table/walk";
-import { onRange } from "../operate";
-import { Slot, tableOf, Vm } from "../state";
+import { flush } from "../operate";
+import { agent, Slot, tableOf, Vm } from "../state";
 import { mark } from "./bitmap";
 
 // What a harvest is for.
@@ -29,6 +28,8 @@ export const HARVEST_COLLECT: u32 = 0;
 export const HARVEST_BEGIN: u32 = 1;
 /** Dirty pages go to the log, and DBM goes too: afterwards hardware changes nothing. */
 export const HARVEST_FREEZE: u32 = 2;
+/** W and DBM go: from here on software alone notices stores. What was stored before is nobody's concern. */
+export const HARVEST_STOP: u32 = 3;
 
 @unmanaged
 class HarvestWalk extends EntryWalk {
@@ -50,9 +51,14 @@ function markEntry(w: HarvestWalk, level: i32): bool {
   return true;
 }
 
+/** Do dirty pages go to the log? */
+function marks(purpose: u32): bool {
+  return purpose === HARVEST_COLLECT || purpose === HARVEST_FREEZE;
+}
+
 /** What a leaf becomes. */
 function cleaned(w: HarvestWalk, old: u64, level: i32): u64 {
-  if (w.purpose === HARVEST_FREEZE) return old & ~(S2_W | DBM);
+  if (w.purpose >= HARVEST_FREEZE) return old & ~(S2_W | DBM);
   if (!(old & S2_W)) return old;
   return level === LAST_LEVEL ? (old & ~S2_W) | DBM : old & ~S2_W;
 }
@@ -66,7 +72,7 @@ class HarvestVisitor extends OneByOne {
     while (isValid(old)) {
       const next = cleaned(w, old, level);
       if (next === old) return OK;
-      if (old & S2_W && w.purpose !== HARVEST_BEGIN && !markEntry(w, level)) return ENOMEM;
+      if (old & S2_W && marks(w.purpose) && !markEntry(w, level)) return ENOMEM;
       if (put(w, p, old, next, level)) {
         w.changed = true;
         return OK;
@@ -83,9 +89,17 @@ class HarvestVisitor extends OneByOne {
  * errno of the table's lock.
  */
 export function harvest(v: Vm, s: Slot, gpa: u64, size: u64, purpose: u32): i32 {
+  const r = sweep(v, s, gpa, size, purpose);
+  if (agent(v).status !== 0) flush(v, gpa, size);
+  return r;
+}
+
+/** `harvest` without its flush, which the caller makes up for. In this walker's Agent: status 1 if there is something to flush. */
+export function sweep(v: Vm, s: Slot, gpa: u64, size: u64, purpose: u32): i32 {
   const t = tableOf(v),
     mode = modeOf(t, SHARES_TABLE, 0),
     bad = begin(t, mode);
+  agent(v).status = 0;
   if (bad) return bad;
   const w = openAs<HarvestWalk>(t, LEAF);
   let r: i32 = EBUSY,
@@ -99,6 +113,6 @@ export function harvest(v: Vm, s: Slot, gpa: u64, size: u64, purpose: u32): i32 
     close();
   }
   end(t, mode);
-  if (changed) onRange(v, OP_TLB_FLUSH_RANGE, gpa, size, 0);
+  agent(v).status = changed ? 1 : 0;
   return r;
 }

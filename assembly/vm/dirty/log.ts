@@ -3,11 +3,24 @@
 
 import { EINVAL, ENOENT, OK } from "../../memory/errno";
 import { observe, publish } from "../../memory/shared";
+import { flushAll } from "../operate";
+import { flushOthers } from "../rmap/ranges";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
-import { hasOverflowed, LOG_DBM, LOG_RING, RINGS, ringOf, SLOT_LOGS, Slot, Vm } from "../state";
+import {
+  hasOverflowed,
+  LOG_DBM,
+  LOG_HDBSS,
+  LOG_RING,
+  RINGS,
+  ringOf,
+  SLOT_LOGS,
+  Slot,
+  tracksInHardware,
+  Vm,
+} from "../state";
 import { countDirty, nextWord, takeWord, WORD_SHIFT, wordOf, wordsOf } from "./bitmap";
-import { HARVEST_BEGIN, HARVEST_COLLECT, harvest } from "./dbm";
+import { HARVEST_BEGIN, HARVEST_COLLECT, harvest, sweep } from "./dbm";
 import { flushRange, protect, protectPages, splitEagerly } from "./protect";
 import { collectRing } from "./ring";
 
@@ -22,8 +35,8 @@ export function startsDirty(v: Vm): bool {
 
 /** Stores to a range of a slot are noticed from now on. What was dirty before is in the log. */
 function watch(v: Vm, s: Slot, gpa: u64, size: u64): void {
-  if (v.strategy !== LOG_DBM) {
-    protect(v, gpa, size);
+  if (!tracksInHardware(v)) {
+    protect(v, s, gpa, size);
     splitEagerly(v, gpa, size);
   } else {
     splitEagerly(v, gpa, size); // before: pages can be clean, blocks cannot
@@ -34,6 +47,7 @@ function watch(v: Vm, s: Slot, gpa: u64, size: u64): void {
 
 /** A slot logs from now on. With INITIALLY_SET nothing happens now; each clear protects [DLG-10]. */
 export function enable(v: Vm, s: Slot): void {
+  if (tracksInHardware(v)) v.hadHardware = 1;
   if (!startsDirty(v)) watch(v, s, s.gpa, s.size);
 }
 
@@ -45,8 +59,21 @@ function protectsAgain(v: Vm): bool {
 /** Protects a span of pages that were dirty; of neighbouring words the spans come as one. The caller flushes, once [DLG-14]. */
 function protectSpan(v: Vm, s: Slot, first: u32, pages: u32): void {
   if (pages === 0 || !protectsAgain(v)) return;
+  if (v.strategy === LOG_HDBSS) {
+    cleanSpan(v, s, first, pages);
+    return;
+  }
   protectPages(v, s, first, pages);
   if (startsDirty(v)) splitEagerly(v, s.gpa + ((<u64>first) << v.ps), (<u64>pages) << v.ps);
+}
+
+/** Pages that hardware wrote down are clean again: a store to one is written down anew [DBM-13]. The caller flushes. */
+function cleanSpan(v: Vm, s: Slot, first: u32, pages: u32): void {
+  const gpa = s.gpa + ((<u64>first) << v.ps),
+    size = (<u64>pages) << v.ps;
+  if (startsDirty(v)) splitEagerly(v, gpa, size);
+  v.protects++;
+  sweep(v, s, gpa, size, HARVEST_BEGIN);
 }
 
 function reportRoot(v: Vm): usize {
@@ -124,7 +151,8 @@ export function getDirtyLog(v: Vm, id: u32): i32 {
 export function collectRings(v: Vm): u32 {
   let taken: u32 = 0;
   for (let i: u32 = 0; i < RINGS; i++) if (ringOf(v, i) !== 0) taken += collectRing(v, ringOf(v, i));
-  if (taken !== 0) flushRange(v, 0, (<u64>1) << v.ipaBits);
+  if (taken !== 0) flushAll(v); // [TLB-35]
+  if (taken !== 0 && v.rmaps !== 0) flushOthers(v, 0, (<u64>1) << v.ipaBits);
   return taken;
 }
 

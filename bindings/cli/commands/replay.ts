@@ -81,6 +81,7 @@ function policyOf(args: CommandArgs, backing: ReplayOptions["backing"], granule:
   if (args.options.from === "ops") throw new UsageError("--compare asks what becomes of faults: not with --from ops");
   const { dirty, splitChunk } = settingsOf({ dirty: args.options.dirty, "split-chunk": args.options["split-chunk"] });
   if (dirty === "ring") throw new UsageError("--compare --dirty ring: a ring takes the same faults as wp");
+  if (dirty === "hdbss") throw new UsageError("--compare --dirty hdbss: it takes the same faults as dbm");
   const block = 2 ** levelShift(granule ?? 4096, 2);
   return {
     granule,
