@@ -182,6 +182,8 @@ export class Context {
   steps: u32;
   stepsEnd: u32;
   stepsTaken: u32;
+  /** Of the tags of a TLB's entries, what the registers decide; see cached.ts. */
+  tag: u64;
 }
 
 export const W_STAGE2: u32 = 1;

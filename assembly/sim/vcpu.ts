@@ -12,7 +12,20 @@ import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
 import { agent, ringOf } from "../vm/state";
-import { Cpu, contextOf, cpuAt, Machine, NO_CPU, passStep, setRunning, tlbOf, turn, vmOf } from "./machine";
+import {
+  Cpu,
+  contextOf,
+  cpuAt,
+  Machine,
+  NO_CPU,
+  PATTERN_SEQUENTIAL,
+  passStep,
+  planOf,
+  setRunning,
+  tlbOf,
+  turn,
+  vmOf,
+} from "./machine";
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
@@ -88,46 +101,68 @@ export function run(m: Machine, i: u32, n: u32): u32 {
   return n;
 }
 
+/** Writes down what `runSome` needs of the context and the TLB, which may change between two steps. */
+function plan(cpu: Cpu, c: C.Context, t: T.Tlb): void {
+  const p = planOf(cpu),
+    bank = T.bank(t, firstBank(t, A_READ));
+  p.shared = sharedTag(c, A_READ);
+  p.own = ownTag(c, p.shared);
+  p.need = put(wanted(A_READ), INFO_RIGHTS);
+  p.hints = <u32>T.hintsOf(t, hintKind(A_READ));
+  p.top = isPlain(c, t, A_READ) ? <u32>T.lastEntry(bank) : 0;
+  p.uses = <u32>T.Use.base(bank);
+}
+
+/**
+ * Runs `n` accesses. Loads and stores that a hint answers are done here: without a call, and without a branch on what is random.
+ * A store wants the right above that of a load.
+ */
 function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
-  const shared = sharedTag(c, A_READ),
-    own = ownTag(c, shared),
-    needRead = put(wanted(A_READ), INFO_RIGHTS),
-    needWrite = put(wanted(A_WRITE), INFO_RIGHTS),
-    hints = T.hintsOf(t, hintKind(A_READ)),
-    bank = T.bank(t, firstBank(t, A_READ)),
-    top = T.lastEntry(bank),
-    plain = isPlain(c, t, A_READ),
-    counts = m.witness !== 0;
-  let reads: u32 = 0,
+  plan(cpu, c, t);
+  const p = planOf(cpu),
+    shared = p.shared,
+    own = p.own,
+    need = p.need,
+    hints: usize = p.hints,
+    top = p.top,
+    uses: usize = p.uses,
+    counts = m.witness !== 0,
+    writes = cpu.writes,
+    fetches = cpu.fetches,
+    base = cpu.base,
+    pages = <u64>cpu.pages,
+    ps = cpu.ps,
+    sequential = cpu.pattern === PATTERN_SEQUENTIAL;
+  let hits: u32 = 0,
     stores: u32 = 0,
     seed = cpu.seed,
     clock = t.clock;
   for (let left = n; left !== 0; left--) {
     seed = Generator.step(seed);
-    const addr = Generator.address(cpu, seed),
-      kind = Generator.kind(cpu, seed),
-      isStore = kind === A_WRITE,
-      at = plain && kind !== A_FETCH ? T.hintOf(T.hintSlot(hints, addr)) : u32.MAX_VALUE;
-    if (at <= top && Hinted.answers(at, addr, shared, own, isStore ? needWrite : needRead)) {
-      T.entry(at).used = ++clock;
-      if (isStore) stores++;
-      else reads++;
+    const page = sequential ? Generator.next(cpu) : Generator.any(seed, pages),
+      addr = base + (page << ps) + Generator.within(seed),
+      share = Generator.share(seed),
+      isStore: u32 = share < writes ? 1 : 0,
+      at: u32 = share - writes < fetches ? 0 : T.hintOf(T.hintSlot(hints, addr));
+    if (at - 1 < top && Hinted.answers(at, addr, shared, own, need << isStore)) {
+      T.Use.at(uses, at, ++clock);
+      stores += isStore;
+      hits++;
     } else {
       t.clock = clock;
       cpu.seed = seed;
-      const done = slow(m, cpu, addr, accessOf(c, kind));
+      const done = slow(m, cpu, addr, accessOf(c, isStore ? A_WRITE : share - writes < fetches ? A_FETCH : A_READ));
       clock = t.clock;
       if (!done) continue;
+      cpu.stores += isStore;
     }
-    if (isStore) {
-      cpu.stores++;
-      if (counts) witness(m, cpu, addr);
-    }
+    if (counts && isStore) witness(m, cpu, addr);
   }
   t.clock = clock;
   cpu.seed = seed;
   cpu.accesses += n;
-  bank.hits += reads + stores;
-  countHits(t, A_READ, reads);
+  cpu.stores += stores;
+  T.bank(t, firstBank(t, A_READ)).hits += hits;
+  countHits(t, A_READ, hits - stores);
   countHits(t, A_WRITE, stores);
 }

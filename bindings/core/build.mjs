@@ -13,7 +13,7 @@ const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
 
-function optimise(file) {
+function optimise(file, inline = INLINE_UP_TO) {
   const module = binaryen.readBinary(readFileSync(file));
   const f = binaryen.Features;
   module.setFeatures(
@@ -21,7 +21,7 @@ function optimise(file) {
   );
   binaryen.setOptimizeLevel(3);
   binaryen.setShrinkLevel(1);
-  binaryen.setAlwaysInlineMaxSize(INLINE_UP_TO);
+  binaryen.setAlwaysInlineMaxSize(inline);
   for (const name of COLD) {
     binaryen.setPassArgument("no-inline", name);
     module.runPasses(["no-inline"]);
@@ -55,7 +55,7 @@ async function build(module) {
   const { raw, release, debug } = outputs(module);
   const { instead } = module;
   await compile({ entry: module.entry, target: "release", outFile: raw, options: ["--debug"], instead }); // for names
-  writeFileSync(at(release), optimise(at(raw)));
+  writeFileSync(at(release), optimise(at(raw), module.inline));
   await compile({ entry: module.entry, target: "debug", outFile: debug, instead });
 }
 
