@@ -18,13 +18,13 @@ import {
   isHole,
   isThere,
   isUndisturbed,
-  keysOf,
   KIND_TABLE1,
+  keysOf,
   kindOf,
-  plainTag,
   POLICY_FIFO,
   POLICY_PLRU,
   POLICY_RANDOM,
+  plainTag,
   random,
   TAG_VALID,
   Tlb,
@@ -129,8 +129,8 @@ function age(p: usize, end: usize, now: v128): u32 {
 
 /** The same of one to three ways. */
 function ageOfFew(p: usize, end: usize, now: u32): u32 {
-  let least = now - load<u32>(p);
-  while ((p += USE_BYTES) !== end) least = min(least, now - load<u32>(p));
+  let least = u32.MAX_VALUE;
+  for (; p !== end; p += USE_BYTES) least = min(least, now - load<u32>(p));
   return least;
 }
 
