@@ -11,6 +11,7 @@ import { type MeasureOptions, runWorkloads } from "./measure.js";
 import { PARALLEL_IDS, parallelRows } from "./parallel.js";
 import type { BenchReport, ResultRow } from "./rows.js";
 import { VM_IDS, vmRows } from "./vm.js";
+import { VM_PARALLEL_IDS, vmParallelRows } from "./vm-parallel.js";
 import { coreRows, replayDatRows, replayRows } from "./whole.js";
 import { tableBytesPerGib, workloads } from "./workloads.js";
 
@@ -45,6 +46,7 @@ export const benchIds: readonly string[] = [
   CHECK,
   ...PARALLEL_IDS,
   ...VM_IDS,
+  ...VM_PARALLEL_IDS,
 ];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
@@ -63,6 +65,9 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
     return parallelRows(id, options.workers, options.rounds, options.warmupRounds);
   }
   if ((VM_IDS as readonly string[]).includes(id)) return ours ? vmRows(id, options.rounds ?? REPLAY_ROUNDS) : [];
+  if (ours && (VM_PARALLEL_IDS as readonly string[]).includes(id)) {
+    return vmParallelRows(id, options.workers, options.rounds);
+  }
   if (id === ONLINE) return ours ? onlineRows(options.rounds ?? REPLAY_ROUNDS) : [];
   if (id === CHECK) return ours ? checkRows(options.rounds ?? REPLAY_ROUNDS) : [];
   const workload = workloads.find((candidate) => candidate.id === id);

@@ -13,11 +13,11 @@
 
 import { bit, extract, put as field, get, insert, LOW, ones, WIDTH } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
-import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
+import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory, memoryBytes } from "../memory/physical";
-import { observe, publish, swap } from "../memory/shared";
+import { observe, publish } from "../memory/shared";
 import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
 
 export const TLB_MAGIC: u32 = 0x626c7467; // "gtlb"

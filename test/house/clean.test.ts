@@ -113,9 +113,13 @@ const STABLE_IDS = [
   "judge-online",
   "check",
   "vm-access-hit",
+  "vm-access-miss",
   "vm-fault",
   "vm-dirty-round",
   "vm-rmap-unmap",
+  "vm-dirty-64g",
+  "vm-fault-disjoint",
+  "vm-fault-interleaved",
   "table-bytes",
 ];
 
