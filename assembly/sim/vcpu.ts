@@ -4,6 +4,9 @@
 import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
 import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
+import { ENOMEM } from "../memory/errno";
+import { parallel } from "../memory/layout";
+import { isTooLate, nap, SPINS } from "../memory/wait";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
@@ -11,7 +14,7 @@ import { accessOf, INFO_RIGHTS } from "../mmu/translate";
 import { A_FETCH, A_KIND, A_READ, A_WRITE } from "../mmu/walk";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
-import { agent, ringOf } from "../vm/state";
+import { agent, ringOf, Vm } from "../vm/state";
 import {
   Cpu,
   contextOf,
@@ -29,16 +32,19 @@ import {
 import { witness } from "./witness";
 import { Generator } from "./workload";
 
-/** Faults that one access may take. */
+/** Faults that one access may take in a row. */
 const MAX_TRIES: u32 = 64;
 /** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
 const STEP: u32 = RING_RESERVED;
 
-/** An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
+/**
+ * An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over, or it was given up
+ * after MAX_TRIES faults. While another vCPU is at the page, whose thread may not run just now, it is tried for longer.
+ */
 function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   const c = contextOf(cpu),
     t = tlbOf(cpu);
-  for (let tries: u32 = 0; tries < MAX_TRIES; tries++) {
+  for (let tries: u32 = 0, again: bool = true; again; tries++) {
     if (through(c, t, addr, access)) return true;
     if (!(c.where & C.W_STAGE2)) {
       cpu.aborts++; // a fault of stage 1 is the guest's own matter
@@ -47,11 +53,19 @@ function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
     if (tries !== 0) cpu.retries++;
     turn(cpu);
     const mine = handle(m, cpu, c, access);
+    again = tries + 1 < MAX_TRIES || rest(vmOf(m), tries + 1 - MAX_TRIES);
     turn(cpu);
     if (!mine) return false;
   }
   cpu.stuck++;
   return false;
+}
+
+/** Rests where another vCPU may be what the last fault lost against; false if there is none, or it makes no progress. The guest does not run. */
+function rest(v: Vm, times: u32): bool {
+  if (!parallel() || agent(v).status === ENOMEM || isTooLate(SPINS + times)) return false;
+  nap(SPINS + times);
+  return true;
 }
 
 /** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
