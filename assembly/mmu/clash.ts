@@ -2,6 +2,7 @@
 // one is hit. All of this is done by the thread whose entries they are.
 
 import { maskOf, ones } from "../arch/field";
+import { LANES, Lanes } from "../memory/lanes";
 import { observe, replace } from "../memory/shared";
 import {
   B_SECOND,
@@ -21,7 +22,7 @@ import {
   TLB_ENTRY_BYTES,
   Tlb,
 } from "./tlb";
-import { entryOf, firstWay, Keys, LANES } from "./ways";
+import { entryOf, firstWay, Keys } from "./ways";
 
 /** Can both tags be asked for at once? ASIDs agree, or one is global. */
 function meet(a: u64, b: u64): bool {
@@ -74,9 +75,9 @@ function clashesAt(b: Bank, p: usize, addr: u64, marks: bool): bool {
     const size = <u32>ctz(sizes),
       first = firstWay(b, addr, size),
       keys = keysOf(b) + first,
-      key = Keys.all(addr & ~ones(size));
+      key = Keys.of(addr & ~ones(size));
     for (let i: u32 = 0; i < ways; i += LANES) {
-      for (let some = Keys.match(keys + i, ways - i, key); some !== 0; some &= some - 1) {
+      for (let some = Lanes.equal(keys + i, ways - i, key); some !== 0; some &= some - 1) {
         const q = entryOf(b, first + i + <u32>ctz(some));
         if (marks ? markIf(p, q) : answers(q, addr) && clash(p, q)) any = true;
       }

@@ -16,6 +16,7 @@ import { FIRST_LEVEL } from "../arch/granule";
 import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
+import { Lanes } from "../memory/lanes";
 import { isInMemory, memoryBytes } from "../memory/physical";
 import { observe, publish } from "../memory/shared";
 import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
@@ -295,7 +296,7 @@ export class Use {
 
   /** The entry at `p` is used at `clock`. */
   @inline static at(base: usize, p: usize, clock: u32): void {
-    store<u32>(Use.place(base, p), clock);
+    Lanes.setWord(Use.place(base, p), clock);
   }
 }
 

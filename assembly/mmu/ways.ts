@@ -7,6 +7,7 @@
 import { ones } from "../arch/field";
 import { UNIT_SHIFT } from "../arch/granule";
 import { demand, RULE_TAG } from "../demand";
+import { LANES, Lanes, leastSince } from "../memory/lanes";
 import { observe, swap } from "../memory/shared";
 import {
   Bank,
@@ -32,9 +33,6 @@ import {
   usesOf,
 } from "./tlb";
 
-/** Keys in a vector, and uses. */
-export const LANES: u32 = 16;
-const FOUR: u32 = 4;
 const USE_BYTES: u32 = 4;
 /** 2^32 over the golden ratio: pages side by side get keys far apart. */
 const SPREAD: u32 = 0x9e3779b1;
@@ -46,17 +44,6 @@ export class Keys {
   /** The key of an entry that begins at `base`. */
   @inline static of(base: u64): u32 {
     return (<u32>(base >> UNIT_SHIFT) * SPREAD) >> 24;
-  }
-
-  /** The same in every lane. */
-  @inline static all(base: u64): v128 {
-    return i8x16.splat(<i8>Keys.of(base));
-  }
-
-  /** A bit for each of the next LANES ways, of which `left` belong to the set, whose entry may begin where `key` says. */
-  @inline static match(keys: usize, left: u32, key: v128): u32 {
-    const found = i8x16.bitmask(i8x16.eq(v128.load(keys), key));
-    return left < LANES ? found & ((1 << left) - 1) : found;
   }
 }
 
@@ -92,9 +79,9 @@ export function find(t: Tlb, b: Bank, tagged: u64, shared: u64, addr: u64): usiz
       inside = ones(size),
       base = addr & ~inside,
       first = firstWay(b, addr, size),
-      key = Keys.all(base);
+      key = Keys.of(base);
     for (let i: u32 = 0; i < ways; i += LANES) {
-      for (let some = Keys.match(keys + first + i, ways - i, key); some !== 0; some &= some - 1) {
+      for (let some = Lanes.equal(keys + first + i, ways - i, key); some !== 0; some &= some - 1) {
         const p = entries + ((first + i + <u32>ctz(some)) << ENTRY_BYTES_SHIFT),
           e = entry(p);
         if (e.base !== base || e.mask !== ~inside) continue;
@@ -117,33 +104,13 @@ export function touch(t: Tlb, b: Bank, p: usize): void {
   Use.at(Use.base(b), p, ++t.clock);
 }
 
-/** How long ago any of the ways whose uses lie from `p` up to `end` was used: four or more. */
-function age(p: usize, end: usize, now: v128): u32 {
-  const last = end - FOUR * USE_BYTES;
-  // The last four may overlap those before them.
-  let least = i32x4.sub(now, v128.load(last));
-  for (; p < last; p += FOUR * USE_BYTES) least = i32x4.min_u(least, i32x4.sub(now, v128.load(p)));
-  least = i32x4.min_u(least, v128.shuffle<i32>(least, least, 2, 3, 0, 1));
-  return i32x4.extract_lane(i32x4.min_u(least, v128.shuffle<i32>(least, least, 1, 0, 3, 2)), 0);
-}
-
-/** The same of one to three ways. */
-function ageOfFew(p: usize, end: usize, now: u32): u32 {
-  let least = u32.MAX_VALUE;
-  for (; p !== end; p += USE_BYTES) least = min(least, now - load<u32>(p));
-  return least;
-}
-
 /** Down the tree of `n` ways whose uses begin at `p`, each time away from what was used last. */
 function leastOfTree(p: usize, n: u32, now: u32): usize {
-  const all = i32x4.splat(now);
-  for (; n > 1; ) {
+  while (n > 1) {
     const half = (n + 1) >> 1,
       right = p + half * USE_BYTES,
-      end = p + n * USE_BYTES,
-      many = n - half >= FOUR,
-      left = many ? age(p, right, all) : ageOfFew(p, right, now),
-      other = many ? age(right, end, all) : ageOfFew(right, end, now);
+      left = leastSince(p, right, now),
+      other = leastSince(right, p + n * USE_BYTES, now);
     n = left >= other ? half : n - half;
     p = left >= other ? p : right;
   }
@@ -158,7 +125,7 @@ function victim(t: Tlb, b: Bank, first: u32): u32 {
   let oldest = first,
     most: u32 = 0;
   for (let i: u32 = 0, w = first; i < b.ways; i++, w++) {
-    const since = t.clock - (b.policy === POLICY_FIFO ? entry(entryOf(b, w)).born : load<u32>(uses + w * USE_BYTES));
+    const since = t.clock - (b.policy === POLICY_FIFO ? entry(entryOf(b, w)).born : Lanes.word(uses + w * USE_BYTES));
     if (since > most) {
       most = since;
       oldest = w;
@@ -171,9 +138,9 @@ function victim(t: Tlb, b: Bank, first: u32): u32 {
 function wayFor(t: Tlb, b: Bank, first: u32, tag: u64, base: u64, held: u64): u32 {
   const ways = b.ways,
     keys = keysOf(b) + first,
-    key = Keys.all(base);
+    key = Keys.of(base);
   for (let i: u32 = 0; i < ways; i += LANES) {
-    for (let some = Keys.match(keys + i, ways - i, key); some !== 0; some &= some - 1) {
+    for (let some = Lanes.equal(keys + i, ways - i, key); some !== 0; some &= some - 1) {
       const w = first + i + <u32>ctz(some),
         p = entryOf(b, w),
         e = entry(p);
@@ -220,7 +187,7 @@ export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, in
   e.ipa = ipa & ~offset;
   touch(t, b, p);
   e.born = t.clock;
-  store<u8>(keysOf(b) + way, <u8>Keys.of(base));
+  Lanes.setByte(keysOf(b) + way, Keys.of(base));
   b.present |= (<u64>1) << held;
   b.absentTag = 0;
   // Until here a thread that invalidates sees the old tag, and may take it away by what it reads here of either: both have gone afterwards.
