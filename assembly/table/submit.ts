@@ -104,7 +104,7 @@ function isOneOf(op: u32, ops: u32): bool {
 
 /** A cache of its own is topped up before the lock, since it may take long [MC-6]. */
 function feed(asked: u32, cache: u32, flags: u32, t: Table): i32 {
-  if (asked !== CACHE_OWN && !isCache(cache, t.ps)) return EINVAL; // its own was looked at when it was resolved
+  if (!isCache(cache, t.ps)) return EINVAL;
   if (cache <= CACHE_ARENA || (asked !== CACHE_OWN && !(flags & SUBMIT_TOP_UP))) return OK;
   return topUp(cache, GRANULE_LEVELS - 1 - t.startLevel);
 }
