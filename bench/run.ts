@@ -12,6 +12,7 @@ import { PARALLEL_IDS, parallelRows } from "./parallel.js";
 import type { BenchReport, ResultRow } from "./rows.js";
 import { SPLIT_IDS, splitRows } from "./split.js";
 import { VM_IDS, vmRows } from "./vm.js";
+import { VM_PARALLEL_IDS, vmParallelRows } from "./vm-parallel.js";
 import { coreRows, replayDatRows, replayRows } from "./whole.js";
 import { tableBytesPerGib, workloads } from "./workloads.js";
 
@@ -47,6 +48,7 @@ export const benchIds: readonly string[] = [
   ...PARALLEL_IDS,
   ...VM_IDS,
   ...SPLIT_IDS,
+  ...VM_PARALLEL_IDS,
 ];
 
 function tableRows(adapters: readonly EngineAdapter[]): ResultRow[] {
@@ -66,6 +68,9 @@ async function measured(id: string, options: BenchOptions): Promise<ResultRow[]>
   }
   if ((VM_IDS as readonly string[]).includes(id)) return ours ? vmRows(id, options.rounds ?? REPLAY_ROUNDS) : [];
   if ((SPLIT_IDS as readonly string[]).includes(id)) return ours ? splitRows(id, options.rounds ?? REPLAY_ROUNDS) : [];
+  if (ours && (VM_PARALLEL_IDS as readonly string[]).includes(id)) {
+    return vmParallelRows(id, options.workers, options.rounds);
+  }
   if (id === ONLINE) return ours ? onlineRows(options.rounds ?? REPLAY_ROUNDS) : [];
   if (id === CHECK) return ours ? checkRows(options.rounds ?? REPLAY_ROUNDS) : [];
   const workload = workloads.find((candidate) => candidate.id === id);

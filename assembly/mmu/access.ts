@@ -7,8 +7,9 @@ import { UNIT_SHIFT } from "../arch/granule";
 import { VA_HALF } from "../arch/registers";
 import { RIGHT_PR, RIGHT_UR, RIGHTS_ALL } from "../arch/rights";
 import { read, write } from "../memory/cell";
+import { memoryBytes } from "../memory/physical";
 import { observe } from "../memory/shared";
-import { leafSize, metaOfLeaf, regimeTag } from "./cached";
+import { leafSize, metaOfLeaf } from "./cached";
 import { isContested, markClashes } from "./clash";
 import * as C from "./context";
 import { dropOne, invalidateOne } from "./invalidate";
@@ -30,6 +31,7 @@ import {
   untagged,
 } from "./translate";
 import { A_EL0, A_FETCH, A_KIND, A_PAN, A_READ, A_WRITE, rights } from "./walk";
+import * as W from "./ways";
 
 // What an entry says of an access.
 const GRANTED: u32 = 0;
@@ -46,7 +48,7 @@ function keyOf(c: C.Context, s: C.Stage, addr: u64, access: u32): u64 {
 
 /** Tag of entries that are shared by all ASIDs. */
 export function sharedTag(c: C.Context, access: u32): u64 {
-  const tag = regimeTag(c) | T.TAG_GLOBAL;
+  const tag = c.tag | T.TAG_GLOBAL;
   // With stage 1 off memory is of another type for a fetch.
   const apart = (access & A_KIND) === A_FETCH && !(c.flags & (C.M_STAGE1 | C.M_DC));
   return apart ? tag | T.TAG_FETCH : tag;
@@ -137,10 +139,11 @@ function fill(c: C.Context, t: T.Tlb, s: C.Stage, addr: u64, access: u32, found:
     ipa = c.flags & C.M_STAGE2 ? s.output : 0,
     shared = sharedTag(c, access),
     tag = info & INFO_NOT_GLOBAL ? ownTag(c, shared) : shared;
-  const far = T.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
-  if (far) markClashes(t, far);
-  const near = T.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
-  if (near) markClashes(t, near);
+  const far = W.put(t, T.B_SECOND, tag, addr, out, size, info, meta, ipa);
+  const clashes = far !== 0 && markClashes(t, far);
+  const near = W.put(t, firstBank(t, access), tag, addr, out, size, info, meta, ipa);
+  // Of the same size they say the same, so one of them clashes with what the other does.
+  if (near && (!far || clashes || T.entry(near).mask !== T.entry(far).mask)) markClashes(t, near);
   return near;
 }
 
@@ -150,27 +153,27 @@ function promote(t: T.Tlb, i: u32, addr: u64, p: usize): usize {
     tag = observe(p),
     inside = addr & ~e.mask;
   if (tag === 0 || T.hasHoles(tag)) return 0;
-  return T.put(t, i, tag, addr, e.out | inside, T.sizeOf(e), e.info, e.meta, e.ipa | inside);
+  return W.put(t, i, tag, addr, e.out | inside, T.sizeOf(e), e.info, e.meta, e.ipa | inside);
 }
 
 /** The entry for an address, from the first level or by way of it; 0 if there is none. */
 function search(t: T.Tlb, i: u32, own: u64, shared: u64, addr: u64): usize {
   const first = T.bank(t, i),
     second = T.bank(t, T.B_SECOND);
-  const near = T.find(t, first, own, shared, addr);
+  const near = W.find(t, first, own, shared, addr);
   if (near) {
     first.hits++;
-    T.touch(t, near);
+    W.touch(t, first, near);
     return near;
   }
   first.misses++;
-  const far = T.find(t, second, own, shared, addr);
+  const far = W.find(t, second, own, shared, addr);
   if (second.ways !== 0) {
     if (far) second.hits++;
     else second.misses++;
   }
   if (!far) return 0;
-  T.touch(t, far);
+  W.touch(t, second, far);
   const copy = promote(t, i, addr, far);
   return copy ? copy : far;
 }
@@ -259,7 +262,7 @@ export function speculate(c: C.Context, t: T.Tlb, raw: u64, access: u32): void {
     addr = keyOf(c, s, raw, kind),
     shared = sharedTag(c, kind),
     own = ownTag(c, shared);
-  if (!isAnswerable(s, c, kind) || T.find(t, T.bank(t, T.B_DATA), own, shared, addr)) return;
+  if (!isAnswerable(s, c, kind) || W.find(t, T.bank(t, T.B_DATA), own, shared, addr)) return;
   t.prefetches++;
   walkAndFill(c, t, s, raw, addr, kind);
 }
@@ -313,7 +316,8 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
     own = ownTag(c, shared),
     need = put(wanted(access), INFO_RIGHTS),
     top = T.lastEntry(T.bank(t, firstBank(t, access))),
-    hints = T.hintsOf(t, hintKind(access));
+    hints = T.hintsOf(t, hintKind(access)),
+    uses = T.Use.base(T.bank(t, firstBank(t, access)));
   let clock = t.clock;
   t.slow = 0;
   for (; addrs !== end; addrs += 8, rows += ROW_BYTES) {
@@ -323,7 +327,7 @@ function runHints(c: C.Context, t: T.Tlb, addrs: usize, end: usize, rows: usize,
       const e = T.entry(at),
         out = e.out | (addr & ~e.mask),
         info = e.info;
-      e.used = ++clock;
+      T.Use.at(uses, at, ++clock);
       write(rows, out);
       write(rows + ROW_INFO, info);
       continue;
@@ -367,7 +371,8 @@ export function hit(c: C.Context, t: T.Tlb, addr: u64, access: u32): i64 {
   const e = T.entry(at),
     b = T.bank(t, firstBank(t, access)),
     out = e.out | (addr & ~e.mask);
-  T.touch(t, at);
+  if (<u64>T.Use.place(T.Use.base(b), at) + 4 > memoryBytes()) return -1;
+  W.touch(t, b, at);
   b.hits++;
   countHits(t, access, 1);
   return out;

@@ -7,6 +7,7 @@ import { demand, RULE_THROUGH } from "../demand";
 import { observe } from "../memory/shared";
 import * as C from "./context";
 import * as T from "./tlb";
+import * as W from "./ways";
 
 /** Does the TLB keep what it may? Then a TLBI takes one leaf of a contiguous group, and the others stay [HWM-37]. */
 function keepsGroups(t: T.Tlb): bool {
@@ -30,19 +31,19 @@ export function metaOfLeaf(t: T.Tlb, s: C.Stage, at: u32, size: u32): u64 {
   return T.leafMeta(at, s.level, s.ps, keepsGroups(t) ? shift(s.ps, s.level) : size, size);
 }
 
-/** Everything of a tag but kind and ASID: regime, VMID, which stages are on. */
-export function regimeTag(c: C.Context): u64 {
+/** Sets everything of a tag but kind and ASID: regime, VMID, which stages are on. Of whoever changes one of them. */
+export function setTag(c: C.Context): void {
   const el10 = c.regime === C.REGIME_EL10;
   const regime = el10 ? T.REGIME_TAG_EL10 : c.flags & C.M_TWO_RANGES ? T.REGIME_TAG_EL20 : T.REGIME_TAG_EL2;
   let tag = T.TAG_VALID | put(regime, T.TAG_REGIME);
   if (el10) tag |= put(c.vmid, T.TAG_VMID);
   if (c.flags & C.M_STAGE2) tag |= T.TAG_STAGE2_ON;
   if (!(c.flags & C.M_STAGE1)) tag |= T.TAG_STAGE1_OFF;
-  return tag;
+  c.tag = tag;
 }
 
 function kindTag(c: C.Context, kind: u32): u64 {
-  return (regimeTag(c) & ~T.TAG_STAGE1_OFF) | put(kind, T.TAG_KIND);
+  return (c.tag & ~T.TAG_STAGE1_OFF) | put(kind, T.TAG_KIND);
 }
 
 /** Finds the leaf of stage 2 for `addr`; in `s`, as a walk would leave it. */
@@ -52,14 +53,14 @@ export function recallLeaf(c: C.Context, s: C.Stage, addr: u64): bool {
     b = T.bank(t, T.B_STAGE2),
     tag = kindTag(c, T.KIND_STAGE2);
   s.flags &= ~C.S_APART;
-  const p = T.find(t, b, tag, tag, addr);
+  const p = W.find(t, b, tag, tag, addr);
   if (!p) {
     b.misses++;
     return false;
   }
   const e = T.entry(p);
   b.hits++;
-  T.touch(t, p);
+  W.touch(t, b, p);
   if (T.hasHoles(observe(p))) s.flags |= C.S_APART;
   s.leaf = e.info;
   s.raw = e.info;
@@ -74,7 +75,7 @@ export function keepLeaf(c: C.Context, s: C.Stage, addr: u64): void {
   if (!(s.leaf & AF)) return;
   const t = T.tlbAt(c.tlb),
     size = leafSize(t, s, addr);
-  T.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, metaOfLeaf(t, s, 1, size), 0);
+  W.put(t, T.B_STAGE2, kindTag(c, T.KIND_STAGE2), addr, s.output, size, s.leaf, metaOfLeaf(t, s, 1, size), 0);
 }
 
 function tableTag(c: C.Context, kind: u32, level: i32): u64 {
@@ -97,15 +98,15 @@ export function recallTable(c: C.Context, s: C.Stage, addr: u64): bool {
   const kind = kindOfTable(c, s);
   for (let level = LAST_LEVEL - 1; level >= s.start; level--) {
     const tag = tableTag(c, kind, level);
-    let p = T.find(t, b, tag, tag, addr);
+    let p = W.find(t, b, tag, tag, addr);
     if (!p && kind === T.KIND_TABLE_BOTH) {
       const plain = tableTag(c, T.KIND_TABLE1, level);
-      p = T.find(t, b, plain, plain, addr);
+      p = W.find(t, b, plain, plain, addr);
     }
     if (!p) continue;
     const e = T.entry(p);
     b.hits++;
-    T.touch(t, p);
+    W.touch(t, b, p);
     t.level = level;
     t.table = e.out;
     t.tables = e.info;
@@ -144,5 +145,5 @@ export function keepTable(
     if (shift(second.ps, second.level) < shift(s.ps, LAST_LEVEL) || physical === 0) kind = T.KIND_TABLE1;
   }
   const meta = T.leafMeta(s.flags & C.S_STAGE2 ? 1 : 0, level, s.ps, size, size);
-  T.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, meta, physical);
+  W.put(t, T.B_WALK, tableTag(c, kind, level), addr, table, size, tables, meta, physical);
 }

@@ -2,16 +2,18 @@
 // one is hit. All of this is done by the thread whose entries they are.
 
 import { maskOf, ones } from "../arch/field";
+import { LANES, Lanes } from "../memory/lanes";
 import { observe, replace } from "../memory/shared";
 import {
   B_SECOND,
+  Bank,
   bank,
   entry,
   isHole,
   isThere,
+  keysOf,
   META_LEAF,
   plainTag,
-  setOf,
   sizeOf,
   TAG_ASID,
   TAG_GLOBAL,
@@ -20,6 +22,7 @@ import {
   TLB_ENTRY_BYTES,
   Tlb,
 } from "./tlb";
+import { entryOf, firstWay, Keys } from "./ways";
 
 /** Can both tags be asked for at once? ASIDs agree, or one is global. */
 function meet(a: u64, b: u64): bool {
@@ -45,42 +48,70 @@ function suspect(p: usize): void {
   }
 }
 
-/** Marks what clashes with the entry at `p` among `n` entries, and it. */
-function markAmong(p: usize, from: usize, n: u32): void {
-  for (let i: u32 = 0; i < n; i++, from += TLB_ENTRY_BYTES) {
-    if (!clash(p, from)) continue;
-    suspect(p);
-    suspect(from);
-  }
+/** Marks the entries at `p` and at `q` if they clash; whether they do. */
+function markIf(p: usize, q: usize): bool {
+  if (!clash(p, q)) return false;
+  suspect(p);
+  suspect(q);
+  return true;
 }
 
-/** Finds the entries of other sizes for what the new entry at `p` maps [HWM-35]; hits on them look twice from now on. */
-export function markClashes(t: Tlb, p: usize): void {
+/** Marks what clashes with the entry at `p` in the whole bank, and it; whether there is any. */
+function markAll(p: usize, b: Bank): bool {
+  let any: bool = false,
+    q: usize = b.pointer;
+  for (let left = b.sets * b.ways; left !== 0; left--, q += TLB_ENTRY_BYTES) if (markIf(p, q)) any = true;
+  return any;
+}
+
+/**
+ * The same among the entries for `addr` that the one at `p` was found or made for; or, unless `marks`, whether there is one that answers
+ * for `addr` now.
+ */
+function clashesAt(b: Bank, p: usize, addr: u64, marks: bool): bool {
+  const ways = b.ways;
+  let any: bool = false;
+  for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
+    const size = <u32>ctz(sizes),
+      first = firstWay(b, addr, size),
+      keys = keysOf(b) + first,
+      key = Keys.of(addr & ~ones(size));
+    for (let i: u32 = 0; i < ways; i += LANES) {
+      for (let some = Lanes.equal(keys + i, ways - i, key); some !== 0; some &= some - 1) {
+        const q = entryOf(b, first + i + <u32>ctz(some));
+        if (marks ? markIf(p, q) : answers(q, addr) && clash(p, q)) any = true;
+      }
+    }
+  }
+  return any;
+}
+
+/** Does the entry at `q` lie around `addr`, with no hole there? */
+function answers(q: usize, addr: u64): bool {
+  const e = entry(q);
+  return ((e.base ^ addr) & e.mask) === 0 && !isHole(e, observe(q), addr);
+}
+
+/** Finds the entries of other leaves for what the new entry at `p` maps [HWM-35]; hits on them look twice from now on. Whether there is any. */
+export function markClashes(t: Tlb, p: usize): bool {
   const e = entry(p),
     smaller = ones(sizeOf(e));
+  let any: bool = false;
   for (let i: u32 = 0; i <= B_SECOND; i++) {
     const b = bank(t, i);
-    if (!isThere(b)) continue;
+    if (b.present === 0 || !isThere(b)) continue;
     // Sizes below its own lie in many sets.
-    if ((b.present & smaller) !== 0) markAmong(p, b.pointer, b.sets * b.ways);
-    else
-      for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1)
-        markAmong(p, setOf(b, e.base, <u32>ctz(sizes)), b.ways);
+    const found = (b.present & smaller) !== 0 ? markAll(p, b) : clashesAt(b, p, e.base, true);
+    if (found) any = true;
   }
+  return any;
 }
 
 /** Is there an entry of another leaf for the address that the one at `p` was found for? */
 export function isContested(t: Tlb, p: usize, addr: u64): bool {
   for (let i: u32 = 0; i <= B_SECOND; i++) {
     const b = bank(t, i);
-    if (!isThere(b)) continue;
-    for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
-      let q = setOf(b, addr, <u32>ctz(sizes));
-      for (let w: u32 = 0; w < b.ways; w++, q += TLB_ENTRY_BYTES) {
-        const e = entry(q);
-        if (((e.base ^ addr) & e.mask) === 0 && !isHole(e, observe(q), addr) && clash(p, q)) return true;
-      }
-    }
+    if (isThere(b) && clashesAt(b, p, addr, false)) return true;
   }
   return false;
 }

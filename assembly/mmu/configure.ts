@@ -62,6 +62,7 @@ import {
 } from "../arch/registers";
 import { EINVAL, OK } from "../memory/errno";
 import { isInMemory, NOWHERE, wordAt } from "../memory/physical";
+import { setTag } from "./cached";
 import * as C from "./context";
 
 /**
@@ -191,6 +192,7 @@ export function configure(p: usize): i32 {
   setFlags(c);
   setVmid(c);
   setAsid(c);
+  setTag(c);
   const stage2 = <bool>(c.flags & C.M_STAGE2),
     low = C.stage1(c, 0),
     high = C.stage1(c, 1);

@@ -1,9 +1,9 @@
 // The record of one MMU context: raw registers that the host writes, and what `configure` makes of them.
 //
 //   byte  0  the fields of Context: what the host writes, what is decoded of it, the last fault
-//       192  stage 1 for the low half of the addresses    336  for the high half    480  stage 2
-//       624  MEMOS answers that were worked out: what two leaves mean together
-//       880  a single translation at work: its address and its row
+//       208  stage 1 for the low half of the addresses    352  for the high half    496  stage 2
+//       640  MEMOS answers that were worked out: what two leaves mean together
+//       896  a single translation at work: its address and its row
 //       904  spare, up to 1024
 //
 // All zero is a context that is not configured. A context belongs to one thread at a time; the tables that it walks
@@ -112,14 +112,14 @@ export class Stage {
 
 /** Bytes of a Stage. */
 export const STAGE_BYTES: u32 = 144;
-const STAGES: u32 = 192;
+const STAGES: u32 = 208;
 
 /** Answers that are kept. */
 export const MEMOS: u32 = 8;
-const MEMO_AT: u32 = 624;
+const MEMO_AT: u32 = 640;
 const MEMO_SHIFT: u32 = 5;
 
-const SINGLE_AT: u32 = 880;
+const SINGLE_AT: u32 = 896;
 
 /** What a leaf of stage 1 and one of stage 2 mean together for a kind of access. `info` 0 is an empty one. */
 @unmanaged
@@ -182,6 +182,8 @@ export class Context {
   steps: u32;
   stepsEnd: u32;
   stepsTaken: u32;
+  /** Of the tags of a TLB's entries, what the registers decide; see cached.ts. */
+  tag: u64;
   /** The hardware's log of pages that became dirty at stage 2 (record/hdbss.ts), 0 for none. */
   hdbss: u32;
 }

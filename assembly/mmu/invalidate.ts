@@ -18,6 +18,7 @@ import {
 import { EINVAL, OK } from "../memory/errno";
 import { observe, replace } from "../memory/shared";
 import * as T from "./tlb";
+import { empty } from "./ways";
 
 // Scopes.
 /** Everything of the regime, all VMIDs: ALLE1, ALLE2. */
@@ -241,5 +242,5 @@ export function dropOne(t: T.Tlb): void {
   const b = T.bank(t, T.random(t) % T.BANKS),
     n = b.sets * b.ways;
   if (!T.isThere(b)) return;
-  if (T.empty(b.pointer + <usize>(T.random(t) % n) * T.TLB_ENTRY_BYTES)) b.dropped++;
+  if (empty(b.pointer + <usize>(T.random(t) % n) * T.TLB_ENTRY_BYTES)) b.dropped++;
 }

@@ -2,9 +2,9 @@
 //
 //   byte    0  magic, flags, seed, clock; lock, generation; what waits; whims of the adversary; statistics
 //         256  BANKS banks: place and shape, which the host writes, and what went through them
-//         704  QUEUE invalidations that wait for their DSB
-//        2752  hints: where the last entry for an address is, so that a hit is found without a search
-//        6912  entries, set after set, bank after bank
+//         768  QUEUE invalidations that wait for their DSB
+//        2816  hints: where the last entry for an address is, so that a hit is found without a search
+//        6976  bank after bank: entries, set after set; when each was used last; a key of each
 //
 // An entry belongs to its vCPU's thread, which alone writes one; any thread may take one away, or a page of a run out of it,
 // by its tag. A fill that races with an invalidation is discarded: the filling thread publishes its tag and then reads
@@ -13,24 +13,34 @@
 
 import { bit, extract, put as field, get, insert, LOW, ones, WIDTH } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
-import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE, RULE_TAG } from "../demand";
+import { demand, RULE_BANK, RULE_ENTRIES, RULE_LOCKED, RULE_RUN_HOLE, RULE_STAGE } from "../demand";
 import { clearRun } from "../memory/cell";
 import { EINVAL, OK } from "../memory/errno";
+import { Lanes } from "../memory/lanes";
 import { isInMemory, memoryBytes } from "../memory/physical";
-import { observe, publish, swap } from "../memory/shared";
+import { observe, publish } from "../memory/shared";
 import { acquireAs, isHeld, relinquish, tryAcquire } from "../memory/spin";
 
 export const TLB_MAGIC: u32 = 0x626c7467; // "gtlb"
-export const TLB_HEADER_BYTES: u32 = 6912;
+export const TLB_HEADER_BYTES: u32 = 6976;
 export const TLB_BANKS_AT: u32 = 256;
-export const TLB_BANK_BYTES: u32 = 80;
+export const TLB_BANK_BYTES: u32 = 96;
 export const TLB_ENTRY_BYTES: u32 = 64;
-const ENTRY_BYTES_SHIFT: u32 = 6;
-const QUEUE_AT: u32 = 704;
+export const ENTRY_BYTES_SHIFT: u32 = 6;
+/** What of each entry lies apart: the clock when it was used last, four bytes, and its key, one byte. */
+export const TLB_APART_BYTES: u32 = 5;
+/** From the bytes of an entry to those of its use. */
+const USE_SHIFT: u32 = 4;
+const USE_BYTES_SHIFT: u32 = 2;
+/** What a vector that begins at the last key reads behind it. */
+const BEYOND: u32 = 15;
+/** What a bank takes at most beside its entries and what lies apart of them. */
+export const TLB_BANK_SLACK: u32 = 80;
+const QUEUE_AT: u32 = 768;
 const MESSAGE_SHIFT: u32 = 5;
 /** Invalidations that can wait; one more, and the oldest is applied. */
 export const TLB_QUEUE: u32 = 64;
-const HINTS_AT: u32 = 2752;
+const HINTS_AT: u32 = 2816;
 /** The page, times the four bytes of a slot; and higher bits folded in. */
 const HINT_PAGE: u32 = 10;
 const HINT_FOLD: u32 = 19;
@@ -124,8 +134,9 @@ export class Entry {
   meta: u64;
   /** Intermediate address; of a table of KIND_TABLE_BOTH, its physical one. */
   ipa: u64;
-  used: u32;
+  /** The clock when it came. When it was used last lies apart. */
   born: u32;
+  spare: u32;
 }
 
 @view("writes")
@@ -146,6 +157,9 @@ export class Bank {
   dropped: u64;
   hits: u64;
   misses: u64;
+  /** The last look-up that found nothing: its address and tag. Nothing is there until a new entry comes; then the tag is 0. */
+  absent: u64;
+  absentTag: u64;
 }
 
 @unmanaged
@@ -245,8 +259,50 @@ export function setHint(slot: usize, e: usize): void {
   changetype<Hint>(slot).at = <u32>e;
 }
 
-export function bankBytes(b: Bank): u64 {
-  return (<u64>b.sets * <u64>b.ways) << ENTRY_BYTES_SHIFT;
+function entriesOf(b: Bank): u64 {
+  return <u64>b.sets * <u64>b.ways;
+}
+
+/** Entries, uses, keys, up to the next multiple of an entry. */
+function bankBytes(b: Bank): u64 {
+  const n = entriesOf(b);
+  if (n === 0) return 0;
+  return (n * (TLB_ENTRY_BYTES + TLB_APART_BYTES) + BEYOND + TLB_ENTRY_BYTES - 1) & ~(<u64>TLB_ENTRY_BYTES - 1);
+}
+
+/** Where the uses of a bank begin, a u32 for each entry. */
+export function usesOf(b: Bank): usize {
+  return b.pointer + ((b.sets * b.ways) << ENTRY_BYTES_SHIFT);
+}
+
+/** Where its keys begin, a byte for each entry; see ways.ts. */
+export function keysOf(b: Bank): usize {
+  return usesOf(b) + ((b.sets * b.ways) << USE_BYTES_SHIFT);
+}
+
+/** When an entry of a bank was used last: a step of every hit, so it is inlined. */
+@final
+@unmanaged
+export class Use {
+  /** Where the uses of the bank would begin if its entries began at 0. */
+  @inline static base(b: Bank): usize {
+    return usesOf(b) - (b.pointer >> USE_SHIFT);
+  }
+
+  /** Where that of the entry at `p` is. */
+  @inline static place(base: usize, p: usize): usize {
+    return base + (p >> USE_SHIFT);
+  }
+
+  /** The entry at `p` is used at `clock`. */
+  @inline static at(base: usize, p: usize, clock: u32): void {
+    Lanes.setWord(Use.place(base, p), clock);
+  }
+}
+
+/** Has every way an entry? Of the entries' own thread: another may be about to count what it took away. */
+export function isFull(b: Bank): bool {
+  return b.inserts - b.evicted - b.flushed - b.dropped >= entriesOf(b);
 }
 
 /** Is `at`, any value, an entry of a first-level bank of the TLB, with all of it in memory? Banks lie one behind the other; 0, where a guest's RAM may begin, is no hint. */
@@ -259,7 +315,7 @@ export function isFirstLevel(t: Tlb, at: u32): bool {
 /** Pointer of the last entry of a bank that is there. */
 export function lastEntry(b: Bank): usize {
   demand(isThere(b), RULE_ENTRIES);
-  return b.pointer + <u32>bankBytes(b) - TLB_ENTRY_BYTES;
+  return usesOf(b) - TLB_ENTRY_BYTES;
 }
 
 const MOST_ENTRIES: u32 = 1 << 16;
@@ -334,12 +390,6 @@ export function oneIn(t: Tlb, n: u32): bool {
   return n !== 0 && random(t) % n === 0;
 }
 
-/** The set for an address in entries of 2^size bytes. */
-export function setOf(b: Bank, addr: u64, size: u32): usize {
-  const set = <u32>(addr >> size) & (b.sets - 1);
-  return b.pointer + ((set * b.ways) << ENTRY_BYTES_SHIFT);
-}
-
 export function kindOf(tag: u64): u32 {
   return <u32>get(tag, TAG_KIND);
 }
@@ -357,11 +407,6 @@ export function sizeOf(e: Entry): u32 {
 /** A tag as it was published. */
 export function plainTag(tag: u64): u64 {
   return tag & ~TAG_STATE;
-}
-
-function isTagged(tag: u64, tagged: u64, shared: u64): bool {
-  const plain = plainTag(tag);
-  return plain === tagged || plain === shared;
 }
 
 export function isStage2Kind(kind: u32): bool {
@@ -387,125 +432,6 @@ export function withHole(tag: u64, i: u32, pages: u32): u64 {
   demand(i < pages && pages <= RUN_PAGES, RULE_RUN_HOLE);
   const all = tag | field((<u64>1) << i, TAG_HOLES);
   return get(all, TAG_HOLES) === ones(pages) ? 0 : all;
-}
-
-/** The entry for an address under one of two tags, or 0; how many there are in t.matches. */
-export function find(t: Tlb, b: Bank, tagged: u64, shared: u64, addr: u64): usize {
-  let found: usize = 0;
-  t.matches = 0;
-  if (!isThere(b)) return 0;
-  for (let sizes = b.present; sizes !== 0; sizes &= sizes - 1) {
-    const size = <u32>ctz(sizes),
-      base = addr & ~ones(size);
-    let p = setOf(b, addr, size);
-    for (let i: u32 = 0; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
-      const e = entry(p);
-      if (e.base !== base) continue;
-      const tag = observe(p);
-      if (!isTagged(tag, tagged, shared) || e.mask !== ~ones(size) || isHole(e, tag, addr)) continue;
-      t.matches++;
-      if (!found) found = p;
-    }
-  }
-  return found;
-}
-
-export function touch(t: Tlb, p: usize): void {
-  entry(p).used = ++t.clock;
-}
-
-/** How long ago any of `n` ways from `p` was used. */
-function age(t: Tlb, p: usize, n: u32): u32 {
-  let least = u32.MAX_VALUE;
-  for (let i: u32 = 0; i < n; i++, p += TLB_ENTRY_BYTES) least = min(least, t.clock - entry(p).used);
-  return least;
-}
-
-/** Down the tree, each time away from what was used last. */
-function leastOfTree(t: Tlb, p: usize, n: u32): usize {
-  while (n > 1) {
-    const half = (n + 1) >> 1,
-      right = p + (half << ENTRY_BYTES_SHIFT);
-    if (age(t, p, half) >= age(t, right, n - half)) {
-      n = half;
-    } else {
-      p = right;
-      n -= half;
-    }
-  }
-  return p;
-}
-
-function victim(t: Tlb, b: Bank, p: usize): usize {
-  if (b.policy === POLICY_PLRU) return leastOfTree(t, p, b.ways);
-  if (b.policy === POLICY_RANDOM) return p + ((random(t) % b.ways) << ENTRY_BYTES_SHIFT);
-  let oldest = p,
-    most: u32 = 0;
-  for (let i: u32 = 0; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
-    const e = entry(p),
-      since = t.clock - (b.policy === POLICY_FIFO ? e.born : e.used);
-    if (since > most) {
-      most = since;
-      oldest = p;
-    }
-  }
-  return oldest;
-}
-
-/** The way for a new entry: its own from before, an empty one, or the victim. */
-function wayFor(t: Tlb, b: Bank, set: usize, tag: u64, base: u64, held: u64): usize {
-  let empty: usize = 0;
-  for (let i: u32 = 0, p = set; i < b.ways; i++, p += TLB_ENTRY_BYTES) {
-    const old = observe(p),
-      e = entry(p);
-    if (old === 0) {
-      if (!empty) empty = p;
-    } else if (plainTag(old) === plainTag(tag) && e.base === base && e.mask === held) {
-      return p;
-    }
-  }
-  return empty ? empty : victim(t, b, set);
-}
-
-/** The largest size not above `size` that a bank holds, or 0 [HWM-42]. */
-function heldSize(b: Bank, size: u32): u32 {
-  const fitting = b.sizes & ones(size + 1);
-  return fitting && isThere(b) ? 63 - <u32>clz(fitting) : 0;
-}
-
-/** Takes away whatever entry is at `p`; whether there was one. Of the entries' own thread: no other makes new ones. */
-export function empty(p: usize): bool {
-  return swap(p, 0) !== 0;
-}
-
-/**
- * A new entry for `addr` -> `out`, exact addresses inside of a leaf of 2^size bytes; its pointer, or 0. `tag` has no holes.
- * Of the entries' own thread.
- */
-export function put(t: Tlb, i: u32, tag: u64, addr: u64, out: u64, size: u32, info: u64, meta: u64, ipa: u64): usize {
-  demand((tag & TAG_VALID) !== 0 && !hasHoles(tag), RULE_TAG);
-  const b = bank(t, i),
-    held = heldSize(b, size);
-  if (held === 0) return 0;
-  const inside = ones(held),
-    p = wayFor(t, b, setOf(b, addr, held), tag, addr & ~inside, ~inside),
-    e = entry(p);
-  if (empty(p)) b.evicted++;
-  const offset = kindOf(tag) >= KIND_TABLE1 ? 0 : inside; // where a table lies has nothing to do with what it maps
-  e.base = addr & ~inside;
-  e.mask = ~inside;
-  e.out = out & ~offset;
-  e.info = info;
-  e.meta = meta;
-  e.ipa = ipa & ~offset;
-  e.used = ++t.clock;
-  e.born = t.clock;
-  b.present |= (<u64>1) << held;
-  publish(p, tag);
-  const stands = observe(generationAt(t)) === t.began;
-  if (!stands && empty(p)) return 0; // discarded: as if it had never been there
-  b.inserts++;
-  return stands ? p : 0;
 }
 
 /**
@@ -573,6 +499,11 @@ export function unlock(t: Tlb): void {
 
 function generationAt(t: Tlb): usize {
   return changetype<usize>(t) + offsetof<Tlb>("generation");
+}
+
+/** Has no invalidation begun since the access at hand did? */
+export function isUndisturbed(t: Tlb): bool {
+  return observe(generationAt(t)) === t.began;
 }
 
 /** An access begins. What it fills stands only if no invalidation is under way now or begins before it is done. */

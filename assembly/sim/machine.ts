@@ -10,7 +10,7 @@
 import { EINVAL, ENOMEM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
-import { isArenaRange, MAX_WALKERS, Table, walker } from "../memory/layout";
+import { isArenaRange, MAX_WALKERS, parallel, Table, walker } from "../memory/layout";
 import { isInMemory } from "../memory/physical";
 import { isTooLate, nap } from "../memory/wait";
 import { peek, publish } from "../memory/word";
@@ -110,6 +110,26 @@ export class Cpu {
   // Pointers of chunks follow: CHUNKS of the stores to each page, CHUNKS of how many of them a collector has copied.
 }
 
+/**
+ * What the loop of accesses needs of a CPU's context and TLB. Written before the loop and loaded again, since what a compiler can compute
+ * it computes in each turn of a loop that is short of registers.
+ */
+@unmanaged
+export class Plan {
+  /** Tags of entries that answer: of all ASIDs, and of the context's own. */
+  shared: u64;
+  own: u64;
+  /** What INFO has of a page that may be read; shifted by the kind of the access. */
+  need: u64;
+  hints: u32;
+  /** The last entry that a hint may name, 0 for none. */
+  top: u32;
+  /** As of Use.base. */
+  uses: u32;
+  spare: u32;
+}
+
+const PLAN_AT: u32 = 192;
 const STORES_AT: u32 = 256;
 const COPIED_AT: u32 = STORES_AT + CHUNKS * 4;
 
@@ -141,6 +161,12 @@ export function contextOf(cpu: Cpu): Context {
 
 export function tlbOf(cpu: Cpu): Tlb {
   return tlbAt(cpu.tlb);
+}
+
+export function planOf(cpu: Cpu): Plan {
+  // Decided when this is compiled.
+  if (offsetof<Cpu>() > PLAN_AT || PLAN_AT + offsetof<Plan>() > STORES_AT) ERROR("records of a CPU overlap");
+  return changetype<Plan>(changetype<usize>(cpu) + PLAN_AT);
 }
 
 /** Where the chunk `i` of stores, or of copied stores, is named. */
@@ -176,6 +202,10 @@ function stepWord(cpu: Cpu): usize {
  * pass the load behind it, which takes sequential consistency of both, and plain loads stay behind an acquiring one.
  */
 function advance(cpu: Cpu, n: u32): void {
+  if (!parallel()) {
+    cpu.step += n; // nobody else waits for it
+    return;
+  }
   publish(stepWord(cpu), cpu.step + n);
   peek(stepWord(cpu));
 }

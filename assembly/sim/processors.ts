@@ -11,6 +11,7 @@ import { EBUSY, EINVAL, ENOMEM, MAX_ERRNO, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
 import { isArenaRange } from "../memory/layout";
+import { setTag } from "../mmu/cached";
 import { complete, post, TLBI_STAGE1 } from "../mmu/invalidate";
 import { isUsableTlb, Tlb, tlbAt } from "../mmu/tlb";
 import { LAST_RAN } from "../vm/state";
@@ -113,6 +114,7 @@ function enterWith(cpu: Cpu, vmid: u32): void {
   const c = contextOf(cpu);
   c.vttbr = (c.vttbr & ~maskOf(TTBR_ID)) | put(vmid, TTBR_ID);
   c.vmid = vmid;
+  setTag(c);
 }
 
 /** A vCPU that is loaded is about to enter the guest: its VMID is current afterwards. 0, EINVAL if it is not loaded, or ETIMEDOUT. */

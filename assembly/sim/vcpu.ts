@@ -4,8 +4,9 @@
 import { FAULT_ACCESS, FAULT_PERMISSION, FAULT_TRANSLATION } from "../arch/fault";
 import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
-import { EAGAIN } from "../memory/errno";
+import { EAGAIN, ENOMEM } from "../memory/errno";
 import { parallel } from "../memory/layout";
+import { isTooLate, nap, SPINS } from "../memory/wait";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
@@ -15,7 +16,7 @@ import { drain } from "../vm/dirty/hdbss";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
 import { FAULT_EXEC, FAULT_LEVEL, FAULT_WALK, FAULT_WRITE, fault, SERVICE_MMIO } from "../vm/fault";
 import { awaitInvalidations } from "../vm/invalidation";
-import { agent, hdbssOf, ringOf } from "../vm/state";
+import { agent, hdbssOf, ringOf, Vm } from "../vm/state";
 import {
   answerKick,
   Cpu,
@@ -24,7 +25,9 @@ import {
   isKicked,
   Machine,
   NO_CPU,
+  PATTERN_SEQUENTIAL,
   passStep,
+  planOf,
   setRunning,
   tlbOf,
   turn,
@@ -42,12 +45,16 @@ const MAX_RACES: u32 = 1 << 20;
 /** Accesses between two steps: whoever waits for this CPU waits for so many at most, and its ring has room for their pages. */
 const STEP: u32 = RING_RESERVED;
 
-/** An access through TLB, walk and hypervisor; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over. */
+/**
+ * An access that no hint answers; `c` and `t` are the CPU's. True if it was done, false if the hypervisor took it over, or it was given up
+ * after MAX_TRIES faults, not counting those that lost a race. While another vCPU is at the page, whose thread may not run just now, it
+ * is tried for longer.
+ */
 export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   const c = contextOf(cpu),
     t = tlbOf(cpu);
   let races: u32 = 0;
-  for (let tries: u32 = 0; tries - races < MAX_TRIES; tries++) {
+  for (let tries: u32 = 0, again: bool = true; again; tries++) {
     if (through(c, t, addr, access)) {
       if (m.witness & WITNESS_TRANSLATIONS) compare(cpu, c, addr, access);
       return true;
@@ -62,12 +69,15 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
     if (c.where & C.W_HDBSS) {
       cpu.logFull++; // there is room now [DBM-13]
       turn(cpu);
+      again = tries - races < MAX_TRIES;
       continue;
     }
     const mine = handle(m, cpu, c, access);
+    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
+    const counted = tries + 1 - races;
+    again = counted < MAX_TRIES || rest(vmOf(m), counted - MAX_TRIES);
     turn(cpu);
     if (!mine) return false;
-    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
   }
   cpu.stuck++;
   return false;
@@ -83,6 +93,13 @@ function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
 /** The vCPU is about to leave the guest: the hardware's log is emptied at each exit [DBM-13]. */
 function leave(m: Machine, c: C.Context): void {
   if (c.hdbss !== 0) drain(vmOf(m), c.hdbss);
+}
+
+/** Rests where another vCPU may be what the last fault lost against; false if there is none, or it makes no progress. The guest does not run. */
+function rest(v: Vm, times: u32): bool {
+  if (!parallel() || agent(v).status === ENOMEM || isTooLate(SPINS + times)) return false;
+  nap(SPINS + times);
+  return true;
 }
 
 /** The hypervisor handles the fault that the context holds. False if the access is not to be tried again. */
@@ -147,46 +164,68 @@ export function run(m: Machine, i: u32, n: u32): u32 {
   return n;
 }
 
+/** Writes down what `runSome` needs of the context and the TLB, which may change between two steps. */
+function plan(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb): void {
+  const p = planOf(cpu),
+    bank = T.bank(t, firstBank(t, A_READ));
+  p.shared = sharedTag(c, A_READ);
+  p.own = ownTag(c, p.shared);
+  p.need = put(wanted(A_READ), INFO_RIGHTS);
+  p.hints = <u32>T.hintsOf(t, hintKind(A_READ));
+  p.top = isPlain(c, t, A_READ) && !(m.witness & WITNESS_TRANSLATIONS) ? <u32>T.lastEntry(bank) : 0;
+  p.uses = <u32>T.Use.base(bank);
+}
+
+/**
+ * Runs `n` accesses. Loads and stores that a hint answers are done here: without a call, and without a branch on what is random.
+ * A store wants the right above that of a load.
+ */
 function runSome(m: Machine, cpu: Cpu, c: C.Context, t: T.Tlb, n: u32): void {
-  const shared = sharedTag(c, A_READ),
-    own = ownTag(c, shared),
-    needRead = put(wanted(A_READ), INFO_RIGHTS),
-    needWrite = put(wanted(A_WRITE), INFO_RIGHTS),
-    hints = T.hintsOf(t, hintKind(A_READ)),
-    bank = T.bank(t, firstBank(t, A_READ)),
-    top = T.lastEntry(bank),
-    plain = isPlain(c, t, A_READ) && !(m.witness & WITNESS_TRANSLATIONS),
-    counts = (m.witness & WITNESS_STORES) !== 0;
-  let reads: u32 = 0,
+  plan(m, cpu, c, t);
+  const p = planOf(cpu),
+    shared = p.shared,
+    own = p.own,
+    need = p.need,
+    hints: usize = p.hints,
+    top = p.top,
+    uses: usize = p.uses,
+    counts = (m.witness & WITNESS_STORES) !== 0,
+    writes = cpu.writes,
+    fetches = cpu.fetches,
+    base = cpu.base,
+    pages = <u64>cpu.pages,
+    ps = cpu.ps,
+    sequential = cpu.pattern === PATTERN_SEQUENTIAL;
+  let hits: u32 = 0,
     stores: u32 = 0,
     seed = cpu.seed,
     clock = t.clock;
   for (let left = n; left !== 0; left--) {
     seed = Generator.step(seed);
-    const addr = Generator.address(cpu, seed),
-      kind = Generator.kind(cpu, seed),
-      isStore = kind === A_WRITE,
-      at = plain && kind !== A_FETCH ? T.hintOf(T.hintSlot(hints, addr)) : u32.MAX_VALUE;
-    if (at <= top && Hinted.answers(at, addr, shared, own, isStore ? needWrite : needRead)) {
-      T.entry(at).used = ++clock;
-      if (isStore) stores++;
-      else reads++;
+    const page = sequential ? Generator.next(cpu) : Generator.any(seed, pages),
+      addr = base + (page << ps) + Generator.within(seed),
+      share = Generator.share(seed),
+      isStore: u32 = share < writes ? 1 : 0,
+      at: u32 = share - writes < fetches ? 0 : T.hintOf(T.hintSlot(hints, addr));
+    if (at - 1 < top && Hinted.answers(at, addr, shared, own, need << isStore)) {
+      T.Use.at(uses, at, ++clock);
+      stores += isStore;
+      hits++;
     } else {
       t.clock = clock;
       cpu.seed = seed;
-      const done = slow(m, cpu, addr, accessOf(c, kind));
+      const done = slow(m, cpu, addr, accessOf(c, isStore ? A_WRITE : share - writes < fetches ? A_FETCH : A_READ));
       clock = t.clock;
       if (!done) continue;
+      cpu.stores += isStore;
     }
-    if (isStore) {
-      cpu.stores++;
-      if (counts) witness(m, cpu, addr);
-    }
+    if (counts && isStore) witness(m, cpu, addr);
   }
   t.clock = clock;
   cpu.seed = seed;
   cpu.accesses += n;
-  bank.hits += reads + stores;
-  countHits(t, A_READ, reads);
+  cpu.stores += stores;
+  T.bank(t, firstBank(t, A_READ)).hits += hits;
+  countHits(t, A_READ, hits - stores);
   countHits(t, A_WRITE, stores);
 }

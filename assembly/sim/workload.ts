@@ -1,7 +1,6 @@
 // What a vCPU does: a stream of accesses that depends on its seed and its settings alone.
 
-import { A_FETCH, A_READ, A_WRITE } from "../mmu/walk";
-import { Cpu, PATTERN_SEQUENTIAL } from "./machine";
+import { Cpu } from "./machine";
 
 /** Shares of stores and fetches are out of so many. */
 const SHARE_BITS: u32 = 10;
@@ -17,22 +16,26 @@ export class Generator {
     return seed ^ (seed << 17);
   }
 
-  /** The address of the access at hand. */
-  @inline static address(cpu: Cpu, seed: u64): u64 {
-    const within = (seed >> 10) & 0xff8;
-    if (cpu.pattern === PATTERN_SEQUENTIAL) {
-      const page = cpu.cursor,
-        next = page + cpu.stride;
-      cpu.cursor = next < cpu.pages ? next : next - cpu.pages;
-      return cpu.base + ((<u64>page) << cpu.ps) + within;
-    }
-    return cpu.base + ((((seed >> 32) * cpu.pages) >> 32) << cpu.ps) + within;
+  /** Any page of `pages`. */
+  @inline static any(seed: u64, pages: u64): u64 {
+    return ((seed >> 32) * pages) >> 32;
   }
 
-  /** A_READ, A_WRITE or A_FETCH. */
-  @inline static kind(cpu: Cpu, seed: u64): u32 {
-    const share = <u32>(seed >> 22) & ((1 << SHARE_BITS) - 1);
-    if (share < cpu.writes) return A_WRITE;
-    return share < cpu.writes + cpu.fetches ? A_FETCH : A_READ;
+  /** The next page of PATTERN_SEQUENTIAL. */
+  @inline static next(cpu: Cpu): u64 {
+    const page = cpu.cursor,
+      next = page + cpu.stride;
+    cpu.cursor = next < cpu.pages ? next : next - cpu.pages;
+    return page;
+  }
+
+  /** Which 8 bytes of the first 4 KiB of the page. */
+  @inline static within(seed: u64): u64 {
+    return (seed >> 10) & 0xff8;
+  }
+
+  /** Which of 1 << SHARE_BITS kinds: those below Cpu.writes are stores, so many as Cpu.fetches behind them fetches, the others loads. */
+  @inline static share(seed: u64): u32 {
+    return <u32>(seed >> 22) & ((1 << SHARE_BITS) - 1);
   }
 }

@@ -62,14 +62,20 @@ function readsWord(a: Agent): usize {
   return changetype<usize>(a) + offsetof<Agent>("reads");
 }
 
+/** A VM of one walker has nobody who waits for its readers. */
+function countRead(a: Agent): void {
+  if (parallel()) publish(readsWord(a), a.reads + 1);
+  else a.reads++;
+}
+
 /** This walker uses slots from here on. Not nested. */
 export function beginReading(a: Agent): void {
-  publish(readsWord(a), a.reads + 1);
+  countRead(a);
 }
 
 /** What was found among the slots is not used any more. */
 export function endReading(a: Agent): void {
-  publish(readsWord(a), a.reads + 1);
+  countRead(a);
 }
 
 /** Waits until everybody who may use the old set has finished; false if one makes no progress. */

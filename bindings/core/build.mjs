@@ -9,11 +9,12 @@ import { compile } from "./compile.mjs";
 import { MODULES, outputs } from "./modules.mjs";
 
 const INLINE_UP_TO = 27;
+const ANY_SIZE = 2 ** 30;
 const ROUNDS = 3;
 const root = new URL("../../", import.meta.url);
 const at = (file) => new URL(file, root);
 
-function optimise(file) {
+function optimise(file, { inline = INLINE_UP_TO, whole = false }) {
   const module = binaryen.readBinary(readFileSync(file));
   const f = binaryen.Features;
   module.setFeatures(
@@ -21,12 +22,15 @@ function optimise(file) {
   );
   binaryen.setOptimizeLevel(3);
   binaryen.setShrinkLevel(1);
-  binaryen.setAlwaysInlineMaxSize(INLINE_UP_TO);
+  binaryen.setAlwaysInlineMaxSize(inline);
+  const once = binaryen.getOneCallerInlineMaxSize(); // as asc leaves it
+  if (whole) binaryen.setOneCallerInlineMaxSize(ANY_SIZE);
   for (const name of COLD) {
     binaryen.setPassArgument("no-inline", name);
     module.runPasses(["no-inline"]);
   }
   for (let i = 0; i < ROUNDS; i++) module.optimize();
+  binaryen.setOneCallerInlineMaxSize(once);
   module.runPasses(["strip"]);
   if (!module.validate()) throw new Error(`${file} is not valid once optimised`);
   const bytes = module.emitBinary();
@@ -55,7 +59,7 @@ async function build(module) {
   const { raw, release, debug } = outputs(module);
   const { instead } = module;
   await compile({ entry: module.entry, target: "release", outFile: raw, options: ["--debug"], instead }); // for names
-  writeFileSync(at(release), optimise(at(raw)));
+  writeFileSync(at(release), optimise(at(raw), module));
   await compile({ entry: module.entry, target: "debug", outFile: debug, instead });
 }
 

@@ -2,8 +2,9 @@
 
 /**
  * `type`: name of the interface of its exports. Each has a debug build, for the tests; `debug`: the package has it too.
- * `instead`: files that are compiled in place of others.
- * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string> }} Module
+ * `instead`: files that are compiled in place of others. `inline`: the size up to which functions are inlined, where it is not the usual
+ * one. `whole`: a function with one caller is inlined whatever its size; the loops of the engine's walks keep theirs out of the way.
+ * @typedef {{ name: string, entry: string, type: string, debug: boolean, instead?: Record<string, string>, inline?: number, whole?: boolean }} Module
  */
 
 /** In a machine of several CPUs, all TLBs hear a TLBI, and a CPU writes down which pages it makes dirty. Tables may have reverse maps. */
@@ -17,8 +18,9 @@ const OF_VM = {
 export const MODULES = [
   { name: "granule", entry: "assembly/engine.ts", type: "Core", debug: true },
   { name: "audit", entry: "assembly/audit.ts", type: "AuditCore", debug: false },
-  { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false },
-  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: OF_VM },
+  { name: "mmu", entry: "assembly/mmu.ts", type: "MmuCore", debug: false, whole: true },
+  // A fault of a guest goes through all rooms, so here calls cost more than bytes do.
+  { name: "vm", entry: "assembly/vm.ts", type: "VmCore", debug: false, instead: OF_VM, inline: 45, whole: true },
 ];
 
 /** Files that the build of a module makes. */

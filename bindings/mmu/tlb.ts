@@ -239,7 +239,8 @@ export class Tlb implements Disposable {
     this.#owner = sharing === undefined;
     const banks = sharing ? [] : Tlb.#banks(options);
     const entries = banks.reduce((n, { sets, ways }) => n + sets * ways, 0);
-    const bytes = sharing ? sharing.#bytes : K.TLB_HEADER_BYTES + entries * K.TLB_ENTRY_BYTES;
+    const room = banks.length * K.TLB_BANK_SLACK + entries * (K.TLB_ENTRY_BYTES + K.TLB_APART_BYTES);
+    const bytes = sharing ? sharing.#bytes : K.TLB_HEADER_BYTES + room;
     this.pointer = sharing ? sharing.pointer : mmu.space.take(bytes);
     this.#bytes = bytes;
     this.#words = new Words(mmu.memory.buffer);

@@ -11,8 +11,11 @@ export interface Workload {
   size: number;
   /** Any page at random, or one after the other. Default `random`. */
   pattern?: "random" | "sequential";
-  /** `shared`: every CPU works in the whole region. `disjoint`: each has its own part of it. Default `shared`. */
-  division?: "shared" | "disjoint";
+  /**
+   * `shared`: every CPU works in the whole region. `disjoint`: each has its own part of it. `interleaved`, with `sequential`: of n CPUs
+   * each has every n-th page. Default `shared`.
+   */
+  division?: "shared" | "disjoint" | "interleaved";
   /** Which share of the accesses are stores, 0 to 1. Default 0. */
   writes?: number;
   /** Which share are instruction fetches, 0 to 1. Default 0; what is left are loads. */
@@ -38,9 +41,11 @@ export function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Wor
   checkOptions("run", workload, WORKLOAD);
   const { gpa, size, pattern = "random", division = "shared", writes = 0, fetches = 0 } = workload;
   checkChoice("run", "pattern", pattern, ["random", "sequential"]);
-  checkChoice("run", "division", division, ["shared", "disjoint"]);
+  checkChoice("run", "division", division, ["shared", "disjoint", "interleaved"]);
+  const interleaved = division === "interleaved";
+  if (interleaved && pattern === "random") throw invalid("run", "random pages are not interleaved: pattern is random");
   const all = size / page;
-  const pages = division === "disjoint" ? Math.floor(all / cpus) : all;
+  const pages = division === "disjoint" ? Math.floor(all / cpus) : interleaved ? all - (all % cpus) : all;
   const first = division === "disjoint" ? i * pages : 0;
   if (!Number.isInteger(gpa / page) || !Number.isInteger(all) || pages < 1 || pages > 2 ** 30) {
     throw invalid(
@@ -57,7 +62,8 @@ export function setWorkload(cpu: CpuView, i: number, cpus: number, workload: Wor
   cpu.base = BigInt(gpa + first * page);
   cpu.pages = pages;
   cpu.pattern = pattern === "random" ? K.PATTERN_RANDOM : K.PATTERN_SEQUENTIAL;
-  cpu.cursor = 0;
+  cpu.cursor = interleaved ? i : 0;
+  cpu.stride = interleaved ? cpus : 1;
   cpu.writes = Math.round(writes * SHARES);
   cpu.fetches = Math.round(fetches * SHARES);
 }

@@ -115,6 +115,7 @@ const REFERENCE: Item[] = [
       ...more(),
       { text: "Architecture", link: "/architecture" },
       { text: "Statements", link: "/spec/" },
+      { text: "Which test is about what", link: "/spec/coverage" },
       { text: "Deviations from the kernel", link: "/deviations" },
       { text: "From kernel functions to ours", link: "/kernel-index" },
       { text: "Contributing", link: "/contributing" },

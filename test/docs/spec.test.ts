@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { filesBelow, text } from "../house/sources.js";
+import { coverage, coveragePage } from "../support/coverage.js";
 import { citingFiles, definitions, idsIn, reasons, titlesOf } from "../support/statements.js";
 
 const all = definitions();
@@ -42,6 +43,27 @@ describe("the statements of docs/spec", () => {
     expect(ids.filter((id) => !known.has(id) || named.has(id))).toEqual([]);
     expect(ids.filter((id, i) => ids.indexOf(id) !== i)).toEqual([]);
     expect(listed.filter(({ reason }) => reason.length < 20)).toEqual([]);
+  });
+});
+
+describe("the list of what is tested where", () => {
+  const covered = coverage();
+
+  it("has each statement once, with the tests that name it or the reason why none does", () => {
+    expect(covered.map(({ id }) => id)).toEqual(all);
+    const named = tested();
+    expect(covered.filter(({ id, tests }) => named.has(id) !== tests.length > 0)).toEqual([]);
+    expect(covered.filter(({ tests, reason }) => (tests.length === 0) !== (reason !== undefined))).toEqual([]);
+  });
+
+  it("becomes a page with a line for each", () => {
+    const page = coveragePage([
+      { id: "AA-1", tests: ["test/a.test.ts", "test/b/c.test.ts"], reason: undefined },
+      { id: "AA-2", tests: [], reason: "this | that" },
+    ]);
+    expect(page).toContain("| AA-1 | `a.test.ts`, `b/c.test.ts` |");
+    expect(page).toContain("| AA-2 | no test: this \\| that |");
+    expect(page).toContain("1 of 2 statements");
   });
 });
 

@@ -13,7 +13,7 @@ const PAGES = 4;
 const BYTES = PAGES * 65536;
 const EINVAL = -22;
 /** The header of a TLB, and room for entries. */
-const TLB_BYTES = K.TLB_HEADER_BYTES + 8 * K.TLB_ENTRY_BYTES;
+const TLB_BYTES = K.TLB_HEADER_BYTES + 8 * (K.TLB_ENTRY_BYTES + K.TLB_APART_BYTES) + K.BANKS * K.TLB_BANK_SLACK;
 const DOUBLES = [NaN, Infinity, -Infinity, -0, -1, 0.5, 2 ** 53 - 1, 1 - 2 ** 53, 2 ** 53, -(2 ** 63), 2 ** 64, 1e300];
 const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
 

@@ -113,11 +113,15 @@ const STABLE_IDS = [
   "judge-online",
   "check",
   "vm-access-hit",
+  "vm-access-miss",
   "vm-fault",
   "vm-dirty-round",
   "vm-rmap-unmap",
   "vm-split-enable",
   "vm-split-clear",
+  "vm-dirty-64g",
+  "vm-fault-disjoint",
+  "vm-fault-interleaved",
   "table-bytes",
 ];
 

@@ -3,8 +3,9 @@
 import { acquireAs } from "../../../assembly/memory/spin";
 import { keepLeaf } from "../../../assembly/mmu/cached";
 import { contextAt, stage1, stage2 } from "../../../assembly/mmu/context";
-import { BANKS, bank, lastEntry, put, reachOf, settle, tlbAt, withHole } from "../../../assembly/mmu/tlb";
+import { BANKS, bank, lastEntry, reachOf, settle, tlbAt, withHole } from "../../../assembly/mmu/tlb";
 import { resolve } from "../../../assembly/mmu/translate";
+import { put } from "../../../assembly/mmu/ways";
 
 const CONTEXT: usize = 1 << 16;
 const TLB: usize = 1 << 17;
