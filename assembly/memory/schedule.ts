@@ -1,11 +1,12 @@
 // Compiled into the explore build alone: what its instrumentation (bindings/core/instrument.mjs) calls before each load, store,
 // atomic, wait and fill of the core. The instrumentation leaves these functions themselves as they are.
 //
-// Three tables of the host lie in the memory, behind the engine:
+// Four tables of the host lie in the memory, behind the engine:
 //
 //   dirty    a byte for each chunk of CHUNK bytes: it may have changed since the host last looked
 //   meeting  a byte for each 8 bytes: another walker may come in before an atomic access to them
 //   met      16 bits for each 8 bytes: bit n says that walker n had an atomic access there, bit n + 8 that it was no load
+//   touched  a byte for each 8 bytes: bit n says that walker n had any access there
 
 import { hostAccess, hostPass } from "./observer";
 
@@ -17,21 +18,25 @@ const EXPLORING: u32 = 1;
 const SEEN: u32 = 2;
 /** Bit of `mode`: every atomic access is a place for others to come in. */
 const EVERYWHERE: u32 = 4;
+/** Bit of `mode`, beside SEEN: the host sees only what two walkers have touched. */
+const COMMON: u32 = 8;
 
 let mode: u32 = 0;
 let dirty: usize = 0;
 let meeting: usize = 0;
 let met: usize = 0;
-/** What an access of this instance leaves in `met`. */
+let touched: usize = 0;
+/** What an access of this instance leaves in `met` and `touched`. */
 let bit: u32 = 0;
 /** Which mutant of the core runs, 0 for none; see docs/explore.md. */
 let flaw: u32 = 0;
 
 /** Where the tables lie, and which walker this instance is. */
-export function observe(dirtyAt: usize, meetingAt: usize, metAt: usize, id: u32): void {
+export function observe(dirtyAt: usize, meetingAt: usize, metAt: usize, touchedAt: usize, id: u32): void {
   dirty = dirtyAt;
   meeting = meetingAt;
   met = metAt;
+  touched = touchedAt;
   bit = 1 << id;
 }
 
@@ -48,8 +53,18 @@ export function hasFlaw(n: u32): bool {
   return flaw === n;
 }
 
+/** This walker accesses the 8 bytes around `p`; true if the host wants to see it. */
+function touches(p: u32): bool {
+  if (!(mode & EXPLORING)) return false;
+  const at = touched + (p >> 3),
+    all = load<u8>(at) | bit;
+  store<u8>(at, <u8>all);
+  if (!(mode & SEEN)) return false;
+  return !(mode & COMMON) || <bool>(all & (all - 1));
+}
+
 export function beforeLoad(site: u32, p: u32): void {
-  if (mode & SEEN) hostPass(site, p, 0);
+  if (touches(p)) hostPass(site, p, 0);
 }
 
 /** Vectors may lie across two chunks. */
@@ -59,13 +74,14 @@ function mark(p: u32): void {
 }
 
 export function beforeStore(site: u32, p: u32): void {
-  if (mode & SEEN) hostPass(site, p, 0);
+  if (touches(p)) hostPass(site, p, 0);
   mark(p);
 }
 
+/** Fills begin and end at multiples of 4. */
 export function beforeFill(site: u32, p: u32, bytes: u32): void {
-  if (mode & SEEN) hostPass(site, p, bytes);
   if (bytes === 0) return;
+  for (let at = p, end = p + bytes; at < end; at += 4) if (touches(at)) hostPass(site, at, 4);
   for (let chunk = p >> CHUNK, last = (p + bytes - 1) >> CHUNK; chunk <= last; chunk++) store<u8>(dirty + chunk, 1);
 }
 
@@ -78,14 +94,16 @@ function meets(p: u32, bits: u32): bool {
 
 export function beforeAtomicLoad(site: u32, p: u32): void {
   if (!(mode & EXPLORING)) return;
+  const seen = touches(p);
   if (meets(p, bit)) hostAccess(site, p, 0);
-  else if (mode & SEEN) hostPass(site, p, 0);
+  else if (seen) hostPass(site, p, 0);
 }
 
 export function beforeAtomicStore(site: u32, p: u32): void {
   if (mode & EXPLORING) {
+    const seen = touches(p);
     if (meets(p, (bit << 8) | bit)) hostAccess(site, p, 0);
-    else if (mode & SEEN) hostPass(site, p, 0);
+    else if (seen) hostPass(site, p, 0);
   }
   mark(p);
 }

@@ -8,7 +8,7 @@ export interface Explored {
   asyncify_stop_unwind(): void;
   asyncify_start_rewind(data: number): void;
   asyncify_stop_rewind(): void;
-  observe(dirty: number, meeting: number, met: number, id: number): void;
+  observe(dirty: number, meeting: number, met: number, touched: number, id: number): void;
   setMode(mode: number): void;
   setFlaw(n: number): void;
 }
@@ -53,9 +53,9 @@ export class CoreFibre implements Fibre {
 
   /** Gives it the instance that imports `host`. */
   attach(exports: Explored): void {
-    const { dirty, meeting, met } = this.#world.room;
+    const { dirty, meeting, met, touched } = this.#world.room;
     this.#exports = exports;
-    exports.observe(dirty, meeting, met, this.#id);
+    exports.observe(dirty, meeting, met, touched, this.#id);
   }
 
   get exports(): Explored {

@@ -62,10 +62,11 @@ function roomFor(walkers: number): { room: Room; memory: WebAssembly.Memory } {
   const blocksEnd = BLOCKS + (walkers + 1) * BLOCK_BYTES,
     end = (blocksEnd + WASM_PAGE - 1) & -WASM_PAGE,
     sizes = tablesFor(end);
-  const pages = Math.ceil((end + sizes.dirty + sizes.meeting + sizes.met) / WASM_PAGE);
+  const pages = Math.ceil((end + sizes.dirty + sizes.meeting + sizes.met + sizes.touched) / WASM_PAGE);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const meeting = end + sizes.dirty;
-  const room = { buffer: memory.buffer, blocks: BLOCKS, end, dirty: end, meeting, met: meeting + sizes.meeting };
+  const meeting = end + sizes.dirty,
+    met = meeting + sizes.meeting;
+  const room = { buffer: memory.buffer, blocks: BLOCKS, end, dirty: end, meeting, met, touched: met + sizes.met };
   return { room, memory };
 }
 

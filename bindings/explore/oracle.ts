@@ -10,15 +10,22 @@ const MARKERS = new Set([K.LOCKED_612, K.LOCKED_7X]);
 
 const isTable = (descriptor: bigint, level: number) => (descriptor & 3n) === 3n && level < LAST_LEVEL;
 
+/** Indices of the entries of a table page that are not zero. */
+function usedEntries(world: EngineWorld, page: number): number[] {
+  const { words } = world,
+    used: number[] = [];
+  for (let i = 0, p = page >>> 2; i < ENTRIES; i++, p += 2) if (words[p] !== 0 || words[p + 1] !== 0) used.push(i);
+  return used;
+}
+
 /** Every entry of the table that is not zero, as `level index:descriptor` with tables below it in brackets. */
 export function contentsOf(world: EngineWorld): string {
   const info = world.tableInfo();
   if (info === undefined || info.root === 0) return "no table";
   const visit = (page: number, level: number): string => {
     const parts: string[] = [];
-    for (let i = 0; i < ENTRIES; i++) {
+    for (const i of usedEntries(world, page)) {
       const old = world.word64(page + i * 8);
-      if (old === 0n) continue;
       parts.push(isTable(old, level) ? `${i}(${visit(world.pageOf(old), level + 1)})` : `${i}:${old.toString(16)}`);
     }
     return parts.join(" ");
@@ -30,9 +37,8 @@ export function contentsOf(world: EngineWorld): string {
 function wrongPage(world: EngineWorld, page: number, level: number): string | undefined {
   const hyp = world.config.hyp === true;
   let counted = 1;
-  for (let i = 0; i < ENTRIES; i++) {
+  for (const i of usedEntries(world, page)) {
     const old = world.word64(page + i * 8);
-    if (old === 0n) continue;
     if (MARKERS.has(old)) return `entry ${i} of a table of level ${level} is left locked`;
     if (!hyp || old & 1n) counted++;
     const below = isTable(old, level) ? wrongPage(world, world.pageOf(old), level + 1) : undefined;
@@ -55,14 +61,10 @@ function holder(world: EngineWorld): string | undefined {
 
 /** Gives back the caches of every walker, as the end of its thread does. */
 function giveCaches(world: EngineWorld): string | undefined {
-  for (const [id, { core, buffer }] of world.seats.entries()) {
-    if (id === world.host) continue;
-    if (core.detach() !== 0) {
-      if (world.isDead(id)) continue;
-      return `walker ${id} cannot leave`;
-    }
+  for (const [id, { core }] of world.seats.entries()) {
+    if (id === world.host || world.isDead(id)) continue;
+    if (core.detach() !== 0) return `walker ${id} cannot leave`;
     core.attach(id, 1);
-    void buffer;
   }
   return undefined;
 }

@@ -27,8 +27,12 @@ export interface Scenario extends Described {
   make(build: ExploreBuild | undefined, flaw: number, skip?: ReadonlySet<string>): World;
   /** What came out, in words: the results, and what is left. */
   outcome(world: World): string;
+  /** The host buries nobody any more. */
+  afterBurials?(world: World): void;
   /** What is wrong with a world in which everybody has ended; undefined for nothing. It may change the world. */
   check(world: World): string | undefined;
+  /** As `check`, where a walker has died and was buried: what holds of any world. */
+  afterDeath?(world: World): string | undefined;
   /** What walker `id` does in its operation `n`. */
   says(id: number, n: number): string;
   /** Must the outcomes be those of some order of whole operations? */
@@ -110,9 +114,19 @@ export function engineScenario(what: EngineScenario): Scenario {
       const engine = world as EngineWorld;
       return what.check?.(engine, resultsOf(engine, walkers)) ?? unsound(engine);
     },
+    afterDeath: (world) => unburied(world as EngineWorld) ?? unsound(world as EngineWorld),
     says: (id, n) => programs[id]?.[n]?.says ?? "",
+    afterBurials: (world) => {
+      const engine = world as EngineWorld;
+      engine.setProgram(engine.host, []);
+    },
     bury: (world, id) => (world as EngineWorld).beginBurial(id),
   };
+}
+
+function unburied(world: EngineWorld): string | undefined {
+  const status = world.results(world.host)[0];
+  return status === 0 ? undefined : `the burial returns ${status}`;
 }
 
 function outcomeOf(world: EngineWorld, walkers: number): string {

@@ -15,7 +15,9 @@ export interface Limits {
   /** Milliseconds at most. */
   readonly milliseconds: number;
   readonly signal?: AbortSignal | undefined;
-  /** Told about every thousandth state. */
+  /** Lets others have a turn now and then. */
+  readonly breathe: () => Promise<void>;
+  /** Told every thousandth step. */
   readonly progress?: ((states: number, transitions: number) => void) | undefined;
 }
 
@@ -23,6 +25,8 @@ export interface Limits {
 export interface Visitor {
   /** Before walker `id` takes the step that leads from the `depth`th state of the path, the memory being in that state. */
   beforeStep?(depth: number, id: number): void;
+  /** After it: `path` is whose steps led there. */
+  afterStep?(path: () => number[]): void;
   /** In a state where everybody has ended, once; it may change the world. Words for what is wrong. */
   final?(path: () => number[]): string | undefined;
 }
@@ -86,12 +90,13 @@ class Run {
   }
 
   /** Walks the graph; false if words were found where walkers meet that were none before. */
-  go(): boolean {
+  async go(): Promise<boolean> {
     const world = this.#world;
     this.#enter(world.first, -1, 0);
     for (let n = 0; this.#stack.length > 0; n++) {
       if ((n & 1023) === 1023) {
         if (world.addMeetings() > 0) return false;
+        await this.#limits.breathe();
         if (this.#isOver()) {
           this.cut = true;
           break;
@@ -136,6 +141,7 @@ class Run {
       world.recover(id);
       return;
     }
+    this.#visitor.afterStep?.(() => [...this.#path(), id]);
     const next = world.save();
     this.edges.add(frame.state, next);
     if (this.#seen.visit(next, id, used)) this.#enterFrom(frame.state, next, id, used);
@@ -169,13 +175,13 @@ class Run {
 }
 
 /** Searches until no further words are found where walkers meet. Starts the world anew. */
-export function search(world: World, limits: Limits, visitor: () => Visitor, mode: number): Search {
+export async function search(world: World, limits: Limits, visitor: () => Visitor, mode: number): Promise<Search> {
   const began = performance.now();
   for (;;) {
     const left = limits.milliseconds - (performance.now() - began);
     world.restartAll(mode);
     const run = new Run(world, { ...limits, milliseconds: left }, visitor());
-    if (!run.go() && !run.cut) continue;
+    if (!(await run.go()) && !run.cut) continue;
     const bounded = limits.bound !== Number.POSITIVE_INFINITY;
     const schedules = run.cut || bounded ? undefined : run.edges.paths(world.first);
     if (!run.cut && !bounded) reportCircles(world, run);

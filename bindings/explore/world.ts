@@ -35,6 +35,7 @@ export const QUIET = 0;
 export const EXPLORING = 1;
 export const SEEN = 2;
 export const EVERYWHERE = 4;
+export const COMMON = 8;
 
 /** The access that a walker is about to make. */
 export interface Pending {
@@ -74,11 +75,12 @@ export interface Room {
   readonly dirty: number;
   readonly meeting: number;
   readonly met: number;
+  readonly touched: number;
 }
 
 /** How many bytes the tables of schedule.ts take for `end` bytes of state. */
-export function tablesFor(end: number): { dirty: number; meeting: number; met: number } {
-  return { dirty: (end / CHUNK_BYTES + 15) & ~7, meeting: end >>> 3, met: (end >>> 3) * 2 };
+export function tablesFor(end: number): { dirty: number; meeting: number; met: number; touched: number } {
+  return { dirty: (end / CHUNK_BYTES + 15) & ~7, meeting: end >>> 3, met: (end >>> 3) * 2, touched: end >>> 3 };
 }
 
 export class World {
@@ -242,6 +244,7 @@ export class World {
       this.#set(id, NEWS, 1);
     }
     this.states ??= new States(this.words, this.dirty);
+    for (const word of this.progress) this.meeting[word >>> 1] = 1;
     this.setMode(mode);
     for (let id = 0; id < this.walkers; id++) this.#begin(id);
     this.first = this.save();
@@ -315,6 +318,14 @@ export class World {
     if (words[at + STATUS] !== PENDING) return false;
     if (words[at + NEWS] !== 0 || this.siteAt(words[at + SITE] as number).kind !== "wait") return true;
     return words[(words[at + ADDRESS] as number) >> 2] !== words[at + EXPECTED];
+  }
+
+  /** The word of `bytes` bytes, 8 at most, at `address`. */
+  valueAt(address: number, bytes: number): bigint {
+    const p = address >>> 2,
+      low = BigInt((this.words[p] as number) >>> 0);
+    if (bytes > 4) return low | (BigInt((this.words[p + 1] as number) >>> 0) << 32n);
+    return (low >> BigInt((address & 3) * 8)) & ((1n << BigInt(bytes * 8)) - 1n);
   }
 
   /** Bit n: walker n may take a step. */
