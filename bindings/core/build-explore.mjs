@@ -9,7 +9,7 @@ import { asyncify, instrument, linesOf } from "./instrument.mjs";
 
 const root = new URL("../../", import.meta.url);
 const folder = new URL("build/explore/", root);
-const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs", "flaws.mjs"].map(
+const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs"].map(
   (name) => `bindings/core/${name}`,
 );
 const OBSERVER = "assembly/memory/schedule.ts";
@@ -25,12 +25,13 @@ function sources() {
   return [...names.filter((name) => name.endsWith(".ts")), ...SCRIPTS, "asconfig.json"].sort();
 }
 
-/** A hash of everything that the builds depend on. */
-function hashOfInputs() {
+/** A hash of everything that a build with these flaws depends on. */
+function hashOfInputs(flaws) {
   const hash = createHash("sha256");
   for (const name of sources()) hash.update(`${name}\0`).update(readFileSync(new URL(name, root)));
   const compiler = JSON.parse(readFileSync(new URL("package.json", root), "utf8")).devDependencies;
   hash.update(`${compiler.assemblyscript} ${compiler.binaryen}`);
+  if (flaws.length > 0) hash.update(JSON.stringify(flaws));
   return hash.digest("hex").slice(0, 16);
 }
 
@@ -71,8 +72,7 @@ async function build({ name, entry, flaws }, file) {
 }
 
 mkdirSync(folder, { recursive: true });
-const hash = hashOfInputs();
-const current = Object.fromEntries(BUILDS.map(({ name }) => [name, `${name}-${hash}.wasm`]));
+const current = Object.fromEntries(BUILDS.map(({ name, flaws }) => [name, `${name}-${hashOfInputs(flaws)}.wasm`]));
 for (const made of BUILDS) {
   const file = current[made.name];
   if (existsSync(new URL(file, folder))) continue;

@@ -35,6 +35,8 @@ export interface ExploreOptions {
   readonly seed?: number | undefined;
   /** How many these are; 1,000 if it is not said. */
   readonly walks?: number | undefined;
+  /** End at the first rule that is broken; false if it is not said. */
+  readonly first?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is, some times a second at most. */
   readonly progress?: ((states: number, transitions: number) => void) | undefined;
@@ -87,11 +89,12 @@ function breather(): () => Promise<void> {
 }
 
 function limitsOf(options: ExploreOptions): Limits {
-  const { bound, limit = LIMIT, seconds, signal, progress } = options;
+  const { bound, limit = LIMIT, seconds, first = false, signal, progress } = options;
   return {
     limit,
     bound: bound ?? Number.POSITIVE_INFINITY,
     milliseconds: seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000,
+    first,
     signal,
     progress,
     breathe: breather(),
@@ -181,6 +184,7 @@ class Exploration {
     const found = await search(world, this.#limits, () => ({ final }), EXPLORING);
     this.#complete = found.complete;
     this.#addFound(found.found);
+    if (this.#limits.first && this.#rules.size > 0) return this.#result(found);
     if (deaths !== undefined && this.#scenario.mayDie) await this.#letDie(found);
     if (races) await this.#race();
     if (!found.complete && !(await this.#isOver())) await this.#walk();

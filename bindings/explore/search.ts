@@ -14,6 +14,8 @@ export interface Limits {
   readonly bound: number;
   /** Milliseconds at most. */
   readonly milliseconds: number;
+  /** End at the first broken rule. */
+  readonly first: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Lets others have a turn now and then. */
   readonly breathe: () => Promise<void>;
@@ -103,6 +105,10 @@ class Run {
         }
       }
       this.#advance(this.#stack[this.#stack.length - 1] as Frame);
+      if (this.found.size > 0 && this.#limits.first) {
+        this.cut = true;
+        break;
+      }
     }
     return world.addMeetings() === 0;
   }

@@ -320,6 +320,16 @@ export class World {
     return words[(words[at + ADDRESS] as number) >> 2] !== words[at + EXPECTED];
   }
 
+  /** What lies at `address`, in words. */
+  nameOf(address: number): string {
+    return `0x${address.toString(16)}`;
+  }
+
+  /** Locks and sections that walker `id` holds, in words; "" for none. */
+  holdsNow(_id: number): string {
+    return "";
+  }
+
   /** The word of `bytes` bytes, 8 at most, at `address`. */
   valueAt(address: number, bytes: number): bigint {
     const p = address >>> 2,

@@ -38,8 +38,10 @@ const FACADE: House = {
   sim: ["core", "model", "tables", "mmu", "entry", "vm", "report"],
   viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
+  explore: ["core"],
   cli: [
     "core",
+    "explore",
     "model",
     "tables",
     "entry",
