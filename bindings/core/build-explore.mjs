@@ -9,9 +9,7 @@ import { asyncify, instrument, linesOf } from "./instrument.mjs";
 
 const root = new URL("../../", import.meta.url);
 const folder = new URL("build/explore/", root);
-const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs"].map(
-  (name) => `bindings/core/${name}`,
-);
+const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs"].map((name) => `bindings/core/${name}`);
 const OBSERVER = "assembly/memory/schedule.ts";
 
 /** What is built: modules, and the engine with all its flaws. */

@@ -134,8 +134,8 @@ export const FLAWS = [
   {
     name: "record-for-two",
     file: TABLES,
-    find: "    if (!claim(p + offsetof<Table>(\"used\"), FREE, walker().id + USED_BY)) continue;",
-    put: "    if (FLAW) { if (peek(p + offsetof<Table>(\"used\")) !== FREE) continue; publish(p + offsetof<Table>(\"used\"), walker().id + USED_BY); }\n    else if (!claim(p + offsetof<Table>(\"used\"), FREE, walker().id + USED_BY)) continue;",
+    find: '    if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;',
+    put: '    if (FLAW) { if (peek(p + offsetof<Table>("used")) !== FREE) continue; publish(p + offsetof<Table>("used"), walker().id + USED_BY); }\n    else if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;',
     says: "two walkers may take one table record",
   },
   {

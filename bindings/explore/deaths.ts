@@ -2,8 +2,8 @@
 // walker ends; the host buries it, the others finish, and the world must be sound.
 
 import { type AccessKind, isAtomic, writes } from "./build.js";
-import type { Death } from "./schedule.js";
 import type { Scenario } from "./scenario.js";
+import type { Death } from "./schedule.js";
 import { EVERYWHERE, EXPLORING, type Observer, SEEN, type World } from "./world.js";
 
 const MANY = 50_000;

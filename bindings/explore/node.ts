@@ -15,7 +15,9 @@ function folder(): URL {
     const url = new URL(name, import.meta.url);
     if (existsSync(new URL("current.json", url))) return url;
   }
-  throw new Error("there is no explore build of the core: `npm run build:explore` in a checkout makes it (the package has none)");
+  throw new Error(
+    "there is no explore build of the core: `npm run build:explore` in a checkout makes it (the package has none)",
+  );
 }
 
 /**
@@ -35,7 +37,10 @@ export function loadBuild(name: BuildName = "engine"): ExploreBuild {
     current = JSON.parse(readFileSync(new URL("current.json", at), "utf8")) as Record<string, string>,
     file = current[name];
   if (file === undefined) throw new Error(`there is no explore build ${name}`);
-  const { sites, flaws } = JSON.parse(readFileSync(new URL(`${file}.json`, at), "utf8")) as Pick<ExploreBuild, "sites" | "flaws">;
+  const { sites, flaws } = JSON.parse(readFileSync(new URL(`${file}.json`, at), "utf8")) as Pick<
+    ExploreBuild,
+    "sites" | "flaws"
+  >;
   const hash = /-([0-9a-f]{8})/.exec(file)?.[1] ?? "0";
   return { bytes: readFileSync(fileURLToPath(new URL(file, at))), hash, sites, flaws };
 }

@@ -154,7 +154,8 @@ export class Player {
     } catch {
       // The step that breaks a rule is the last one of the path.
     }
-    if (death !== undefined) turns.push({ walker: death.dies, steps: death.atomics }, { dies: death.dies, writes: death.writes });
+    if (death !== undefined)
+      turns.push({ walker: death.dies, steps: death.atomics }, { dies: death.dies, writes: death.writes });
     for (let id = 0; id < world.walkers; id++) world.recover(id);
     return joined(turns);
   }

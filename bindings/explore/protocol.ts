@@ -269,7 +269,9 @@ export function protocol<W extends string>(what: Protocol<W>): Scenario {
     make: () => new ProtocolWorld(what.words, walkers as readonly ProtocolWalker<string>[]),
     outcome: (world) => {
       const words = Object.entries((world as ProtocolWorld).values()).map(([word, value]) => `${word} ${value}`);
-      return `${resultsOf(world).map((one) => one ?? "").join(" | ")} | ${words.join(", ")}`;
+      return `${resultsOf(world)
+        .map((one) => one ?? "")
+        .join(" | ")} | ${words.join(", ")}`;
     },
     check: (world) => what.check?.((world as ProtocolWorld).values() as Record<W, number>, resultsOf(world)),
     says: () => "",

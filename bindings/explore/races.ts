@@ -115,7 +115,10 @@ export class RaceDetector implements Observer {
       }
     } else if (had.reads[id] === now && (atomic || (had.atomicReads & (1 << id)) === 0)) return;
     this.#undo.push(() => this.#cells.set(word, had));
-    this.#cells.set(word, write ? { ...this.#nothing, writer: id, tick: now, site, atomic } : this.#withRead(had, id, now, site, atomic));
+    this.#cells.set(
+      word,
+      write ? { ...this.#nothing, writer: id, tick: now, site, atomic } : this.#withRead(had, id, now, site, atomic),
+    );
   }
 
   #withRead(had: Cell, id: number, now: number, site: number, atomic: boolean): Cell {

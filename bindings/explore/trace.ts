@@ -1,7 +1,7 @@
 // One schedule as text: two columns or more, one a walker, a line for each atomic access.
 
-import type { Scenario } from "./scenario.js";
 import type { Step } from "./player.js";
+import type { Scenario } from "./scenario.js";
 import type { World } from "./world.js";
 
 /** One line of a trace. */
@@ -47,7 +47,16 @@ export class Trace {
 
   death(world: World, walker: number): void {
     const operation = this.#scenario.says(walker, world.operation(walker));
-    this.lines.push({ walker, line: "", does: "dies", at: "", before: "", after: "", holds: world.holdsNow(walker), operation });
+    this.lines.push({
+      walker,
+      line: "",
+      does: "dies",
+      at: "",
+      before: "",
+      after: "",
+      holds: world.holdsNow(walker),
+      operation,
+    });
   }
 }
 
@@ -64,7 +73,11 @@ export function formatTrace(lines: readonly TraceLine[], walkers: number): strin
   const columns = Math.max(walkers, ...lines.map(({ walker }) => walker + 1)),
     title = (walker: number) => (walker < walkers ? `walker ${walker}` : "host");
   const pad = (text: string, column: number) => `${" ".repeat(column * WIDTH)}${text}`.trimEnd();
-  const out = [Array.from({ length: columns }, (_, walker) => title(walker).padEnd(WIDTH)).join("").trimEnd()];
+  const out = [
+    Array.from({ length: columns }, (_, walker) => title(walker).padEnd(WIDTH))
+      .join("")
+      .trimEnd(),
+  ];
   const operations = new Map<number, string>();
   for (const line of lines) {
     if (line.operation !== "" && operations.get(line.walker) !== line.operation) {

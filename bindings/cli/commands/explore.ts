@@ -7,8 +7,8 @@ import {
   SCENARIOS,
   type Scenario,
 } from "../../explore/index.js";
-import { CATCHES } from "../../explore/scenarios/catches.js";
 import { type BuildName, loadBuild } from "../../explore/node.js";
+import { CATCHES } from "../../explore/scenarios/catches.js";
 import {
   booleanOption,
   type Command,
@@ -82,7 +82,11 @@ function short(n: bigint): string {
 function lineOf(result: ExploreResult, io: CommandIo): string {
   const { name, states, transitions, schedules, complete, races, deaths, outcomes, violations } = result;
   const bad = violations.length > 0,
-    verdict = bad ? io.style("red", "violation") : complete ? io.style("green", "ok") : io.style("yellow", "incomplete");
+    verdict = bad
+      ? io.style("red", "violation")
+      : complete
+        ? io.style("green", "ok")
+        : io.style("yellow", "incomplete");
   const parts = [
     `${states} states, ${transitions} steps`,
     ...(schedules === null ? [] : [`${short(schedules)} schedules`]),
@@ -156,7 +160,11 @@ async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Pro
 }
 
 async function list(args: CommandArgs, io: CommandIo): Promise<number> {
-  if (args.json) await writeJson(io, { schemaVersion: 1, scenarios: SCENARIOS.map(({ name, title, walkers }) => ({ name, title, walkers })) });
+  if (args.json)
+    await writeJson(io, {
+      schemaVersion: 1,
+      scenarios: SCENARIOS.map(({ name, title, walkers }) => ({ name, title, walkers })),
+    });
   else for (const { name, title } of SCENARIOS) await io.out(`${name.padEnd(26)} ${title}\n`);
   return Exit.OK;
 }
@@ -186,7 +194,8 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     mutants = flaw === undefined ? [] : await exploreFlaws(flaw, args, io);
   const results = flaw !== undefined && args.operands.length === 0 ? [] : await exploreAll(args, io);
   if (args.json) await writeJson(io, { schemaVersion: 1, scenarios: results.map(jsonOf), mutants });
-  if (results.some(({ violations }) => violations.length > 0) || mutants.some(({ caught }) => !caught)) return Exit.FINDING;
+  if (results.some(({ violations }) => violations.length > 0) || mutants.some(({ caught }) => !caught))
+    return Exit.FINDING;
   return results.every(({ complete }) => complete) ? Exit.OK : INCOMPLETE;
 }
 
@@ -209,7 +218,11 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
     mutant: { type: "string", value: "NAME", help: "look for this flaw, or for all" },
     limit: { type: "string", value: "STATES", help: "states of a scenario at most (default: 1000000)" },
     seconds: { type: "string", value: "N", help: "seconds for a scenario at most" },
-    seed: { type: "string", value: "N", help: "of the random schedules that follow a search that was cut short (default: 1)" },
+    seed: {
+      type: "string",
+      value: "N",
+      help: "of the random schedules that follow a search that was cut short (default: 1)",
+    },
     replay: { type: "string", value: "STRING", help: "play one schedule, and print its steps" },
   },
   exits: [

@@ -1,7 +1,22 @@
 // Walkers that share a table under its lock for reading: faults, splits, write protection, and who holds the lock for writing.
 
 import * as K from "../../core/constants.generated.js";
-import { age, BASE, BLOCK, destroy, fault, faultColumn, flush, mkyoung, PAGE, reclaim, relax, split, unmap, wrprotect } from "../operations.js";
+import {
+  age,
+  BASE,
+  BLOCK,
+  destroy,
+  fault,
+  faultColumn,
+  flush,
+  mkyoung,
+  PAGE,
+  reclaim,
+  relax,
+  split,
+  unmap,
+  wrprotect,
+} from "../operations.js";
 import { engineScenario, type Scenario } from "../scenario.js";
 import { exactlyOne, withBlock, withPage, withPages } from "./setups.js";
 
