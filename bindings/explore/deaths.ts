@@ -139,11 +139,12 @@ export async function tryDeaths(
   plain: boolean,
   states: Iterable<number>,
   isOver: () => Promise<boolean>,
+  first: boolean,
 ): Promise<Deaths> {
   const undertaker = new Undertaker(world, scenario, plain);
   let complete = true;
   for (const state of states) {
-    if (await isOver()) {
+    if ((first && undertaker.found.size > 0) || (await isOver())) {
       complete = false;
       break;
     }

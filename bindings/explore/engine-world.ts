@@ -85,8 +85,8 @@ export class EngineWorld extends World {
   readonly #u8: Uint8Array;
   #current = 0;
 
-  /** `walkers` of the scenario, and the host beside them. `flaw`: number of the flaw that is switched on, 0 for none. */
-  constructor(build: ExploreBuild, walkers: number, config: TableConfig = {}, flaw = 0) {
+  /** `walkers` of the scenario, and the host beside them. */
+  constructor(build: ExploreBuild, walkers: number, config: TableConfig = {}) {
     const { room, memory } = roomFor(walkers);
     super(room, build.sites, walkers + 1);
     this.build = build;
@@ -98,7 +98,6 @@ export class EngineWorld extends World {
     const module = new WebAssembly.Module(build.bytes as BufferSource);
     this.seats = Array.from({ length: walkers + 1 }, (_, id) => this.#seat(module, memory, id));
     this.fibres.push(...this.seats.map(({ fibre }) => fibre));
-    for (const { core } of this.seats) core.setFlaw(flaw);
     this.#layOut();
     this.takenBefore = this.taken();
     this.#makeTable();
@@ -168,6 +167,11 @@ export class EngineWorld extends World {
   /** The seat of the walker that is asked for its call. */
   get current(): Seat {
     return this.seats[this.#current] as Seat;
+  }
+
+  /** Switches flaw number `n` of the build on. */
+  setFlaw(n: number): void {
+    for (const { core } of this.seats) core.setFlaw(n);
   }
 
   /** Gives walker `id` its program. */

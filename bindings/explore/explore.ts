@@ -9,7 +9,7 @@ import { randomWalks } from "./random.js";
 import type { Scenario } from "./scenario.js";
 import { formatReplay, isDeath, type Schedule } from "./schedule.js";
 import { type Found, type Limits, pathTo, type Search, search } from "./search.js";
-import { shrink } from "./shrink.js";
+import { breaks, shrink } from "./shrink.js";
 import { COMMON, EXPLORING, SEEN, type World } from "./world.js";
 
 /** How to explore; everything may be left out. */
@@ -194,7 +194,7 @@ class Exploration {
   async #letDie(found: Search): Promise<void> {
     const states = [this.world.first, ...found.parents.keys()],
       plain = this.#options.deaths === "writes",
-      done = await tryDeaths(this.world, this.#scenario, plain, states, this.#isOver);
+      done = await tryDeaths(this.world, this.#scenario, plain, states, this.#isOver, this.#limits.first);
     this.#scenario.afterBurials?.(this.world);
     this.#deaths = done.deaths;
     this.#complete &&= done.complete;
@@ -207,8 +207,9 @@ class Exploration {
   async #race(): Promise<void> {
     const { world } = this,
       found = new Map<string, readonly number[]>();
+    let detector = new RaceDetector(world);
     const watch = () => {
-      const detector = new RaceDetector(world);
+      detector = new RaceDetector(world);
       world.observer = detector;
       return {
         beforeStep: (depth: number) => detector.at(depth),
@@ -223,6 +224,16 @@ class Exploration {
     this.#complete &&= seen.complete;
     this.#races = found.size;
     for (const [rule, path] of found) this.#add(rule, () => this.#plays.translate(path, world.meeting));
+    if (world.meetAt(detector.racing) > 0) await this.#searchAgain();
+  }
+
+  /** What races can do is seen only where walkers also stop at the words that they race for. */
+  async #searchAgain(): Promise<void> {
+    const { world } = this,
+      final = () => world.quietly(() => this.#judge.verdict(world));
+    const seen = await search(world, { ...this.#limits, milliseconds: this.#left() }, () => ({ final }), EXPLORING);
+    this.#complete &&= seen.complete;
+    this.#addFound(seen.found);
   }
 
   async #walk(): Promise<void> {
@@ -234,7 +245,8 @@ class Exploration {
   #violations(): ExploreViolation[] {
     const { build, flaw } = this.#options;
     return [...this.#rules].map(([rule, schedule]) => {
-      const short = this.#plays.play(schedule) === undefined ? schedule : shrink(this.#plays, schedule, rule);
+      if (!breaks(this.#plays, schedule, rule)) throw new Error(`${rule}: its schedule cannot be replayed`);
+      const short = shrink(this.#plays, schedule, rule);
       const hash = this.#scenario.needsCore ? (build?.hash ?? "0") : "0";
       const replay = formatReplay({ scenario: this.#scenario.name, hash, flaw, schedule: short });
       return { rule, replay, steps: short.reduce((sum, turn) => sum + (isDeath(turn) ? 0 : turn.steps), 0) };

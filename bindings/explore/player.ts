@@ -7,7 +7,7 @@ import { type Death, isDeath, joined, type Schedule, type Turn } from "./schedul
 import { EVERYWHERE, EXPLORING, type Observer, type Pending, SEEN, type World } from "./world.js";
 
 /** More steps than any scenario takes: who is still going then goes round for ever. */
-const MANY = 50_000;
+const MANY = 5000;
 
 /** One access of a schedule that was played. */
 export interface Step {
@@ -41,27 +41,32 @@ export class Player {
     this.world.start(EXPLORING | SEEN | EVERYWHERE);
   }
 
-  /** The first rule that the schedule breaks, undefined if it breaks none. */
-  play(schedule: Schedule, listener?: Listener): string | undefined {
+  /** The rules that the schedule breaks: what happens first or is wrong in the end, then races. */
+  play(schedule: Schedule, listener?: Listener): string[] {
     const { world } = this;
     world.load(world.first);
     const detector = new RaceDetector(world);
     world.observer = detector;
+    let rule: string | undefined;
     try {
       const dead = this.#perform(schedule, listener);
-      const race = detector.take()[0];
-      if (race !== undefined) return raceRule(race);
-      if (dead === undefined) return "stuck: walkers go on for ever, and can never end";
-      if (!world.allDone()) return "stuck: nobody who has not ended can go on";
       world.observer = undefined;
-      return world.quietly(() => this.#verdict(world, dead));
+      rule = this.#judge(dead);
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      rule = error instanceof Error ? error.message : String(error);
     } finally {
       world.observer = undefined;
       for (let id = 0; id < world.walkers; id++) world.recover(id);
       world.setMode(EXPLORING | SEEN | EVERYWHERE);
     }
+    return [...(rule === undefined ? [] : [rule]), ...detector.take().map(raceRule)];
+  }
+
+  #judge(dead: boolean | undefined): string | undefined {
+    const { world } = this;
+    if (dead === undefined) return "stuck: walkers go on for ever, and can never end";
+    if (!world.allDone()) return "stuck: nobody who has not ended can go on";
+    return world.quietly(() => this.#verdict(world, dead));
   }
 
   /** Has somebody died? Undefined if it never ends. */
@@ -132,27 +137,19 @@ export class Player {
    */
   translate(path: readonly number[], meeting: Uint8Array, death?: Death & { readonly atomics: number }): Schedule {
     const { world } = this,
-      turns: (Turn | Death)[] = [],
-      began = new Set<number>();
+      turns: (Turn | Death)[] = [];
     world.load(world.first);
     const go = (id: number, steps: number) => {
-      const before = began.has(id) ? 0 : this.#approach(id, meeting);
-      began.add(id);
-      let n = before;
-      turns.push({ walker: id, steps: before });
-      try {
-        for (let i = 0; i < steps && world.canStep(id); i++, n++) world.step(id);
-        if (steps > 0) n += this.#approach(id, meeting);
-      } finally {
-        turns[turns.length - 1] = { walker: id, steps: n + 1 };
-      }
-      turns[turns.length - 1] = { walker: id, steps: n };
+      turns.push({ walker: id, steps }); // if it throws, in its last step
+      for (let n = 0; n < steps; n++) if (world.canStep(id)) world.step(id);
+      const more = this.#approach(id, meeting);
+      turns[turns.length - 1] = { walker: id, steps: steps + more };
     };
     try {
+      for (let id = 0; id < world.walkers; id++) go(id, 0);
       for (const id of path) go(id, 1);
-      if (death !== undefined) for (let id = 0; id < world.walkers; id++) go(id, 0);
     } catch {
-      // The step that breaks a rule is the last one of the path.
+      turns.push({ walker: path[path.length - 1] ?? 0, steps: MANY }); // the step that breaks a rule
     }
     if (death !== undefined)
       turns.push({ walker: death.dies, steps: death.atomics }, { dies: death.dies, writes: death.writes });

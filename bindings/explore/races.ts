@@ -22,6 +22,8 @@ interface Cell {
 export interface Race {
   readonly first: string;
   readonly second: string;
+  /** Where, in bytes. */
+  readonly address: number;
 }
 
 type Clock = readonly number[];
@@ -39,6 +41,7 @@ export class RaceDetector implements Observer {
   /** Length of `#undo` at each depth of the path. */
   readonly #marks: number[] = [];
   readonly #found = new Map<string, Race>();
+  readonly #racing = new Set<number>();
   #fresh: Race[] = [];
 
   constructor(world: World) {
@@ -54,6 +57,11 @@ export class RaceDetector implements Observer {
     if (mark === undefined) this.#marks[depth] = this.#undo.length;
     else while (this.#undo.length > mark) (this.#undo.pop() as Undo)();
     this.#marks.length = depth + 1;
+  }
+
+  /** Words of four bytes that were raced for, by address. */
+  get racing(): ReadonlySet<number> {
+    return this.#racing;
   }
 
   /** Races found since the last call. */
@@ -105,13 +113,13 @@ export class RaceDetector implements Observer {
       clock = this.#clocks[id] as Clock,
       now = clock[id] as number;
     if (had.writer >= 0 && had.writer !== id && !(had.atomic && atomic) && had.tick > (clock[had.writer] as number)) {
-      this.#report(had.site, site);
+      this.#report(had.site, site, word);
     }
     if (write) {
       for (let other = 0; other < clock.length; other++) {
         const both = atomic && (had.atomicReads & (1 << other)) !== 0;
         if (other === id || both || (had.reads[other] as number) <= (clock[other] as number)) continue;
-        this.#report(had.readSites[other] as number, site);
+        this.#report(had.readSites[other] as number, site, word);
       }
     } else if (had.reads[id] === now && (atomic || (had.atomicReads & (1 << id)) === 0)) return;
     this.#undo.push(() => this.#cells.set(word, had));
@@ -132,12 +140,13 @@ export class RaceDetector implements Observer {
     return { writer, tick: wrote, site: where, atomic: was, reads, readSites, atomicReads };
   }
 
-  #report(first: number, second: number): void {
+  #report(first: number, second: number, word: number): void {
     const say = (site: number) => {
       const { kind, line } = this.#world.siteAt(site);
       return `${kind} at ${line}`;
     };
-    const race = { first: say(first), second: say(second) },
+    this.#racing.add(word * 4);
+    const race = { first: say(first), second: say(second), address: word * 4 },
       key = [race.first, race.second].sort().join();
     if (this.#found.has(key)) return;
     this.#found.set(key, race);
@@ -156,6 +165,6 @@ function join(a: Clock, b: Clock): Clock {
 }
 
 /** A race as the rule that it breaks. */
-export function raceRule({ first, second }: Race): string {
+export function raceRule({ first, second }: Pick<Race, "first" | "second">): string {
   return `race: ${first} and ${second}`;
 }

@@ -10,8 +10,8 @@ import { formatTrace, Trace, type TraceLine } from "./trace.js";
 /** A schedule that was played. */
 export interface Replayed {
   readonly scenario: Scenario;
-  /** The rule that it breaks; undefined if it breaks none. */
-  readonly rule: string | undefined;
+  /** The rules that it breaks: what happened first or was wrong in the end, then races; none if all is well. */
+  readonly rules: readonly string[];
   readonly lines: readonly TraceLine[];
   /** The lines as columns, one a walker. */
   readonly text: string;
@@ -31,7 +31,7 @@ export interface Replayed {
  * function* add(m) {
  *   yield* m.store("counter", (yield* m.load("counter")) + 1);
  * }
- * console.log(replay("x1:lost-update:0:0*1,1*2", [counter]).rule); // the counter is 1
+ * console.log(replay("x1:lost-update:0:0*1,1*2", [counter]).rules); // [ 'the counter is 1' ]
  * ```
  */
 export function replay(text: string, scenarios: readonly Scenario[], build?: ExploreBuild): Replayed {
@@ -42,10 +42,10 @@ export function replay(text: string, scenarios: readonly Scenario[], build?: Exp
     judge = new Judge(scenario, build, number),
     player = new Player(scenario, build, number, judge.verdict),
     trace = new Trace(scenario);
-  const rule = player.play(schedule, trace);
+  const rules = player.play(schedule, trace);
   return {
     scenario,
-    rule,
+    rules,
     lines: trace.lines,
     text: formatTrace(trace.lines, scenario.walkers),
     sameBuild: !scenario.needsCore || hash === build?.hash,

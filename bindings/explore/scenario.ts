@@ -90,8 +90,9 @@ export function engineScenario(what: EngineScenario): Scenario {
   checkName(name);
   const make = (build: ExploreBuild | undefined, flaw: number, skip?: ReadonlySet<string>): EngineWorld => {
     if (build === undefined) throw new Error(`${name} runs the core: it needs an explore build`);
-    const world = new EngineWorld(build, walkers, what.table, flaw);
+    const world = new EngineWorld(build, walkers, what.table);
     what.setup?.(world);
+    world.setFlaw(flaw);
     for (const [id, program] of programs.entries()) {
       world.setProgram(
         id,

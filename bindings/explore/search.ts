@@ -78,6 +78,8 @@ class Run {
   states = 0;
   transitions = 0;
   cut = false;
+  /** Is a rule broken? That walkers are stuck may also mean that not all words are known yet where they meet. */
+  #broken = false;
 
   constructor(world: World, limits: Limits, visitor: Visitor) {
     this.#world = world;
@@ -105,12 +107,12 @@ class Run {
         }
       }
       this.#advance(this.#stack[this.#stack.length - 1] as Frame);
-      if (this.found.size > 0 && this.#limits.first) {
+      if (this.#limits.first && this.#broken) {
         this.cut = true;
         break;
       }
     }
-    return world.addMeetings() === 0;
+    return this.cut || world.addMeetings() === 0; // a path that was found belongs to the words known so far
   }
 
   #isOver(): boolean {
@@ -122,6 +124,7 @@ class Run {
   #path = (): number[] => this.#stack.slice(1).map(({ last }) => last);
 
   #report(rule: string, path: number[]): void {
+    if (!rule.startsWith("stuck")) this.#broken = true;
     const had = this.found.get(rule);
     if (had === undefined || path.length < had.path.length) this.found.set(rule, { rule, path });
   }

@@ -53,16 +53,24 @@ function isShorter(a: Schedule, b: Schedule): boolean {
   return switches(a) < switches(b) || (switches(a) === switches(b) && stepsOf(a) < stepsOf(b));
 }
 
+/** Schedules that are tried for one that is shorter, at most. */
+const TRIES = 1500;
+
+/** Does the schedule break `rule`? */
+export function breaks(player: Player, schedule: Schedule, rule: string): boolean {
+  const kind = kindOf(rule);
+  return player.play(schedule).some((broken) => kindOf(broken) === kind);
+}
+
 /** The shortest schedule that is found from `schedule` by leaving out and joining turns, and breaks the same rule. */
 export function shrink(player: Player, schedule: Schedule, rule: string): Schedule {
-  const kind = kindOf(rule);
-  let best = schedule;
-  for (let better = true; better; ) {
+  let best = schedule,
+    tries = 0;
+  for (let better = true; better && tries < TRIES; ) {
     better = false;
     for (const next of shorter(best)) {
       if (!isShorter(next, best)) continue;
-      const broken = player.play(next);
-      if (broken === undefined || kindOf(broken) !== kind) continue;
+      if (++tries > TRIES || !breaks(player, next, rule)) continue;
       best = next;
       better = true;
       break;

@@ -382,9 +382,15 @@ export class World {
     return added;
   }
 
-  clearMeetings(): void {
-    this.met.fill(0);
-    this.meeting.fill(0);
+  /** Walkers stop at these words too; how many are new. */
+  meetAt(addresses: Iterable<number>): number {
+    let added = 0;
+    for (const address of addresses) {
+      if (this.meeting[address >>> 3] !== 0) continue;
+      this.meeting[address >>> 3] = 1;
+      added++;
+    }
+    return added;
   }
 
   get meetings(): number {

@@ -179,11 +179,11 @@ async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promis
     if (error instanceof InputError) throw error;
     throw new UsageError((error as Error).message);
   }
-  const { rule = null, lines, sameBuild } = played;
+  const { rules, lines, sameBuild } = played;
   if (!sameBuild) io.note("granule: the string was made with another build of the core: its steps may be others here");
-  if (args.json) await writeJson(io, { schemaVersion: 1, scenario: played.scenario.name, rule, sameBuild, lines });
-  else await io.out(`${played.text}\n${rule ?? "no rule is broken"}\n`);
-  return rule === null ? Exit.OK : Exit.FINDING;
+  if (args.json) await writeJson(io, { schemaVersion: 1, scenario: played.scenario.name, rules, sameBuild, lines });
+  else await io.out(`${played.text}\n${rules.join("\n") || "no rule is broken"}\n`);
+  return rules.length === 0 ? Exit.OK : Exit.FINDING;
 }
 
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {

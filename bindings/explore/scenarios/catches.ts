@@ -5,11 +5,37 @@ export interface Catch {
   readonly scenario: string;
   /** Only by a death. */
   readonly deaths?: boolean;
-  /** Only as a race. */
+  /** Only by the race that it lets in. */
   readonly races?: boolean;
 }
 
 /** Flaws by name; each is found by a violation of its scenario. */
 export const CATCHES: Readonly<Record<string, Catch>> = {
   "locked-again": { scenario: "fault-fault-clean" },
+  "blind-take": { scenario: "fault-fault-clean" },
+  "hole-by-store": { scenario: "fault-fault-same" },
+  "grace-of-one-step": { scenario: "lockfree-look-block", races: true },
+  "no-grace": { scenario: "lockfree-look-block", races: true },
+  "freed-at-once": { scenario: "fault-block" },
+  "discarded-at-once": { scenario: "lockfree-unmap", races: true },
+  "deaf-reader": { scenario: "fault-unmap" },
+  "hasty-writer": { scenario: "fault-unmap" },
+  "look-before-entering": { scenario: "fault-unmap" },
+  "epoch-ignores-readers": { scenario: "hyp-look-unmap" },
+  "no-synchronize": { scenario: "lockfree-look-destroy", races: true },
+  "root-stays": { scenario: "fault-destroy" },
+  "any-life": { scenario: "unmap-destroy-release" },
+  "torn-counts": { scenario: "faults-empty", races: true },
+  "record-for-two": { scenario: "create-create" },
+  "spin-by-store": { scenario: "faults-empty" },
+  "table-lost": { scenario: "faults-empty" },
+  "no-intent": { scenario: "fault-fault-clean", deaths: true },
+  "no-hand": { scenario: "split-fault", deaths: true },
+  "section-kept": { scenario: "fault-fault", deaths: true },
+  "writer-kept": { scenario: "fault-unmap", deaths: true },
+  "no-doubt": { scenario: "fault-fault", deaths: true },
+  "late-section": { scenario: "fault-destroy" },
+  "split-unchecked": { scenario: "split-fault" },
+  "limbo-twice": { scenario: "retire-reclaim" },
+  "bury-twice": { scenario: "bury-bury" },
 };
