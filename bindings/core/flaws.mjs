@@ -181,13 +181,6 @@ export const FLAWS = [
     says: "two walkers may bury one",
   },
   {
-    name: "late-section",
-    file: "assembly/table/sharing.ts",
-    find: "  const bad = lockTable(t, mode);\n  if (bad) return bad;\n  if (!rootOf(t)",
-    put: "  const early = rootOf(t);\n  const bad = lockTable(t, mode);\n  if (bad) return bad;\n  if (!(FLAW ? early : rootOf(t))",
-    says: "the root is looked at before the section, and not in it",
-  },
-  {
     name: "split-unchecked",
     file: "assembly/table/split.ts",
     find: "    return old === w.marker ? EAGAIN : OK; // its owner may be about to make a block",

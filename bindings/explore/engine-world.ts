@@ -7,8 +7,9 @@ import { RULES } from "../core/rules.generated.js";
 import { Words } from "../core/view.js";
 import type { ExploreBuild } from "./build.js";
 import { CoreFibre, type Explored } from "./core-fibre.js";
+import { Names } from "./names.js";
 import { bury, type Operation } from "./operations.js";
-import { BLOCK_BYTES, type Room, tablesFor, World } from "./world.js";
+import { BLOCK_BYTES, QUIET, type Room, tablesFor, World } from "./world.js";
 
 const WASM_PAGE = 65536;
 const BASE = K.HEADER_BYTES;
@@ -84,6 +85,8 @@ export class EngineWorld extends World {
   readonly #views: Words;
   readonly #u8: Uint8Array;
   #current = 0;
+  #names: Names | undefined;
+  #time = 0;
 
   /** `walkers` of the scenario, and the host beside them. */
   constructor(build: ExploreBuild, walkers: number, config: TableConfig = {}) {
@@ -110,7 +113,8 @@ export class EngineWorld extends World {
       throw new Error(`scenarios have no functions of the host: ${name}`);
     };
     const host = {
-      clock: () => 0,
+      // Stands still while walkers are explored; whoever looks afterwards does not wait for ever.
+      clock: () => (this.mode === QUIET ? (this.#time += 100) : 0),
       breach: (rule: number) => {
         throw new Breach(BREACHES[rule] ?? `breach ${rule}`);
       },
@@ -205,6 +209,17 @@ export class EngineWorld extends World {
   beginBurial(id: number): void {
     this.setProgram(this.host, [bury(id)]);
     this.restart(this.host);
+  }
+
+  override nameOf(address: number): string {
+    this.#names ??= new Names(this);
+    this.#names.look();
+    return this.#names.of(address);
+  }
+
+  override holdsNow(id: number): string {
+    this.#names ??= new Names(this);
+    return this.#names.held(id);
   }
 
   // --- what the core answered, and what lies in memory ---

@@ -4,7 +4,7 @@ import type { ExploreBuild } from "./build.js";
 import { tryDeaths } from "./deaths.js";
 import { Orders } from "./linear.js";
 import { Player } from "./player.js";
-import { RaceDetector, raceRule } from "./races.js";
+import { type Race, RaceDetector, raceRule } from "./races.js";
 import { randomWalks } from "./random.js";
 import type { Scenario } from "./scenario.js";
 import { formatReplay, isDeath, type Schedule } from "./schedule.js";
@@ -130,6 +130,10 @@ export class Judge {
   };
 }
 
+function matches({ first, second }: Race, [a, b]: readonly [string, string]): boolean {
+  return (first.includes(a) && second.includes(b)) || (first.includes(b) && second.includes(a));
+}
+
 class Exploration {
   readonly #scenario: Scenario;
   readonly #options: ExploreOptions;
@@ -206,15 +210,21 @@ class Exploration {
   /** The same search again, every access seen: the clocks of a path are known only on the way. */
   async #race(): Promise<void> {
     const { world } = this,
-      found = new Map<string, readonly number[]>();
+      found = new Map<string, readonly number[]>(),
+      isKnown = (race: Race) => this.#scenario.knownRaces?.some(({ between }) => matches(race, between)) ?? false;
+    const known = new Set<string>();
     let detector = new RaceDetector(world);
     const watch = () => {
       detector = new RaceDetector(world);
       world.observer = detector;
       return {
         beforeStep: (depth: number) => detector.at(depth),
+        isEnough: () => this.#limits.first && found.size > known.size,
         afterStep: (path: () => number[]) => {
-          for (const race of detector.take()) if (!found.has(raceRule(race))) found.set(raceRule(race), path());
+          for (const race of detector.take()) {
+            if (!found.has(raceRule(race))) found.set(raceRule(race), isKnown(race) ? [] : path());
+            if (isKnown(race)) known.add(raceRule(race));
+          }
         },
       };
     };
@@ -223,7 +233,9 @@ class Exploration {
     world.observer = undefined;
     this.#complete &&= seen.complete;
     this.#races = found.size;
-    for (const [rule, path] of found) this.#add(rule, () => this.#plays.translate(path, world.meeting));
+    for (const [rule, path] of found) {
+      if (!known.has(rule)) this.#add(rule, () => this.#plays.translate(path, world.meeting));
+    }
     if (world.meetAt(detector.racing) > 0) await this.#searchAgain();
   }
 

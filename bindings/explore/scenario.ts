@@ -14,6 +14,14 @@ interface Described {
   readonly title: string;
   /** Spec ids, mails and commits that it is about. */
   readonly cites?: readonly string[];
+  /** Races that are known to do no harm. */
+  readonly knownRaces?: readonly KnownRace[];
+}
+
+/** A race that does no harm: parts of `kind at path:line`, one for each of the two accesses, and why. */
+export interface KnownRace {
+  readonly between: readonly [string, string];
+  readonly why: string;
 }
 
 /** A scenario of the explorer; made by `engineScenario` or `protocol`. */
@@ -105,6 +113,7 @@ export function engineScenario(what: EngineScenario): Scenario {
     name,
     title,
     ...(cites === undefined ? {} : { cites }),
+    ...(what.knownRaces === undefined ? {} : { knownRaces: what.knownRaces }),
     walkers,
     needsCore: true,
     linear,

@@ -29,6 +29,8 @@ export interface Visitor {
   beforeStep?(depth: number, id: number): void;
   /** After it: `path` is whose steps led there. */
   afterStep?(path: () => number[]): void;
+  /** Ends the search. */
+  isEnough?(): boolean;
   /** In a state where everybody has ended, once; it may change the world. Words for what is wrong. */
   final?(path: () => number[]): string | undefined;
 }
@@ -107,7 +109,7 @@ class Run {
         }
       }
       this.#advance(this.#stack[this.#stack.length - 1] as Frame);
-      if (this.#limits.first && this.#broken) {
+      if ((this.#limits.first && this.#broken) || this.#visitor.isEnough?.() === true) {
         this.cut = true;
         break;
       }

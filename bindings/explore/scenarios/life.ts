@@ -14,7 +14,7 @@ import {
   release,
   unmap,
 } from "../operations.js";
-import { engineScenario, type Scenario } from "../scenario.js";
+import { engineScenario, type KnownRace, type Scenario } from "../scenario.js";
 import { withPages } from "./setups.js";
 
 const create: Operation = { ...call("createStage2", (world) => [12, world.vtcr, 1 << 12, 0]), says: "create" };
@@ -29,6 +29,26 @@ const destroyMade: Operation = {
 };
 const releaseMade: Operation = { ...call("releaseTable", (_, [made]) => [made ?? 0]), says: "release what was made" };
 
+/** What happens to a record when its handle is given back. */
+const RELEASED: readonly KnownRace[] = [
+  {
+    between: ["fill at assembly/memory/tables.ts", ""],
+    why: "a walker that was given the handle before reads the record as it is being cleared, takes its lock, and asks for its life then",
+  },
+  {
+    between: ["load at assembly/memory/tables.ts", "exchange at assembly/memory/word.ts"],
+    why: "the life of a record is compared without the lock when a handle comes in, and once more under the lock",
+  },
+  {
+    between: ["load at assembly/table/teardown.ts", "assembly/memory/word.ts"],
+    why: "a release asks whether a teardown has no destroyer; one that has just ended is seen by the exchange that follows",
+  },
+  {
+    between: ["assembly/table/mmops.ts", "assembly/table/teardown.ts"],
+    why: "as the one before",
+  },
+];
+
 /** Two tables in limbo to come: at BASE and behind it. */
 function withTwoTables(world: EngineWorld): void {
   world.setUp(map(BASE));
@@ -38,6 +58,7 @@ function withTwoTables(world: EngineWorld): void {
 export const LIFE: readonly Scenario[] = [
   engineScenario({
     name: "destroy-destroy-release",
+    knownRaces: RELEASED,
     title: "two walkers tear one table down, and one gives its handle back",
     cites: ["S2-27"],
     setup: withPages,
@@ -45,12 +66,14 @@ export const LIFE: readonly Scenario[] = [
   }),
   engineScenario({
     name: "fault-destroy-release",
+    knownRaces: RELEASED,
     title: "a fault, and the table is torn down and its handle given back",
     setup: withPages,
     walkers: [[fault(BASE)], [destroy(), release()]],
   }),
   engineScenario({
     name: "unmap-destroy-release",
+    knownRaces: RELEASED,
     title: "an unmap, and the table is torn down and its handle given back",
     setup: withPages,
     walkers: [[unmap(BASE)], [destroy(), release()]],
@@ -67,6 +90,7 @@ export const LIFE: readonly Scenario[] = [
   }),
   engineScenario({
     name: "create-create",
+    knownRaces: RELEASED,
     title: "two walkers make tables at once, and destroy them",
     table: { tables: 3 },
     walkers: [
@@ -74,6 +98,22 @@ export const LIFE: readonly Scenario[] = [
       [create, destroyMade, releaseMade],
     ],
     linear: false, // handles name the records that were free
+  }),
+  engineScenario({
+    name: "create-once",
+    title: "two walkers make a table at once: two records",
+    table: { tables: 3 },
+    walkers: [[create], [create]],
+    linear: false, // handles name the records that were free
+    check: (world, [a, b]) => {
+      if (a?.[0] === b?.[0]) return "both have one record";
+      for (const handle of [a?.[0] ?? 0, b?.[0] ?? 0]) {
+        world.hostSeat.core.call(13, handle, 0, 1, 0, 0, 0, 0, 0);
+        world.hostSeat.core.releaseTable(handle);
+      }
+      return undefined;
+    },
+    mayDie: false,
   }),
   engineScenario({
     name: "bury-bury",
