@@ -306,7 +306,7 @@ class Exploration {
  * }
  * const { violations } = await explore(counter);
  * console.log(violations[0].rule); // the counter is 1
- * console.log(violations[0].replay); // x1:lost-update:0:0*1,1*2
+ * console.log(violations[0].replay); // x1:lost-update:0:0*1,1*1
  * ```
  */
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Promise<ExploreResult> {

@@ -47,7 +47,15 @@ export class Names {
       [base + K.LINE, "free lists", fieldsOf(PoolView)],
       [base + 2 * K.LINE, "epoch", new Map([[0, ""]])],
       [base + 3 * K.LINE, "limbo", fieldsOf(LimboView)],
-      [base + 4 * K.LINE, "journals", new Map([[0, "order"], [8, "lock"], [64, "nobody (a nap)"]])],
+      [
+        base + 4 * K.LINE,
+        "journals",
+        new Map([
+          [0, "order"],
+          [8, "lock"],
+          [64, "nobody (a nap)"],
+        ]),
+      ],
     ];
   }
 
@@ -119,13 +127,17 @@ export class Names {
       held: string[] = [];
     for (let i = 0; i < maxTables; i++) {
       const at = tables + i * K.TABLE_BYTES;
-      for (const [offset, name] of this.#table) if (name === "writer" && word(at + offset) === id + 1) held.push(`W${i}`);
+      for (const [offset, name] of this.#table)
+        if (name === "writer" && word(at + offset) === id + 1) held.push(`W${i}`);
     }
     const slot = walkers + id * K.WALKER_BYTES + SLOT_AT,
       reads = word(slot + 4);
     if (reads !== 0) held.push(`R${Math.floor((reads - tables) / K.TABLE_BYTES)}`);
     if (word(slot) !== 0) held.push(`section since ${hex(word(slot) & ~1)}`);
-    for (const [at, what] of [[K.HEADER_BYTES + K.LINE, "free lists"], [K.HEADER_BYTES + 3 * K.LINE, "limbo"]] as const) {
+    for (const [at, what] of [
+      [K.HEADER_BYTES + K.LINE, "free lists"],
+      [K.HEADER_BYTES + 3 * K.LINE, "limbo"],
+    ] as const) {
       if (word(at) === id + 1) held.push(what);
     }
     return held.join(", ");

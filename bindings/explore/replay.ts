@@ -31,7 +31,7 @@ export interface Replayed {
  * function* add(m) {
  *   yield* m.store("counter", (yield* m.load("counter")) + 1);
  * }
- * console.log(replay("x1:lost-update:0:0*1,1*2", [counter]).rules); // [ 'the counter is 1' ]
+ * console.log(replay("x1:lost-update:0:0*1,1*1", [counter]).rules); // [ 'the counter is 1' ]
  * ```
  */
 export function replay(text: string, scenarios: readonly Scenario[], build?: ExploreBuild): Replayed {

@@ -34,7 +34,7 @@ export const CATCHES: Readonly<Record<string, Catch>> = {
   "section-kept": { scenario: "fault-fault", deaths: true },
   "writer-kept": { scenario: "fault-unmap", deaths: true },
   "no-doubt": { scenario: "fault-fault", deaths: true },
-  "split-unchecked": { scenario: "split-fault" },
-  "limbo-twice": { scenario: "retire-reclaim" },
+  "plain-make": { scenario: "fault-fault-clean", races: true },
+  "plain-unlock": { scenario: "fault-unmap", races: true },
   "bury-twice": { scenario: "bury-bury" },
 };
