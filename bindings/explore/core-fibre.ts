@@ -83,9 +83,10 @@ export class CoreFibre implements Fibre {
       return;
     }
     world.suspend(this.#id, site, p, expected);
-    const at = this.#data >> 2;
+    const at = this.#data >> 2,
+      limit = at + 1;
     world.words[at] = this.#data + STACK_WORDS;
-    world.words[at + 1] = world.block(this.#id) + BLOCK_BYTES;
+    world.words[limit] = world.block(this.#id) + BLOCK_BYTES;
     this.#unwinding = true;
     this.#exports.asyncify_start_unwind(this.#data);
   }

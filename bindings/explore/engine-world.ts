@@ -1,14 +1,13 @@
 // A world of the real core: several walkers of one engine, and the host, a walker of its own that sets up, looks and buries.
 
 import * as K from "../core/constants.generated.js";
-import type { Core } from "../core/core.js";
+import { type Core, instantiateModule } from "../core/core.js";
 import { EngineInfoView, LimboInfoView, TableInfoView, WalkerInfoView } from "../core/record-views.generated.js";
 import { RULES } from "../core/rules.generated.js";
 import { Words } from "../core/view.js";
 import type { ExploreBuild } from "./build.js";
-import { CoreFibre, type Explored } from "./core-fibre.js";
+import { type CoreCall, CoreFibre, type Explored } from "./core-fibre.js";
 import { Names } from "./names.js";
-import { bury, type Operation } from "./operations.js";
 import { BLOCK_BYTES, QUIET, type Room, tablesFor, World } from "./world.js";
 
 const WASM_PAGE = 65536;
@@ -22,6 +21,16 @@ const PS_4K = 12;
 /** Words of a walker's counters that tell states apart: warnings. All others only count. */
 const WARNINGS = K.C_WARNINGS * 8;
 const COUNTER_BYTES = 512;
+
+/**
+ * One operation of a walker. `says` is shown in replays; `call` is asked again each time that the walker goes on, and must say the
+ * same then: it depends on the world's handles and on `results`, what this walker's operations before it have returned.
+ */
+export interface Operation {
+  /** What it does, in a few words: `fault 0x40000000`. */
+  readonly says: string;
+  call(world: EngineWorld, results: readonly number[]): CoreCall;
+}
 
 /** What a table of a scenario is like. */
 export interface TableConfig {
@@ -114,7 +123,7 @@ export class EngineWorld extends World {
     };
     const host = {
       // Stands still while walkers are explored; whoever looks afterwards does not wait for ever.
-      clock: () => (this.mode === QUIET ? (this.#time += 100) : 0),
+      clock: () => (this.mode === QUIET ? this.#tick() : 0),
       breach: (rule: number) => {
         throw new Breach(BREACHES[rule] ?? `breach ${rule}`);
       },
@@ -126,13 +135,14 @@ export class EngineWorld extends World {
       visit: refuse("visit"),
       forcePte: refuse("forcePte"),
     };
-    const abort = (_message: number, _file: number, line: number, column: number) => {
-      throw new Breach(`an assertion failed in line ${line}:${column}`);
-    };
-    const imports = { env: { memory, base: BASE, abort }, host, explore: fibre.host };
-    const core = new WebAssembly.Instance(module, imports).exports as unknown as ExploredCore;
+    const core = instantiateModule<ExploredCore>(module, memory, "createStage2", host, BASE, { explore: fibre.host });
     fibre.attach(core);
     return { core, fibre, buffer: 0 };
+  }
+
+  #tick(): number {
+    this.#time += 100;
+    return this.#time;
   }
 
   #layOut(): void {
@@ -205,12 +215,6 @@ export class EngineWorld extends World {
     if (status < 0) throw new Error(`setting up, ${operation.says}: ${status}`);
   }
 
-  /** The host begins to bury walker `id`. */
-  beginBurial(id: number): void {
-    this.setProgram(this.host, [bury(id)]);
-    this.restart(this.host);
-  }
-
   override nameOf(address: number): string {
     this.#names ??= new Names(this);
     this.#names.look();
@@ -234,8 +238,9 @@ export class EngineWorld extends World {
 
   /** Low and high word of what the current walker's last operation answered. */
   answer(): [number, number] {
-    const p = this.current.core.resultPointer() >>> 2;
-    return [this.words[p] as number, this.words[p + 1] as number];
+    const low = this.current.core.resultPointer() >>> 2,
+      high = low + 1;
+    return [this.words[low] as number, this.words[high] as number];
   }
 
   #result<T>(view: new (words: Words, pointer: number) => T): T {

@@ -1,7 +1,7 @@
 // granule/explore: every interleaving of a small scenario, on the core that ships or on a protocol of yours. See docs/explore.md.
 
 export type { AccessKind, ExploreBuild, Site } from "./build.js";
-export { Breach, EngineWorld, type TableConfig } from "./engine-world.js";
+export { Breach, EngineWorld, type Operation, type TableConfig } from "./engine-world.js";
 export { type ExploreOptions, type ExploreResult, type ExploreViolation, explore } from "./explore.js";
 export * from "./operations.js";
 export { type Access, type Protocol, type ProtocolWalker, protocol, type Request, type Shared } from "./protocol.js";

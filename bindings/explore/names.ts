@@ -3,9 +3,18 @@
 import * as K from "../core/constants.generated.js";
 import { GrowthView, HeaderView, LimboView, PoolView, TableView, WalkerView } from "../core/memory-views.generated.js";
 import { type View, Words } from "../core/view.js";
-import type { EngineWorld } from "./engine-world.js";
 
 type ViewClass = { new (words: Words, pointer: number): View; readonly BYTES: number };
+
+/** The world that is looked at. */
+interface Looked {
+  readonly room: { readonly buffer: ArrayBufferLike };
+  word32(p: number): number;
+  word64(p: number): bigint;
+  pageOf(descriptor: bigint): number;
+  tableInfo(): { readonly root: number; readonly startLevel: number } | undefined;
+  quietly<T>(work: () => T): T;
+}
 
 const WALKER_AT = K.COUNTERS * 8 + K.RESULT_BLOCK_BYTES;
 const SLOT_AT = K.WALKER_BYTES - K.LINE;
@@ -31,7 +40,7 @@ function fieldsOf(view: ViewClass): ReadonlyMap<number, string> {
 
 /** Names for the addresses of one world; tables keep the name that they had when they were last reachable. */
 export class Names {
-  readonly #world: EngineWorld;
+  readonly #world: Looked;
   readonly #header: HeaderView;
   readonly #pages = new Map<number, readonly [level: number, from: number]>();
   readonly #lines: readonly [at: number, what: string, fields: ReadonlyMap<number, string>][];
@@ -39,7 +48,7 @@ export class Names {
   readonly #growth = fieldsOf(GrowthView);
   readonly #walker = fieldsOf(WalkerView);
 
-  constructor(world: EngineWorld) {
+  constructor(world: Looked) {
     const base = K.HEADER_BYTES;
     this.#world = world;
     this.#header = new HeaderView(new Words(world.room.buffer), base);

@@ -1,18 +1,7 @@
 // What a walker of an engine scenario does: operations of the core, as data with words for them.
 
 import * as K from "../core/constants.generated.js";
-import type { CoreCall } from "./core-fibre.js";
-import type { EngineWorld } from "./engine-world.js";
-
-/**
- * One operation of a walker. `says` is shown in replays; `call` is asked again each time that the walker goes on, and must say the
- * same then: it depends on the world's handles and on `results`, what this walker's operations before it have returned.
- */
-export interface Operation {
-  /** What it does, in a few words: `fault 0x40000000`. */
-  readonly says: string;
-  call(world: EngineWorld, results: readonly number[]): CoreCall;
-}
+import type { EngineWorld, Operation } from "./engine-world.js";
 
 /** Read, write and execute, as the core's protections. */
 const RIGHTS = { r: 4, w: 2, x: 1 } as const;

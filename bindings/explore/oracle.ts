@@ -14,7 +14,10 @@ const isTable = (descriptor: bigint, level: number) => (descriptor & 3n) === 3n 
 function usedEntries(world: EngineWorld, page: number): number[] {
   const { words } = world,
     used: number[] = [];
-  for (let i = 0, p = page >>> 2; i < ENTRIES; i++, p += 2) if (words[p] !== 0 || words[p + 1] !== 0) used.push(i);
+  for (let i = 0, low = page >>> 2; i < ENTRIES; i++, low += 2) {
+    const high = low + 1;
+    if (words[low] !== 0 || words[high] !== 0) used.push(i);
+  }
   return used;
 }
 

@@ -1,8 +1,8 @@
 // What the explorer explores: a scenario makes a world, and says what is wrong with it once its walkers have ended.
 
 import type { ExploreBuild } from "./build.js";
-import { EngineWorld, type TableConfig } from "./engine-world.js";
-import type { Operation } from "./operations.js";
+import { EngineWorld, type Operation, type TableConfig } from "./engine-world.js";
+import { bury } from "./operations.js";
 import { contentsOf, unsound } from "./oracle.js";
 import type { World } from "./world.js";
 
@@ -130,7 +130,11 @@ export function engineScenario(what: EngineScenario): Scenario {
       const engine = world as EngineWorld;
       engine.setProgram(engine.host, []);
     },
-    bury: (world, id) => (world as EngineWorld).beginBurial(id),
+    bury: (world, id) => {
+      const engine = world as EngineWorld;
+      engine.setProgram(engine.host, [bury(id)]);
+      engine.restart(engine.host);
+    },
   };
 }
 

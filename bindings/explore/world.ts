@@ -293,11 +293,12 @@ export class World {
       address = words[at + ADDRESS] as number,
       { kind } = this.siteAt(words[at + SITE] as number),
       p = (address & ~7) >> 2;
-    const low = words[p],
-      high = words[p + 1];
+    const q = p + 1,
+      low = words[p],
+      high = words[q];
     if (kind === "wait") this.#set(id, NEWS, 0);
     const ended = (this.fibres[id] as Fibre).resume();
-    if (writes(kind) && (words[p] !== low || words[p + 1] !== high)) this.#tell(id, p);
+    if (writes(kind) && (words[p] !== low || words[q] !== high)) this.#tell(id, p);
     if (!ended) return;
     this.#set(id, OPERATION, this.operation(id) + 1);
     this.#begin(id);
@@ -333,8 +334,9 @@ export class World {
   /** The word of `bytes` bytes, 8 at most, at `address`. */
   valueAt(address: number, bytes: number): bigint {
     const p = address >>> 2,
+      q = p + 1,
       low = BigInt((this.words[p] as number) >>> 0);
-    if (bytes > 4) return low | (BigInt((this.words[p + 1] as number) >>> 0) << 32n);
+    if (bytes > 4) return low | (BigInt((this.words[q] as number) >>> 0) << 32n);
     return (low >> BigInt((address & 3) * 8)) & ((1n << BigInt(bytes * 8)) - 1n);
   }
 

@@ -1,19 +1,7 @@
 // Lives of tables and of walkers: destroyed twice, released meanwhile, made again in the same record, buried twice.
 
-import type { EngineWorld } from "../engine-world.js";
-import {
-  BASE,
-  BLOCK,
-  bury,
-  call,
-  destroy,
-  fault,
-  map,
-  type Operation,
-  reclaim,
-  release,
-  unmap,
-} from "../operations.js";
+import type { EngineWorld, Operation } from "../engine-world.js";
+import { BASE, BLOCK, bury, call, destroy, fault, map, reclaim, release, unmap } from "../operations.js";
 import { engineScenario, type KnownRace, type Scenario } from "../scenario.js";
 import { withPages } from "./setups.js";
 
