@@ -1,7 +1,8 @@
 // What lies at an address of an engine, in words: for replays.
 
 import * as K from "../core/constants.generated.js";
-import { GrowthView, HeaderView, LimboView, PoolView, TableView, WalkerView } from "../core/memory-views.generated.js";
+import { GrowthView, LimboView, PoolView, TableView, WalkerView } from "../core/memory-inside-views.generated.js";
+import { HeaderView } from "../core/memory-views.generated.js";
 import { type View, Words } from "../core/view.js";
 
 type ViewClass = { new (words: Words, pointer: number): View; readonly BYTES: number };
