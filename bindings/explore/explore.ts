@@ -292,7 +292,7 @@ class Exploration {
  * @throws Error when the scenario needs a build of the core and none is given, or the flaw is none of the build.
  * @example
  * ```ts
- * import { explore, protocol } from "granule/explore";
+ * import { explore, protocol, type Shared } from "granule/explore";
  * const counter = protocol({
  *   name: "lost-update",
  *   title: "two walkers add 1 by a load and a store",
@@ -300,13 +300,13 @@ class Exploration {
  *   walkers: [add, add],
  *   check: (m) => (m.counter === 2 ? undefined : `the counter is ${m.counter}`),
  * });
- * function* add(m) {
+ * function* add(m: Shared<"counter">) {
  *   const seen = yield* m.load("counter");
  *   yield* m.store("counter", seen + 1);
  * }
  * const { violations } = await explore(counter);
- * console.log(violations[0].rule); // the counter is 1
- * console.log(violations[0].replay); // x1:lost-update:0:0*1,1*1
+ * console.log(violations[0]?.rule); // the counter is 1
+ * console.log(violations[0]?.replay); // x1:lost-update:0:0*1,1*1
  * ```
  */
 export function explore(scenario: Scenario, options: ExploreOptions = {}): Promise<ExploreResult> {

@@ -25,10 +25,10 @@ export interface Replayed {
  * @throws Error for what is no replay string, or names no such scenario or flaw.
  * @example
  * ```ts
- * import { protocol, replay } from "granule/explore";
+ * import { protocol, replay, type Shared } from "granule/explore";
  * const counter = protocol({ name: "lost-update", title: "", words: { counter: 0 }, walkers: [add, add],
  *   check: (m) => (m.counter === 2 ? undefined : `the counter is ${m.counter}`) });
- * function* add(m) {
+ * function* add(m: Shared<"counter">) {
  *   yield* m.store("counter", (yield* m.load("counter")) + 1);
  * }
  * console.log(replay("x1:lost-update:0:0*1,1*1", [counter]).rules); // [ 'the counter is 1' ]

@@ -15,6 +15,7 @@ export interface Death {
   readonly writes?: number | undefined;
 }
 
+/** Turns and deaths, in order. */
 export type Schedule = readonly (Turn | Death)[];
 
 /** What a replay string names. */
@@ -38,7 +39,15 @@ function formatTurn(turn: Turn | Death): string {
   return turn.writes === undefined ? `!${turn.dies}` : `!${turn.dies}+${turn.writes}`;
 }
 
-/** The replay string. */
+/**
+ * The replay string.
+ *
+ * @example
+ * ```ts
+ * import { formatReplay, parseReplay } from "granule/explore";
+ * console.log(formatReplay(parseReplay("x1:fault-fault:0:0*3,1*2"))); // x1:fault-fault:0:0*3,1*2
+ * ```
+ */
 export function formatReplay({ scenario, hash, flaw, schedule }: Replay): string {
   const name = flaw === undefined ? scenario : `${scenario}~${flaw}`;
   return `${VERSION}:${name}:${hash}:${schedule.map(formatTurn).join(",")}`;
@@ -52,7 +61,15 @@ function parseTurn(text: string): Turn | Death {
   throw new Error(`a turn is walker*steps, !walker or !walker+writes, not ${JSON.stringify(text)}`);
 }
 
-/** Reads a replay string; throws an Error that says what is wrong with it. */
+/**
+ * Reads a replay string; throws an Error that says what is wrong with it.
+ *
+ * @example
+ * ```ts
+ * import { parseReplay } from "granule/explore";
+ * console.log(parseReplay("x1:fault-fault:0:0*3,1*2").schedule.length); // 2
+ * ```
+ */
 export function parseReplay(text: string): Replay {
   const [version, name, hash, turns, more] = text.trim().split(":");
   if (version !== VERSION || name === undefined || hash === undefined || turns === undefined || more !== undefined) {

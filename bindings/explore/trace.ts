@@ -68,7 +68,15 @@ function cell({ line, does, at, before, after, holds }: TraceLine): string[] {
 
 const WIDTH = 58;
 
-/** The trace as columns, one a walker, each access three short lines. */
+/**
+ * The trace as columns, one a walker, each access three short lines.
+ *
+ * @example
+ * ```ts
+ * import { formatTrace } from "granule/explore";
+ * console.log(formatTrace([], 1).trim()); // walker 0
+ * ```
+ */
 export function formatTrace(lines: readonly TraceLine[], walkers: number): string {
   const columns = Math.max(walkers, ...lines.map(({ walker }) => walker + 1)),
     title = (walker: number) => (walker < walkers ? `walker ${walker}` : "host");
