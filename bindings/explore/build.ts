@@ -2,6 +2,7 @@
 
 /** One load, store, atomic, wait or fill of the core, in the order of the build. */
 export interface Site {
+  /** What it does. */
   readonly kind: AccessKind;
   /** Bytes of the access; 1 for a fill, which has a length of its own. */
   readonly bytes: number;

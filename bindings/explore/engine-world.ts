@@ -29,6 +29,7 @@ const COUNTER_BYTES = 512;
 export interface Operation {
   /** What it does, in a few words: `fault 0x40000000`. */
   readonly says: string;
+  /** What it calls. */
   call(world: EngineWorld, results: readonly number[]): CoreCall;
 }
 
@@ -63,8 +64,17 @@ const BREACHES = [
   "a page was written to after it was given back",
 ];
 
-/** The core broke a rule of its own: what a check of the debug build found. */
+/**
+ * The core broke a rule of its own: what a check of the debug build found.
+ *
+ * @example
+ * ```ts
+ * import { Breach } from "granule/explore";
+ * console.log(typeof Breach); // function
+ * ```
+ */
 export class Breach extends Error {
+  /** Its class. */
   override readonly name = "Breach";
 }
 
@@ -80,8 +90,19 @@ function roomFor(walkers: number): { room: Room; memory: WebAssembly.Memory } {
   return { room, memory };
 }
 
+/**
+ * The walkers of a scenario of the core, and the host, a walker of its own that sets up and looks afterwards: `setup` and `check` are given it.
+ *
+ * @example
+ * ```ts
+ * import { EngineWorld } from "granule/explore";
+ * console.log(typeof EngineWorld); // function
+ * ```
+ */
 export class EngineWorld extends World {
+  /** The build that it runs. */
   readonly build: ExploreBuild;
+  /** @internal */
   readonly seats: readonly Seat[];
   /** The walker that sets up and looks: the last one. */
   readonly host: number;
@@ -89,6 +110,7 @@ export class EngineWorld extends World {
   table = 0;
   /** Units of the arena that were taken before there was a table. */
   readonly takenBefore: number;
+  /** @internal */
   readonly config: TableConfig;
   readonly #u64: BigUint64Array;
   readonly #views: Words;
@@ -174,6 +196,7 @@ export class EngineWorld extends World {
     return this.hostSeat.core.vtcr(PS_4K, IPA_BITS, 5n, 0n, 0, 0, 1);
   }
 
+  /** @internal */
   get hostSeat(): Seat {
     return this.seats[this.host] as Seat;
   }
@@ -228,10 +251,12 @@ export class EngineWorld extends World {
 
   // --- what the core answered, and what lies in memory ---
 
+  /** The 64-bit word at `p`. */
   word64(p: number): bigint {
     return this.#u64[p >>> 3] as bigint;
   }
 
+  /** The 32-bit word at `p`. */
   word32(p: number): number {
     return (this.words[p >>> 2] as number) >>> 0;
   }
@@ -273,6 +298,7 @@ export class EngineWorld extends World {
     return { inSection: inSection !== 0, writes, reads };
   }
 
+  /** Warnings that all walkers have counted. */
   warnings(): number {
     let n = 0n;
     for (let id = 0; id < this.walkers; id++)
@@ -285,10 +311,12 @@ export class EngineWorld extends World {
     return Number((descriptor & 0xffff_ffff_f000n) - PHYS_BASE) + ARENA;
   }
 
+  /** References of the table page at `page`. */
   references(page: number): number {
     return this.hostSeat.core.pageReferences(page);
   }
 
+  /** @internal */
   fillColumns(addresses: number, outputs: number, values: readonly number[], output: number): void {
     for (const [i, value] of values.entries()) {
       this.#u64[(addresses >>> 3) + i] = BigInt(value);
@@ -298,6 +326,7 @@ export class EngineWorld extends World {
     this.dirty[outputs >>> 8] = 1;
   }
 
+  /** @internal */
   statuses(at: number, n: number): number[] {
     return [...this.#u8.subarray(at, at + n)].map((byte) => (byte << 24) >> 24);
   }

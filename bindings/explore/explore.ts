@@ -37,6 +37,7 @@ export interface ExploreOptions {
   readonly walks?: number | undefined;
   /** End at the first rule that is broken; false if it is not said. */
   readonly first?: boolean | undefined;
+  /** Stops the search, which is then incomplete. */
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is, some times a second at most. */
   readonly progress?: ((states: number, transitions: number) => void) | undefined;
@@ -44,6 +45,7 @@ export interface ExploreOptions {
 
 /** A broken rule, and a schedule that breaks it. */
 export interface ExploreViolation {
+  /** The rule. */
   readonly rule: string;
   /** For `replay`, and `granule explore --replay`. */
   readonly replay: string;
@@ -53,9 +55,13 @@ export interface ExploreViolation {
 
 /** What came of a scenario. */
 export interface ExploreResult {
+  /** Its class. */
   readonly name: string;
+  /** How many there are. */
   readonly walkers: number;
+  /** Different states that were visited. */
   readonly states: number;
+  /** Steps that were taken between them. */
   readonly transitions: number;
   /** Schedules that the states stand for; null where the search was bounded or cut short, or a schedule can go round for ever. */
   readonly schedules: bigint | null;
@@ -63,12 +69,15 @@ export interface ExploreResult {
   readonly complete: boolean;
   /** Words where walkers meet. */
   readonly meetings: number;
+  /** Pairs of source lines that race, known ones too. */
   readonly races: number;
   /** Different worlds in which a walker has died, that were followed to the end. */
   readonly deaths: number;
   /** What came out in final states, sorted: results of each walker, and what is left. */
   readonly outcomes: readonly string[];
+  /** Rules that are broken. */
   readonly violations: readonly ExploreViolation[];
+  /** How long it took. */
   readonly milliseconds: number;
   /** Bytes that the states took. */
   readonly bytes: number;

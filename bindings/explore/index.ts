@@ -10,4 +10,4 @@ export { type EngineScenario, engineScenario, type Scenario } from "./scenario.j
 export { SCENARIOS, scenario } from "./scenarios/index.js";
 export { formatReplay, parseReplay, type Replay, type Schedule } from "./schedule.js";
 export { formatTrace, type TraceLine } from "./trace.js";
-export { World } from "./world.js";
+export type { World } from "./world.js";

@@ -6,7 +6,9 @@ import { BLOCK_BYTES, EVERYWHERE, type Fibre, type Room, SEEN, tablesFor, World 
 
 /** One access that a walker asks for; the accessors of `Shared` make them. */
 export interface Request {
+  /** What it does. */
   readonly kind: AccessKind;
+  /** The word's name. */
   readonly word: string;
   /** The value after it, from the one before. */
   readonly next?: (old: number) => number;
@@ -24,6 +26,7 @@ export type ProtocolWalker<W extends string> = (m: Shared<W>, id: number) => Gen
 export interface Shared<W extends string> {
   /** Atomic, sequentially consistent. */
   load(word: W): Access;
+  /** Atomic, sequentially consistent. */
   store(word: W, value: number): Access;
   /** Leaves `value`; the value before. */
   exchange(word: W, value: number): Access;
@@ -39,11 +42,15 @@ export interface Shared<W extends string> {
 
 /** What makes a protocol a scenario. */
 export interface Protocol<W extends string> {
+  /** Its class. */
   readonly name: string;
+  /** One line about it. */
   readonly title: string;
+  /** Spec ids, mails and commits that it is about. */
   readonly cites?: readonly string[];
   /** The shared words, and what they hold at first. */
   readonly words: Readonly<Record<W, number>>;
+  /** How many there are. */
   readonly walkers: readonly ProtocolWalker<W>[];
   /** What is wrong once everybody has ended; undefined for nothing. */
   readonly check?: (words: Readonly<Record<W, number>>, results: readonly (number | undefined)[]) => string | undefined;

@@ -9,9 +9,11 @@ import { formatTrace, Trace, type TraceLine } from "./trace.js";
 
 /** A schedule that was played. */
 export interface Replayed {
+  /** The scenario. */
   readonly scenario: Scenario;
   /** The rules that it breaks: what happened first or was wrong in the end, then races; none if all is well. */
   readonly rules: readonly string[];
+  /** What happened, access by access. */
   readonly lines: readonly TraceLine[];
   /** The lines as columns, one a walker. */
   readonly text: string;

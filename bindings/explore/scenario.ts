@@ -26,6 +26,7 @@ export interface KnownRace {
 
 /** A scenario of the explorer; made by `engineScenario` or `protocol`. */
 export interface Scenario extends Described {
+  /** How many there are. */
   readonly walkers: number;
   /** Does it run the real core? Then `make` needs an explore build. */
   readonly needsCore: boolean;
@@ -51,6 +52,7 @@ export interface Scenario extends Described {
 
 /** What makes a scenario of the real core. */
 export interface EngineScenario extends Described {
+  /** What its table is like. */
   readonly table?: TableConfig;
   /** What the host does before the walkers begin. */
   readonly setup?: (world: EngineWorld) => void;

@@ -20,11 +20,13 @@ export type Schedule = readonly (Turn | Death)[];
 
 /** What a replay string names. */
 export interface Replay {
+  /** The scenario. */
   readonly scenario: string;
   /** Of the core's build, or of nothing: `0`. */
   readonly hash: string;
   /** The flaw that was switched on, if one was. */
   readonly flaw: string | undefined;
+  /** The turns. */
   readonly schedule: Schedule;
 }
 

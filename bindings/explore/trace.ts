@@ -6,6 +6,7 @@ import type { World } from "./world.js";
 
 /** One line of a trace. */
 export interface TraceLine {
+  /** Which one. */
   readonly walker: number;
   /** `path:line` of the source, or the word of a protocol. */
   readonly line: string;
@@ -13,7 +14,9 @@ export interface TraceLine {
   readonly does: string;
   /** What lies at the address, by name. */
   readonly at: string;
+  /** The word before it, hexadecimal. */
   readonly before: string;
+  /** The word after it, hexadecimal. */
   readonly after: string;
   /** Locks and sections that the walker holds afterwards. */
   readonly holds: string;

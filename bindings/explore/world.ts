@@ -83,19 +83,38 @@ export function tablesFor(end: number): { dirty: number; meeting: number; met: n
   return { dirty: (end / CHUNK_BYTES + 15) & ~7, meeting: end >>> 3, met: (end >>> 3) * 2, touched: end >>> 3 };
 }
 
+/** One memory, and the walkers that share it. */
 export class World {
+  /** The memory, in words of 32 bits. */
+  /** The memory, in words of 32 bits. */
   readonly words: Int32Array;
+  /** @internal */
+  /** @internal */
   readonly room: Room;
+  /** @internal */
+  /** @internal */
   readonly sites: readonly Site[];
+  /** How many there are. */
+  /** How many there are. */
   readonly walkers: number;
+  /** @internal */
+  /** @internal */
   readonly fibres: Fibre[] = [];
   /** Places where others may come in: a byte for each 8 bytes of memory. */
   readonly meeting: Uint8Array;
+  /** @internal */
+  /** @internal */
   readonly met: Uint16Array;
+  /** @internal */
+  /** @internal */
   readonly dirty: Uint8Array;
+  /** @internal */
+  /** @internal */
   states!: States;
   /** The state in which all walkers are about to begin. */
   first = 0;
+  /** @internal */
+  /** @internal */
   observer: Observer | undefined;
   /** Words whose change by a walker is news for itself too: it naps until it has moved them itself. */
   readonly progress = new Set<number>();
@@ -128,6 +147,8 @@ export class World {
     }
   }
 
+  /** @internal */
+  /** @internal */
   block(id: number): number {
     return this.room.blocks + id * BLOCK_BYTES;
   }
@@ -147,14 +168,20 @@ export class World {
     return this.#word(id, OWN);
   }
 
+  /** @internal */
+  /** @internal */
   setOwn(id: number, value: number): void {
     this.#set(id, OWN, value);
   }
 
+  /** Has walker `id` ended? */
+  /** Has walker `id` ended? */
   isDone(id: number): boolean {
     return this.#word(id, STATUS) >= DONE;
   }
 
+  /** Has walker `id` died? */
+  /** Has walker `id` died? */
   isDead(id: number): boolean {
     return this.#word(id, STATUS) === DEAD;
   }
@@ -165,6 +192,8 @@ export class World {
     return [...this.words.subarray(at, at + this.#word(id, RESULTS))];
   }
 
+  /** @internal */
+  /** @internal */
   pushResult(id: number, value: number): void {
     const n = this.#word(id, RESULTS);
     if (n === MAX_RESULTS) throw new Error(`a walker has ${MAX_RESULTS} results at most`);
@@ -177,6 +206,8 @@ export class World {
     return this.#word(id, OPERATION);
   }
 
+  /** @internal */
+  /** @internal */
   pending(id: number): Pending | undefined {
     if (this.#word(id, STATUS) !== PENDING) return undefined;
     const site = this.#word(id, SITE),
@@ -184,6 +215,8 @@ export class World {
     return { site, kind, address: this.#word(id, ADDRESS), bytes };
   }
 
+  /** @internal */
+  /** @internal */
   siteAt(site: number): Site {
     return this.sites[site] as Site;
   }
@@ -202,10 +235,14 @@ export class World {
     this.observer?.access(id, site, kind, address, bytes, ordered);
   }
 
+  /** @internal */
+  /** @internal */
   get mode(): number {
     return this.#mode;
   }
 
+  /** @internal */
+  /** @internal */
   setMode(mode: number): void {
     this.#mode = mode;
     for (const fibre of this.fibres) fibre.setMode(mode);
@@ -347,11 +384,15 @@ export class World {
     return mask;
   }
 
+  /** Have all ended? */
+  /** Have all ended? */
   allDone(): boolean {
     for (let id = 0; id < this.walkers; id++) if (!this.isDone(id)) return false;
     return true;
   }
 
+  /** @internal */
+  /** @internal */
   save(): number {
     for (const [chunk, ranges] of this.#masks) {
       if (this.dirty[chunk] !== 0) for (const [from, to] of ranges) this.words.fill(0, from, to);
@@ -359,6 +400,8 @@ export class World {
     return this.states.save();
   }
 
+  /** @internal */
+  /** @internal */
   load(id: number): void {
     this.states.load(id);
   }
@@ -395,6 +438,8 @@ export class World {
     return added;
   }
 
+  /** @internal */
+  /** @internal */
   get meetings(): number {
     let n = 0;
     for (const byte of this.meeting) n += byte;
