@@ -83,7 +83,16 @@ export function tablesFor(end: number): { dirty: number; meeting: number; met: n
   return { dirty: (end / CHUNK_BYTES + 15) & ~7, meeting: end >>> 3, met: (end >>> 3) * 2, touched: end >>> 3 };
 }
 
-/** One memory, and the walkers that share it. */
+/**
+ * One memory, and the walkers that share it: what a scenario makes.
+ *
+ * @example
+ * ```ts
+ * import { protocol } from "granule/explore";
+ * const made = protocol({ name: "idle", title: "", words: { a: 0 }, walkers: [function* (m) { yield* m.load("a"); }] });
+ * console.log(made.make(undefined, 0).walkers); // 1
+ * ```
+ */
 export class World {
   /** The memory, in words of 32 bits. */
   /** The memory, in words of 32 bits. */
