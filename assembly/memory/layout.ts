@@ -68,6 +68,7 @@ export class Header {
 }
 
 /** Free frames; all of it belongs to the holder of `lock`. */
+@view("inside")
 @unmanaged
 export class Pool {
   lock: u32;
@@ -78,6 +79,7 @@ export class Pool {
 }
 
 /** The epoch, and the tables that wait for it; see memory/epoch.ts. */
+@view("inside")
 @unmanaged
 export class Limbo {
   /** Guards the queue. */
@@ -93,6 +95,7 @@ export class Limbo {
 }
 
 /** One translation table, hypervisor stage 1 or guest stage 2. */
+@view("inside")
 @unmanaged
 export class Table {
   /** Start tables, 0 once destroyed. Destroying takes it away while others look: read it with `rootOf`. */
@@ -143,6 +146,7 @@ export class Table {
 }
 
 /** Size of a table. Walkers write it while they share the table, so it has a cache line of its own. */
+@view("inside")
 @unmanaged
 export class Growth {
   /** Table pages in use, and the most that ever were. */
@@ -206,6 +210,7 @@ export const ATTACHED: u32 = 1;
 export const BURIED_BY: u32 = 2;
 
 /** What one walker (one thread) keeps beside its counters. */
+@view("inside")
 @unmanaged
 export class Walker {
   journal: u32;

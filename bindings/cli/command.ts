@@ -198,7 +198,10 @@ export const COMMON_EXITS: readonly CommandExit[] = [
 
 /** All exit codes of a command, in order. */
 export function exitsOf(command: Command): readonly CommandExit[] {
-  return COMMON_EXITS.map((common) => command.exits?.find(({ code }) => code === common.code) ?? common);
+  const own = command.exits ?? [],
+    codes = new Set(COMMON_EXITS.map(({ code }) => code));
+  const common = COMMON_EXITS.map((one) => own.find(({ code }) => code === one.code) ?? one);
+  return [...common, ...own.filter(({ code }) => !codes.has(code))].sort((a, b) => a.code - b.code);
 }
 
 /** All options of a command, those that every command has last. */

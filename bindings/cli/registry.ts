@@ -6,6 +6,7 @@ import { conform } from "./commands/conform.js";
 import { diff } from "./commands/diff.js";
 import { dump } from "./commands/dump.js";
 import { explain } from "./commands/explain.js";
+import { explore } from "./commands/explore.js";
 import { image } from "./commands/image.js";
 import { make } from "./commands/make.js";
 import { merge } from "./commands/merge.js";
@@ -33,5 +34,6 @@ export const COMMANDS: readonly Command[] = [
   view,
   conform,
   check,
+  explore,
   bench,
 ];

@@ -12,6 +12,8 @@ export interface Compilation {
   options?: string[];
   /** Files that are read in place of others, by path from the root. */
   instead?: Record<string, string>;
+  /** What the compiler reads of the file `name` in place of `text`. */
+  edit?: (name: string, text: string) => string;
 }
 
 /** Compiles a module from assembly/; throws when it does not compile. */

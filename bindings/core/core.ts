@@ -58,7 +58,8 @@ function abort(_message: number, _file: number, line: number, column: number): n
 
 /**
  * An instance of `module` on `memory`. `T` is the interface that bindings/core/generate.mjs writes for the module, and `known`
- * an export that tells it from the others; `base` is where its engine begins. EINVAL for another module.
+ * an export that tells it from the others; `base` is where its engine begins, `more` what it imports beside "env" and "host".
+ * EINVAL for another module.
  */
 export function instantiateModule<T>(
   module: WasmModule,
@@ -66,11 +67,12 @@ export function instantiateModule<T>(
   known: keyof T & string,
   host: object = {},
   base = 0,
+  more: WebAssembly.Imports = {},
 ): T {
   let instance: WebAssembly.Instance | undefined;
   let cause: unknown;
   try {
-    instance = new WebAssembly.Instance(module, { env: { memory, base, abort }, host: { ...host } });
+    instance = new WebAssembly.Instance(module, { env: { memory, base, abort }, host: { ...host }, ...more });
   } catch (error) {
     if (!(error instanceof WebAssembly.LinkError)) throw error;
     cause = error; // it imports what this one does not

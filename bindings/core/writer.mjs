@@ -158,7 +158,8 @@ export function writeViews(records) {
 export function byRoom(records) {
   const rooms = new Map();
   for (const record of records) {
-    const room = record.file.split("/")[1];
+    const [, folder] = record.file.split("/"),
+      room = record.options.includes("inside") ? `${folder}-inside` : folder;
     rooms.set(room, [...(rooms.get(room) ?? []), record]);
   }
   return rooms;

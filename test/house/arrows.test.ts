@@ -39,9 +39,11 @@ const FACADE: House = {
   viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   tabular: [],
+  explore: ["core"],
   cli: [
     "tabular",
     "core",
+    "explore",
     "model",
     "tables",
     "entry",

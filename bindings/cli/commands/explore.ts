@@ -1,0 +1,238 @@
+import {
+  type ExploreBuild,
+  type ExploreResult,
+  type ExploreViolation,
+  explore as exploreScenario,
+  replay,
+  SCENARIOS,
+  type Scenario,
+} from "../../explore/index.js";
+import { type BuildName, loadBuild } from "../../explore/node.js";
+import { CATCHES } from "../../explore/scenarios/catches.js";
+import {
+  booleanOption,
+  type Command,
+  type CommandArgs,
+  type CommandIo,
+  Exit,
+  InputError,
+  Interrupted,
+  integerOption,
+  stringOption,
+  UsageError,
+  writeJson,
+} from "../command.js";
+
+/** Nothing was found, and not everything was seen. */
+const INCOMPLETE = 4;
+const MOST = Number.MAX_SAFE_INTEGER;
+
+interface Settings {
+  readonly bound: number | undefined;
+  readonly limit: number | undefined;
+  readonly seconds: number | undefined;
+  readonly seed: number | undefined;
+  readonly deaths: "atomics" | "writes" | undefined;
+  readonly races: boolean;
+}
+
+/** What is said of one flaw. */
+interface Mutant {
+  readonly name: string;
+  readonly caught: boolean;
+  readonly scenario: string | null;
+  readonly replay: string | null;
+}
+
+function settingsOf(args: CommandArgs): Settings {
+  return {
+    bound: integerOption(args, "bound", 0, 1000),
+    limit: integerOption(args, "limit", 1, MOST),
+    seconds: integerOption(args, "seconds", 1, MOST),
+    seed: integerOption(args, "seed", 0, MOST),
+    deaths: booleanOption(args, "deaths") ? "atomics" : undefined,
+    races: booleanOption(args, "races"),
+  };
+}
+
+function load(name: BuildName): ExploreBuild {
+  try {
+    return loadBuild(name);
+  } catch (error) {
+    throw new InputError(`build/explore: ${(error as Error).message}`);
+  }
+}
+
+function chosen(names: readonly string[]): readonly Scenario[] {
+  if (names.length === 0) throw new UsageError("SCENARIO is missing: a name of --list, or all");
+  if (names.includes("all")) return SCENARIOS;
+  return names.map((name) => {
+    const found = SCENARIOS.find((scenario) => scenario.name === name);
+    if (found === undefined) throw new UsageError(`there is no scenario ${name}: --list names them`);
+    return found;
+  });
+}
+
+/** A big number in a few digits. */
+function short(n: bigint): string {
+  const digits = n.toString();
+  return digits.length <= 7 ? digits : `${digits[0]}.${digits.slice(1, 3)}e${digits.length - 1}`;
+}
+
+function lineOf(result: ExploreResult, io: CommandIo): string {
+  const { name, states, transitions, schedules, complete, races, deaths, outcomes, violations } = result;
+  const bad = violations.length > 0,
+    verdict = bad
+      ? io.style("red", "violation")
+      : complete
+        ? io.style("green", "ok")
+        : io.style("yellow", "incomplete");
+  const parts = [
+    `${states} states, ${transitions} steps`,
+    ...(schedules === null ? [] : [`${short(schedules)} schedules`]),
+    `${outcomes.length} outcomes`,
+    ...(races > 0 ? [`${races} races`] : []),
+    ...(deaths > 0 ? [`${deaths} deaths`] : []),
+  ];
+  const found = violations.map(({ rule, replay: text }: ExploreViolation) => `    ${rule}\n    ${text}\n`);
+  return `${name}: ${verdict}: ${parts.join(", ")}\n${found.join("")}`;
+}
+
+function jsonOf({ meetings: _, milliseconds: __, bytes: ___, schedules, ...rest }: ExploreResult): object {
+  return { ...rest, schedules: schedules?.toString() ?? null };
+}
+
+async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResult[]> {
+  const results: ExploreResult[] = [],
+    scenarios = chosen(args.operands),
+    build = scenarios.some(({ needsCore }) => needsCore) ? load("engine") : undefined,
+    settings = settingsOf(args);
+  for (const scenario of scenarios) {
+    const progress = (states: number) => io.progress(`${scenario.name}: ${states} states`);
+    const result = await exploreScenario(scenario, { ...settings, build, signal: io.signal, progress });
+    io.progress(undefined);
+    if (io.signal.aborted) throw new Interrupted();
+    results.push(result);
+    if (!args.json) await io.out(lineOf(result, io));
+  }
+  return results;
+}
+
+/** The first scenario that finds the flaw, of those that are known to. */
+async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+  const known = CATCHES[flaw],
+    settings = settingsOf(args);
+  const scenarios = known === undefined ? SCENARIOS : SCENARIOS.filter(({ name }) => name === known.scenario);
+  for (const scenario of scenarios) {
+    io.progress(`${flaw}: ${scenario.name}`);
+    const deaths = known?.deaths ? ("atomics" as const) : settings.deaths;
+    const { violations } = await exploreScenario(scenario, {
+      ...settings,
+      deaths,
+      races: known?.races ?? settings.races,
+      flaw,
+      build,
+      signal: io.signal,
+      first: true,
+    });
+    if (io.signal.aborted) throw new Interrupted();
+    const [first] = violations;
+    if (first !== undefined) return { name: flaw, caught: true, scenario: scenario.name, replay: first.replay };
+  }
+  return { name: flaw, caught: false, scenario: null, replay: null };
+}
+
+async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
+  const build = load("mutants"),
+    mutants: Mutant[] = [];
+  if (name !== "all" && !build.flaws.includes(name)) {
+    throw new UsageError(`there is no mutant ${name}: ${build.flaws.join(" ")}`);
+  }
+  for (const flaw of name === "all" ? build.flaws : [name]) {
+    const mutant = await catchFlaw(flaw, build, args, io);
+    io.progress(undefined);
+    mutants.push(mutant);
+    if (args.json) continue;
+    const verdict = mutant.caught ? io.style("green", "caught") : io.style("red", "not caught");
+    await io.out(`${flaw}: ${verdict}${mutant.replay === null ? "" : ` by ${mutant.replay}`}\n`);
+  }
+  return mutants;
+}
+
+async function list(args: CommandArgs, io: CommandIo): Promise<number> {
+  if (args.json)
+    await writeJson(io, {
+      schemaVersion: 1,
+      scenarios: SCENARIOS.map(({ name, title, walkers }) => ({ name, title, walkers })),
+    });
+  else for (const { name, title } of SCENARIOS) await io.out(`${name.padEnd(26)} ${title}\n`);
+  return Exit.OK;
+}
+
+async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promise<number> {
+  let played: ReturnType<typeof replay>;
+  try {
+    const needs = SCENARIOS.find(({ name }) => name === text.split(":")[1]?.split("~")[0])?.needsCore ?? false;
+    const build = needs ? load(text.split(":")[1]?.includes("~") ? "mutants" : "engine") : undefined;
+    played = replay(text, SCENARIOS, build);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new UsageError((error as Error).message);
+  }
+  const { rules, lines, sameBuild } = played;
+  if (!sameBuild) io.note("granule: the string was made with another build of the core: its steps may be others here");
+  if (args.json) await writeJson(io, { schemaVersion: 1, scenario: played.scenario.name, rules, sameBuild, lines });
+  else await io.out(`${played.text}\n${rules.join("\n") || "no rule is broken"}\n`);
+  return rules.length === 0 ? Exit.OK : Exit.FINDING;
+}
+
+async function run(args: CommandArgs, io: CommandIo): Promise<number> {
+  if (booleanOption(args, "list")) return list(args, io);
+  const text = stringOption(args, "replay");
+  if (text !== undefined) return replayOne(text, args, io);
+  const flaw = stringOption(args, "mutant"),
+    mutants = flaw === undefined ? [] : await exploreFlaws(flaw, args, io);
+  const results = flaw !== undefined && args.operands.length === 0 ? [] : await exploreAll(args, io);
+  if (args.json) await writeJson(io, { schemaVersion: 1, scenarios: results.map(jsonOf), mutants });
+  if (results.some(({ violations }) => violations.length > 0) || mutants.some(({ caught }) => !caught))
+    return Exit.FINDING;
+  return results.every(({ complete }) => complete) ? Exit.OK : INCOMPLETE;
+}
+
+/** `granule explore [SCENARIO...|all]`. */
+export const explore: Command = {
+  name: "explore",
+  usage: "SCENARIO...|all\n--list\n--mutant NAME|all\n--replay STRING",
+  summary: "every interleaving of a few walkers on the real core: races, deaths, outcomes",
+  help: `Explores each SCENARIO: every order in which its walkers can make their atomic accesses, on a build of the core that can
+be stopped at each of them (\`npm run build:explore\` in a checkout makes it; the package has none). In every last state reference
+counts, locks, limbo and the arena are checked, and what came out is compared with orders of whole operations.
+A rule that is broken is printed with a replay string, made as short as can be; --replay prints its steps, a column for each walker.
+With --mutant the flaws of that build are looked for, each in the scenario that is known to find it.
+docs/explore.md explains what is explored, and how to write a scenario.`,
+  options: {
+    list: { type: "boolean", help: "print the scenarios" },
+    bound: { type: "string", value: "N", help: "preemptions in one schedule at most; without it there is no bound" },
+    deaths: { type: "boolean", help: "let a walker die before each of its atomic accesses, bury it, and go on" },
+    races: { type: "boolean", help: "look for plain accesses that race, too" },
+    mutant: { type: "string", value: "NAME", help: "look for this flaw, or for all" },
+    limit: { type: "string", value: "STATES", help: "states of a scenario at most (default: 1000000)" },
+    seconds: { type: "string", value: "N", help: "seconds for a scenario at most" },
+    seed: {
+      type: "string",
+      value: "N",
+      help: "of the random schedules that follow a search that was cut short (default: 1)",
+    },
+    replay: { type: "string", value: "STRING", help: "play one schedule, and print its steps" },
+  },
+  exits: [
+    { code: Exit.OK, meaning: "everything was seen, and no rule is broken" },
+    { code: Exit.FINDING, meaning: "a rule is broken, or a mutant was not caught" },
+    { code: INCOMPLETE, meaning: "no rule is broken, but not everything was seen" },
+  ],
+  examples: [
+    { line: "granule explore fault-fault --races --deaths", shows: "two vCPUs fault on one page" },
+    { line: "granule explore --mutant locked-again", shows: "what happens without the test for the locked marker" },
+  ],
+  run,
+};

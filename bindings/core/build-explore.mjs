@@ -1,0 +1,83 @@
+// npm run build:explore: the core with every shared access a place where another walker may come in (docs/explore.md).
+// What is built is kept under build/explore by a hash of the sources and of these scripts, and not built again.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { compile } from "./compile.mjs";
+import { FLAWS } from "./flaws.mjs";
+import { asyncify, instrument, linesOf } from "./instrument.mjs";
+
+const root = new URL("../../", import.meta.url);
+const folder = new URL("build/explore/", root);
+const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs"].map((name) => `bindings/core/${name}`);
+const OBSERVER = "assembly/memory/schedule.ts";
+
+/** What is built: modules, and the engine with all its flaws. */
+const BUILDS = [
+  { name: "engine", entry: "assembly/engine.ts", flaws: [] },
+  { name: "mutants", entry: "assembly/engine.ts", flaws: FLAWS },
+];
+
+function sources() {
+  const names = readdirSync(new URL("assembly/", root), { recursive: true }).map((name) => `assembly/${name}`);
+  return [...names.filter((name) => name.endsWith(".ts")), ...SCRIPTS, "asconfig.json"].sort();
+}
+
+/** A hash of everything that a build with these flaws depends on. */
+function hashOfInputs(flaws) {
+  const hash = createHash("sha256");
+  for (const name of sources()) hash.update(`${name}\0`).update(readFileSync(new URL(name, root)));
+  const compiler = JSON.parse(readFileSync(new URL("package.json", root), "utf8")).devDependencies;
+  hash.update(`${compiler.assemblyscript} ${compiler.binaryen}`);
+  if (flaws.length > 0) hash.update(JSON.stringify(flaws));
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** The text of a source with its flaws put in, each to be switched on by number; flaw n of the list is n + 1. */
+function withFlaws(name, text, flaws) {
+  const here = flaws.filter(({ file }) => file === name);
+  if (here.length === 0) return text;
+  for (const flaw of here) {
+    if (text.split(flaw.find).length !== 2) throw new Error(`${flaw.name}: not once in ${name}: ${flaw.find}`);
+    text = text.replace(flaw.find, () => flaw.put.replaceAll("FLAW", `hasFlaw(${flaws.indexOf(flaw) + 1})`));
+  }
+  const depth = name.split("/").length - 2;
+  const observer = `${"../".repeat(depth) || "./"}memory/schedule`;
+  return `import { hasFlaw } from "${observer}"; ${text}`;
+}
+
+/** Builds one of BUILDS into `file` and `file`.json, which names the sites of its accesses. */
+async function build({ name, entry, flaws }, file) {
+  const raw = `build/explore/${name}.raw.wasm`;
+  const edit = (source, text) => withFlaws(source, text, flaws);
+  await compile({ entry, target: "debug", outFile: raw, options: [OBSERVER, "--use", "EXPLORE=1"], edit });
+  const { bytes, sites } = instrument(readFileSync(new URL(raw, root)));
+  const lineOf = linesOf(readFileSync(new URL(`${raw}.map`, root), "utf8"));
+  const described = sites.map(({ kind, bytes: size, name: fn, offset }) => ({
+    kind,
+    bytes: size,
+    name: fn,
+    line: lineOf(offset),
+  }));
+  const core = asyncify(bytes);
+  writeFileSync(
+    new URL(`${file}.json`, folder),
+    JSON.stringify({ sites: described, flaws: flaws.map((flaw) => flaw.name) }),
+  );
+  writeFileSync(new URL(file, folder), core);
+  for (const old of [raw, `${raw}.map`]) rmSync(new URL(old, root));
+  return `${core.length} bytes, ${sites.length} accesses`;
+}
+
+mkdirSync(folder, { recursive: true });
+const current = Object.fromEntries(BUILDS.map(({ name, flaws }) => [name, `${name}-${hashOfInputs(flaws)}.wasm`]));
+for (const made of BUILDS) {
+  const file = current[made.name];
+  if (existsSync(new URL(file, folder))) continue;
+  console.log(`explore build of ${made.name}: ${await build(made, file)}`);
+}
+writeFileSync(new URL("current.json", folder), JSON.stringify(current));
+for (const file of readdirSync(folder)) {
+  const kept = file === "current.json" || Object.values(current).some((name) => file.startsWith(name));
+  if (!kept) rmSync(new URL(file, folder));
+}

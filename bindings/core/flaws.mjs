@@ -1,0 +1,197 @@
+// Flaws that the explorer must find: each takes one guard of the parallel code away. All are compiled into one build, and FLAW in
+// a replacement is true for the flaw that runs (memory/schedule.ts). docs/explore.md says how to add one.
+
+/** @typedef {{ name: string, file: string, find: string, put: string, says: string }} Flaw */
+
+const BBM = "assembly/table/bbm.ts";
+const EPOCH = "assembly/memory/epoch.ts";
+const LIMBO = "assembly/memory/limbo.ts";
+const LOCK = "assembly/memory/lock.ts";
+const TEARDOWN = "assembly/table/teardown.ts";
+const TABLES = "assembly/memory/tables.ts";
+
+/** @type {Flaw[]} */
+export const FLAWS = [
+  {
+    name: "locked-again",
+    file: BBM,
+    find: "if (isLocked(old, <bool>(w.table.flags & T_TYPED))) {",
+    put: "if (!FLAW && isLocked(old, <bool>(w.table.flags & T_TYPED))) {",
+    says: "tryBreak takes the marker of another walker for an entry like others",
+  },
+  {
+    name: "blind-take",
+    file: BBM,
+    find: "    if (!compareExchange(p, old, next)) {",
+    put: "    if (FLAW) release(p, next); else if (!compareExchange(p, old, next)) {",
+    says: "a slot is taken by a store in place of a compare-exchange",
+  },
+  {
+    name: "hole-by-store",
+    file: "assembly/table/page.ts",
+    find: "  if (compareExchange(p, old, next)) return true;",
+    put: "  if (FLAW) { compareExchange(p, read(p, true), next); return true; }\n  if (compareExchange(p, old, next)) return true;",
+    says: "a hole is filled whatever it holds meanwhile",
+  },
+  {
+    name: "grace-of-one-step",
+    file: LIMBO,
+    find: "& EPOCHS) < GRACE >> 1) break;",
+    put: "& EPOCHS) < (FLAW ? 1 : GRACE >> 1)) break;",
+    says: "a table in limbo is freed after one step of the epoch",
+  },
+  {
+    name: "no-grace",
+    file: LIMBO,
+    find: "    // The difference is modulo the bits of the stamp",
+    put: "    if (!FLAW)\n    // The difference is modulo the bits of the stamp",
+    says: "a table in limbo is freed at the next occasion",
+  },
+  {
+    name: "freed-at-once",
+    file: TEARDOWN,
+    find: "  if (parallel() && (isShared(w) || t.flags & T_LOCK_FREE)) return defer(t, table, level);",
+    put: "  if (!FLAW && parallel() && (isShared(w) || t.flags & T_LOCK_FREE)) return defer(t, table, level);",
+    says: "a table that a block replaces is freed at once",
+  },
+  {
+    name: "discarded-at-once",
+    file: TEARDOWN,
+    find: "  if (parallel() && t.flags & T_LOCK_FREE) return defer(t, table, level);",
+    put: "  if (!FLAW && parallel() && t.flags & T_LOCK_FREE) return defer(t, table, level);",
+    says: "a table that an unmap empties is freed while lookups without the lock may be in it",
+  },
+  {
+    name: "deaf-reader",
+    file: LOCK,
+    find: "    if (writerOf(t) === 0) return OK;\n    readUnlock(t);",
+    put: "    if (FLAW || writerOf(t) === 0) return OK;\n    readUnlock(t);",
+    says: "a reader does not look for a writer after it has entered",
+  },
+  {
+    name: "hasty-writer",
+    file: LOCK,
+    find: "    if (readerOf(t, except) < 0) {",
+    put: "    if (FLAW || readerOf(t, except) < 0) {",
+    says: "a writer does not wait for the readers inside",
+  },
+  {
+    name: "look-before-entering",
+    file: LOCK,
+    find: "  for (let i: u32 = 0; !isTooLate(i); i++) {\n    enter(handle);",
+    put: "  for (let i: u32 = 0; !isTooLate(i); i++) {\n    if (FLAW) { if (writerOf(t) === 0) { enter(handle); return OK; } awaitWriter(t, i); continue; }\n    enter(handle);",
+    says: "a reader looks for a writer before it enters, and not after",
+  },
+  {
+    name: "epoch-ignores-readers",
+    file: EPOCH,
+    find: "  if (late < 0) claim(epochWord(), now, now + STEP);",
+    put: "  if (FLAW || late < 0) claim(epochWord(), now, now + STEP);",
+    says: "the epoch advances whoever is in a section",
+  },
+  {
+    name: "no-synchronize",
+    file: TEARDOWN,
+    find: "  const stuck = parallel() ? drain() : OK;",
+    put: "  const stuck = parallel() && !FLAW ? drain() : OK;",
+    says: "a teardown does not wait for walkers without the lock",
+  },
+  {
+    name: "root-stays",
+    file: TEARDOWN,
+    find: "  t.dying = root;\n  takeRoot(t);",
+    put: "  t.dying = root;\n  if (!FLAW) takeRoot(t);",
+    says: "a table that is torn down keeps its root",
+  },
+  {
+    name: "any-life",
+    file: "assembly/table/sharing.ts",
+    find: "  if (!rootOf(t) || !isSameLife(t)) {",
+    put: "  if (!FLAW && (!rootOf(t) || !isSameLife(t))) {",
+    says: "who gets the lock does not ask whether the table is still there",
+  },
+  {
+    name: "torn-counts",
+    file: TABLES,
+    find: "  if (!parallel()) {\n    growthOf(t).pages += n;",
+    put: "  if (FLAW || !parallel()) {\n    growthOf(t).pages += n;",
+    says: "walkers add to the table's pages by a load and a store",
+  },
+  {
+    name: "record-for-two",
+    file: TABLES,
+    find: '    if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;',
+    put: '    if (FLAW) { if (peek(p + offsetof<Table>("used")) !== FREE) continue; publish(p + offsetof<Table>("used"), walker().id + USED_BY); }\n    else if (!claim(p + offsetof<Table>("used"), FREE, walker().id + USED_BY)) continue;',
+    says: "two walkers may take one table record",
+  },
+  {
+    name: "spin-by-store",
+    file: "assembly/memory/spin.ts",
+    find: "  for (let i: u32 = 0; !claim(p, 0, walker().id + 1); i++) {",
+    put: "  if (FLAW && peek(p) === 0) { publish(p, walker().id + 1); return OK; }\n  for (let i: u32 = 0; !claim(p, 0, walker().id + 1); i++) {",
+    says: "a spin lock is taken by a load and a store",
+  },
+  {
+    name: "table-lost",
+    file: "assembly/table/map.ts",
+    find: "  putPages(t, table, 1);\n  count(C_AGAIN, 1);",
+    put: "  if (!FLAW) putPages(t, table, 1);\n  count(C_AGAIN, 1);",
+    says: "who loses the race for a slot keeps the table page that it had taken for it",
+  },
+  {
+    name: "no-intent",
+    file: "assembly/memory/intent.ts",
+    find: "  w.level = level;\n  w.breaking = <u32>p;",
+    put: "  w.level = level;\n  w.breaking = FLAW ? 0 : <u32>p;",
+    says: "a walker does not say which slot it is taking",
+  },
+  {
+    name: "no-hand",
+    file: "assembly/memory/intent.ts",
+    find: "  walker().hand = <u32>p;\n}\n\n/** The page in hand is counted",
+    put: "  walker().hand = FLAW ? 0 : <u32>p;\n}\n\n/** The page in hand is counted",
+    says: "a walker does not say which page it has taken",
+  },
+  {
+    name: "section-kept",
+    file: "assembly/table/burial.ts",
+    find: "  const section = expel(w.id);",
+    put: "  const section = FLAW ? false : expel(w.id);",
+    says: "a burial leaves the dead walker in its section",
+  },
+  {
+    name: "writer-kept",
+    file: "assembly/table/burial.ts",
+    find: "    const wrote = inheritWriteLock(t, w.id);",
+    put: "    const wrote = !FLAW && inheritWriteLock(t, w.id);",
+    says: "a burial leaves the dead walker its lock for writing",
+  },
+  {
+    name: "no-doubt",
+    file: "assembly/table/burial.ts",
+    find: "  if (reads !== 0 && (w.breaking | w.counting) !== 0) {",
+    put: "  if (!FLAW && reads !== 0 && (w.breaking | w.counting) !== 0) {",
+    says: "a burial trusts the reference counts of the table that the dead walker was in",
+  },
+  {
+    name: "bury-twice",
+    file: "assembly/table/burial.ts",
+    find: "  if (!claim(word, ATTACHED, walker().id + BURIED_BY)) return",
+    put: "  if (!FLAW && !claim(word, ATTACHED, walker().id + BURIED_BY)) return",
+    says: "two walkers may bury one",
+  },
+  {
+    name: "plain-make",
+    file: BBM,
+    find: "  if (isShared(w) || w.atomic) release(p, next);\n  else write(p, next);\n  journal(w, p, w.marker",
+    put: "  if (!FLAW && (isShared(w) || w.atomic)) release(p, next);\n  else write(p, next);\n  journal(w, p, w.marker",
+    says: "a slot that was taken is made by a plain store",
+  },
+  {
+    name: "plain-unlock",
+    file: LOCK,
+    find: "  publish(writerWord(t), 0);",
+    put: "  if (FLAW) store<u32>(writerWord(t), 0); else publish(writerWord(t), 0);",
+    says: "the lock for writing is let go by a plain store",
+  },
+];

@@ -1,0 +1,40 @@
+// Which scenario finds which flaw of bindings/core/flaws.mjs.
+
+/** How a flaw is found. */
+export interface Catch {
+  readonly scenario: string;
+  /** Only by a death. */
+  readonly deaths?: boolean;
+  /** Only by the race that it lets in. */
+  readonly races?: boolean;
+}
+
+/** Flaws by name; each is found by a violation of its scenario. */
+export const CATCHES: Readonly<Record<string, Catch>> = {
+  "locked-again": { scenario: "fault-fault-clean" },
+  "blind-take": { scenario: "fault-fault-clean" },
+  "hole-by-store": { scenario: "fault-fault-same" },
+  "grace-of-one-step": { scenario: "lockfree-look-block", races: true },
+  "no-grace": { scenario: "lockfree-look-block", races: true },
+  "freed-at-once": { scenario: "fault-block" },
+  "discarded-at-once": { scenario: "lockfree-unmap", races: true },
+  "deaf-reader": { scenario: "fault-unmap" },
+  "hasty-writer": { scenario: "fault-unmap" },
+  "look-before-entering": { scenario: "fault-unmap" },
+  "epoch-ignores-readers": { scenario: "hyp-look-unmap" },
+  "no-synchronize": { scenario: "lockfree-look-destroy", races: true },
+  "root-stays": { scenario: "fault-destroy" },
+  "any-life": { scenario: "unmap-destroy-release" },
+  "torn-counts": { scenario: "faults-empty", races: true },
+  "record-for-two": { scenario: "create-once" },
+  "spin-by-store": { scenario: "faults-empty" },
+  "table-lost": { scenario: "faults-empty" },
+  "no-intent": { scenario: "fault-fault-clean", deaths: true },
+  "no-hand": { scenario: "split-fault", deaths: true },
+  "section-kept": { scenario: "fault-fault", deaths: true },
+  "writer-kept": { scenario: "fault-unmap", deaths: true },
+  "no-doubt": { scenario: "fault-fault", deaths: true },
+  "plain-make": { scenario: "fault-fault-clean", races: true },
+  "plain-unlock": { scenario: "fault-unmap", races: true },
+  "bury-twice": { scenario: "bury-bury" },
+};

@@ -1,0 +1,229 @@
+// Depth-first search over the states of a world.
+//
+// A walker stops only at words that two walkers meet in by atomic accesses, one of which is no load; all between is its own, as long
+// as no plain access races (races.ts watches that). Which words these are is found by searching until no search finds another one.
+
+import { BoundTable, Edges } from "./graph.js";
+import type { World } from "./world.js";
+
+/** When a search ends before it has seen everything. */
+export interface Limits {
+  /** States at most. */
+  readonly limit: number;
+  /** Preemptions in one schedule at most: switches away from a walker that could go on. */
+  readonly bound: number;
+  /** Milliseconds at most. */
+  readonly milliseconds: number;
+  /** End at the first broken rule. */
+  readonly first: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Lets others have a turn now and then. */
+  readonly breathe: () => Promise<void>;
+  /** Told every thousandth step. */
+  readonly progress?: ((states: number, transitions: number) => void) | undefined;
+}
+
+/** What the search tells as it goes. */
+export interface Visitor {
+  /** Before walker `id` takes the step that leads from the `depth`th state of the path, the memory being in that state. */
+  beforeStep?(depth: number, id: number): void;
+  /** After it: `path` is whose steps led there. */
+  afterStep?(path: () => number[]): void;
+  /** Ends the search. */
+  isEnough?(): boolean;
+  /** In a state where everybody has ended, once; it may change the world. Words for what is wrong. */
+  final?(path: () => number[]): string | undefined;
+}
+
+/** A rule that is broken, and the walkers whose steps lead there. */
+export interface Found {
+  readonly rule: string;
+  readonly path: readonly number[];
+}
+
+export interface Search {
+  readonly states: number;
+  readonly transitions: number;
+  /** Schedules from the first state to a last one; undefined where there are circles, or the search was cut. */
+  readonly schedules: bigint | undefined;
+  readonly finals: number;
+  /** Has it seen everything within the bound? */
+  readonly complete: boolean;
+  readonly meetings: number;
+  readonly found: readonly Found[];
+  /** For each state that was visited: the state before it on the way of its first visit, and who stepped; -1 for the first. */
+  readonly parents: ReadonlyMap<number, readonly [from: number, id: number]>;
+  readonly milliseconds: number;
+}
+
+interface Frame {
+  state: number;
+  /** Walkers that may step, and have not yet. */
+  left: number;
+  enabled: number;
+  /** Who stepped last, -1 for nobody. */
+  last: number;
+  used: number;
+}
+
+class Run {
+  readonly edges = new Edges();
+  readonly parents = new Map<number, readonly [number, number]>();
+  readonly found = new Map<string, Found>();
+  readonly #world: World;
+  readonly #limits: Limits;
+  readonly #visitor: Visitor;
+  readonly #seen: BoundTable;
+  readonly #stack: Frame[] = [];
+  readonly #finals = new Set<number>();
+  readonly #end: number;
+  states = 0;
+  transitions = 0;
+  cut = false;
+  /** Is a rule broken? That walkers are stuck may also mean that not all words are known yet where they meet. */
+  #broken = false;
+
+  constructor(world: World, limits: Limits, visitor: Visitor) {
+    this.#world = world;
+    this.#limits = limits;
+    this.#visitor = visitor;
+    this.#seen = new BoundTable(world.walkers, limits.bound);
+    this.#end = performance.now() + limits.milliseconds;
+  }
+
+  get finals(): ReadonlySet<number> {
+    return this.#finals;
+  }
+
+  /** Walks the graph; false if words were found where walkers meet that were none before. */
+  async go(): Promise<boolean> {
+    const world = this.#world;
+    this.#enter(world.first, -1, 0);
+    for (let n = 0; this.#stack.length > 0; n++) {
+      if ((n & 1023) === 1023) {
+        if (world.addMeetings() > 0) return false;
+        await this.#limits.breathe();
+        if (this.#isOver()) {
+          this.cut = true;
+          break;
+        }
+      }
+      this.#advance(this.#stack[this.#stack.length - 1] as Frame);
+      if ((this.#limits.first && this.#broken) || this.#visitor.isEnough?.() === true) {
+        this.cut = true;
+        break;
+      }
+    }
+    return this.cut || world.addMeetings() === 0; // a path that was found belongs to the words known so far
+  }
+
+  #isOver(): boolean {
+    const { limit, signal, progress } = this.#limits;
+    progress?.(this.states, this.transitions);
+    return this.states >= limit || signal?.aborted === true || performance.now() > this.#end;
+  }
+
+  #path = (): number[] => this.#stack.slice(1).map(({ last }) => last);
+
+  #report(rule: string, path: number[]): void {
+    if (!rule.startsWith("stuck")) this.#broken = true;
+    const had = this.found.get(rule);
+    if (had === undefined || path.length < had.path.length) this.found.set(rule, { rule, path });
+  }
+
+  #advance(frame: Frame): void {
+    const id = 31 - Math.clz32(frame.left & -frame.left);
+    if (frame.left === 0) {
+      this.#stack.pop();
+      return;
+    }
+    frame.left &= ~(1 << id);
+    const preempts = frame.last >= 0 && id !== frame.last && frame.enabled & (1 << frame.last) ? 1 : 0,
+      used = frame.used + preempts;
+    if (used > this.#limits.bound) return;
+    const world = this.#world;
+    world.load(frame.state);
+    this.#visitor.beforeStep?.(this.#stack.length - 1, id);
+    this.transitions++;
+    try {
+      world.step(id);
+    } catch (error) {
+      this.#report(error instanceof Error ? error.message : String(error), [...this.#path(), id]);
+      world.recover(id);
+      return;
+    }
+    this.#visitor.afterStep?.(() => [...this.#path(), id]);
+    const next = world.save();
+    this.edges.add(frame.state, next);
+    if (this.#seen.visit(next, id, used)) this.#enterFrom(frame.state, next, id, used);
+  }
+
+  #enterFrom(from: number, state: number, id: number, used: number): void {
+    if (!this.parents.has(state) && state !== this.#world.first) this.parents.set(state, [from, id]);
+    this.#enter(state, id, used);
+  }
+
+  /** The memory is in `state`. */
+  #enter(state: number, last: number, used: number): void {
+    const enabled = this.#world.enabled();
+    if (this.#stack.length === 0) this.#seen.visit(state, 0, 0);
+    this.states = this.#seen.states;
+    this.#stack.push({ state, left: enabled, enabled, last, used });
+    if (enabled === 0) this.#finish(state);
+  }
+
+  #finish(state: number): void {
+    if (this.#finals.has(state)) return;
+    this.#finals.add(state);
+    const world = this.#world;
+    if (!world.allDone()) {
+      this.#report("stuck: nobody who has not ended can go on", this.#path());
+      return;
+    }
+    const rule = this.#visitor.final?.(this.#path);
+    if (rule !== undefined) this.#report(rule, this.#path());
+  }
+}
+
+/** Searches until no further words are found where walkers meet. Starts the world anew. */
+export async function search(world: World, limits: Limits, visitor: () => Visitor, mode: number): Promise<Search> {
+  const began = performance.now();
+  for (;;) {
+    const left = limits.milliseconds - (performance.now() - began);
+    world.restartAll(mode);
+    const run = new Run(world, { ...limits, milliseconds: left }, visitor());
+    if (!(await run.go()) && !run.cut) continue;
+    const bounded = limits.bound !== Number.POSITIVE_INFINITY;
+    const schedules = run.cut || bounded ? undefined : run.edges.paths(world.first);
+    if (!run.cut && !bounded) reportCircles(world, run);
+    return {
+      states: run.states,
+      transitions: run.transitions,
+      schedules,
+      finals: run.finals.size,
+      complete: !run.cut,
+      meetings: world.meetings,
+      found: [...run.found.values()],
+      parents: run.parents,
+      milliseconds: performance.now() - began,
+    };
+  }
+}
+
+/** Walkers that can go on for ever without a way to an end. */
+function reportCircles(world: World, run: Run): void {
+  if (run.found.size > 0) return; // a step that ended in an error leads nowhere
+  const lost = run.edges.hopeless(run.finals, world.first, run.parents.keys());
+  if (lost === undefined) return;
+  run.found.set("circle", {
+    rule: "stuck: walkers go on for ever, and can never end",
+    path: pathTo(run.parents, lost),
+  });
+}
+
+/** The steps that lead to `state`. */
+export function pathTo(parents: ReadonlyMap<number, readonly [number, number]>, state: number): number[] {
+  const path: number[] = [];
+  for (let at = parents.get(state); at !== undefined; at = parents.get(at[0])) path.push(at[1]);
+  return path.reverse();
+}

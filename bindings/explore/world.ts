@@ -1,0 +1,459 @@
+// A world: one memory and the walkers that share it. Everything that a walker is between two steps lies in this memory too, in its
+// control block, so a state of the memory is a state of the world.
+
+import { type AccessKind, isAtomic, type Site, writes } from "./build.js";
+import { CHUNK_BYTES, States } from "./state.js";
+
+/** Bytes of a walker's control block: a chunk of words, then its stack while it is put aside. */
+export const BLOCK_BYTES = 8192;
+/** Walkers of one world at most: `met` has 8 bits for each kind of access. */
+export const MAX_WALKERS = 8;
+
+// Words of a control block.
+const STATUS = 0;
+/** Has anything changed since the walker last began to wait? */
+const NEWS = 1;
+const OPERATION = 2;
+const SITE = 3;
+const ADDRESS = 4;
+const EXPECTED = 5;
+const RESULTS = 6;
+/** A word that is a fibre's own. */
+export const OWN = 7;
+const FIRST_RESULT = 8;
+const MAX_RESULTS = 48;
+/** Where a fibre's own bytes begin in the block. */
+export const STACK_AT: number = CHUNK_BYTES;
+
+const IDLE = 0;
+const PENDING = 1;
+const DONE = 2;
+const DEAD = 3;
+
+// Modes: see assembly/memory/schedule.ts.
+export const QUIET = 0;
+export const EXPLORING = 1;
+export const SEEN = 2;
+export const EVERYWHERE = 4;
+export const COMMON = 8;
+
+/** The access that a walker is about to make. */
+export interface Pending {
+  readonly site: number;
+  readonly kind: AccessKind;
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** Sees every access of a step, in order. */
+export interface Observer {
+  /** Walker `id` is about to access `bytes` from `address`; `ordered`: others could have come in before it. */
+  access(id: number, site: number, kind: AccessKind, address: number, bytes: number, ordered: boolean): void;
+}
+
+/** How a walker runs: up to its next place where others may come in. */
+export interface Fibre {
+  /** Begins operation `n`; true if it ended without such a place. */
+  begin(n: number): boolean;
+  /** Makes the pending access and goes on; true if the operation ended. */
+  resume(): boolean;
+  /** Operations of its program. */
+  readonly operations: number;
+  setMode(mode: number): void;
+  /** Forgets a step that ended in an error. */
+  reset(): void;
+}
+
+/** What a world's memory holds beside the scenario's own bytes. */
+export interface Room {
+  readonly buffer: ArrayBufferLike;
+  /** Control blocks, one a walker. */
+  readonly blocks: number;
+  /** Bytes from 0 to here are the world's state: all below is in chunks. */
+  readonly end: number;
+  /** The tables of schedule.ts. */
+  readonly dirty: number;
+  readonly meeting: number;
+  readonly met: number;
+  readonly touched: number;
+}
+
+/** How many bytes the tables of schedule.ts take for `end` bytes of state. */
+export function tablesFor(end: number): { dirty: number; meeting: number; met: number; touched: number } {
+  return { dirty: (end / CHUNK_BYTES + 15) & ~7, meeting: end >>> 3, met: (end >>> 3) * 2, touched: end >>> 3 };
+}
+
+/**
+ * One memory, and the walkers that share it: what a scenario makes.
+ *
+ * @example
+ * ```ts
+ * import { protocol } from "granule/explore";
+ * const made = protocol({ name: "idle", title: "", words: { a: 0 }, walkers: [function* (m) { yield* m.load("a"); }] });
+ * console.log(made.make(undefined, 0).walkers); // 1
+ * ```
+ */
+export class World {
+  /** The memory, in words of 32 bits. */
+  /** The memory, in words of 32 bits. */
+  readonly words: Int32Array;
+  /** @internal */
+  /** @internal */
+  readonly room: Room;
+  /** @internal */
+  /** @internal */
+  readonly sites: readonly Site[];
+  /** How many there are. */
+  /** How many there are. */
+  readonly walkers: number;
+  /** @internal */
+  /** @internal */
+  readonly fibres: Fibre[] = [];
+  /** Places where others may come in: a byte for each 8 bytes of memory. */
+  readonly meeting: Uint8Array;
+  /** @internal */
+  /** @internal */
+  readonly met: Uint16Array;
+  /** @internal */
+  /** @internal */
+  readonly dirty: Uint8Array;
+  /** @internal */
+  /** @internal */
+  states!: States;
+  /** The state in which all walkers are about to begin. */
+  first = 0;
+  /** @internal */
+  /** @internal */
+  observer: Observer | undefined;
+  /** Words whose change by a walker is news for itself too: it naps until it has moved them itself. */
+  readonly progress = new Set<number>();
+  /** What does not make states different: put back to zero, as byte ranges. */
+  readonly #masks = new Map<number, [number, number][]>();
+  #mode = QUIET;
+
+  constructor(room: Room, sites: readonly Site[], walkers: number) {
+    if (walkers > MAX_WALKERS) throw new Error(`${walkers} walkers: a world has ${MAX_WALKERS} at most`);
+    const { buffer, end } = room,
+      tables = tablesFor(end);
+    this.room = room;
+    this.sites = sites;
+    this.walkers = walkers;
+    this.words = new Int32Array(buffer, 0, end >> 2);
+    this.dirty = new Uint8Array(buffer, room.dirty, tables.dirty);
+    this.meeting = new Uint8Array(buffer, room.meeting, tables.meeting);
+    this.met = new Uint16Array(buffer, room.met, tables.met >> 1);
+  }
+
+  /** `bytes` from `from` never make two states different, and are zero in every state. */
+  mask(from: number, bytes: number): void {
+    for (let at = from; at < from + bytes; ) {
+      const chunk = Math.floor(at / CHUNK_BYTES),
+        end = Math.min((chunk + 1) * CHUNK_BYTES, from + bytes);
+      const ranges = this.#masks.get(chunk) ?? [];
+      ranges.push([at >> 2, end >> 2]);
+      this.#masks.set(chunk, ranges);
+      at = end;
+    }
+  }
+
+  /** @internal */
+  /** @internal */
+  block(id: number): number {
+    return this.room.blocks + id * BLOCK_BYTES;
+  }
+
+  #word(id: number, word: number): number {
+    return this.words[(this.block(id) >> 2) + word] as number;
+  }
+
+  #set(id: number, word: number, value: number): void {
+    const block = this.block(id);
+    this.words[(block >> 2) + word] = value;
+    this.dirty[block >>> 8] = 1;
+  }
+
+  /** A word of the fibre's own in its control block. */
+  own(id: number): number {
+    return this.#word(id, OWN);
+  }
+
+  /** @internal */
+  /** @internal */
+  setOwn(id: number, value: number): void {
+    this.#set(id, OWN, value);
+  }
+
+  /** Has walker `id` ended? */
+  /** Has walker `id` ended? */
+  isDone(id: number): boolean {
+    return this.#word(id, STATUS) >= DONE;
+  }
+
+  /** Has walker `id` died? */
+  /** Has walker `id` died? */
+  isDead(id: number): boolean {
+    return this.#word(id, STATUS) === DEAD;
+  }
+
+  /** What the operations of walker `id` that have ended returned. */
+  results(id: number): number[] {
+    const at = (this.block(id) >> 2) + FIRST_RESULT;
+    return [...this.words.subarray(at, at + this.#word(id, RESULTS))];
+  }
+
+  /** @internal */
+  /** @internal */
+  pushResult(id: number, value: number): void {
+    const n = this.#word(id, RESULTS);
+    if (n === MAX_RESULTS) throw new Error(`a walker has ${MAX_RESULTS} results at most`);
+    this.#set(id, FIRST_RESULT + n, value);
+    this.#set(id, RESULTS, n + 1);
+  }
+
+  /** The operation that walker `id` is in. */
+  operation(id: number): number {
+    return this.#word(id, OPERATION);
+  }
+
+  /** @internal */
+  /** @internal */
+  pending(id: number): Pending | undefined {
+    if (this.#word(id, STATUS) !== PENDING) return undefined;
+    const site = this.#word(id, SITE),
+      { kind, bytes } = this.siteAt(site);
+    return { site, kind, address: this.#word(id, ADDRESS), bytes };
+  }
+
+  /** @internal */
+  /** @internal */
+  siteAt(site: number): Site {
+    return this.sites[site] as Site;
+  }
+
+  /** Walker `id` is about to make an access before which others may come in. */
+  suspend(id: number, site: number, address: number, expected: number): void {
+    this.#set(id, STATUS, PENDING);
+    this.#set(id, SITE, site);
+    this.#set(id, ADDRESS, address);
+    this.#set(id, EXPECTED, expected);
+  }
+
+  /** An access of walker `id` that nothing comes in before, or that is pending and now made. */
+  see(id: number, site: number, address: number, bytes: number, ordered: boolean): void {
+    const { kind } = this.siteAt(site);
+    this.observer?.access(id, site, kind, address, bytes, ordered);
+  }
+
+  /** @internal */
+  /** @internal */
+  get mode(): number {
+    return this.#mode;
+  }
+
+  /** @internal */
+  /** @internal */
+  setMode(mode: number): void {
+    this.#mode = mode;
+    for (const fibre of this.fibres) fibre.setMode(mode);
+  }
+
+  /** Runs `work` unobserved. */
+  quietly<T>(work: () => T): T {
+    const before = this.#mode;
+    this.setMode(QUIET);
+    try {
+      return work();
+    } finally {
+      this.setMode(before);
+    }
+  }
+
+  /** As `start`, from the world as it was at the first start. */
+  restartAll(mode: number): void {
+    if (this.states !== undefined) {
+      this.load(0);
+      this.states = undefined as unknown as States;
+    }
+    this.start(mode);
+  }
+
+  /** Walker `id` threw in the middle of a step: the next `load` puts the world right. */
+  recover(id: number): void {
+    this.fibres[id]?.reset();
+  }
+
+  /** All walkers run up to their first access that another may come in before; what the memory holds now is forgotten as a state. */
+  start(mode: number): void {
+    this.setMode(QUIET);
+    for (let id = 0; id < this.walkers; id++) {
+      this.words.fill(0, this.block(id) >> 2, (this.block(id) + BLOCK_BYTES) >> 2);
+      this.#set(id, NEWS, 1);
+    }
+    this.states ??= new States(this.words, this.dirty);
+    for (const word of this.progress) this.meeting[word >>> 1] = 1;
+    this.setMode(mode);
+    for (let id = 0; id < this.walkers; id++) this.#begin(id);
+    this.first = this.save();
+  }
+
+  /** Walker `id`, which has ended, begins its program: another one than before. */
+  restart(id: number): void {
+    this.#set(id, OPERATION, 0);
+    this.#set(id, RESULTS, 0);
+    this.#begin(id);
+  }
+
+  /** Begins operations until one stops at a place where others may come in. */
+  #begin(id: number): void {
+    const fibre = this.fibres[id] as Fibre;
+    for (let n = this.operation(id); n < fibre.operations; n++) {
+      this.#set(id, STATUS, IDLE);
+      this.#set(id, OPERATION, n);
+      if (!fibre.begin(n)) return;
+    }
+    this.#set(id, OPERATION, fibre.operations);
+    this.#end(id, DONE);
+  }
+
+  #end(id: number, status: number): void {
+    this.#set(id, STATUS, status);
+    this.#set(id, SITE, 0);
+    this.#set(id, ADDRESS, 0);
+    this.#set(id, EXPECTED, 0);
+    this.#set(id, OWN, 0);
+    this.#set(id, NEWS, 1);
+  }
+
+  /** Walker `id` ends here: its thread is gone, and its stack. */
+  kill(id: number): void {
+    const block = this.block(id);
+    this.words.fill(0, (block + STACK_AT) >> 2, (block + BLOCK_BYTES) >> 2);
+    for (let p = block + STACK_AT; p < block + BLOCK_BYTES; p += CHUNK_BYTES) this.dirty[p >>> 8] = 1;
+    this.#end(id, DEAD);
+  }
+
+  /** Walker `id` makes its pending access and runs on to the next place where others may come in, or to its end. */
+  step(id: number): void {
+    const at = this.block(id) >> 2,
+      words = this.words,
+      address = words[at + ADDRESS] as number,
+      { kind } = this.siteAt(words[at + SITE] as number),
+      p = (address & ~7) >> 2;
+    const q = p + 1,
+      low = words[p],
+      high = words[q];
+    if (kind === "wait") this.#set(id, NEWS, 0);
+    const ended = (this.fibres[id] as Fibre).resume();
+    if (writes(kind) && (words[p] !== low || words[q] !== high)) this.#tell(id, p);
+    if (!ended) return;
+    this.#set(id, OPERATION, this.operation(id) + 1);
+    this.#begin(id);
+  }
+
+  /** Something has changed: whoever waits looks again. */
+  #tell(id: number, p: number): void {
+    for (let other = 0; other < this.walkers; other++) {
+      if (this.#word(other, NEWS) !== 0 || (other === id && !this.progress.has(p))) continue;
+      this.#set(other, NEWS, 1);
+    }
+  }
+
+  /** May walker `id` take a step? One that waits may when its word has changed, or when something else has since it last waited. */
+  canStep(id: number): boolean {
+    const at = this.block(id) >> 2,
+      words = this.words;
+    if (words[at + STATUS] !== PENDING) return false;
+    if (words[at + NEWS] !== 0 || this.siteAt(words[at + SITE] as number).kind !== "wait") return true;
+    return words[(words[at + ADDRESS] as number) >> 2] !== words[at + EXPECTED];
+  }
+
+  /** What lies at `address`, in words. */
+  nameOf(address: number): string {
+    return `0x${address.toString(16)}`;
+  }
+
+  /** Locks and sections that walker `id` holds, in words; "" for none. */
+  holdsNow(_id: number): string {
+    return "";
+  }
+
+  /** The word of `bytes` bytes, 8 at most, at `address`. */
+  valueAt(address: number, bytes: number): bigint {
+    const p = address >>> 2,
+      q = p + 1,
+      low = BigInt((this.words[p] as number) >>> 0);
+    if (bytes > 4) return low | (BigInt((this.words[q] as number) >>> 0) << 32n);
+    return (low >> BigInt((address & 3) * 8)) & ((1n << BigInt(bytes * 8)) - 1n);
+  }
+
+  /** Bit n: walker n may take a step. */
+  enabled(): number {
+    let mask = 0;
+    for (let id = 0; id < this.walkers; id++) if (this.canStep(id)) mask |= 1 << id;
+    return mask;
+  }
+
+  /** Have all ended? */
+  /** Have all ended? */
+  allDone(): boolean {
+    for (let id = 0; id < this.walkers; id++) if (!this.isDone(id)) return false;
+    return true;
+  }
+
+  /** @internal */
+  /** @internal */
+  save(): number {
+    for (const [chunk, ranges] of this.#masks) {
+      if (this.dirty[chunk] !== 0) for (const [from, to] of ranges) this.words.fill(0, from, to);
+    }
+    return this.states.save();
+  }
+
+  /** @internal */
+  /** @internal */
+  load(id: number): void {
+    this.states.load(id);
+  }
+
+  /** Two accesses that are pending: does their order matter? */
+  depends(a: Pending, b: Pending): boolean {
+    if (a.kind === "wait" || b.kind === "wait") return true;
+    return a.address >>> 3 === b.address >>> 3 && (writes(a.kind) || writes(b.kind));
+  }
+
+  /** Words that two walkers had atomic accesses to, one of them no load, and that are no meeting places yet become such; how many. */
+  addMeetings(): number {
+    let added = 0;
+    for (let word = 0; word < this.met.length; word++) {
+      const seen = this.met[word] as number;
+      if (seen === 0 || this.meeting[word] !== 0) continue;
+      const wrote = seen >>> 8,
+        who = seen & 0xff;
+      if (wrote === 0 || (who & (who - 1)) === 0) continue;
+      this.meeting[word] = 1;
+      added++;
+    }
+    return added;
+  }
+
+  /** Walkers stop at these words too; how many are new. */
+  meetAt(addresses: Iterable<number>): number {
+    let added = 0;
+    for (const address of addresses) {
+      if (this.meeting[address >>> 3] !== 0) continue;
+      this.meeting[address >>> 3] = 1;
+      added++;
+    }
+    return added;
+  }
+
+  /** @internal */
+  /** @internal */
+  get meetings(): number {
+    let n = 0;
+    for (const byte of this.meeting) n += byte;
+    return n;
+  }
+}
+
+export { isAtomic };
