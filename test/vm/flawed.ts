@@ -1,12 +1,12 @@
 // The VM's module with one line changed: what a test must notice.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { expect } from "vitest";
 import { compile } from "../../bindings/core/compile.mjs";
 import { MODULES } from "../../bindings/core/modules.mjs";
 import { ROOT } from "../house/sources.js";
+import { Scratch } from "../support/scratch.js";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -20,13 +20,10 @@ export async function broken(
   const path = `assembly/${file}`;
   const source = readFileSync(join(ROOT, path), "utf8");
   expect(source.split(from).length, `${path} has ${from} once`).toBe(2);
-  const folder = mkdtempSync(join(tmpdir(), "granule-flaw-"));
-  try {
-    writeFileSync(join(folder, "flaw.ts"), source.replace(from, to));
-    return await built(join(folder, "vm.wasm"), target, { [path]: relative(ROOT, join(folder, "flaw.ts")) });
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  using scratch = new Scratch();
+  const flaw = join(scratch.path, "flaw.ts");
+  writeFileSync(flaw, source.replace(from, to));
+  return await built(join(scratch.path, "vm.wasm"), target, { [path]: relative(ROOT, flaw) });
 }
 
 async function built(outFile: string, target: "release" | "debug", instead: Record<string, string>): Promise<Bytes> {
