@@ -54,7 +54,8 @@ async function run(files) {
   return { failure: firstFailure(testModules) ?? unhandled, tests };
 }
 
-process.on("message", async ({ files }) => {
+process.on("message", async ({ files, runs }) => {
+  process.env.GRANULE_RUNS = runs; // the workers that vitest starts for this run have it too
   try {
     process.send({ done: await run(files) });
   } catch (error) {

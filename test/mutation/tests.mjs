@@ -2,6 +2,7 @@
 
 import { fork } from "node:child_process";
 import { constants, setPriority } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { filesIn, stagesOf } from "./rooms.mjs";
 
@@ -18,9 +19,6 @@ export class Tests {
   #stages = new Map();
   /** Mutants that a test file killed: `test`, and of one source file `source test`. */
   #kills = new Map();
-  /** What a test file takes without a mutant, in seconds. */
-  #seconds = new Map();
-
   /** `only`: files and folders that run in place of the room's stages; `quick`: only the first of these. */
   constructor(folder, { only, quick = false }) {
     this.#folder = folder;
@@ -31,6 +29,8 @@ export class Tests {
   async #start() {
     const runner = fork(fileURLToPath(new URL("runner.mjs", import.meta.url)), [this.#folder], {
       cwd: this.#folder,
+      // What a test or vitest leaves there, when it is ended, goes with the workplace.
+      env: { ...process.env, TMPDIR: join(this.#folder, "tmp") },
       detached: true, // a group of its own: ended with all its children
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
@@ -54,8 +54,8 @@ export class Tests {
     this.#runner = undefined;
   }
 
-  /** One run: what failed first, or that it had to be ended, because a file took longer than it may. */
-  async #run(files, limitOf) {
+  /** One run of files of a stage: what failed first, or that it had to be ended, because a file took longer than it may. */
+  async #run({ runs, seconds }, files, limitOf) {
     if (!this.#runner) await this.#start();
     const runner = this.#runner;
     const left = new Set(files);
@@ -79,7 +79,7 @@ export class Tests {
       runner.on("message", ({ done, ended }) => {
         if (done) return finish(done);
         left.delete(ended);
-        if (!this.#seconds.has(ended)) this.#seconds.set(ended, (performance.now() - since) / 1000);
+        if (!seconds.has(ended)) seconds.set(ended, (performance.now() - since) / 1000);
         since = performance.now();
         wait();
       });
@@ -88,13 +88,13 @@ export class Tests {
         finish({ failure: "the test runner died" });
       });
       wait();
-      runner.send({ files });
+      runner.send({ files, runs });
     });
   }
 
   /** Runs a stage without a mutant: it must pass, and the time of each file is the measure of later runs. */
   async #prepare(stage) {
-    const { failure, tests } = await this.#run(stage.files, () => FIRST_TIME_SECONDS);
+    const { failure, tests } = await this.#run(stage, stage.files, () => FIRST_TIME_SECONDS);
     if (failure || tests === 0) throw new Error(`without a mutant: ${failure ?? "there are no tests"}`);
     stage.ready = true;
   }
@@ -102,16 +102,19 @@ export class Tests {
   #stagesOf(room) {
     const known = this.#stages.get(room);
     if (known) return known;
-    const all = this.#only ? [filesIn(this.#folder, this.#only)] : stagesOf(this.#folder, room);
-    const stages = all.slice(0, this.#quick ? 1 : all.length).map((files) => ({ files, ready: false }));
+    const all = this.#only ? [{ files: filesIn(this.#folder, this.#only), runs: "" }] : stagesOf(this.#folder, room);
+    // `seconds`: what a file takes without a mutant.
+    const stages = all
+      .slice(0, this.#quick ? 1 : all.length)
+      .map((stage) => ({ ...stage, seconds: new Map(), ready: false }));
     this.#stages.set(room, stages);
     return stages;
   }
 
   /** Who kills soonest comes first: by the kills so far, those of the mutant's own file above all, and the time it takes. */
-  #sort(files, source) {
+  #sort({ files, seconds }, source) {
     const kills = (key) => this.#kills.get(key) ?? 0;
-    const hope = (file) => (1 + kills(file) + 5 * kills(`${source} ${file}`)) / (0.1 + (this.#seconds.get(file) ?? 0));
+    const hope = (file) => (1 + kills(file) + 5 * kills(`${source} ${file}`)) / (0.1 + (seconds.get(file) ?? 0));
     files.sort((a, b) => hope(b) - hope(a));
   }
 
@@ -120,8 +123,8 @@ export class Tests {
     for (const key of [file, `${source} ${file}`]) this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
   }
 
-  #limitOf(file) {
-    return GRACE_SECONDS + PATIENCE * (this.#seconds.get(file) ?? 0);
+  #limitOf({ seconds }, file) {
+    return GRACE_SECONDS + PATIENCE * (seconds.get(file) ?? 0);
   }
 
   /**
@@ -129,16 +132,16 @@ export class Tests {
    * is busy now, and the mutant gets as much more time.
    */
   async #judgeStage(stage, mutant) {
-    this.#sort(stage.files, mutant.file);
-    const result = await this.#run(stage.files, (file) => this.#limitOf(file));
+    this.#sort(stage, mutant.file);
+    const result = await this.#run(stage, stage.files, (file) => this.#limitOf(stage, file));
     if (!result.timeout) return result;
     const file = result.timeout;
-    const limit = this.#limitOf(file);
-    this.#seconds.delete(file);
+    const limit = this.#limitOf(stage, file);
+    stage.seconds.delete(file);
     mutant.restore();
-    await this.#run([file], () => FIRST_TIME_SECONDS);
+    await this.#run(stage, [file], () => FIRST_TIME_SECONDS);
     mutant.put();
-    return this.#limitOf(file) <= limit ? result : this.#judgeStage(stage, mutant);
+    return this.#limitOf(stage, file) <= limit ? result : this.#judgeStage(stage, mutant);
   }
 
   /**
