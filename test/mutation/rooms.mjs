@@ -17,6 +17,7 @@ const ALONE = [
   "test/parallel/atomics.test.ts",
   "test/parallel/patience.test.ts",
   "test/parallel/limbo.test.ts",
+  "test/parallel/deaths.test.ts",
   "test/audit/burial.test.ts",
 ];
 /** Walkers on threads, which are waited for. */
