@@ -222,3 +222,23 @@ describe.each(Object.keys(MODES))("%s: a walker that dies at any point of", (mod
     }
   });
 });
+
+describe("a walker that dies while it makes a table", () => {
+  // As assembly/memory/layout.ts has them: where the engine begins, the bits of a handle that say where its record is, the word that
+  // says who is making it.
+  const [ENGINE, RECORD, USED, USED_BY] = [1024, 0x7ff00, 44, 2];
+
+  it("with the root in it, and the handle not yet given out: both go back [S2-1, LCK-10]", () => {
+    const engine = createEngine({ walkers: 2, arenaBytes: 1 << 20, maxTables: 1 });
+    const { taken } = engine.arena();
+    const victim = joinEngine(engine.ticket(1));
+    const { handle } = victim.createStage2({ ipaBits: 40 });
+    engine.u32[(ENGINE + (handle & RECORD) + USED) / 4] = 1 + USED_BY;
+    expect(codeOf(() => engine.createStage2({ ipaBits: 39 }))).toBe("EBUSY");
+    engine.bury(1);
+    expect(engine.arena().taken).toBe(taken);
+    const next = engine.createStage2({ ipaBits: 39 });
+    expect(next.handle).not.toBe(handle);
+    expect(next.info()).toMatchObject({ pages: 1, rootPages: 1, inputBits: 39 });
+  });
+});
