@@ -4,8 +4,8 @@
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine } from "../../bindings/debug.js";
-import type { Engine, EngineOptions, Stage2Config, Stage2Table } from "../../bindings/index.js";
-import { joinEngine } from "../../bindings/index.js";
+import type { Engine, EngineOptions, HypTable, Stage2Config, Stage2Table } from "../../bindings/index.js";
+import { joinEngine, Prot } from "../../bindings/index.js";
 import { codeOf, expectReferences, KB4, MB2 } from "../support/tables.js";
 import { BASE, COLUMN, FAULT, home, pointsOf, SHARED } from "../support/walkers.js";
 
@@ -146,7 +146,7 @@ function lockedSlots({ engine, typed }: World): number {
 class Death extends Error {}
 
 /** Runs the scenario until the victim meets its `nth` point, and dies; false if it has fewer. */
-function dies({ victim }: World, run: () => unknown, nth: number): boolean {
+function dies({ victim }: { victim: Engine }, run: () => unknown, nth: number): boolean {
   let met = 0;
   victim.hosts.point = () => {
     if (++met === nth) throw new Death();
@@ -240,5 +240,62 @@ describe("a walker that dies while it makes a table", () => {
     const next = engine.createStage2({ ipaBits: 39 });
     expect(next.handle).not.toBe(handle);
     expect(next.info()).toMatchObject({ pages: 1, rootPages: 1, inputBits: 39 });
+  });
+});
+
+/** An EL2 table of two walkers, with a page far away. */
+function worldOfEl2(journal: boolean, prepare: (table: HypTable) => void) {
+  const engine = createEngine({ walkers: 2, arenaBytes: 1 << 20, journalRecords: journal ? 1 << 10 : 0 });
+  const { taken } = engine.arena();
+  const table = engine.createHyp({ vaBits: 39 });
+  const victim = joinEngine(engine.ticket(1));
+  table.map(WITNESS, KB4, home(WITNESS), "rw");
+  prepare(table);
+  if (journal) engine.journal.start();
+  return { engine, table, victim, same: victim.adopt(table.ticket()) as HypTable, taken };
+}
+
+const EL2: Record<string, { prepare: (table: HypTable) => void; run: (table: HypTable) => unknown }> = {
+  "a page into an empty table": { prepare: () => {}, run: (table) => table.map(BASE, KB4, home(BASE), "rw") },
+  "pages and a block": {
+    prepare: () => {},
+    run: (table) => table.map(BASE - PAGE, KB4 + MB2, home(BASE - PAGE), "rw"),
+  },
+  "software bits of a page": {
+    prepare: (table) => void table.map(BASE, KB4, home(BASE), "rw"),
+    run: (table) => table.map(BASE, KB4, home(BASE), Prot.R | Prot.W | Prot.SW0),
+  },
+  "an unmap that frees tables": {
+    prepare: (table) => void table.map(BASE, 2 * KB4, home(BASE), "rw"),
+    run: (table) => table.unmap(BASE, 2 * KB4),
+  },
+  "a lookup": { prepare: (table) => void table.map(BASE, KB4, home(BASE), "rw"), run: (table) => table.leaf(BASE) },
+};
+
+describe.each([
+  ["plain", false],
+  ["journalled", true],
+] as const)("%s: a walker that dies at any point of EL2's", (_, journal) => {
+  it.each(Object.entries(EL2))("%s [S1-3, S1-6, IDE-3]", (name, { prepare, run }) => {
+    const first = worldOfEl2(journal, prepare);
+    const n = pointsOf(first.victim, () => run(first.same)).length;
+    for (let nth = 1; nth <= n; nth++) {
+      const { engine, table, victim, same, taken } = worldOfEl2(journal, prepare);
+      const where = `${name}, point ${nth}`;
+      expect(dies({ victim }, () => run(same), nth)).toBe(true);
+      engine.bury(1);
+      table.lock("write")[Symbol.dispose]();
+      expectReferences(table);
+      for (const { address, pa } of table.leaves()) expect(pa, where).toBe(home(address));
+      expect(table.leaf(WITNESS).pa, where).toBe(home(WITNESS));
+      engine.reclaim();
+      const { pages, rootPages } = table.info();
+      const tables = [...table.entries({ tables: true })].filter(({ kind }) => kind === "table");
+      expect(pages, where).toBe(rootPages + tables.length);
+      table.unmap(BASE, KB4);
+      table.close();
+      expect(engine.arena().taken, where).toBe(taken);
+      expect(engine.counters().warnings, where).toBe(0);
+    }
   });
 });
