@@ -66,7 +66,7 @@ const RECORDED = [
   "test/conform/walk.test.ts",
 ];
 /** Of a property's random sequences: how many run while a mutant is new. Most are found by one in a hundred of them. */
-const FEW = "4%";
+const FEW = "2%";
 
 /**
  * Files and folders, and GRANULE_RUNS for them.
