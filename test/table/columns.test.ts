@@ -5,7 +5,7 @@ import * as K from "../../bindings/core/constants.generated.js";
 import { type Engine, Prot, type Stage2Config, type Stage2Table } from "../../bindings/index.js";
 import { CONFIGURATIONS } from "../support/configurations.js";
 import { codeOf, contents, expectReferences, KB4, MB2, recorded, smallEngine } from "../support/tables.js";
-import { FAULT, pair } from "../support/walkers.js";
+import { FAULT, pair, slotAt } from "../support/walkers.js";
 
 interface Twin {
   engine: Engine;
@@ -211,5 +211,52 @@ describe("a column of lookups", () => {
     b.leafColumns(columns, 1);
     expect([columns.statuses[0], Number((columns.values[0] as bigint) & 0xffff_f000n)]).toEqual([3, 0x9000]);
     expect(one.counters().warnings).toBe(0);
+  });
+
+  it("among walkers ends with EFAULT when what the entry has become names no table [WLK-9]", () => {
+    const { one, two, a, b } = pair();
+    a.map(MB2, MB2, MB2, "r");
+    const slot = slotAt(a, BigInt(MB2));
+    const columns = columnsOf(two, [MB2 + 0x5000]);
+    let met = 0;
+    two.hosts.point = (kind, pointer) => {
+      if (kind === K.POINT_READ && pointer === slot && ++met === 2) one.u64[slot / 8] = 0xdead_0000_0003n;
+    };
+    expect(codeOf(() => b.leafColumns(columns, 1))).toBe("EFAULT");
+    expect(met).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe("an entry that becomes a table after it was found", () => {
+  /** A block at MB2, and a walker that makes a page in it when the other one reads its slot for the `nth` time. */
+  function growing(nth: number) {
+    const made = pair();
+    made.a.map(MB2, MB2, MB2, "r");
+    const slot = slotAt(made.a, BigInt(MB2));
+    let met = 0;
+    made.two.hosts.point = (kind, pointer) => {
+      if (kind !== K.POINT_READ || pointer !== slot || ++met !== nth) return;
+      made.a.map(MB2 + 0x5000, KB4, 0x9000, "r", FAULT);
+    };
+    return { ...made, met: () => met };
+  }
+
+  it("is not taken for a leaf: a lookup goes on to the page below [WLK-4, WLK-14]", () => {
+    for (const nth of [1, 2]) {
+      const { b, met } = growing(nth);
+      expect(b.leaf(MB2 + 0x5000)).toMatchObject({ kind: "page", level: 3, pa: 0x9000n });
+      expect(met()).toBeGreaterThanOrEqual(nth);
+    }
+  });
+
+  it("gets no permissions: they go to the page below [S2-17, WLK-5]", () => {
+    for (const nth of [1, 2]) {
+      const { a, b, two } = growing(nth);
+      const columns = columnsOf(two, [MB2 + 0x5000]);
+      b.relaxColumns(columns, 1, "w", { shared: true });
+      expect([columns.statuses[0], a.leaf(MB2 + 0x5000).prot & Prot.W]).toEqual([0, Prot.W]);
+      expect(a.leaf(MB2 + 0x6000).kind).toBe("hole");
+      expectReferences(a);
+    }
   });
 });
