@@ -10,12 +10,15 @@ import { filesIn, stagesOf } from "./rooms.mjs";
 const PATIENCE = 8;
 const GRACE_SECONDS = 10;
 const FIRST_TIME_SECONDS = 300;
+/** A process that has just started reads and transforms everything before its first file. */
+const COLD_SECONDS = 60;
 
 export class Tests {
   #folder;
   #only;
   #quick;
   #runner;
+  #isCold = true;
   #stages = new Map();
   /** Mutants that a test file killed: `test`, and of one source file `source test`. */
   #kills = new Map();
@@ -36,6 +39,7 @@ export class Tests {
     });
     setPriority(runner.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     this.#runner = runner;
+    this.#isCold = true;
     await new Promise((resolve, reject) => {
       runner.once("message", resolve);
       runner.once("exit", () => reject(new Error("the test runner did not start")));
@@ -61,7 +65,6 @@ export class Tests {
     const left = new Set(files);
     return new Promise((resolve) => {
       let timer;
-      let since = performance.now();
       const finish = (outcome) => {
         clearTimeout(timer);
         runner.removeAllListeners("message");
@@ -71,16 +74,19 @@ export class Tests {
       const wait = () => {
         clearTimeout(timer);
         const [next] = left;
-        timer = setTimeout(() => {
-          this.end();
-          finish({ timeout: next, failure: `${next}: does not end` });
-        }, 1000 * limitOf(next));
+        timer = setTimeout(
+          () => {
+            this.end();
+            finish({ timeout: next, failure: `${next}: does not end` });
+          },
+          1000 * (limitOf(next) + (this.#isCold ? COLD_SECONDS : 0)),
+        );
       };
-      runner.on("message", ({ done, ended }) => {
+      runner.on("message", ({ done, ended, took }) => {
         if (done) return finish(done);
+        this.#isCold = false;
         left.delete(ended);
-        if (!seconds.has(ended)) seconds.set(ended, (performance.now() - since) / 1000);
-        since = performance.now();
+        if (!seconds.has(ended)) seconds.set(ended, took);
         wait();
       });
       runner.once("exit", () => {
@@ -128,20 +134,20 @@ export class Tests {
   }
 
   /**
-   * Runs a stage against a mutant. Where a file does not end, it runs without the mutant: if that is slow too, the machine
-   * is busy now, and the mutant gets as much more time.
+   * Runs a stage against a mutant. Where a file does not end, it runs without the mutant: if that is slower than it was, the
+   * machine is busy now, and the mutant gets as much more time, once.
    */
-  async #judgeStage(stage, mutant) {
+  async #judgeStage(stage, mutant, isSecond = false) {
     this.#sort(stage, mutant.file);
     const result = await this.#run(stage, stage.files, (file) => this.#limitOf(stage, file));
-    if (!result.timeout) return result;
+    if (!result.timeout || isSecond) return result;
     const file = result.timeout;
     const limit = this.#limitOf(stage, file);
     stage.seconds.delete(file);
     mutant.restore();
     await this.#run(stage, [file], () => FIRST_TIME_SECONDS);
     mutant.put();
-    return this.#limitOf(stage, file) <= limit ? result : this.#judgeStage(stage, mutant);
+    return this.#limitOf(stage, file) <= limit ? result : this.#judgeStage(stage, mutant, true);
   }
 
   /**
