@@ -43,6 +43,8 @@ const TRANSLATIONS = [
   "kept",
   "lookup",
   "nested",
+  "quick",
+  "refusals",
   "registers",
   "steps",
   "tlb",

@@ -1,0 +1,210 @@
+// What the exports of the hardware's walker refuse: pointers and windows that cannot be, contexts that are not configured, accesses and
+// addresses that do not exist. The facade never passes them, but a program that calls the core itself could.
+
+import { readFileSync } from "node:fs";
+import { beforeEach, describe, expect, it } from "vitest";
+import * as K from "../../bindings/core/constants.generated.js";
+import { instantiateMmu } from "../../bindings/core/mmu-core.js";
+import { BankView, ContextView } from "../../bindings/core/mmu-views.generated.js";
+import { Words } from "../../bindings/core/view.js";
+
+const EINVAL = -22;
+const BYTES = 65536;
+/** Where the context, a record, a TLB, a column and its rows lie. */
+const [CONTEXT, OUT, TLB, COLUMN, ROWS] = [0, 8192, 16384, 32768, 40960] as const;
+const TLB_BYTES = K.TLB_HEADER_BYTES + 8 * K.TLB_ENTRY_BYTES;
+const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
+
+let memory: WebAssembly.Memory;
+let core: ReturnType<typeof instantiateMmu>;
+let context: ContextView;
+
+beforeEach(() => {
+  memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+  core = instantiateMmu(wasm, memory);
+  context = new ContextView(new Words(memory.buffer), CONTEXT);
+  context.regime = K.REGIME_EL2; // with no stage on: addresses pass
+  context.bytes = BYTES;
+});
+
+/** A TLB with one bank of eight entries for data. */
+function tlb(): void {
+  const bank = new BankView(new Words(memory.buffer), TLB + K.TLB_BANKS_AT);
+  bank.sets = 2;
+  bank.ways = 4;
+  bank.sizes = 1n << 12n;
+  expect(core.mmuTlb(TLB, TLB_BYTES)).toBe(0);
+}
+
+describe("a context", () => {
+  it("lies in memory, whole and aligned", () => {
+    for (const p of [4, BYTES - 1016, BYTES, 0xffff_fff8]) expect(core.mmuConfigure(p)).toBe(EINVAL);
+    expect(core.mmuConfigure(BYTES - 1024)).toBe(EINVAL); // there, but nothing was written to it
+    context = new ContextView(new Words(memory.buffer), BYTES - 1024);
+    context.regime = K.REGIME_EL10;
+    expect(core.mmuConfigure(BYTES - 1024)).toBe(0);
+  });
+
+  it("is of a regime, a size and features that exist", () => {
+    const statuses = (field: "regime" | "features", values: readonly number[]) =>
+      values.map((value) => {
+        const before = context[field];
+        context[field] = value;
+        const status = core.mmuConfigure(CONTEXT);
+        context[field] = before;
+        return status;
+      });
+    expect(statuses("regime", [0, K.REGIME_EL10, K.REGIME_EL2, K.REGIME_EL2 + 1])).toEqual([EINVAL, 0, 0, EINVAL]);
+    expect(statuses("features", [0, 1, 2, 3, 4, 5, 6])).toEqual(new Array(7).fill(0));
+    expect(statuses("features", [7, 8, 9, 15])).toEqual(new Array(4).fill(EINVAL));
+  });
+
+  it("has a window in memory that holds whole descriptors, at an address that one can have", () => {
+    const configured = (physBase: bigint, pointer: number, bytes: number) => {
+      Object.assign(context, { physBase, pointer, bytes });
+      return core.mmuConfigure(CONTEXT);
+    };
+    for (const bad of [1n, 2n, 4n, 7n]) expect(configured(bad, 0, BYTES), `${bad}`).toBe(EINVAL);
+    for (const bad of [1, 2, 4]) expect(configured(0n, bad, 8), `${bad}`).toBe(EINVAL);
+    expect([configured(8n, 0, BYTES), configured(0n, 8, BYTES - 8), configured(0n, BYTES - 8, 8)]).toEqual([0, 0, 0]);
+    expect([configured(0n, 0, BYTES + 1), configured(0n, 8, BYTES), configured(0n, BYTES, 8)]).toEqual([
+      EINVAL,
+      EINVAL,
+      EINVAL,
+    ]);
+    expect([configured(0n, 0, 0), configured(0n, 0, 1)]).toEqual([0, 0]);
+  });
+
+  it("answers nothing before it is configured, after a configuration that failed, and once its window has moved away", () => {
+    const asked = () => [
+      core.mmuTranslate(CONTEXT, 0, 0, 0, OUT),
+      core.mmuLookup(CONTEXT, 4096, 0, OUT),
+      core.mmuTranslateMany(CONTEXT, COLUMN, ROWS, 1, 0),
+    ];
+    const refused = [EINVAL, EINVAL, EINVAL];
+    expect(asked()).toEqual(refused);
+    expect(core.mmuConfigure(CONTEXT)).toBe(0);
+    expect(asked()).toEqual([0, 4096, 0]);
+    context.pointer = 8; // with all of its bytes it would end behind the memory
+    expect(asked()).toEqual(refused);
+    context.pointer = 0;
+    context.physBase = 4n;
+    expect(asked()).toEqual(refused);
+    expect(core.mmuConfigure(CONTEXT)).toBe(EINVAL);
+    context.physBase = 0n;
+    expect(asked()).toEqual(refused);
+    expect(core.mmuConfigure(CONTEXT)).toBe(0);
+    expect(asked()).toEqual([0, 4096, 0]);
+  });
+});
+
+describe("an access", () => {
+  beforeEach(() => expect(core.mmuConfigure(CONTEXT)).toBe(0));
+
+  it("has a record in memory", () => {
+    for (const p of [BYTES - 56, 8193, 0xffff_fff8]) {
+      expect(core.mmuTranslate(CONTEXT, 0, 0, 0, p)).toBe(EINVAL);
+      expect(core.mmuLookup(CONTEXT, 4096, 0, p)).toBe(EINVAL);
+    }
+    expect(core.mmuTranslate(CONTEXT, 0, 0, 0, BYTES - K.RESULT_BYTES)).toBe(0);
+  });
+
+  it("is a read, a write or a fetch, at an address that a double has exactly", () => {
+    expect([0, 1, 2, 4, 8, 12, 14].map((access) => core.mmuLookup(CONTEXT, 4096, access, OUT))).toEqual(
+      new Array(7).fill(4096),
+    );
+    for (const bad of [3, 7, 11, 15, 16, 0xffff_ffff]) expect(core.mmuLookup(CONTEXT, 4096, bad, OUT)).toBe(EINVAL);
+    for (const bad of [NaN, 0.5, 2 ** 53, -(2 ** 53), Infinity]) {
+      expect(core.mmuLookup(CONTEXT, bad, 0, OUT)).toBe(EINVAL);
+    }
+  });
+
+  it("of many has columns in memory, which are not the context", () => {
+    const many = (addrs: number, rows: number, n: number) => core.mmuTranslateMany(CONTEXT, addrs, rows, n, 0);
+    expect([many(COLUMN, ROWS, 4), many(BYTES - 32, ROWS, 4), many(COLUMN, BYTES - 64, 4)]).toEqual([0, 0, 0]);
+    expect([many(BYTES - 24, ROWS, 4), many(COLUMN, BYTES - 56, 4), many(COLUMN, ROWS, 0x8000_0000)]).toEqual([
+      EINVAL,
+      EINVAL,
+      EINVAL,
+    ]);
+    expect([many(COLUMN, K.CONTEXT_BYTES, 4), many(COLUMN, K.CONTEXT_BYTES - 8, 4), many(COLUMN, 0, 1)]).toEqual([
+      0,
+      EINVAL,
+      EINVAL,
+    ]);
+  });
+});
+
+describe("a TLB", () => {
+  beforeEach(() => expect(core.mmuConfigure(CONTEXT)).toBe(0));
+
+  const bank = () => new BankView(new Words(memory.buffer), TLB + K.TLB_BANKS_AT);
+
+  it("has a bank for data, of shapes that can be, in a block that holds it", () => {
+    expect(core.mmuTlb(TLB, TLB_BYTES)).toBe(EINVAL); // no bank
+    tlb();
+    expect([core.mmuTlb(TLB, TLB_BYTES - 8), core.mmuTlb(TLB, TLB_BYTES + 8), core.mmuTlb(TLB, 8)]).toEqual([
+      EINVAL,
+      0,
+      EINVAL,
+    ]);
+    for (const [sets, ways, policy] of [
+      [0, 4, 0],
+      [3, 2, 0],
+      [6, 1, 0],
+      [2, 4, 4],
+      [1 << 17, 1, 0],
+      [1, (1 << 16) + 1, 0],
+      [1 << 9, 1 << 8, 0],
+    ] as const) {
+      Object.assign(bank(), { sets, ways, policy });
+      expect(core.mmuTlb(TLB, TLB_BYTES), `${sets} x ${ways}, policy ${policy}`).toBe(EINVAL);
+    }
+    for (const policy of [0, 1, 2, 3]) {
+      Object.assign(bank(), { sets: 2, ways: 4, policy });
+      expect(core.mmuTlb(TLB, TLB_BYTES)).toBe(0);
+    }
+  });
+
+  it("is asked only while it is one", () => {
+    let page = 4096; // another one each time: what a hint finds is answered without a look at the whole TLB
+    const asked = () => [
+      core.mmuAccess(CONTEXT, TLB, 4096, 0, 0, OUT),
+      core.mmuAccessMany(CONTEXT, TLB, COLUMN, ROWS, 2, 0),
+      Math.min(core.mmuLookupTlb(CONTEXT, TLB, (page += 4096), 0, OUT), 0),
+      core.mmuSpeculate(CONTEXT, TLB, 4096, 0),
+      core.mmuTlbi(TLB, 0, K.TLBI_ALL, 0, 0, 0),
+      core.mmuDsb(TLB, 0, 2),
+    ];
+    const refused = new Array(6).fill(EINVAL);
+    expect(asked()).toEqual(refused);
+    tlb();
+    const answered = new Array(6).fill(0);
+    expect(asked()).toEqual(answered);
+    for (const [field, value] of [
+      ["sets", 3],
+      ["sets", 1 << 20],
+      ["ways", 0],
+      ["pointer", BYTES - 8],
+      ["pointer", 4],
+      ["policy", 9],
+    ] as const) {
+      const before = bank()[field];
+      bank()[field] = value;
+      expect(asked(), `${field} ${value}`).toEqual(refused);
+      bank()[field] = before;
+    }
+    expect(asked()).toEqual(answered);
+  });
+
+  it("is not among the rows that a column of accesses writes", () => {
+    tlb();
+    const many = (rows: number) => core.mmuAccessMany(CONTEXT, TLB, COLUMN, rows, 4, 0);
+    expect([many(TLB - 64), many(TLB - 56), many(TLB + TLB_BYTES - 8), many(TLB + TLB_BYTES)]).toEqual([
+      0,
+      EINVAL,
+      EINVAL,
+      0,
+    ]);
+  });
+});
