@@ -98,6 +98,35 @@ describe("a context", () => {
   });
 });
 
+describe("a root", () => {
+  /** With the window at byte 0 of memory, where no pointer is out of the question. */
+  const walking = (ttbr0: bigint, bytes: number) => {
+    Object.assign(context, { bytes, sctlr: 1n, tcr: 25n | (5n << 16n), ttbr0, features: 5 });
+    expect(core.mmuConfigure(CONTEXT)).toBe(0);
+    const one = core.mmuTranslate(CONTEXT, 0x1000, 0, 0, OUT);
+    const [pa, info] = new BigUint64Array(memory.buffer, OUT, 2);
+    new BigUint64Array(memory.buffer, COLUMN, 1)[0] = 0x1000n;
+    const many = core.mmuTranslateMany(CONTEXT, COLUMN, ROWS, 1, 0);
+    return { one, many, same: [...new BigUint64Array(memory.buffer, ROWS, 2)].join() === [pa, info].join(), info };
+  };
+
+  it("that lies outside of the window, or in part, is an abort of the walk, for one access and for many", () => {
+    for (const [ttbr0, bytes] of [
+      [0x10000n, BYTES],
+      [0xf000_0000n, BYTES],
+      [0xe000n, 0xe000],
+      [0xe000n, 0xe800],
+      [0x1000n, 0x800],
+    ] as const) {
+      const at = walking(ttbr0, bytes);
+      expect(at, `${ttbr0} of ${bytes}`).toMatchObject({ one: 1, many: 1, same: true });
+    }
+    expect(walking(0xe000n, BYTES)).toMatchObject({ one: 1, many: 1, same: true }); // in it: a hole
+    new BigUint64Array(memory.buffer, 0xe000, 1)[0] = 0x4000_0000n | (1n << 10n) | 1n;
+    expect(walking(0xe000n, BYTES)).toMatchObject({ one: 0, many: 0, same: true }); // a block of 1 GiB
+  });
+});
+
 describe("an access", () => {
   beforeEach(() => expect(core.mmuConfigure(CONTEXT)).toBe(0));
 

@@ -84,6 +84,9 @@ describe("creating a table", () => {
       expect(made(() => stage2(ps, vtcr(ps)))).toBe(true);
       for (const other of [12, 14, 16]) if (other !== ps) expect(made(() => stage2(ps, vtcr(other)))).toBe(false);
     }
+    // 52 bits of input from level -1: no stage 2 begins there [GEO-13].
+    const beforeZero = (vtcr(12) & ~0xffn) | 12n | (3n << 6n);
+    expect(made(() => stage2(12, beforeZero, K.T_LPA2))).toBe(false);
     expect(made(() => stage2(12, vtcr(12), K.T_BARRIER))).toBe(false);
     expect(made(() => stage2(12, vtcr(12), 1 << 31))).toBe(false);
     for (const hooks of [-1, 1 << 31]) expect(made(() => stage2(12, vtcr(12), 0, hooks))).toBe(false);
