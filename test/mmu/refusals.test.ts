@@ -195,6 +195,22 @@ describe("a TLB", () => {
     }
   });
 
+  it("begins empty, whatever its block held before", () => {
+    tlb();
+    const row = new BigUint64Array(memory.buffer, ROWS, 2);
+    for (const kind of [0, 2]) core.mmuAccess(CONTEXT, TLB, 0x5000, 0, kind, OUT);
+    new Uint8Array(memory.buffer).fill(0xff, TLB + K.TLB_HEADER_BYTES, TLB + TLB_BYTES);
+    const before = bank();
+    Object.assign(before, { present: -1n, hits: 7n, misses: 7n, inserts: 7n, evicted: 7n, flushed: 7n, dropped: 7n });
+    tlb();
+    const { present, hits, misses, inserts, evicted, flushed, dropped } = bank();
+    expect([present, hits, misses, inserts, evicted, flushed, dropped]).toEqual(new Array(7).fill(0n));
+    const entries = new Uint8Array(memory.buffer, TLB + K.TLB_HEADER_BYTES, 8 * K.TLB_ENTRY_BYTES);
+    expect(entries.every((byte) => byte === 0)).toBe(true);
+    expect(core.mmuAccessMany(CONTEXT, TLB, COLUMN, ROWS, 1, 0)).toBe(0);
+    expect([row[0], bank().misses, bank().inserts]).toEqual([0n, 1n, 1n]);
+  });
+
   it("is asked only while it is one", () => {
     let page = 4096; // another one each time: what a hint finds is answered without a look at the whole TLB
     const asked = () => [

@@ -138,7 +138,9 @@ describe("a table that is torn down", () => {
   ])("%s is said to be gone before anything of it is freed, and nothing of it is flushed [TLB-32]", (_, end) => {
     const { engine, table } = withPages();
     const { rootPa, startLevel } = table.info();
+    const { walks } = engine.counters();
     const records = recorded(engine, () => end(table));
+    expect(engine.counters().walks).toBe(walks + 1);
     expect(records[0]).toMatchObject({ kind: JournalKind.TABLE_GONE, address: rootPa, level: startLevel });
     const flushes: number[] = [K.J_TLBI_IPA, K.J_TLBI_RANGE, K.J_TLBI_VMID];
     expect(records.filter(({ kind }) => flushes.includes(kind))).toEqual([]);
