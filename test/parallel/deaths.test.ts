@@ -7,7 +7,7 @@ import { createEngine } from "../../bindings/debug.js";
 import type { Engine, EngineOptions, HypTable, Stage2Config, Stage2Table } from "../../bindings/index.js";
 import { joinEngine, Prot } from "../../bindings/index.js";
 import { codeOf, expectReferences, KB4, MB2 } from "../support/tables.js";
-import { BASE, COLUMN, FAULT, home, pointsOf, SHARED } from "../support/walkers.js";
+import { BASE, COLUMN, FAULT, home, pointsOf, SHARED, slotAt } from "../support/walkers.js";
 
 const PAGE = BigInt(KB4);
 const BLOCK = BigInt(MB2);
@@ -297,5 +297,25 @@ describe.each([
       expect(engine.arena().taken, where).toBe(taken);
       expect(engine.counters().warnings, where).toBe(0);
     }
+  });
+});
+
+describe("a table whose counts a death left in doubt", () => {
+  it("is repaired by the next operation that leaves it to nobody, a shared one too [S2-23, LCK-11]", () => {
+    const { engine, table, victim, same } = world({ prepare: pages(1, BASE + 9n * PAGE), run: () => {} }, "plain");
+    const page = Math.floor(slotAt(table, BASE) / KB4) * KB4;
+    const reading = table.lock("read");
+    victim.hosts.point = (kind) => {
+      if (kind === K.POINT_EXCHANGED) throw new Death(); // the leaf is there, its reference is not counted yet
+    };
+    const mine = victim.createColumns(1);
+    mine.addresses[0] = BASE;
+    mine.values[0] = home(BASE);
+    expect(() => same.mapColumns(mine, 1, "rw", COLUMN)).toThrow(Death);
+    engine.bury(1);
+    expect(engine.core.pageReferences(page)).toBe(2); // itself and the page that was there before
+    reading[Symbol.dispose]();
+    table.mkyoung(BASE, SHARED);
+    expect(engine.core.pageReferences(page)).toBe(3);
   });
 });
