@@ -110,4 +110,17 @@ describe.each(Object.entries(CASES))("%s", (_, { make, at, kinds }) => {
       expect(hits(tlb.stats()) - hits(before)).toBe(at.length);
     }
   });
+
+  it("answers single lookups that hit by their hint, and counts them", () => {
+    if (at.some((address) => address >> 56n === 0x5bn)) return; // as above
+    const mmu = make();
+    const tlb = createTlb(mmu);
+    const numbers = at.map((address) => Number(BigInt.asIntN(64, address)));
+    const first = numbers.map((address) => tlb.lookup(address));
+    info(mmu)[0] = UNTOUCHED;
+    const { rdHits } = tlb.stats();
+    expect(numbers.map((address) => tlb.lookup(address))).toEqual(first);
+    expect(info(mmu)[0]).toBe(UNTOUCHED);
+    expect(tlb.stats().rdHits - rdHits).toBe(at.length);
+  });
 });

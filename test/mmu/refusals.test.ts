@@ -242,6 +242,15 @@ describe("a TLB", () => {
     expect(asked()).toEqual(answered);
   });
 
+  it("hears TLBIs whose scope and domain exist [HWM-41]", () => {
+    tlb();
+    const statuses = (forms: readonly number[]) => forms.map((form) => core.mmuTlbi(TLB, 0, form, 0, 0, 0));
+    const domain = (n: number) => n << K.TLBI_DOMAIN_LOW;
+    expect(statuses([0, 1, 2, 3, 4, 5, 6, 7, 8, 15])).toEqual([0, 0, 0, 0, 0, 0, 0, EINVAL, EINVAL, EINVAL]);
+    expect(statuses([domain(0), domain(1), domain(2), domain(3)])).toEqual([0, 0, 0, EINVAL]);
+    expect(statuses([domain(3) | K.TLBI_IPA | K.TLBI_LPA2, domain(2) | K.TLBI_IPA | K.TLBI_LPA2])).toEqual([EINVAL, 0]);
+  });
+
   it("is not among the rows that a column of accesses writes", () => {
     tlb();
     const many = (rows: number) => core.mmuAccessMany(CONTEXT, TLB, COLUMN, rows, 4, 0);

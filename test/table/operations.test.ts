@@ -120,6 +120,23 @@ describe("a number that is no operation", () => {
   });
 });
 
+describe("an instance that is no walker", () => {
+  it("knows no table: not after its engine was closed, nor before it joined one", () => {
+    const engine = createEngine({ arenaBytes: 2 << 20 });
+    const { handle } = engine.createStage2({ ipaBits: 39 });
+    const { core } = engine;
+    const ask = () => [
+      core.call(K.OP_COUNT_LEAVES, handle, 0, 0, 0, KB4, 0, 0, 0),
+      core.tableInfo(handle),
+      core.lookup(handle, 0),
+      core.releaseTable(handle),
+    ];
+    expect(ask()).toEqual([0, 0, -1, K.EINVAL]); // it cannot be released before it is destroyed
+    engine.close();
+    expect(ask()).toEqual([K.EINVAL, K.EINVAL, K.EINVAL, K.EINVAL]);
+  });
+});
+
 describe("a cache of its own", () => {
   it("is topped up to one fault's worth before the operation that asks for it, and not for others [MC-6, MC-7]", () => {
     const engine = smallEngine();
