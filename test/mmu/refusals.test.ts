@@ -251,6 +251,15 @@ describe("a TLB", () => {
     expect(statuses([domain(3) | K.TLBI_IPA | K.TLBI_LPA2, domain(2) | K.TLBI_IPA | K.TLBI_LPA2])).toEqual([EINVAL, 0]);
   });
 
+  it("keeps to its block: what lies before and behind it is no part of its lock, nor of anything else", () => {
+    tlb();
+    const around = [new Uint8Array(memory.buffer, TLB - 256, 256), new Uint8Array(memory.buffer, TLB + TLB_BYTES, 256)];
+    for (const bytes of around) bytes.fill(0xff);
+    for (const form of [K.TLBI_ALL, K.TLBI_VA, K.TLBI_IPA]) expect(core.mmuTlbi(TLB, 0, form, 5, 0, 0)).toBe(0);
+    expect([core.mmuDsb(TLB, 0, 2), core.mmuAccess(CONTEXT, TLB, 0x5000, 0, 0, OUT)]).toEqual([0, 0]);
+    for (const bytes of around) expect(bytes.every((byte) => byte === 0xff)).toBe(true);
+  });
+
   it("is not among the rows that a column of accesses writes", () => {
     tlb();
     const many = (rows: number) => core.mmuAccessMany(CONTEXT, TLB, COLUMN, rows, 4, 0);

@@ -37,6 +37,25 @@ describe.each([
   });
 });
 
+it.each([
+  ["whose leaves change without its lock", (engine: Engine) => engine.createStage2({ ipaBits: 39, lockFree: true })],
+  ["of EL2 that is freed after a barrier", (engine: Engine) => engine.createHyp({ vaBits: 39, barrier: true })],
+])("a lookup in a table %s waits for no writer [IDE-1, IDE-3, WLK-4]", (_, create) => {
+  const engine = createEngine({ walkers: 2, arenaBytes: 8 << 20 });
+  const table = create(engine);
+  table.map(BASE, KB4, home(BASE), "rw");
+  const other = joinEngine(engine.ticket(1));
+  other.adopt(table.ticket()).lock("write");
+  let reads = 0;
+  engine.hosts.clock = () => ++reads * 5000;
+  expect(table.leaf(BASE)).toMatchObject({ kind: "page", pa: home(BASE) });
+  const columns = engine.createColumns(1);
+  columns.addresses[0] = BASE;
+  table.leafColumns(columns, 1);
+  expect([columns.statuses[0], reads]).toEqual([3, 0]);
+  expect(codeOf(() => table.countLeaves())).toBe("ETIMEDOUT"); // a walk over a range does
+});
+
 it("a batch ends behind the first operation that met a dead holder, also one that goes on after errors [LCK-17]", () => {
   const { engine, tables } = held(5000, { tables: 2 });
   const free = engine.createStage2({ ipaBits: 39 });

@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
-import { createEngine, type Engine, type Stage2Table } from "../../bindings/index.js";
+import { createEngine as createDebugEngine } from "../../bindings/debug.js";
+import { createEngine, type Engine, Prot, type Stage2Table } from "../../bindings/index.js";
 import { digest, KB4, MB2, smallEngine } from "../support/tables.js";
 
 const ROWS = 8;
@@ -114,6 +115,21 @@ describe("columns of pages", () => {
 });
 
 describe("an address inside a page", () => {
+  it("asks for one page of every operation on one, also at its last byte, in the build that checks preconditions", () => {
+    const engine = createDebugEngine({ arenaBytes: 4 << 20, journalRecords: 256 });
+    engine.journal.start(); // each is a walk
+    const table = engine.createStage2({ ipaBits: 39 });
+    table.map(0, 3 * KB4, 0, "r");
+    for (const at of [KB4, KB4 + 1, 2 * KB4 - 1]) {
+      table.testClearYoung(0, 3 * KB4, true);
+      table.relaxPerms(at, "w");
+      expect(table.mkyoung(at)).not.toBe(0n);
+      const young = [...table.leaves()].map(({ descriptor }) => (descriptor & (1n << 10n)) !== 0n);
+      expect(young).toEqual([false, true, false]);
+    }
+    expect([...table.leaves()].map(({ prot }) => (prot & Prot.W) !== 0)).toEqual([false, true, false]);
+  });
+
   it("is that page's, up to its last byte", () => {
     const table = smallEngine().createStage2({ ipaBits: 39 });
     table.map(0, KB4, 0, "r");

@@ -41,11 +41,11 @@ const BY_THEMSELVES = ["OP_DESTROY", "OP_TLB_FLUSH_RANGE"];
 const numberOf = (name: string) => (K as unknown as Record<string, number>)[name] as number;
 
 /** What an operation with arguments that suit most of them answers. */
-function ask(table: Table, name: string, flags = 0, cache: number = K.CACHE_ARENA): number {
+function ask(table: Table, name: string, flags = 0, cache: number = K.CACHE_ARENA, size = KB4): number {
   const level = name === "OP_ANNOTATE" ? 2 : name === "OP_SET_OWNER" ? 1 : 0;
   const address = name === "OP_HYP_MAP" ? KB4 : 0; // what is mapped at 0 is something else
   const phys = name === "OP_ANNOTATE" ? 6 : 0;
-  return table.engine.core.call(numberOf(name), table.handle, flags, cache, address, KB4, phys, Prot.R, level);
+  return table.engine.core.call(numberOf(name), table.handle, flags, cache, address, size, phys, Prot.R, level);
 }
 
 describe.each(Object.entries(RULES))("%s", (name, rule) => {
@@ -94,6 +94,26 @@ describe.each(Object.entries(RULES))("%s", (name, rule) => {
     for (const flag of [1 << 7, 1 << 15, 1 << 18, 1 << 30]) expect(ask(table, name, flag)).toBe(K.EINVAL);
     const cached = name === "OP_SET_OWNER" || name === "OP_DESTROY" ? 0 : K.EINVAL;
     if (cached) expect(ask(table, name, 0, 0x1234)).toBe(K.EINVAL);
+  });
+
+  it("is told EBUSY where walks are nested too deep for it, and changes nothing", () => {
+    const { engine, stage2, hyp } = made();
+    const table: Table = rule.stage === "EL2" ? hyp : stage2;
+    const outer = engine.createStage2({ ipaBits: 39 });
+    // Of these a hole makes a walk, or none is needed at all.
+    const walks = !["OP_GET_LEAF", "OP_TLB_FLUSH_RANGE"].includes(name);
+    const onHole = ["OP_MKYOUNG", "OP_RELAX_PERMS"].includes(name);
+    if (onHole) stage2.unmap(0, KB4);
+    const before = contents(table);
+    const seen: number[] = [];
+    const nest = (depth: number): number =>
+      depth === 0
+        ? (seen.push(ask(table, name, 0, K.CACHE_ARENA, 4 * KB4)), 0)
+        : outer.walk(0, KB4, () => void nest(depth - 1));
+    nest(8); // as many as there are records of walks
+    expect(seen.map((status) => status === K.EBUSY)).toEqual([walks]);
+    if (walks) expect(contents(table)).toEqual(before);
+    expect(ask(table, name, 0, K.CACHE_ARENA, 4 * KB4)).not.toBe(K.EBUSY);
   });
 
   it("takes no table away under a walk of this walker [WLK-4]", () => {
