@@ -94,6 +94,18 @@ describe("creating a table", () => {
   });
 });
 
+describe("a walk with a visitor", () => {
+  it("has flags and a cache that exist; one that gets runs visits leaves alone [WLK-3]", () => {
+    const engine = smallEngine();
+    const { handle } = engine.createStage2({ ipaBits: 39 });
+    const walk = (flags: number, cache = K.CACHE_ARENA) => engine.core.walkOutside(handle, 0n, 0n, flags, cache);
+    expect([0, K.LEAF, K.LEAF | K.TABLE_PRE, K.RUNS | K.LEAF].map((flags) => walk(flags))).toEqual([0, 0, 0, 0]);
+    const wrong = [1 << 7, 1 << 30, K.RUNS, K.RUNS | K.LEAF | K.TABLE_PRE, K.RUNS | K.LEAF | K.SHARED];
+    expect(wrong.map((flags) => walk(flags))).toEqual(wrong.map(() => K.EINVAL));
+    expect(walk(K.LEAF, 4096)).toBe(K.EINVAL);
+  });
+});
+
 describe("columns of pages", () => {
   const PROT = 3;
 
