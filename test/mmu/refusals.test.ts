@@ -213,14 +213,17 @@ describe("a TLB", () => {
 
   it("is asked only while it is one", () => {
     let page = 4096; // another one each time: what a hint finds is answered without a look at the whole TLB
-    const asked = () => [
-      core.mmuAccess(CONTEXT, TLB, 4096, 0, 0, OUT),
-      core.mmuAccessMany(CONTEXT, TLB, COLUMN, ROWS, 2, 0),
-      Math.min(core.mmuLookupTlb(CONTEXT, TLB, (page += 4096), 0, OUT), 0),
-      core.mmuSpeculate(CONTEXT, TLB, 4096, 0),
-      core.mmuTlbi(TLB, 0, K.TLBI_ALL, 0, 0, 0),
-      core.mmuDsb(TLB, 0, 2),
-    ];
+    const asked = () => {
+      page += 4096;
+      return [
+        core.mmuAccess(CONTEXT, TLB, 4096, 0, 0, OUT),
+        core.mmuAccessMany(CONTEXT, TLB, COLUMN, ROWS, 2, 0),
+        Math.min(core.mmuLookupTlb(CONTEXT, TLB, page, 0, OUT), 0),
+        core.mmuSpeculate(CONTEXT, TLB, 4096, 0),
+        core.mmuTlbi(TLB, 0, K.TLBI_ALL, 0, 0, 0),
+        core.mmuDsb(TLB, 0, 2),
+      ];
+    };
     const refused = new Array(6).fill(EINVAL);
     expect(asked()).toEqual(refused);
     tlb();
