@@ -127,6 +127,21 @@ describe("a root", () => {
   });
 });
 
+describe("a start level that the host wrote over", () => {
+  it("is a fault where there is no such level, for one access and for many", () => {
+    Object.assign(context, { sctlr: 1n, tcr: 25n | (5n << 16n), ttbr0: 0xe000n, features: 5 });
+    const start = new Int32Array(memory.buffer, CONTEXT + 192 + 8, 1); // Stage.start of the low half, in mmu/context.ts
+    for (const level of [-5, -2, 4, 5, 100, 0x7fff_ffff]) {
+      expect(core.mmuConfigure(CONTEXT)).toBe(0);
+      expect(start[0]).toBe(1);
+      start[0] = level;
+      expect(core.mmuTranslate(CONTEXT, 0x1000, 0, 0, OUT), `level ${level}`).toBe(1);
+      const [, info] = new BigUint64Array(memory.buffer, OUT, 2);
+      expect(Number((info as bigint) & 0x3fn) & ~3, `level ${level}`).toBe(4); // a translation fault
+    }
+  });
+});
+
 describe("an access", () => {
   beforeEach(() => expect(core.mmuConfigure(CONTEXT)).toBe(0));
 
