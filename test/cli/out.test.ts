@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { RunTimeline } from "../../bindings/cli/run-timeline.js";
 import { PerfettoWriter } from "../../bindings/report/index.js";
 import { COSTS, type RunConfig, runWorkload } from "../../bindings/sim/index.js";
@@ -12,7 +12,6 @@ import { scratchFolder } from "../support/scratch.js";
 import { inside } from "./inside.js";
 
 const folder = scratchFolder();
-beforeAll(() => {});
 
 const trace = (): string => {
   const path = join(folder, "small.trace");
