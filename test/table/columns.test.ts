@@ -142,6 +142,20 @@ describe("a column", () => {
     expect([...columns.statuses.subarray(0, 3)]).toEqual([0, K.ERANGE, 99]);
   });
 
+  it("has its own protections and table, whatever the column before it had", () => {
+    const engine = smallEngine();
+    const [one, two] = [engine.createStage2({ ipaBits: 39 }), engine.createStage2({ granule: 16384, ipaBits: 36 })];
+    one.mapColumns(columnsOf(engine, [0, 0x1000], [0, 0x1000]), 2, "r");
+    one.mapColumns(columnsOf(engine, [0x2000, 0x3000], [0x2000, 0x3000]), 2, "rwx");
+    two.mapColumns(columnsOf(engine, [0, 0x4000, 0x8000], [0, 0x4000, 0x8000]), 3, "rw");
+    const seen = (table: Stage2Table) =>
+      [...table.leaves()].map(({ pa, prot }) => [pa, prot & (Prot.R | Prot.W | Prot.X)]);
+    const [r, rw, rwx] = [Prot.R, Prot.R | Prot.W, Prot.R | Prot.W | Prot.X];
+    expect(seen(one)).toEqual([0n, 0x1000n, 0x2000n, 0x3000n].map((pa, i) => [pa, i < 2 ? r : rwx]));
+    expect(seen(two)).toEqual([0n, 0x4000n, 0x8000n].map((pa) => [pa, rw]));
+    for (const table of [one, two]) expectReferences(table);
+  });
+
   it("of more rows than are looked up together: each row once, in order", () => {
     const engine = smallEngine();
     const table = engine.createStage2({ ipaBits: 39 });
