@@ -85,8 +85,13 @@ function settle(w: Walker): i32 {
     orphan(t, w.id);
     if (!wrote) continue;
     tables++;
+    const mine = <u32>changetype<usize>(t) === w.owner;
+    if (mine && w.breaking !== 0 && isLocked(w.breaking, t)) holdUnlinked(w, t);
     if (rootOf(t)) unlocked += mend(t, rootOf(t), w);
-    if (<u32>changetype<usize>(t) === w.owner) w.breaking = 0;
+    if (mine) {
+      w.breaking = 0;
+      if (w.tree !== 0) doubtLimbo(); // it may have died while it built or freed the detached table
+    }
     if (!(t.flags & T_HYP)) flushVmid(t); // it may have died before its own flush
     writeUnlock(t);
   }
@@ -132,14 +137,30 @@ function finishBreak(w: Walker): i32 {
   if (locked < 0) return locked;
   if (locked > 0) {
     if (!(t.flags & T_HYP)) flushVmid(t); // it may have died before its own flush
-    if (wasTable && w.tree === 0) w.tree = <u32>tableBelow(t, w.old) | (w.level + LEVEL_BIAS);
+    holdUnlinked(w, t);
   } else if (w.breaking & MAKING) {
-    // The make was done: the page that it linked is no longer in its hand; the table that the break unlinked is.
+    // The make was done: the page that it linked is no longer in its hand; the table that the break unlinked is, and one in which
+    // the slot lies.
     w.hand = 0;
-    if (!wasTable) w.tree = 0;
+    if (!wasTable && w.level <= levelIn(w.tree)) w.tree = 0;
   }
   w.breaking = 0;
   return locked;
+}
+
+/** Level of the entry that names the tree in `word`, a word of intent. */
+function levelIn(word: u32): i32 {
+  return <i32>(word & LEVEL_BITS) - LEVEL_BIAS;
+}
+
+/** Does the slot at `at`, a word of intent, hold the locked marker of `t`? */
+function isLocked(at: u32, t: Table): bool {
+  return read(at & ~MAKING, true) === lockedMarker(<bool>(t.flags & T_TYPED));
+}
+
+/** `w` died at once after the exchange that took its slot: the table that was there is in its hand. */
+function holdUnlinked(w: Walker, t: Table): void {
+  if (w.tree === 0 && isTable(w.old, w.level)) w.tree = <u32>tableBelow(t, w.old) | (w.level + LEVEL_BIAS);
 }
 
 /**
@@ -175,7 +196,7 @@ function giveHeld(w: Walker): bool {
   if (!giveOne(t, w.hand)) return false;
   w.hand = 0;
   if (w.tree !== 0) {
-    retire(t, w.tree & ~LEVEL_BITS, <i32>(w.tree & LEVEL_BITS) - LEVEL_BIAS);
+    retire(t, w.tree & ~LEVEL_BITS, levelIn(w.tree));
     w.tree = 0;
   }
   appendStrays(w);

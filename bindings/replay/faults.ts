@@ -1,7 +1,7 @@
 import * as K from "../core/constants.generated.js";
 import { type Granule, levelShift } from "../model/granule.js";
+import { bytes } from "../report/numbers.js";
 import type { OperationCounts, PolicyComparison, ServiceSummary, TableUse } from "../report/replay.js";
-import { bytes } from "../report/text.js";
 import type { Engine } from "../tables/engine.js";
 import { operationName } from "../tables/queue.js";
 import type { Stage2Config, Stage2Table } from "../tables/stage2.js";

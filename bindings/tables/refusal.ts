@@ -100,7 +100,7 @@ function wrongAnnotation({ format }: Refuser, { owner, type }: Asked): string | 
   if (owner !== undefined) {
     return typed
       ? 'owners are of tables with annotations: "6.12"; here it is `annotate`'
-      : `the owner is ${owner}: 0..255`;
+      : `the owner is ${owner}: 0 or 1`;
   }
   if (type === undefined) return undefined;
   if (!typed) return 'typed annotations are of tables with annotations: "7.x"; here it is `setOwner`';

@@ -8,7 +8,8 @@ import type { Browser, Page } from "playwright-core";
 import { build, createServer } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../house/sources.js";
-import { installInto, Scratch } from "../package/packed.js";
+import { installInto } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 import { ISOLATION, serve } from "./server.js";
 
@@ -26,19 +27,18 @@ const COOPERATIVE = {
 };
 
 describe.skipIf(chromiumPath === undefined)(`bundles in Chromium${whySkipped}`, () => {
-  const scratch = new Scratch();
+  const folder = scratchFolder();
   let browser: Browser;
   let project = "";
 
   beforeAll(async () => {
-    project = join(installInto(scratch.path), "../..");
+    project = join(installInto(folder), "../..");
     cpSync(APP, project, { recursive: true });
     browser = await launch();
   });
 
   afterAll(async () => {
     await browser?.close();
-    scratch[Symbol.dispose]();
   });
 
   /** Opens `url` in a fresh profile and hands the page on. */

@@ -5,24 +5,24 @@ import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../house/sources.js";
-import { installInto, Scratch } from "../package/packed.js";
+import { installInto } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 import { serve } from "./server.js";
 
 describe.skipIf(chromiumPath === undefined)(`pages of examples/${whySkipped}`, () => {
-  const scratch = new Scratch();
+  const folder = scratchFolder();
   let project = "";
   let browser: Browser;
 
   beforeAll(async () => {
-    project = join(installInto(scratch.path), "../..");
+    project = join(installInto(folder), "../..");
     cpSync(join(ROOT, "examples"), join(project, "examples"), { recursive: true });
     browser = await launch();
   });
 
   afterAll(async () => {
     await browser?.close();
-    scratch[Symbol.dispose]();
   });
 
   it("draw-table draws every entry in use", async () => {

@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { entryPoints } from "../house/public.js";
-import { packInto, Scratch } from "../package/packed.js";
+import { packInto } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 import { serve } from "./server.js";
 
@@ -102,21 +103,20 @@ const POOL = `
   return { mode, leaves, threads, reason: reason ?? "", sleeps, attached: engine.walkers().map((w) => w.attached) };`;
 
 describe.skipIf(chromiumPath === undefined)(`the packed package in Chromium${whySkipped}`, () => {
-  const scratch = new Scratch();
+  const folder = scratchFolder();
   let browser: Browser;
 
   beforeAll(async () => {
-    execFileSync("tar", ["-xzf", packInto(scratch.path), "-C", scratch.path]);
+    execFileSync("tar", ["-xzf", packInto(folder), "-C", folder]);
     browser = await launch();
   });
 
   afterAll(async () => {
     await browser?.close();
-    scratch[Symbol.dispose]();
   });
 
   async function run(code: string, isolated = false, policy?: string): Promise<unknown> {
-    await using site = await serve(scratch.path, page(code), isolated, policy);
+    await using site = await serve(folder, page(code), isolated, policy);
     const context = await browser.newContext();
     try {
       const tab = await context.newPage();

@@ -14,7 +14,7 @@ import { htmlReport, type Story } from "../../bindings/report/index.js";
 import { comparisonStory, runStory, runWorkload } from "../../bindings/sim/index.js";
 import { openFile } from "../../bindings/trace/node.js";
 import { ROOT } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -75,7 +75,7 @@ async function complaints(page: Page): Promise<string[]> {
 }
 
 describe.skipIf(chromiumPath === undefined)(`a report in Chromium${whySkipped}`, () => {
-  const scratch = new Scratch();
+  const folder = scratchFolder();
   const urls: Record<string, string> = {};
   const sizes: Record<string, number> = {};
   let browser: Browser;
@@ -83,7 +83,7 @@ describe.skipIf(chromiumPath === undefined)(`a report in Chromium${whySkipped}`,
   beforeAll(async () => {
     for (const [name, story] of Object.entries(await stories())) {
       const html = await htmlReport(story);
-      const path = join(scratch.path, `${name}.html`);
+      const path = join(folder, `${name}.html`);
       await writeFile(path, html);
       urls[name] = pathToFileURL(path).href;
       sizes[name] = html.length;
@@ -93,7 +93,6 @@ describe.skipIf(chromiumPath === undefined)(`a report in Chromium${whySkipped}`,
 
   afterAll(async () => {
     await browser?.close();
-    scratch[Symbol.dispose]();
   });
 
   /** The page of a story, and what it complained about or asked the network for. */

@@ -1,20 +1,18 @@
 // dump, image, explain and bench through real processes: text, JSON shapes, files.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { scratchFolder } from "../support/scratch.js";
 import { granule, mapLine, script } from "./granule.js";
 
-let folder = "";
+const folder = scratchFolder();
 let ops = "";
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "granule-cli-"));
   ops = join(folder, "ops.jsonl");
   writeFileSync(ops, script([mapLine(0x4000_0000, 0x1000), mapLine(0x8000_0000, 0x40_0000, ["R", "X"])]));
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const KERNEL = `---[ Guest IPA ]---
 0x0000000000000000-0x0000000040000000           1G 1

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { ROOT } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { Scratch } from "../support/scratch.js";
 import { duckdb } from "../tabular/support.js";
 import { type Ended, granule } from "./granule.js";
 

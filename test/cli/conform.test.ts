@@ -1,17 +1,16 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { scratchFolder } from "../support/scratch.js";
 import { granule } from "./granule.js";
 
 const VECTORS = fileURLToPath(new URL("../conform/vectors/", import.meta.url));
 const FILE = "geometry-4k-ac03.jsonl.gz";
-let folder = "";
+const folder = scratchFolder();
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "granule-conform-"));
   mkdirSync(join(folder, "good", "deep"), { recursive: true });
   copyFileSync(join(VECTORS, FILE), join(folder, "good", FILE));
   const text = gunzipSync(readFileSync(join(VECTORS, "concat-4k-40.jsonl.gz"))).toString();
@@ -26,7 +25,6 @@ beforeAll(() => {
   writeFileSync(join(folder, "misnamed.jsonl"), gzipSync(text));
   mkdirSync(join(folder, "empty"));
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("granule conform", () => {
   it("runs files and folders, plain and gzipped", async () => {

@@ -1,17 +1,16 @@
 // granule diff: every kind of source, what is told of it, and what is refused.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { gunzipText } from "../support/fixtures.js";
+import { scratchFolder } from "../support/scratch.js";
 import { mapLine, script } from "./granule.js";
 import { inside } from "./inside.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-diff-"));
+const folder = scratchFolder();
 const at = (name: string) => join(folder, name);
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const SPEC = "0x40000000:4M:0x80000000:rw";
 

@@ -1,16 +1,15 @@
 // SIGINT while nothing comes, and how often progress is painted: with streams and a clock that the test holds.
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
+import { scratchFolder } from "../support/scratch.js";
 import { mapLine, script } from "./granule.js";
 import { inside } from "./inside.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-interrupt-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 const operations = script([{ ...mapLine(0x4000_0000, 0x1000), ret: 0 }]);
 

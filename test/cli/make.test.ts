@@ -1,14 +1,13 @@
 // granule make: one-line mappings become a table, its picture, its dump, its image.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parsePtdump } from "../../bindings/report/ptdump-parse.js";
+import { scratchFolder } from "../support/scratch.js";
 import { inside } from "./inside.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-make-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 interface Document {
   table: Record<string, unknown> & { registers: Record<string, string> };

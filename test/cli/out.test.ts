@@ -1,21 +1,17 @@
 // --out FILE.perfetto of run and replay, inside this process.
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { RunTimeline } from "../../bindings/cli/run-timeline.js";
 import { PerfettoWriter } from "../../bindings/report/index.js";
 import { COSTS, type RunConfig, runWorkload } from "../../bindings/sim/index.js";
 import { esr, fault, op } from "../replay/support.js";
 import { KeptBytes, readPerfetto } from "../support/perfetto.js";
+import { scratchFolder } from "../support/scratch.js";
 import { inside } from "./inside.js";
 
-let folder = "";
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "granule-out-"));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 
 const trace = (): string => {
   const path = join(folder, "small.trace");

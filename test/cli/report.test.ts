@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Story } from "../../bindings/report/index.js";
 import { ROOT } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { Scratch, scratchFolder } from "../support/scratch.js";
 import { granule } from "./granule.js";
 
 const BOOT = join(ROOT, "test/replay/fixtures/J-boot-6.12-4k/Image612-v1-thp-256m.trace.gz");
@@ -19,9 +19,8 @@ function storyIn(path: string): Story {
 }
 
 describe("granule report", () => {
-  const scratch = new Scratch();
-  afterAll(() => scratch[Symbol.dispose]());
-  const at = (name: string) => join(scratch.path, name);
+  const folder = scratchFolder();
+  const at = (name: string) => join(folder, name);
 
   it("writes the report of a trace, as replay --html does", async () => {
     const one = await granule(["report", BOOT, "--html", at("a.html")]);
@@ -68,7 +67,7 @@ describe("granule report", () => {
   it("says which file cannot be read or written", async () => {
     const lost = await granule(["report", at("nothing.trace"), "--html", at("f.html")]);
     expect([lost.code, lost.stderr]).toEqual([3, expect.stringContaining("nothing.trace: no such file")]);
-    const nowhere = await granule(["report", BOOT, "--html", join(scratch.path, "no", "g.html")]);
+    const nowhere = await granule(["report", BOOT, "--html", join(folder, "no", "g.html")]);
     expect([nowhere.code, nowhere.stderr]).toEqual([3, expect.stringContaining("g.html: no such file or folder")]);
   });
 });

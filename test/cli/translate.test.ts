@@ -1,15 +1,14 @@
 // granule translate: a set compared, answers written, what cannot be read refused.
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type RecordedSet, recordedSets } from "../mmu/sets.js";
+import { scratchFolder } from "../support/scratch.js";
 import { granule } from "./granule.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-translate-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 const recorded = [...recordedSets("s2-64K")].find(({ words }) => words.length > 0) as RecordedSet;
 const lines = (all: readonly object[]): string => all.map((line) => `${JSON.stringify(line)}\n`).join("");

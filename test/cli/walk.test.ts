@@ -1,19 +1,18 @@
 // granule translate DIR ADDRESS...: walks of an image, level by level, and how they are told from sets.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { hex } from "../../bindings/model/address.js";
 import * as W from "../mmu/world.js";
 import { World } from "../mmu/world.js";
+import { scratchFolder } from "../support/scratch.js";
 import { inside } from "./inside.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-walk-"));
+const folder = scratchFolder();
 const stage2 = join(folder, "stage2");
 const el2 = join(folder, "el2");
 const nested = join(folder, "nested");
-afterAll(() => rmSync(folder, { recursive: true }));
 
 const VA = 0x12_3456_7000n;
 const PA = 0x9_0000_0000n;

@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { compile, withoutDemands } from "../../bindings/core/compile.mjs";
 import * as K from "../../bindings/core/constants.generated.js";
 import { Hosts } from "../../bindings/tables/host.js";
 import { filesBelow, text } from "../house/sources.js";
+import { Scratch } from "../support/scratch.js";
 
 const ROOMS = new URL("rooms/", import.meta.url);
 const RULES = Object.entries(K).filter(([name]) => name.startsWith("RULE_")) as [string, number][];
@@ -14,7 +14,8 @@ type Breaks = Record<string, () => void>;
 
 /** The rules that a room's file breaks, compiled with the room; the core's imports that no rule needs do nothing. */
 async function breaksOf(room: string, demand: (rule: number) => void): Promise<Breaks> {
-  const outFile = join(mkdtempSync(join(tmpdir(), "granule-demand-")), `${room}.wasm`);
+  using scratch = new Scratch();
+  const outFile = join(scratch.path, `${room}.wasm`);
   await compile({ entry: `test/demand/rooms/${room}.ts`, target: "debug", outFile });
   const module = new WebAssembly.Module(readFileSync(outFile));
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true });

@@ -1,11 +1,11 @@
 // The commands of docs/guide: each runs as it stands there, on the files that the guide gives, and prints what the guide says.
 
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { filesBelow, ROOT, text } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 
 /** A fenced block: its language, and what stands in brackets behind it. */
 interface Block {
@@ -39,25 +39,22 @@ const tried: Tried[] = filesBelow("docs/guide", [".md"]).flatMap((guide) => {
 });
 
 describe("commands of the guides", () => {
-  const scratch = new Scratch();
-  const bin = join(scratch.path, "bin");
-  mkdirSync(bin);
-  writeFileSync(
-    join(bin, "granule"),
-    `#!/bin/sh\nexec "${process.execPath}" "${ROOT}/dist/bindings/cli/main.js" "$@"\n`,
-  );
-  chmodSync(join(bin, "granule"), 0o755);
+  const folder = scratchFolder();
+  const bin = join(folder, "bin");
+  beforeAll(() => {
+    mkdirSync(bin);
+    const script = `#!/bin/sh\nexec "${process.execPath}" "${ROOT}/dist/bindings/cli/main.js" "$@"\n`;
+    writeFileSync(join(bin, "granule"), script, { mode: 0o755 });
+  });
   const environment = { ...process.env, NO_COLOR: "1", PATH: `${bin}${delimiter}${process.env.PATH}` };
-
-  afterAll(() => scratch[Symbol.dispose]());
 
   it("are there", () => {
     expect(tried.length).toBeGreaterThan(2);
   });
 
   it.each(tried)("$guide: $command", ({ command, stated, files }) => {
-    for (const { title, content } of files) writeFileSync(join(scratch.path, title as string), content);
-    const { stdout } = spawnSync("sh", ["-c", command], { cwd: scratch.path, env: environment, encoding: "utf8" });
+    for (const { title, content } of files) writeFileSync(join(folder, title as string), content);
+    const { stdout } = spawnSync("sh", ["-c", command], { cwd: folder, env: environment, encoding: "utf8" });
     // "..." stands for lines that are left out.
     let at = 0;
     for (const part of stated.split(/^\.\.\.\n/m)) {
@@ -69,13 +66,10 @@ describe("commands of the guides", () => {
   it("read the manifest of the recording guide", () => {
     const recording = blocksOf("docs/guide/recording.md").filter(({ title }) => title !== undefined);
     const traces = blocksOf("docs/guide/traces.md").filter(({ title }) => title === "boot.trace");
-    for (const { title, content } of recording) writeFileSync(join(scratch.path, title as string), content);
-    writeFileSync(
-      join(scratch.path, "guest.trace"),
-      traces[0]?.content.replaceAll(/^.*tracing_mark_write.*\n/gm, "") ?? "",
-    );
+    for (const { title, content } of recording) writeFileSync(join(folder, title as string), content);
+    writeFileSync(join(folder, "guest.trace"), traces[0]?.content.replaceAll(/^.*tracing_mark_write.*\n/gm, "") ?? "");
     const { status, stdout } = spawnSync("granule", ["replay", "guest.trace"], {
-      cwd: scratch.path,
+      cwd: folder,
       env: environment,
       encoding: "utf8",
     });

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { deadLinks } from "../../docs/site/links.mjs";
-import { Scratch } from "../package/packed.js";
+import { Scratch } from "../support/scratch.js";
 
 /** Dead links of a site that has two pages, the second in a folder. */
 function check(first: string, second = "", base = "/"): string[] {

@@ -4,9 +4,10 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { filesBelow, ROOT, text } from "../house/sources.js";
-import { installInto, Scratch } from "../package/packed.js";
+import { installInto } from "../package/packed.js";
+import { scratchFolder } from "../support/scratch.js";
 import { states } from "./examples.js";
 import { withoutTypes } from "./strip.js";
 
@@ -15,16 +16,14 @@ const programs = filesBelow("examples", [".ts"]);
 const printing = programs.filter((path) => text(path).includes("console.log"));
 
 describe("the programs of examples/", () => {
-  const scratch = new Scratch();
+  const folder = scratchFolder();
   let project = "";
 
   beforeAll(() => {
-    project = join(installInto(scratch.path), "../..");
+    project = join(installInto(folder), "../..");
     mkdirSync(join(project, "examples"));
     cpSync(join(ROOT, "examples"), join(project, "examples"), { recursive: true });
   });
-
-  afterAll(() => scratch[Symbol.dispose]());
 
   it("are there", () => {
     expect(programs).toEqual(["examples/draw-table/draw.ts", "examples/emulator.ts", "examples/vmm.ts"]);

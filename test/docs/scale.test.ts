@@ -6,7 +6,7 @@ import { delimiter, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { columns } from "../../bindings/report/text.js";
 import { ROOT, text } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { Scratch } from "../support/scratch.js";
 import { duckdb } from "../tabular/support.js";
 
 const PAGE = text("docs/scale.md");

@@ -7,7 +7,7 @@ import { TABLE_COLUMNS, TABLES } from "../../bindings/cli/tables/columns.js";
 import { columns } from "../../bindings/report/text.js";
 import { granule } from "../cli/granule.js";
 import { ROOT, text } from "../house/sources.js";
-import { Scratch } from "../package/packed.js";
+import { Scratch } from "../support/scratch.js";
 import { duckdb, typesOf } from "../tabular/support.js";
 
 const PAGE = text("docs/formats/tables.md");

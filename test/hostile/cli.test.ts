@@ -1,19 +1,18 @@
 // Inputs of the command line as an attacker would write them: a result or one line that says what is wrong, and never a
 // stack, an escape sequence, or a file where none was asked for. Counterexamples name their seed: GRANULE_SEED=<seed>.
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { mapLine, script } from "../cli/granule.js";
 import { inside, type Outcome } from "../cli/inside.js";
 import { type RecordedSet, recordedSets } from "../mmu/sets.js";
 import { runs, SEED } from "../support/random.js";
+import { scratchFolder } from "../support/scratch.js";
 
-const folder = mkdtempSync(join(tmpdir(), "granule-hostile-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratchFolder();
 
 const PARAMETERS = { seed: SEED, numRuns: runs(60) };
 const ESCAPES = "\u001b[2J\u009b31m\u202e";

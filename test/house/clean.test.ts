@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { benchIds } from "../../bench/run.js";
 import { committedFiles, filesBelow, text } from "./sources.js";
 
+const SELF = "test/house/clean.test.ts";
 const LOCK = "package-lock.json";
 const BINARY = /\.(?:gz|br|wasm|png|jpg|bin|s2raw)$/;
 
@@ -28,6 +29,15 @@ describe("committed files", () => {
     // Put together here, so that this file does not find itself.
     const folders = ["/work", "/home", "/root", "/Users"].map((folder) => `${folder}/[\\w.]`);
     expect(linesWith(new RegExp(`(?:^|[\\s"'\`(=:])(?:${folders.join("|")})`))).toEqual([]);
+  });
+
+  it("leave no folder behind: what tests write goes into test/support/scratch.ts's folders, which it removes", () => {
+    const making = new RegExp(["mkdtemp", "tmpdir\\("].join("|"));
+    const itsOwn = ["test/support/scratch.ts", "test/mutation/workplace.mjs"];
+    const others = (path: string) => !/^(?:test|bench)\//.test(path) || itsOwn.includes(path) || path === SELF;
+    expect(linesWith(making, others)).toEqual([]);
+    // Whoever makes one inside a function must say when it goes.
+    expect(linesWith(/(?<!\busing \w+ = )new Scratch\(\)/, others)).toEqual([]);
   });
 
   it("name no registry and no download host", () => {

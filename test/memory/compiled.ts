@@ -1,9 +1,9 @@
 // The functions of test/memory/rooms, compiled for release and instantiated on a memory of their own.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compile } from "../../bindings/core/compile.mjs";
+import { Scratch } from "../support/scratch.js";
 
 type Pointer = number;
 
@@ -36,14 +36,10 @@ export interface Cells {
 }
 
 async function compiled(): Promise<WebAssembly.Module> {
-  const folder = mkdtempSync(join(tmpdir(), "granule-memory-"));
-  try {
-    const outFile = join(folder, "cell.wasm");
-    await compile({ entry: "test/memory/rooms/cell.ts", target: "release", outFile });
-    return new WebAssembly.Module(readFileSync(outFile));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  using scratch = new Scratch();
+  const outFile = join(scratch.path, "cell.wasm");
+  await compile({ entry: "test/memory/rooms/cell.ts", target: "release", outFile });
+  return new WebAssembly.Module(readFileSync(outFile));
 }
 
 const module = await compiled();

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { joinEngine, type Stage2Table } from "../../bindings/index.js";
-import { codeOf, smallEngine } from "../support/tables.js";
+import { codeOf, expectReferences, smallEngine } from "../support/tables.js";
 
 const GRANULES = [4096, 16384, 65536] as const;
 const FAULT = { shared: true, handleFault: true, cache: "own" } as const;
@@ -73,5 +73,23 @@ describe("a walker's own caches", () => {
     expect(one.arena().taken).toBe(left);
     three.close();
     expect(one.arena().taken).toBeLessThan(left);
+  });
+
+  it("leave nothing behind for who comes in the walker's place: it counts and faults as the first one did [S2-23]", () => {
+    const one = smallEngine({ walkers: 2, arenaBytes: 4 << 20 });
+    const table = one.createStage2({ ipaBits: 39 });
+    const gained: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const two = joinEngine(one.ticket(1));
+      const mine = two.adopt(table.ticket()) as Stage2Table;
+      const before = one.arena().taken;
+      for (let i = 0; i < 3; i++) expect(mine.map((3 * round + i) * 4096, 4096, 0, "r", FAULT)).toBe("done");
+      gained.push(one.arena().taken - before);
+      two.close();
+      expectReferences(table);
+    }
+    expect(gained).toEqual([41 * 4096, 41 * 4096, 41 * 4096]); // forty pages, and the block that lists them
+    table.unmap(0, 9 * 4096);
+    expect(table.info().pages).toBe(table.info().rootPages);
   });
 });

@@ -223,6 +223,29 @@ describe("the arena of a dead walker", () => {
   });
 });
 
+describe("a page that two walkers give back at once", () => {
+  it("goes back once, and one of them is told: the other was faster while it waited for the free lists [PROP-4]", () => {
+    const { all, clock } = walkers(3);
+    const [a, b, c] = all as [Walkers, Walkers, Walkers];
+    const page = a.takeFrames(0) >>> 0;
+    c.acquire(a.poolLock());
+    let other = -1;
+    // The first look at the clock: `a` has seen that the page is taken, and waits.
+    Object.defineProperty(clock, "step", {
+      get: () => {
+        if (other === -1) {
+          other = 0;
+          c.relinquish(a.poolLock());
+          other = b.giveFrames(page);
+        }
+        return 0;
+      },
+    });
+    expect([a.giveFrames(page), other, a.taken()]).toEqual([0, 1, 0]);
+    expect([a.takeFrames(0) >>> 0, a.taken()]).toEqual([page, 1]);
+  });
+});
+
 describe("what a walker has in hand", () => {
   const words = (w: Walkers, id: number): number[] => [0, 1, 2, 3, 4, 5].map((word) => w.intent(id, word));
 

@@ -1,9 +1,9 @@
 // Several walkers on one thread: instances of test/memory/rooms/walkers.ts in one memory, each of which is one of them.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compile } from "../../bindings/core/compile.mjs";
+import { Scratch } from "../support/scratch.js";
 
 type Pointer = number;
 
@@ -118,14 +118,10 @@ export type Walkers = Record<
   };
 
 async function compiled(): Promise<WebAssembly.Module> {
-  const folder = mkdtempSync(join(tmpdir(), "granule-walkers-"));
-  try {
-    const outFile = join(folder, "walkers.wasm");
-    await compile({ entry: "test/memory/rooms/walkers.ts", target: "release", outFile });
-    return new WebAssembly.Module(readFileSync(outFile));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  using scratch = new Scratch();
+  const outFile = join(scratch.path, "walkers.wasm");
+  await compile({ entry: "test/memory/rooms/walkers.ts", target: "release", outFile });
+  return new WebAssembly.Module(readFileSync(outFile));
 }
 
 const module = await compiled();

@@ -24,7 +24,8 @@ export function debugMmu(memory: WebAssembly.Memory): DebugMmu {
     },
     point: (kind: number, pointer: number) => debug.onPoint(kind, pointer >>> 0),
   };
-  const { exports } = new WebAssembly.Instance(wasm, { env: { memory }, host });
+  // `base` is there for builds that were not optimised: they import it, and do not use it.
+  const { exports } = new WebAssembly.Instance(wasm, { env: { memory, base: 0 }, host });
   const debug = { ...(exports as unknown as MmuCore), onPoint: () => {} } as DebugMmu;
   return debug;
 }

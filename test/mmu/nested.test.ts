@@ -195,6 +195,21 @@ describe("hardware updates of a guest's tables", () => {
     return { made, slot: World.physical(at), entry2 };
   }
 
+  it("are made for each of many, though their leaves look the same [HWM-20]", () => {
+    const made = new World();
+    const pages = [0n, 1n, 2n].map((i) => VA + i * 0x1000n);
+    for (const va of pages) made.map1(va, IPA, W.S1_LEAF & ~W.AF);
+    made.map2(IPA, PA, W.S2_LEAF);
+    using mmu = made.mmu({ tcr: W.TCR.T39 | W.TCR.HA });
+    const columns = mmu.createColumns(pages.length);
+    columns.addresses.set(pages);
+    for (let round = 0; round < 2; round++) {
+      expect(mmu.translateMany(columns, pages.length)).toBe(0);
+      for (const va of pages) expect(wordOf(mmu, World.physical(made.entry1(va))) & W.AF).toBe(W.AF);
+    }
+    for (const va of pages) expect(mmu.translate(va)).toMatchObject({ ok: true, updates: 0 });
+  });
+
   it("set the access flag, through stage 2 [HWM-20]", () => {
     const { made, slot } = young(W.INNER, W.S2_LEAF);
     using off = made.mmu();

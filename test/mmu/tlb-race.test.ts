@@ -109,6 +109,26 @@ describe("an invalidation beside the thread whose entries it takes", () => {
     expect(tlb.access(VA + 3n * PAGE)).toMatchObject({ ok: true });
   });
 
+  it("that comes and goes while an access fills leaves nothing of that fill, whenever it comes [HWM-41]", () => {
+    const left: string[] = [];
+    // At the first point the access has not begun: what it fills is younger than the invalidation.
+    for (let nth = 2; ; nth++) {
+      using mmu = pages().mmu();
+      using tlb = createTlb(mmu);
+      const debug = debugMmu(mmu.memory);
+      let met = 0;
+      debug.onPoint = () => {
+        if (++met === nth) expect(mmu.core.mmuTlbi(tlb.pointer, 1, VMALLE1IS, 0, 0, 0)).toBe(0);
+      };
+      expect(debug.mmuAccess(mmu.context, tlb.pointer, Number(VA), 0, 0, mmu.out)).toBe(0);
+      if (met < nth) break; // every point of the access has had its turn
+      const stale = tlb.entries().filter(({ kind }) => kind === "leaf" || kind === "table1");
+      if (stale.length > 0) left.push(`point ${nth}: ${stale.map(({ kind }) => kind).join()}`);
+      expect(nth).toBeLessThan(1000);
+    }
+    expect(left).toEqual([]);
+  });
+
   it("leaves no entry, with real threads", async () => {
     const many = 256n; // marking so many takes a while
     const made = pages(0n, many);

@@ -8,5 +8,6 @@ export class Compiler {
     entry: string;
     target: "release" | "debug";
     changed?: Map<string, string>;
+    instead?: Record<string, string>;
   }): Promise<{ bytes: Buffer | null; files: Set<string>; message: string }>;
 }

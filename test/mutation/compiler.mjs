@@ -33,12 +33,14 @@ export class Compiler {
 
   /**
    * The bytes of a module, or null if it does not compile; and the files that it was made of.
-   * @param {{ entry: string, target: "release" | "debug", changed?: Map<string, string> }} what
+   * @param {{ entry: string, target: "release" | "debug", changed?: Map<string, string>, instead?: Record<string, string> }} what
+   * `instead`: files that are read in place of others
    */
-  async compile({ entry, target, changed = new Map() }) {
+  async compile({ entry, target, changed = new Map(), instead = {} }) {
     const files = new Set();
     let bytes = null;
-    const readFile = (name) => {
+    const readFile = (asked) => {
+      const name = instead[asked] ?? asked;
       const text = changed.get(name) ?? this.text(name);
       if (text === null || !name.startsWith("assembly/")) return text;
       files.add(name);

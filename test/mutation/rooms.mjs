@@ -17,6 +17,7 @@ const ALONE = [
   "test/parallel/atomics.test.ts",
   "test/parallel/patience.test.ts",
   "test/parallel/limbo.test.ts",
+  "test/parallel/deaths.test.ts",
   "test/audit/burial.test.ts",
 ];
 /** Walkers on threads, which are waited for. */
@@ -34,59 +35,93 @@ const MMU = [
   "test/mmu/vectors.test.ts",
   "test/hostile/mmu.test.ts",
 ];
+/** Translations and what a TLB does with them: all but the long tables of TLBIs, and threads. */
+const TRANSLATIONS = [
+  "agree",
+  "debug",
+  "journal",
+  "kept",
+  "lookup",
+  "nested",
+  "quick",
+  "refusals",
+  "registers",
+  "steps",
+  "tlb",
+  "tlb-groups",
+  "tlb-regimes",
+  "tlb-stream",
+  "tlb-whims",
+  "vectors",
+].map((name) => `test/mmu/${name}.test.ts`);
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
 
-/** @type {Record<string, string[][]>} */
+const PROPERTIES = ["test/property"];
+/** Recordings of the kernel that take a second. */
+const RECORDED = [
+  "test/conform/attributes.test.ts",
+  "test/conform/beside.test.ts",
+  "test/conform/geometry.test.ts",
+  "test/conform/hyp.test.ts",
+  "test/conform/unmap.test.ts",
+  "test/conform/vectors.test.ts",
+  "test/conform/walk.test.ts",
+];
+/** Of a property's random sequences: how many run while a mutant is new. Most are found by one in a hundred of them. */
+const FEW = "2%";
+
+/**
+ * Files and folders, and GRANULE_RUNS for them.
+ * @typedef {{ paths: string[], runs?: string }} Stage
+ */
+
+/** @type {Record<string, Stage[]>} */
 export const STAGES = {
   arch: [
-    TABLES,
-    ["test/mmu/registers.test.ts", "test/mmu/tlbi.test.ts"],
-    ["test/conform"],
-    ["test/mmu"],
-    ["test/audit"],
+    { paths: TABLES },
+    { paths: ["test/mmu/registers.test.ts", "test/mmu/tlbi.test.ts"] },
+    { paths: ["test/conform"] },
+    { paths: ["test/mmu"] },
+    { paths: ["test/audit"] },
   ],
-  memory: [["test/memory", ...TABLES, ...ALONE], THREADS, HOSTILE, MMU, ["test/conform", "test/property"], POOL],
+  memory: [
+    { paths: ["test/memory", ...TABLES, ...ALONE, ...PROPERTIES, "test/parallel/death.test.ts"], runs: FEW },
+    { paths: [...THREADS, ...HOSTILE, ...MMU] },
+    { paths: [...PROPERTIES, "test/conform", "test/audit/walkers.test.ts", ...POOL] },
+  ],
   record: [
-    TABLES,
-    ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...ALONE, ...THREADS],
-    ["test/conform"],
-    HOSTILE,
-    POOL,
+    { paths: [...TABLES, ...PROPERTIES], runs: FEW },
+    { paths: ["test/mmu/journal.test.ts", "test/audit/walkers.test.ts", ...ALONE, ...THREADS] },
+    { paths: ["test/conform", ...HOSTILE, ...POOL] },
   ],
-  table: [[...TABLES, ...ALONE], THREADS, ["test/conform"], ["test/property", ...HOSTILE], ["test/replay"], POOL],
-  mmu: [
-    [
-      "test/mmu/registers.test.ts",
-      "test/mmu/nested.test.ts",
-      "test/mmu/journal.test.ts",
-      "test/mmu/kept.test.ts",
-      "test/mmu/tlb-groups.test.ts",
-      "test/mmu/tlb-regimes.test.ts",
-      "test/mmu/vectors.test.ts",
-    ],
-    ["test/mmu/tlb-whims.test.ts", "test/mmu/tlbi.test.ts", "test/mmu/tlb.test.ts"],
-    ["test/mmu", "test/hostile/mmu.test.ts"],
+  table: [
+    { paths: [...TABLES, ...ALONE, ...PROPERTIES, ...RECORDED, "test/parallel/death.test.ts"], runs: FEW },
+    { paths: [...THREADS, ...HOSTILE] },
+    { paths: [...PROPERTIES, "test/conform", "test/replay", ...POOL] },
   ],
+  mmu: [{ paths: TRANSLATIONS, runs: FEW }, { paths: ["test/mmu", "test/hostile/mmu.test.ts"] }],
   audit: [
-    [
-      "test/audit/traces.test.ts",
-      "test/audit/entries.test.ts",
-      "test/audit/vmids.test.ts",
-      "test/audit/el2.test.ts",
-      "test/audit/details.test.ts",
-      "test/audit/flight.test.ts",
-      "test/audit/left-out.test.ts",
-      "test/audit/random-logs.test.ts",
-      "test/audit/sections.test.ts",
-      "test/audit/room.test.ts",
-      "test/audit/reach.test.ts",
-      "test/audit/journals.test.ts",
-      "test/audit/walkers.test.ts",
-      "test/audit/burial.test.ts",
-      "test/audit/hostile.test.ts",
-    ],
-    ["test/audit/parallel.test.ts"],
-    ["test/audit/conform.test.ts", "test/audit/logs.test.ts"],
+    {
+      paths: [
+        "test/audit/traces.test.ts",
+        "test/audit/entries.test.ts",
+        "test/audit/vmids.test.ts",
+        "test/audit/el2.test.ts",
+        "test/audit/details.test.ts",
+        "test/audit/flight.test.ts",
+        "test/audit/left-out.test.ts",
+        "test/audit/random-logs.test.ts",
+        "test/audit/sections.test.ts",
+        "test/audit/room.test.ts",
+        "test/audit/reach.test.ts",
+        "test/audit/journals.test.ts",
+        "test/audit/walkers.test.ts",
+        "test/audit/burial.test.ts",
+        "test/audit/hostile.test.ts",
+      ],
+    },
+    { paths: ["test/audit/parallel.test.ts"] },
+    { paths: ["test/audit/conform.test.ts", "test/audit/logs.test.ts"] },
   ],
 };
 
@@ -106,8 +141,11 @@ export function filesIn(folder, paths) {
   return paths.flatMap((path) => filesOf(folder, path));
 }
 
-/** The stages of a room as lists of files; a file that an earlier stage has is not in a later one. */
+/** The stages of a room with their files; a file that an earlier stage has run in full is not in a later one. */
 export function stagesOf(folder, room) {
   const seen = new Set();
-  return STAGES[room].map((paths) => filesIn(folder, paths).filter((file) => !seen.has(file) && seen.add(file)));
+  return STAGES[room].map(({ paths, runs = "" }) => {
+    const files = filesIn(folder, paths).filter((file) => !seen.has(file) && (runs || seen.add(file)));
+    return { files: [...new Set(files)], runs };
+  });
 }

@@ -20,6 +20,12 @@ let order = [];
 
 const pathOf = (module) => relative(folder, module.moduleId);
 
+/** What a module's own code took, without what the process did for it. */
+function secondsOf(module) {
+  const { collectDuration, duration } = module.diagnostic();
+  return (collectDuration + duration) / 1000;
+}
+
 const vitest = await createVitest("test", {
   root: folder,
   config: `${folder}/vitest.config.ts`,
@@ -31,7 +37,7 @@ const vitest = await createVitest("test", {
   sequence: { sequencer: AsSent },
   fileParallelism: false,
   maxWorkers: 1,
-  reporters: [{ onTestModuleEnd: (module) => process.send({ ended: pathOf(module) }) }],
+  reporters: [{ onTestModuleEnd: (module) => process.send({ ended: pathOf(module), took: secondsOf(module) }) }],
   silent: true,
 });
 const project = vitest.getProjectByName("node");
@@ -54,7 +60,8 @@ async function run(files) {
   return { failure: firstFailure(testModules) ?? unhandled, tests };
 }
 
-process.on("message", async ({ files }) => {
+process.on("message", async ({ files, runs }) => {
+  process.env.GRANULE_RUNS = runs; // the workers that vitest starts for this run have it too
   try {
     process.send({ done: await run(files) });
   } catch (error) {

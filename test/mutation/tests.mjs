@@ -2,6 +2,7 @@
 
 import { fork } from "node:child_process";
 import { constants, setPriority } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { filesIn, stagesOf } from "./rooms.mjs";
 
@@ -9,18 +10,18 @@ import { filesIn, stagesOf } from "./rooms.mjs";
 const PATIENCE = 8;
 const GRACE_SECONDS = 10;
 const FIRST_TIME_SECONDS = 300;
+/** A process that has just started reads and transforms everything before its first file. */
+const COLD_SECONDS = 60;
 
 export class Tests {
   #folder;
   #only;
   #quick;
   #runner;
+  #isCold = true;
   #stages = new Map();
   /** Mutants that a test file killed: `test`, and of one source file `source test`. */
   #kills = new Map();
-  /** What a test file takes without a mutant, in seconds. */
-  #seconds = new Map();
-
   /** `only`: files and folders that run in place of the room's stages; `quick`: only the first of these. */
   constructor(folder, { only, quick = false }) {
     this.#folder = folder;
@@ -31,11 +32,14 @@ export class Tests {
   async #start() {
     const runner = fork(fileURLToPath(new URL("runner.mjs", import.meta.url)), [this.#folder], {
       cwd: this.#folder,
+      // What a test or vitest leaves there, when it is ended, goes with the workplace.
+      env: { ...process.env, TMPDIR: join(this.#folder, "tmp") },
       detached: true, // a group of its own: ended with all its children
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     setPriority(runner.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     this.#runner = runner;
+    this.#isCold = true;
     await new Promise((resolve, reject) => {
       runner.once("message", resolve);
       runner.once("exit", () => reject(new Error("the test runner did not start")));
@@ -54,14 +58,13 @@ export class Tests {
     this.#runner = undefined;
   }
 
-  /** One run: what failed first, or that it had to be ended, because a file took longer than it may. */
-  async #run(files, limitOf) {
+  /** One run of files of a stage: what failed first, or that it had to be ended, because a file took longer than it may. */
+  async #run({ runs, seconds }, files, limitOf) {
     if (!this.#runner) await this.#start();
     const runner = this.#runner;
     const left = new Set(files);
     return new Promise((resolve) => {
       let timer;
-      let since = performance.now();
       const finish = (outcome) => {
         clearTimeout(timer);
         runner.removeAllListeners("message");
@@ -71,16 +74,19 @@ export class Tests {
       const wait = () => {
         clearTimeout(timer);
         const [next] = left;
-        timer = setTimeout(() => {
-          this.end();
-          finish({ timeout: next, failure: `${next}: does not end` });
-        }, 1000 * limitOf(next));
+        timer = setTimeout(
+          () => {
+            this.end();
+            finish({ timeout: next, failure: `${next}: does not end` });
+          },
+          1000 * (limitOf(next) + (this.#isCold ? COLD_SECONDS : 0)),
+        );
       };
-      runner.on("message", ({ done, ended }) => {
+      runner.on("message", ({ done, ended, took }) => {
         if (done) return finish(done);
+        this.#isCold = false;
         left.delete(ended);
-        if (!this.#seconds.has(ended)) this.#seconds.set(ended, (performance.now() - since) / 1000);
-        since = performance.now();
+        if (!seconds.has(ended)) seconds.set(ended, took);
         wait();
       });
       runner.once("exit", () => {
@@ -88,13 +94,13 @@ export class Tests {
         finish({ failure: "the test runner died" });
       });
       wait();
-      runner.send({ files });
+      runner.send({ files, runs });
     });
   }
 
   /** Runs a stage without a mutant: it must pass, and the time of each file is the measure of later runs. */
   async #prepare(stage) {
-    const { failure, tests } = await this.#run(stage.files, () => FIRST_TIME_SECONDS);
+    const { failure, tests } = await this.#run(stage, stage.files, () => FIRST_TIME_SECONDS);
     if (failure || tests === 0) throw new Error(`without a mutant: ${failure ?? "there are no tests"}`);
     stage.ready = true;
   }
@@ -102,16 +108,19 @@ export class Tests {
   #stagesOf(room) {
     const known = this.#stages.get(room);
     if (known) return known;
-    const all = this.#only ? [filesIn(this.#folder, this.#only)] : stagesOf(this.#folder, room);
-    const stages = all.slice(0, this.#quick ? 1 : all.length).map((files) => ({ files, ready: false }));
+    const all = this.#only ? [{ files: filesIn(this.#folder, this.#only), runs: "" }] : stagesOf(this.#folder, room);
+    // `seconds`: what a file takes without a mutant.
+    const stages = all
+      .slice(0, this.#quick ? 1 : all.length)
+      .map((stage) => ({ ...stage, seconds: new Map(), ready: false }));
     this.#stages.set(room, stages);
     return stages;
   }
 
   /** Who kills soonest comes first: by the kills so far, those of the mutant's own file above all, and the time it takes. */
-  #sort(files, source) {
+  #sort({ files, seconds }, source) {
     const kills = (key) => this.#kills.get(key) ?? 0;
-    const hope = (file) => (1 + kills(file) + 5 * kills(`${source} ${file}`)) / (0.1 + (this.#seconds.get(file) ?? 0));
+    const hope = (file) => (1 + kills(file) + 5 * kills(`${source} ${file}`)) / (0.1 + (seconds.get(file) ?? 0));
     files.sort((a, b) => hope(b) - hope(a));
   }
 
@@ -120,25 +129,25 @@ export class Tests {
     for (const key of [file, `${source} ${file}`]) this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
   }
 
-  #limitOf(file) {
-    return GRACE_SECONDS + PATIENCE * (this.#seconds.get(file) ?? 0);
+  #limitOf({ seconds }, file) {
+    return GRACE_SECONDS + PATIENCE * (seconds.get(file) ?? 0);
   }
 
   /**
-   * Runs a stage against a mutant. Where a file does not end, it runs without the mutant: if that is slow too, the machine
-   * is busy now, and the mutant gets as much more time.
+   * Runs a stage against a mutant. Where a file does not end, it runs without the mutant: if that is slower than it was, the
+   * machine is busy now, and the mutant gets as much more time, once.
    */
-  async #judgeStage(stage, mutant) {
-    this.#sort(stage.files, mutant.file);
-    const result = await this.#run(stage.files, (file) => this.#limitOf(file));
-    if (!result.timeout) return result;
+  async #judgeStage(stage, mutant, isSecond = false) {
+    this.#sort(stage, mutant.file);
+    const result = await this.#run(stage, stage.files, (file) => this.#limitOf(stage, file));
+    if (!result.timeout || isSecond) return result;
     const file = result.timeout;
-    const limit = this.#limitOf(file);
-    this.#seconds.delete(file);
+    const limit = this.#limitOf(stage, file);
+    stage.seconds.delete(file);
     mutant.restore();
-    await this.#run([file], () => FIRST_TIME_SECONDS);
+    await this.#run(stage, [file], () => FIRST_TIME_SECONDS);
     mutant.put();
-    return this.#limitOf(file) <= limit ? result : this.#judgeStage(stage, mutant);
+    return this.#limitOf(stage, file) <= limit ? result : this.#judgeStage(stage, mutant, true);
   }
 
   /**

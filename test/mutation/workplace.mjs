@@ -34,8 +34,8 @@ const COPIED = [
 
 /** The builds of each module that tests load: from build/, from dist/, and as bytes that the bindings have by this name. */
 const BUILDS = MODULES.flatMap((module) => [
-  { entry: module.entry, target: "release", inlined: module.name, built: outputs(module).release },
-  { entry: module.entry, target: "debug", inlined: `${module.name}.debug`, built: outputs(module).debug },
+  { ...module, target: "release", inlined: module.name, built: outputs(module).release },
+  { ...module, target: "debug", inlined: `${module.name}.debug`, built: outputs(module).debug },
 ]);
 
 function inlinedAt(folder, inlined) {
@@ -56,6 +56,7 @@ export class Workplace {
     }
     symlinkSync(join(ROOT, "node_modules"), join(this.folder, "node_modules"));
     mkdirSync(join(this.folder, "build"));
+    mkdirSync(join(this.folder, "tmp"));
   }
 
   #mustBeBuilt() {

@@ -6,18 +6,17 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as esbuild from "esbuild";
 import { build } from "vite";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { text } from "../house/sources.js";
-import { installInto, Scratch } from "./packed.js";
+import { scratchFolder } from "../support/scratch.js";
+import { installInto } from "./packed.js";
 
-const scratch = new Scratch();
+const folder = scratchFolder();
 let project = "";
 
 beforeAll(() => {
-  project = join(installInto(scratch.path), "../..");
+  project = join(installInto(folder), "../..");
 });
-
-afterAll(() => scratch[Symbol.dispose]());
 
 /** The end of a core's text, which is in a bundle if the core is. */
 function endOf(module: string): string {

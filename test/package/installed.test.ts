@@ -1,19 +1,18 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { entryPoints } from "../house/public.js";
 import { ROOT, text } from "../house/sources.js";
-import { installInto, packInto, Scratch } from "./packed.js";
+import { scratchFolder } from "../support/scratch.js";
+import { installInto, packInto } from "./packed.js";
 
-const scratch = new Scratch();
+const folder = scratchFolder();
 let project = "";
 
 beforeAll(() => {
-  project = join(installInto(scratch.path), "../..");
+  project = join(installInto(folder), "../..");
 });
-
-afterAll(() => scratch[Symbol.dispose]());
 
 function node(file: string, code: string): string {
   const path = join(project, file);
@@ -122,14 +121,14 @@ describe("the packed archive", () => {
     });
 
   it("is clean for publint, suggestions included", () => {
-    const { status, stdout, stderr } = tool("publint/src/cli.js", packInto(scratch.path), "--strict");
+    const { status, stdout, stderr } = tool("publint/src/cli.js", packInto(folder), "--strict");
     expect(`${stdout}${stderr}`).toContain("All good!");
     expect(status).toBe(0);
   });
 
   it("has types that are right wherever ES modules are resolved (attw)", () => {
     const files = ["granule.wasm", "granule.debug.wasm", "audit.wasm", "mmu.wasm", "vm.wasm", "package.json"];
-    const archive = packInto(scratch.path);
+    const archive = packInto(folder);
     const options = ["--profile", "esm-only", "--no-emoji", "--exclude-entrypoints", ...files];
     const { status, stdout } = tool("@arethetypeswrong/cli/dist/index.js", archive, ...options);
     for (const { name } of entryPoints()) expect(stdout).toMatch(new RegExp(`"${name}" +│ OK \\(ESM\\) +│ OK +│`));

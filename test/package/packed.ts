@@ -1,8 +1,7 @@
 // The package as npm would publish it, packed from the build that is there and unpacked or installed in a folder of its own.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT } from "../house/sources.js";
 
@@ -41,15 +40,6 @@ function pack(arguments_: readonly string[]): PackReport {
 /** What would be in the package. */
 export function dryPack(): PackReport {
   return pack(["--dry-run"]);
-}
-
-/** A folder that goes away with `using`. */
-export class Scratch implements Disposable {
-  readonly path: string = mkdtempSync(join(tmpdir(), "granule-"));
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
-  }
 }
 
 /** Packs into `folder`; the path of the archive. */

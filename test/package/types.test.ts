@@ -4,19 +4,18 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { entryPoints } from "../house/public.js";
 import { ROOT } from "../house/sources.js";
-import { installInto, Scratch } from "./packed.js";
+import { scratchFolder } from "../support/scratch.js";
+import { installInto } from "./packed.js";
 
-const scratch = new Scratch();
+const folder = scratchFolder();
 let project = "";
 
 beforeAll(() => {
-  project = join(installInto(scratch.path), "../..");
+  project = join(installInto(folder), "../..");
 });
-
-afterAll(() => scratch[Symbol.dispose]());
 
 const RESOLUTIONS = {
   nodenext: { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext },

@@ -223,6 +223,14 @@ describe("the debug core says so when", () => {
     expect(said(() => one.takeBlock(KB4))).toContain("a page that somebody wrote to after it was given back");
   });
 
+  it("the last page of a block was written to after it was given back [PROP-4]", () => {
+    const { one } = pair();
+    const block = one.takeBlock(4 * KB4);
+    one.giveBlock(block);
+    one.u32[(block + 4 * KB4) / 4 - 1] = 1;
+    expect(said(() => one.takeBlock(4 * KB4))).toContain("a page that somebody wrote to after it was given back");
+  });
+
   it("an exclusive or a shared walk lacks its lock, or a shared one its section: in these words [LCK-2, LCK-3, WLK-13]", () => {
     // The exports take their locks by themselves, so that no caller can break these; the words are there all the same.
     const made = pair();

@@ -1,21 +1,16 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Writable } from "node:stream";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { CASEMATE_OPTIONS, createJudge } from "../../bindings/audit/index.js";
 import { runCli } from "../../bindings/cli/run.js";
+import { scratchFolder } from "../support/scratch.js";
 import { esr, fault, folderOf, op, setRegion, tracePath } from "./support.js";
 
 const BOOT = "J-boot-6.12-4k/Image612-v1-thp-256m";
 const UNMAP = "F-7.2custom-4k-vhe-max/pd-unmap";
-let folder = "";
-
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "granule-replay-"));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = scratchFolder();
 
 async function granule(
   argv: readonly string[],
@@ -282,7 +277,7 @@ describe("what cannot be read", () => {
 
   it.each([
     ["a trace that is not there", () => ["nowhere.trace"], "no such file"],
-    ["a trace that is a folder", () => [tmpFolder()], "folder"],
+    ["a trace that is a folder", () => [folderNamed("empty")], "folder"],
     ["an empty trace", () => [file("empty.trace", "")], "empty.trace: there is no event in it: it is empty"],
     ["a trace of comments", () => [file("comments.trace", "# tracer: nop\n")], "there is no event in it"],
     [
@@ -296,14 +291,14 @@ describe("what cannot be read", () => {
       "at byte 12: is the file complete?",
     ],
     ["a perf.data of a big-endian machine", () => [file("perf.data", "2ELIFREP".padEnd(104))], "big-endian"],
-    ["a manifest that is a folder", () => [file("a.trace", good), "--manifest", tmpFolder()], "folder"],
+    ["a manifest that is a folder", () => [file("a.trace", good), "--manifest", folderNamed("empty")], "folder"],
     ["a manifest of null", () => [file("a.trace", good), "--manifest", file("m.json", "null")], "expected an object"],
     ["a raw table that is a folder", () => [file("a.trace", good), "--verify", folderTruth()], "folder"],
     ["gzip data cut short", () => [file("cut.gz", gzipSync(good).subarray(0, 20))], "gzip"],
     ["a manifest that is not there", () => [file("a.trace", good), "--manifest", "nowhere.json"], "no such file"],
     ["a manifest of another form", () => [file("a.trace", good), "--manifest", file("m.json", "{}")], "manifest name"],
     ["a folder of raw tables that is not there", () => [file("a.trace", good), "--verify", "nowhere"], "no such file"],
-    ["a folder without raw tables", () => [file("a.trace", good), "--verify", tmpFolder()], "no raw tables"],
+    ["a folder without raw tables", () => [file("a.trace", good), "--verify", folderNamed("empty")], "no raw tables"],
     ["a raw table cut short", () => [file("a.trace", good), "--verify", brokenTruth()], "cut short"],
   ])("ends with 3 for %s", async (_, argv, message) => {
     const { code, err } = await granule(argv());
@@ -311,18 +306,20 @@ describe("what cannot be read", () => {
     expect(code).toBe(3);
   });
 
-  function tmpFolder(): string {
-    return mkdtempSync(join(folder, "empty-"));
+  function folderNamed(name: string): string {
+    const path = join(folder, name);
+    mkdirSync(path, { recursive: true });
+    return path;
   }
 
   function folderTruth(): string {
-    const path = mkdtempSync(join(folder, "folders-"));
+    const path = folderNamed("folders");
     mkdirSync(join(path, "a.point.cpu00.s2raw"));
     return path;
   }
 
   function brokenTruth(): string {
-    const path = mkdtempSync(join(folder, "broken-"));
+    const path = folderNamed("broken");
     writeFileSync(join(path, "a.point.cpu00.s2raw"), "# raw stage-2 tables of a VM at freeze point a.point\n");
     return path;
   }

@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
-import { createEngine, type Engine, type Stage2Table } from "../../bindings/index.js";
+import { createEngine as createDebugEngine } from "../../bindings/debug.js";
+import { createEngine, type Engine, Prot, type Stage2Table } from "../../bindings/index.js";
 import { digest, KB4, MB2, smallEngine } from "../support/tables.js";
 
 const ROWS = 8;
@@ -84,9 +85,24 @@ describe("creating a table", () => {
       expect(made(() => stage2(ps, vtcr(ps)))).toBe(true);
       for (const other of [12, 14, 16]) if (other !== ps) expect(made(() => stage2(ps, vtcr(other)))).toBe(false);
     }
+    // 52 bits of input from level -1: no stage 2 begins there [GEO-13].
+    const beforeZero = (vtcr(12) & ~0xffn) | 12n | (3n << 6n);
+    expect(made(() => stage2(12, beforeZero, K.T_LPA2))).toBe(false);
     expect(made(() => stage2(12, vtcr(12), K.T_BARRIER))).toBe(false);
     expect(made(() => stage2(12, vtcr(12), 1 << 31))).toBe(false);
     for (const hooks of [-1, 1 << 31]) expect(made(() => stage2(12, vtcr(12), 0, hooks))).toBe(false);
+  });
+});
+
+describe("a walk with a visitor", () => {
+  it("has flags and a cache that exist; one that gets runs visits leaves alone [WLK-3]", () => {
+    const engine = smallEngine();
+    const { handle } = engine.createStage2({ ipaBits: 39 });
+    const walk = (flags: number, cache = K.CACHE_ARENA) => engine.core.walkOutside(handle, 0n, 0n, flags, cache);
+    expect([0, K.LEAF, K.LEAF | K.TABLE_PRE, K.RUNS | K.LEAF].map((flags) => walk(flags))).toEqual([0, 0, 0, 0]);
+    const wrong = [1 << 7, 1 << 30, K.RUNS, K.RUNS | K.LEAF | K.TABLE_PRE, K.RUNS | K.LEAF | K.SHARED];
+    expect(wrong.map((flags) => walk(flags))).toEqual(wrong.map(() => K.EINVAL));
+    expect(walk(K.LEAF, 4096)).toBe(K.EINVAL);
   });
 });
 
@@ -111,6 +127,21 @@ describe("columns of pages", () => {
 });
 
 describe("an address inside a page", () => {
+  it("asks for one page of every operation on one, also at its last byte, in the build that checks preconditions", () => {
+    const engine = createDebugEngine({ arenaBytes: 4 << 20, journalRecords: 256 });
+    engine.journal.start(); // each is a walk
+    const table = engine.createStage2({ ipaBits: 39 });
+    table.map(0, 3 * KB4, 0, "r");
+    for (const at of [KB4, KB4 + 1, 2 * KB4 - 1]) {
+      table.testClearYoung(0, 3 * KB4, true);
+      table.relaxPerms(at, "w");
+      expect(table.mkyoung(at)).not.toBe(0n);
+      const young = [...table.leaves()].map(({ descriptor }) => (descriptor & (1n << 10n)) !== 0n);
+      expect(young).toEqual([false, true, false]);
+    }
+    expect([...table.leaves()].map(({ prot }) => (prot & Prot.W) !== 0)).toEqual([false, true, false]);
+  });
+
   it("is that page's, up to its last byte", () => {
     const table = smallEngine().createStage2({ ipaBits: 39 });
     table.map(0, KB4, 0, "r");

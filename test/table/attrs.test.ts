@@ -102,4 +102,16 @@ describe.each(CONFIGURATIONS)("attributes on %s", (_name, config) => {
     expect(cleaned.map((r) => [r.address, r.a])).toEqual(expected);
     expect(contents(table)).toEqual(before);
   });
+
+  it("CMO-5, FMT-25: what becomes executable is invalidated once; without FEAT_XNX bit 54 alone says so, whatever bit 53 holds", () => {
+    const { table, page } = made(config);
+    table.map(0, 3 * page, 4 * page, "rw");
+    const never = (table.leaf(page).descriptor & ~(3n << 53n)) | ((config.xnx ? 2n : 3n) << 53n);
+    table.poke(page, never);
+    const invalidated = (at: number) =>
+      recorded(table.engine, () => table.relaxPerms(at, "x"), [JournalKind.ICACHE]).map((r) => [r.address, r.a]);
+    expect(invalidated(page)).toEqual([[BigInt(5 * page), BigInt(page)]]);
+    expect(invalidated(page)).toEqual([]);
+    expect(invalidated(2 * page)).toEqual([[BigInt(6 * page), BigInt(page)]]);
+  });
 });

@@ -1,9 +1,9 @@
 // The eleven memory operations [WLK-16]: each replaced, each absent, each throwing.
 
 import { describe, expect, it } from "vitest";
-import type { MmOps } from "../../bindings/index.js";
+import { type Engine, JournalKind, type MmOps, type Stage2Table } from "../../bindings/index.js";
 import { HostMemory } from "../support/host-memory.js";
-import { codeOf, contents, expectReferences, KB4, leaves, MB2, smallEngine } from "../support/tables.js";
+import { codeOf, contents, expectReferences, KB4, leaves, MB2, recorded, smallEngine } from "../support/tables.js";
 
 const NAMES = [
   "zallocPage",
@@ -76,6 +76,34 @@ describe("memory operations (WLK-16)", () => {
     made.table.freeUnlinked(pointer, level);
     expect(made.host.live).toBe(live - 1);
     expect(made.engine.counters().warnings).toBe(0);
+  });
+
+  it("pages that the host gives and takes are counted and recorded as the core's own are [WLK-16]", () => {
+    const made = replacing(NAMES);
+    const plain = smallEngine();
+    const reference = plain.createStage2({ ipaBits: 39, fwb: false });
+    const kinds = [JournalKind.TABLE_TAKEN, JournalKind.TABLE_FREED];
+    const steps: ((table: Stage2Table) => unknown)[] = [
+      (table) => table.map(0, 3 * KB4, 0x9000, "rw"),
+      (table) => table.unmap(KB4, 2 * KB4),
+      (table) => table.unmap(0, KB4),
+      (table) => table.map(MB2, KB4, 0x9000, "rw"),
+      (table) => table.destroy(),
+    ];
+    for (const [i, step] of steps.entries()) {
+      const [own, theirs] = [
+        [plain, reference],
+        [made.engine, made.table],
+      ].map(([engine, table]) =>
+        recorded(engine as Engine, () => step(table as Stage2Table), kinds).map(({ kind, a }) => [kind, a]),
+      );
+      expect(theirs, `step ${i}`).toEqual(own);
+      expect(theirs?.length, `step ${i}`).toBe([2, 0, 2, 2, 3][i]);
+      expect(made.table.info().pages, `step ${i}`).toBe(reference.info().pages);
+      const { tablesTaken, tablesFreed } = plain.counters();
+      expect(made.engine.counters(), `step ${i}`).toMatchObject({ tablesTaken, tablesFreed });
+    }
+    expect(made.host.live).toBe(0);
   });
 
   it("without replaced cache operations nothing is cleaned or counted", () => {

@@ -131,7 +131,7 @@ describe("an argument that is wrong", () => {
       () => table.annotate(0, KB4, 2, 2n),
     ],
     ['owners are of tables with annotations: "6.12"; here it is `annotate`', () => typed.setOwner(0, KB4, 1)],
-    ["the owner is 300: 0..255", () => table.setOwner(0, KB4, 300)],
+    ["the owner is 300: 0 or 1", () => table.setOwner(0, KB4, 300)],
     ["the type is 1: 2..15, and the payload lies in bits 59:1 and is not 0", () => typed.annotate(0, KB4, 1, 2n)],
     ["the table was destroyed", () => gone.map(0, KB4, 0, "r")],
     ["the level is 3: an entry that names a table is of level 1 or 2", () => table.createUnlinked(0, 3, "r")],

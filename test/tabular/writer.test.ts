@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Row, TableColumn } from "../../bindings/tabular/column.js";
 import { tableRows } from "../../bindings/tabular/reader.js";
 import { type TableFormat, tableFormat, tableWriters } from "../../bindings/tabular/writer.js";
-import { Scratch } from "../package/packed.js";
+import { Scratch } from "../support/scratch.js";
 import { duckdb, typesOf } from "./support.js";
 
 const COLUMNS: readonly TableColumn[] = [

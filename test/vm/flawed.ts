@@ -1,11 +1,11 @@
 // The VM's module with a defect: some lines of one file of assembly/ changed, and all of it compiled.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { compile } from "../../bindings/core/compile.mjs";
 import { MODULES } from "../../bindings/core/modules.mjs";
 import { ROOT } from "../house/sources.js";
+import { Scratch } from "../support/scratch.js";
 
 /** What stands there once, and what stands there then. */
 export type Change = readonly [from: string, to: string];
@@ -27,13 +27,10 @@ export async function flawed(
     if (source.split(from).length !== 2) throw new Error(`${path} does not have ${from} once`);
     source = source.replace(from, () => to);
   }
-  const folder = mkdtempSync(join(tmpdir(), "granule-flaw-"));
-  try {
-    writeFileSync(join(folder, "flaw.ts"), source);
-    return await compiled(join(folder, "vm.wasm"), target, path, relative(ROOT, join(folder, "flaw.ts")));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  using scratch = new Scratch();
+  const flaw = join(scratch.path, "flaw.ts");
+  writeFileSync(flaw, source);
+  return await compiled(join(scratch.path, "vm.wasm"), target, path, relative(ROOT, flaw));
 }
 
 async function compiled(
