@@ -1,6 +1,13 @@
 // What the museum shows: a small protocol that keeps its rule, and the same with one flaw each that breaks it.
 
-import { type Access, type Protocol, type ProtocolWalker, protocol, type Request, type Shared } from "../../protocol.js";
+import {
+  type Access,
+  type Protocol,
+  type ProtocolWalker,
+  protocol,
+  type Request,
+  type Shared,
+} from "../../protocol.js";
 import type { Scenario } from "../../scenario.js";
 
 /** A protocol of the museum. */

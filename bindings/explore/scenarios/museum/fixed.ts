@@ -73,8 +73,7 @@ const relax = exhibit({
   flaws: { "no-local-flush": "who loses the race does not flush its own TLB, and faults again and again" },
   walkers: (flaw: "no-local-flush" | undefined) => [writer(flaw), writer(flaw)],
   check: (_, results) => {
-    const stuck = results.findIndex((tries) => tries === TRIES);
-    return stuck < 0 ? undefined : `vCPU ${stuck} faults for ever: its TLB still forbids the write`;
+    return results.includes(TRIES) ? "a vCPU faults for ever: its TLB still forbids the write" : undefined;
   },
 });
 

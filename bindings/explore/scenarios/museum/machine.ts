@@ -57,7 +57,10 @@ const sequence = exhibit<SequenceWord, SequenceFlaw>({
     "progress-only": "the fault does not compare the sequence",
   },
   walkers: (flaw) => [fault(flaw), notifier(flaw)],
-  check: (words) => (words.entry === words["host page"] || words.entry === 0 ? undefined : "a page is mapped that the host has taken away"),
+  check: (words) =>
+    words.entry === words["host page"] || words.entry === 0
+      ? undefined
+      : "a page is mapped that the host has taken away",
 });
 
 /** An id is generation and index. */
@@ -130,8 +133,7 @@ const enter = (flaw: VmidFlaw | undefined, old: number): ProtocolWalker<VmidWord
   function* (m, cpu) {
     const active = ACTIVE[cpu] ?? "active on 0";
     let id = old;
-    const isReady =
-      old !== 0 && (yield* m.load(active)) !== 0 && (yield* m.load("generation")) === old - (old & INDEX);
+    const isReady = old !== 0 && (yield* m.load(active)) !== 0 && (yield* m.load("generation")) === old - (old & INDEX);
     let isShort = isReady;
     if (isReady && flaw === "blind-store") yield* m.store(active, old);
     else if (isReady) isShort = (yield* m.exchange(active, old)) !== 0;

@@ -1,11 +1,11 @@
 // Who walks without a lock, who frees, and who sleeps: sections, the barrier that stands in for them at EL2, user tables, and the
-// references of a table that is unlinked. See docs/museum/sections.md.
+// references of a table that is unlinked. See docs/museum/rcu.md.
 
 import type { ProtocolWalker } from "../../protocol.js";
 import { awaitChange, type Exhibit, exhibit } from "./exhibit.js";
 
 const MAIL = "Re: [PATCH v5 08/14] KVM: arm64: Protect stage-2 traversal with RCU, November and December 2022";
-const PAGE = "sections";
+const PAGE = "rcu";
 const EAGAIN = -11;
 
 /** Of a slot. */
