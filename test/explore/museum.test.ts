@@ -85,7 +85,7 @@ describe("questions that sets of outcomes answer", () => {
 });
 
 describe("pages of the museum", () => {
-  // After a change of the search `vitest run -u test/explore/museum.test.ts` writes them anew.
+  // After a change of the search `npx vitest run test/explore/museum.test.ts -u` writes them anew.
   it.each(PAGES)("%s shows what the command prints", async (page) => {
     await expect(await playedPage(textOf(page))).toMatchFileSnapshot(pathOf(page));
   });

@@ -66,8 +66,8 @@ const sequence = exhibit<SequenceWord, SequenceFlaw>({
 /** An id is generation and index. */
 const INDEX = 15;
 const GENERATION = 16;
-/** Of a CPU that runs no VM: not 0, so that the short way stays open, and no index. */
-const IDLE = 2 * INDEX + 2;
+/** Of a CPU that is in no VM: not 0, so that the short way stays open, and index 0, which no VM has [VMID-6]. */
+const IDLE = GENERATION;
 const INDICES = [1, 2] as const;
 const ACTIVE = ["active on 0", "active on 1"] as const;
 const RESERVED = ["reserved on 0", "reserved on 1"] as const;
