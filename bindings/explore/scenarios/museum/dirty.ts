@@ -2,6 +2,7 @@
 // the same entry beside it. See docs/museum/dirty-bits.md.
 
 import type { ProtocolWalker, Shared } from "../../protocol.js";
+import { beginAccess, invalidate } from "./cpu.js";
 import { type Exhibit, exhibit, type Steps } from "./exhibit.js";
 
 const MAIL = "[RFC PATCH v2 3/8] KVM: arm64: Add some HW_DBM related pgtable interfaces, 22 September 2023";
@@ -17,8 +18,7 @@ const LOCKED = 32;
 /** A page that may be written and was not yet. */
 const CLEAN = VALID | DBM;
 
-/** Of the CPU: an access is under way, and the TLB holds a translation that lets it write. */
-const BUSY = 1;
+/** Of the CPU: the TLB holds a translation that lets it write. */
 const CACHED = 2;
 
 type Word = "entry" | "cpu" | "data" | "log";
@@ -26,14 +26,11 @@ const WORDS: Readonly<Record<Word, number>> = { entry: CLEAN, cpu: 0, data: 0, l
 
 /** What the hardware does for a store of the guest; 0 if it faults. */
 function* store(m: Shared<Word>): Steps {
-  for (;;) {
-    const cpu = yield* m.load("cpu");
-    if ((yield* m.compareExchange("cpu", cpu, cpu | BUSY)) !== cpu) continue; // a TLBI came between
-    const done = cpu & CACHED ? 1 : yield* translate(m);
-    if (done) yield* m.add("data", 1);
-    yield* m.store("cpu", done ? CACHED : 0);
-    return done;
-  }
+  const held = yield* beginAccess(m, "cpu"),
+    done = held & CACHED ? 1 : yield* translate(m);
+  if (done) yield* m.add("data", 1);
+  yield* m.store("cpu", done ? CACHED : 0);
+  return done;
 }
 
 /** The hardware's walk: sets what says that the page was written. */
@@ -43,15 +40,6 @@ function* translate(m: Shared<Word>): Steps {
     if (!(entry & VALID) || !(entry & (WRITABLE | DBM))) return 0;
     const dirty = entry | WRITABLE | ACCESSED;
     if (dirty === entry || (yield* m.compareExchange("entry", entry, dirty)) === entry) return 1;
-  }
-}
-
-/** TLBI and DSB: waits for the access that is under way. */
-function* invalidate(m: Shared<Word>): Steps {
-  for (;;) {
-    const cpu = yield* m.load("cpu");
-    if (cpu & BUSY) yield* m.wait("cpu", cpu);
-    else if ((yield* m.compareExchange("cpu", cpu, 0)) === cpu) return 0;
   }
 }
 
@@ -99,7 +87,7 @@ const harvest = (flaw: HarvestFlaw | undefined): ProtocolWalker<Word> =>
   function* (m) {
     const old = yield* takeDirty(m, flaw);
     if (old & WRITABLE) yield* m.store("log", 1);
-    if (flaw !== "no-tlbi") yield* invalidate(m);
+    if (flaw !== "no-tlbi") yield* invalidate(m, "cpu");
     return yield* m.load("data");
   };
 
@@ -177,7 +165,7 @@ const unmap = exhibit<Word, RemovalFlaw>({
     guest,
     function* (m) {
       const old = yield* takeOut(m, 0, flaw);
-      yield* invalidate(m);
+      yield* invalidate(m, "cpu");
       if (old & WRITABLE) yield* m.store("log", 1);
     },
   ],
@@ -195,7 +183,7 @@ const replace = exhibit<Word, RemovalFlaw>({
     guest,
     function* (m) {
       const old = yield* takeOut(m, LOCKED, flaw);
-      yield* invalidate(m);
+      yield* invalidate(m, "cpu");
       yield* m.store("entry", CLEAN | (old & WRITABLE));
     },
   ],

@@ -1,6 +1,7 @@
 // Races that were fixed in the kernel one by one, each as small as it can be. See docs/museum/fixed.md.
 
 import type { ProtocolWalker, Shared } from "../../protocol.js";
+import { beginAccess, invalidate } from "./cpu.js";
 import { type Exhibit, exhibit, lock, type Steps, unlock } from "./exhibit.js";
 
 const PAGE = "fixed";
@@ -77,8 +78,7 @@ const relax = exhibit({
   },
 });
 
-/** Of the CPU: an access is under way; its walk cache leads to the table; its TLB holds the page. */
-const BUSY = 1;
+/** Of the CPU: its walk cache leads to the table; its TLB holds the page. */
 const WALK = 2;
 const LEAF = 4;
 type FlushWord = "slot" | "table" | "page" | "cpu";
@@ -86,9 +86,7 @@ type FlushFlaw = "level-hint" | "deferred-flush";
 
 /** An access of the hardware; FREED if it read a table or page that is freed. */
 function* access(m: Shared<FlushWord>): Steps {
-  let cpu = yield* m.load("cpu");
-  while ((yield* m.compareExchange("cpu", cpu, cpu | BUSY)) !== cpu) cpu = yield* m.load("cpu");
-  let cached = cpu,
+  let cached = yield* beginAccess(m, "cpu"),
     read = 0;
   if (!(cached & (WALK | LEAF)) && (yield* m.load("slot")) === 1) cached |= WALK;
   if (cached & WALK && !(cached & LEAF)) {
@@ -100,20 +98,11 @@ function* access(m: Shared<FlushWord>): Steps {
   return read;
 }
 
-/** TLBI and DSB: waits for the access that is under way, and leaves of what is cached `kept`. */
-function* flush(m: Shared<FlushWord>, kept: number): Steps {
-  for (;;) {
-    const cpu = yield* m.load("cpu");
-    if (cpu & BUSY) yield* m.wait("cpu", cpu);
-    else if ((yield* m.compareExchange("cpu", cpu, cpu & kept)) === cpu) return 0;
-  }
-}
-
 const removal = (flaw: FlushFlaw | undefined): ProtocolWalker<FlushWord> =>
   function* (m) {
     yield* m.store("slot", 0);
     if (flaw === "deferred-flush") yield* m.store("table", FREED);
-    yield* flush(m, flaw === "level-hint" ? LEAF : 0);
+    yield* invalidate(m, "cpu", flaw === "level-hint" ? LEAF : 0);
     if (flaw !== "deferred-flush") yield* m.store("table", FREED);
     yield* m.store("page", FREED);
   };
