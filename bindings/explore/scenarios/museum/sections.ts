@@ -1,8 +1,8 @@
 // Who walks without a lock, who frees, and who sleeps: sections, the barrier that stands in for them at EL2, user tables, and the
 // references of a table that is unlinked. See docs/museum/rcu.md.
 
-import type { ProtocolWalker } from "../../protocol.js";
-import { awaitChange, type Exhibit, exhibit } from "./exhibit.js";
+import type { ProtocolWalker, Shared } from "../../protocol.js";
+import { awaitChange, type Exhibit, exhibit, lock, type Steps, unlock } from "./exhibit.js";
 
 const MAIL = "Re: [PATCH v5 08/14] KVM: arm64: Protect stage-2 traversal with RCU, November and December 2022";
 const PAGE = "rcu";
@@ -74,6 +74,35 @@ const sleep = exhibit({
   ],
 });
 
+const topUp = exhibit({
+  page: PAGE,
+  name: "top-up",
+  title: "a fault needs a table page, and the last one comes back once a notifier had the lock",
+  cites: [MAIL, "MC-6", "LCK-15", "IDE-4"],
+  words: { lock: 0, "free pages": 0, tables: 0 },
+  flaws: { "under-lock": "the page is allocated under the lock, and not before" },
+  walkers: (flaw: "under-lock" | undefined) => {
+    function* allocate(m: Shared<"lock" | "free pages" | "tables">): Steps {
+      yield* awaitChange(m, "free pages", 0);
+      return yield* m.add("free pages", -1);
+    }
+    return [
+      function* (m) {
+        if (flaw !== "under-lock") yield* allocate(m);
+        yield* lock(m, "lock");
+        if (flaw === "under-lock") yield* allocate(m);
+        yield* m.add("tables", 1);
+        yield* unlock(m, "lock");
+      },
+      function* (m) {
+        yield* lock(m, "lock");
+        yield* unlock(m, "lock");
+        yield* m.add("free pages", 1);
+      },
+    ];
+  },
+});
+
 /** Of a leaf: valid, and writable. */
 const VALID = 1;
 const WRITABLE = 2;
@@ -143,4 +172,4 @@ const references = exhibit<CountWord, CountFlaw>({
   },
 });
 
-export const SECTIONS: readonly Exhibit[] = [barrier, sleep, fastFault, references];
+export const SECTIONS: readonly Exhibit[] = [barrier, sleep, topUp, fastFault, references];
