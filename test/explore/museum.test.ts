@@ -64,6 +64,19 @@ describe("protocols of the museum", () => {
   });
 });
 
+describe("granule explore --list", () => {
+  it("names the protocols with a flaw behind the others, and --json apart from them", async () => {
+    const lines = (await inside(["explore", "--list"])).out.split("\n"),
+      cut = lines.indexOf("With a flaw, not among all:");
+    const namesOf = (some: readonly string[]) => some.filter((line) => line !== "").map((line) => line.split(" ")[0]);
+    expect(namesOf(lines.slice(0, cut))).toEqual(SCENARIOS.map(({ name }) => name));
+    expect(namesOf(lines.slice(cut + 1))).toEqual(FLAWED.map(({ name }) => name));
+    const { scenarios, flawed } = JSON.parse((await inside(["explore", "--list", "--json"])).out);
+    expect([scenarios.length, flawed.length]).toEqual([SCENARIOS.length, FLAWED.length]);
+    expect(flawed[0]).toEqual({ name: FLAWED[0]?.name, title: FLAWED[0]?.title, walkers: 2 });
+  });
+});
+
 describe("questions that sets of outcomes answer", () => {
   it("the test for LOCKED is not redundant: without it both walkers are done", async () => {
     const outcomesOf = async (name: string) =>
