@@ -54,6 +54,9 @@ function entryBar(entry: (typeof ENTRIES)[number]): Item[] {
 const entries: Item[] = ENTRIES.map(([text, folder]) => ({ text, link: `/api/${folder}/` }));
 const entryBars = Object.fromEntries(ENTRIES.map((entry) => [`/api/${entry[1]}/`, entryBar(entry)]));
 
+/** Races that people found, a page for a group. */
+const MUSEUM = titled("museum/");
+
 const GUIDES: Item[] = [
   {
     text: "Get started",
@@ -73,6 +76,8 @@ const GUIDES: Item[] = [
       { text: "How a page-table entry dies", link: "/entry-dies" },
       { text: "Record a guest", link: "/guide/recording" },
       { text: "Several walkers", link: "/parallel" },
+      { text: "Every interleaving", link: "/explore" },
+      ...(MUSEUM.length > 0 ? [{ text: "A museum of races", link: "/museum/", items: MUSEUM, collapsed: true }] : []),
       { text: "A VM that runs", link: "/vm" },
       { text: "The hardware's side", link: "/mmu" },
       { text: "The judge", link: "/audit" },
@@ -87,7 +92,7 @@ function headingOf(path: string, otherwise: string): string {
 
 /** Documents that others add, by their first heading. */
 function more(): Item[] {
-  const known = ["parallel", "scale", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
+  const known = ["parallel", "explore", "scale", "vm", "mmu", "audit", "architecture", "deviations", "kernel-index"];
   const names = readdirSync(docs).filter((name) => name.endsWith(".md") && !known.includes(name.slice(0, -3)));
   return names.sort().map((name) => ({
     text: headingOf(name, name),

@@ -9,6 +9,7 @@ import {
 } from "../../explore/index.js";
 import { type BuildName, loadBuild } from "../../explore/node.js";
 import { CATCHES } from "../../explore/scenarios/catches.js";
+import { FLAWED } from "../../explore/scenarios/index.js";
 import {
   booleanOption,
   type Command,
@@ -67,7 +68,7 @@ function chosen(names: readonly string[]): readonly Scenario[] {
   if (names.length === 0) throw new UsageError("SCENARIO is missing: a name of --list, or all");
   if (names.includes("all")) return SCENARIOS;
   return names.map((name) => {
-    const found = SCENARIOS.find((scenario) => scenario.name === name);
+    const found = [...SCENARIOS, ...FLAWED].find((scenario) => scenario.name === name);
     if (found === undefined) throw new UsageError(`there is no scenario ${name}: --list names them`);
     return found;
   });
@@ -142,14 +143,33 @@ async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, i
   return { name: flaw, caught: false, scenario: null, replay: null };
 }
 
-async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
-  const build = load("mutants"),
-    mutants: Mutant[] = [];
+/** A protocol of the museum with its flaw. */
+async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+  const { violations } = await exploreScenario(scenario, { ...settingsOf(args), signal: io.signal, first: true });
+  if (io.signal.aborted) throw new Interrupted();
+  const [first] = violations,
+    { name } = scenario;
+  return { name, caught: first !== undefined, scenario: name, replay: first?.replay ?? null };
+}
+
+/** How each flaw of this name is looked for, or all. */
+function flawsOf(name: string, args: CommandArgs, io: CommandIo): (() => Promise<Mutant>)[] {
+  const protocols = FLAWED.filter((scenario) => name === "all" || scenario.name === name),
+    ofProtocols = protocols.map((scenario) => () => catchProtocol(scenario, args, io));
+  if (name !== "all" && protocols.length > 0) return ofProtocols;
+  const build = load("mutants");
   if (name !== "all" && !build.flaws.includes(name)) {
-    throw new UsageError(`there is no mutant ${name}: ${build.flaws.join(" ")}`);
+    throw new UsageError(`there is no mutant ${name}: ${build.flaws.join(" ")}, or a protocol of --list with a flaw`);
   }
-  for (const flaw of name === "all" ? build.flaws : [name]) {
-    const mutant = await catchFlaw(flaw, build, args, io);
+  const flaws = name === "all" ? build.flaws : [name];
+  return [...flaws.map((flaw) => () => catchFlaw(flaw, build, args, io)), ...ofProtocols];
+}
+
+async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
+  const mutants: Mutant[] = [];
+  for (const look of flawsOf(name, args, io)) {
+    const mutant = await look(),
+      flaw = mutant.name;
     io.progress(undefined);
     mutants.push(mutant);
     if (args.json) continue;
@@ -160,12 +180,18 @@ async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Pro
 }
 
 async function list(args: CommandArgs, io: CommandIo): Promise<number> {
-  if (args.json)
+  const described = ({ name, title, walkers }: Scenario) => ({ name, title, walkers });
+  if (args.json) {
     await writeJson(io, {
       schemaVersion: 1,
-      scenarios: SCENARIOS.map(({ name, title, walkers }) => ({ name, title, walkers })),
+      scenarios: SCENARIOS.map(described),
+      flawed: FLAWED.map(described),
     });
-  else for (const { name, title } of SCENARIOS) await io.out(`${name.padEnd(26)} ${title}\n`);
+    return Exit.OK;
+  }
+  for (const { name, title } of SCENARIOS) await io.out(`${name.padEnd(32)} ${title}\n`);
+  await io.out("\nWith a flaw, not among all:\n");
+  for (const { name, title } of FLAWED) await io.out(`${name.padEnd(32)} ${title}\n`);
   return Exit.OK;
 }
 
@@ -174,7 +200,7 @@ async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promis
   try {
     const needs = SCENARIOS.find(({ name }) => name === text.split(":")[1]?.split("~")[0])?.needsCore ?? false;
     const build = needs ? load(text.split(":")[1]?.includes("~") ? "mutants" : "engine") : undefined;
-    played = replay(text, SCENARIOS, build);
+    played = replay(text, [...SCENARIOS, ...FLAWED], build);
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new UsageError((error as Error).message);
@@ -208,7 +234,8 @@ export const explore: Command = {
 be stopped at each of them (\`npm run build:explore\` in a checkout makes it; the package has none). In every last state reference
 counts, locks, limbo and the arena are checked, and what came out is compared with orders of whole operations.
 A rule that is broken is printed with a replay string, made as short as can be; --replay prints its steps, a column for each walker.
-With --mutant the flaws of that build are looked for, each in the scenario that is known to find it.
+With --mutant the flaws of that build are looked for, each in the scenario that is known to find it, and the protocols of the museum
+(docs/museum) that have a flaw. These can be named as SCENARIO, too.
 docs/explore.md explains what is explored, and how to write a scenario.`,
   options: {
     list: { type: "boolean", help: "print the scenarios" },

@@ -3,6 +3,7 @@
 import type { Scenario } from "../scenario.js";
 import { LIFE } from "./life.js";
 import { LOCKLESS } from "./lockless.js";
+import { MUSEUM, SOUND } from "./museum/index.js";
 import { SHARED } from "./shared.js";
 
 /**
@@ -14,10 +15,13 @@ import { SHARED } from "./shared.js";
  * console.log(SCENARIOS.some(({ name }) => name === "fault-fault")); // true
  * ```
  */
-export const SCENARIOS: readonly Scenario[] = [...SHARED, ...LOCKLESS, ...LIFE];
+export const SCENARIOS: readonly Scenario[] = [...SHARED, ...LOCKLESS, ...LIFE, ...SOUND];
+
+/** Protocols of the museum with a flaw: some schedule of each breaks its rule. */
+export const FLAWED: readonly Scenario[] = MUSEUM.flatMap(({ flawed }) => flawed);
 
 /**
- * The scenario of this name.
+ * The scenario of this name; a protocol of the museum with a flaw, too.
  *
  * @throws Error when there is none.
  * @example
@@ -27,7 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [...SHARED, ...LOCKLESS, ...LIFE];
  * ```
  */
 export function scenario(name: string): Scenario {
-  const found = SCENARIOS.find((one) => one.name === name);
+  const found = [...SCENARIOS, ...FLAWED].find((one) => one.name === name);
   if (found === undefined) throw new Error(`there is no scenario ${name}`);
   return found;
 }
