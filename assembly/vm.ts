@@ -11,6 +11,7 @@ import * as P from "./sim/processors";
 import { runRecorded } from "./sim/recorded";
 import { run as runCpu } from "./sim/vcpu";
 import { copyAll, copyReported, uncopied, written } from "./sim/witness";
+import { AREA_DEVICE, AREA_FRESH, AREA_THP, AREA_UNCACHED } from "./vm/areas";
 import { wordOf, wordsOf } from "./vm/dirty/bitmap";
 import { createHdbss, discardHdbss, MAX_HDBSS } from "./vm/dirty/hdbss";
 import { clearDirtyLog as clearLog, collectRings, dropReport, getDirtyLog as getLog, reported } from "./vm/dirty/log";
@@ -347,7 +348,7 @@ export function hostDefine(vm: u32, start: f64, end: f64, hugetlb: f64, flags: u
     to = whole(end),
     huge = whole(hugetlb);
   if (!isUsable(vm) || !isRange(from, to) || huge === NONE) return EINVAL;
-  if (flags & ~(H.AREA_THP | H.AREA_FRESH | H.AREA_DEVICE | H.AREA_UNCACHED)) return EINVAL;
+  if (flags & ~(AREA_THP | AREA_FRESH | AREA_DEVICE | AREA_UNCACHED)) return EINVAL;
   return H.define(S.hostOf(vmAt(vm)), from, to, huge, flags);
 }
 

@@ -11,7 +11,21 @@ import { alignDown, UNIT_BYTES } from "../arch/granule";
 import { EINVAL, ENOMEM, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
-import { ORDERS } from "../memory/layout";
+import {
+  AREA_DEVICE,
+  AREA_FRESH,
+  AREA_THP,
+  AREA_UNCACHED,
+  AREA_WRITABLE,
+  Area,
+  areaAt,
+  areaOf,
+  areasUpTo,
+  cut,
+  growAreas,
+  insertArea,
+  isAnonymous,
+} from "./areas";
 import { drop, find, KEY_BITS, make, NO_KEY, nextKey } from "./sparse";
 import { HOST_SPLITS_HUGE_ZERO, HOST_THP, Host } from "./state";
 
@@ -23,30 +37,6 @@ export const UNTOUCHED: u8 = 0;
 export const ZERO: u8 = 1;
 export const SHARED_PAGE: u8 = 2;
 export const PRIVATE: u8 = 3;
-
-// Area.flags
-/** Anonymous memory gets huge pages where a whole one fits. */
-export const AREA_THP: u32 = 1 << 0;
-/** The memory was untouched when the VM started; otherwise the VMM had filled it. */
-export const AREA_FRESH: u32 = 1 << 1;
-export const AREA_WRITABLE: u32 = 1 << 2;
-/** A device's registers, mapped into the VMM (VM_PFNMAP): no memory of the host's, and never executed. */
-export const AREA_DEVICE: u32 = 1 << 3;
-/** The VMM's mapping allows accesses that are not strictly ordered (VM_ALLOW_ANY_UNCACHED). With AREA_DEVICE. */
-export const AREA_UNCACHED: u32 = 1 << 4;
-
-/** A stretch of the VMM's memory of one kind. */
-@unmanaged
-class Area {
-  start: u64;
-  end: u64;
-  /** Bytes of a hugetlb page; 0 for anonymous memory. */
-  hugetlb: u64;
-  flags: u32;
-  spare: u32;
-}
-
-const AREA_BYTES: u32 = <u32>offsetof<Area>();
 
 /** A block of anonymous memory: one state while it is whole, one for each page once it is split. */
 @unmanaged
@@ -70,108 +60,6 @@ export const PAGE_WRITABLE: u32 = 1 << 7;
 const PAGE_THERE: u32 = 1 << 8;
 export const PAGE_DEVICE: u32 = 1 << 9;
 export const PAGE_UNCACHED: u32 = 1 << 10;
-
-function areaAt(h: Host, i: u32): Area {
-  return changetype<Area>(h.areas + i * AREA_BYTES);
-}
-
-/** How many areas begin at or below `hva`. */
-function areasUpTo(h: Host, hva: u64): u32 {
-  let low: u32 = 0,
-    high = h.areaCount;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (areaAt(h, middle).start <= hva) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** The area of a byte; null if nobody has memory there. */
-function areaOf(h: Host, hva: u64): Area {
-  const n = areasUpTo(h, hva);
-  if (n === 0) return changetype<Area>(0);
-  const area = areaAt(h, n - 1);
-  return hva < area.end ? area : changetype<Area>(0);
-}
-
-/** Is it an area of anonymous memory? Null is allowed. */
-function isAnonymous(area: Area): bool {
-  return area ? area.hugetlb === 0 && !(area.flags & AREA_DEVICE) : false;
-}
-
-/** Does a device lie in [start, end)? */
-export function hasDevice(h: Host, start: u64, end: u64): bool {
-  for (let i: u32 = 0; i < h.areaCount; i++) {
-    const area = areaAt(h, i);
-    if (area.flags & AREA_DEVICE && area.start < end && start < area.end) return true;
-  }
-  return false;
-}
-
-/** Makes room for one more area; false when memory is spent. */
-function growAreas(h: Host): bool {
-  const bytes: u32 = h.areas === 0 ? 0 : (<u32>UNIT_BYTES) << h.areaOrder;
-  if ((h.areaCount + 1) * AREA_BYTES <= bytes) return true;
-  const order: u32 = h.areas === 0 ? 0 : h.areaOrder + 1;
-  if (order >= ORDERS) return false;
-  const p = <u32>takeFrames(order);
-  if (p === 0) return false;
-  memory.copy(p, h.areas, h.areaCount * AREA_BYTES);
-  const old = h.areas;
-  h.areas = p;
-  h.areaOrder = order;
-  handOver();
-  if (old !== 0) giveFrames(old);
-  return true;
-}
-
-/** Puts an area in its place. Precondition: it overlaps none, and there is room. */
-function insertArea(h: Host, start: u64, end: u64, hugetlb: u64, flags: u32): void {
-  const i = areasUpTo(h, start),
-    p = changetype<usize>(areaAt(h, i));
-  memory.copy(p + AREA_BYTES, p, (h.areaCount - i) * AREA_BYTES);
-  h.areaCount++;
-  const area = areaAt(h, i);
-  area.start = start;
-  area.end = end;
-  area.hugetlb = hugetlb;
-  area.flags = flags;
-}
-
-function removeArea(h: Host, i: u32): void {
-  const p = changetype<usize>(areaAt(h, i));
-  memory.copy(p, p + AREA_BYTES, (h.areaCount - i - 1) * AREA_BYTES);
-  h.areaCount--;
-}
-
-/** Cuts a hole into the areas; an area around the hole becomes two. False when memory is spent. */
-function cut(h: Host, start: u64, end: u64): bool {
-  for (let i: u32 = 0; i < h.areaCount; ) {
-    const area = areaAt(h, i),
-      from = area.start,
-      to = area.end;
-    if (to <= start || from >= end) {
-      i++;
-      continue;
-    }
-    if (from < start && to > end) {
-      if (!growAreas(h)) return false;
-      const around = areaAt(h, i);
-      around.end = start;
-      insertArea(h, end, to, around.hugetlb, around.flags);
-      return true;
-    }
-    if (from < start) area.end = start;
-    else if (to > end) area.start = end;
-    else {
-      removeArea(h, i);
-      continue;
-    }
-    i++;
-  }
-  return true;
-}
 
 /** Bytes of a block. */
 function blockBytes(h: Host): u64 {

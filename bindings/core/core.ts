@@ -67,12 +67,16 @@ export function instantiateModule<T>(
   known: keyof T & string,
   host: object = {},
   base = 0,
-  more: WebAssembly.Imports = {},
+  more: Readonly<Record<string, object>> = {},
 ): T {
   let instance: WebAssembly.Instance | undefined;
   let cause: unknown;
   try {
-    instance = new WebAssembly.Instance(module, { env: { memory, base, abort }, host: { ...host }, ...more });
+    instance = new WebAssembly.Instance(module, {
+      env: { memory, base, abort },
+      host: { ...host },
+      ...(more as WebAssembly.Imports),
+    });
   } catch (error) {
     if (!(error instanceof WebAssembly.LinkError)) throw error;
     cause = error; // it imports what this one does not

@@ -1,5 +1,6 @@
 // One scenario explored: its states, its races, its deaths, its outcomes, and a replay string for each rule that it breaks.
 
+import type { Signal } from "../core/platform.js";
 import type { ExploreBuild } from "./build.js";
 import { tryDeaths } from "./deaths.js";
 import { Orders } from "./linear.js";
@@ -38,7 +39,7 @@ export interface ExploreOptions {
   /** End at the first rule that is broken; false if it is not said. */
   readonly first?: boolean | undefined;
   /** Stops the search, which is then incomplete. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
   /** Told how far it is, some times a second at most. */
   readonly progress?: ((states: number, transitions: number) => void) | undefined;
 }

@@ -3,6 +3,7 @@
 // A walker stops only at words that two walkers meet in by atomic accesses, one of which is no load; all between is its own, as long
 // as no plain access races (races.ts watches that). Which words these are is found by searching until no search finds another one.
 
+import type { Signal } from "../core/platform.js";
 import { BoundTable, Edges } from "./graph.js";
 import type { World } from "./world.js";
 
@@ -16,7 +17,7 @@ export interface Limits {
   readonly milliseconds: number;
   /** End at the first broken rule. */
   readonly first: boolean;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
   /** Lets others have a turn now and then. */
   readonly breathe: () => Promise<void>;
   /** Told every thousandth step. */

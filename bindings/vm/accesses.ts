@@ -1,7 +1,7 @@
 import { describe } from "../core/check.js";
 import * as K from "../core/constants.generated.js";
 import { invalid } from "../core/errors.js";
-import { lowOf } from "../core/field.js";
+import { lowOf, maskOf } from "../core/field.js";
 import type { Engine } from "../tables/engine.js";
 
 const WORD = 8;
@@ -10,6 +10,7 @@ const MAX_ADDRESS = 2 ** 52;
 const MAX_CAPACITY = 1 << 17;
 const KIND_SHIFT = lowOf(K.RECORDED_KIND) - 32;
 const CPU_SHIFT = lowOf(K.RECORDED_CPU) - 32;
+const CPU_MASK = Number(maskOf(K.RECORDED_CPU) >> BigInt(lowOf(K.RECORDED_CPU)));
 
 /**
  * Recorded accesses, packed for the core: one word each, in the engine's memory. Fill it, let `vm.perform` do them all in one call,
@@ -76,6 +77,11 @@ export class AccessBuffer {
     this.#words[2 * at + 1] = (gpa / HIGH) | (cpu << CPU_SHIFT) | (kind << KIND_SHIFT);
     this.#length = at + 1;
     return this.#length < this.capacity;
+  }
+
+  /** @internal The vCPU of access `i`. */
+  cpuOf(i: number): number {
+    return ((this.#words[2 * i + 1] as number) >>> CPU_SHIFT) & CPU_MASK;
   }
 
   /** Forgets what it holds. */

@@ -311,13 +311,24 @@ export class Vm implements Disposable {
     if (!(accesses instanceof AccessBuffer) || accesses.engine !== this.engine) {
       throw invalid("perform", "these are no accesses of this VM: createAccesses makes them");
     }
-    const { core, pointer } = this.#machine;
     const end = accesses.pointer + 8 * accesses.length;
-    for (let left = accesses.length; left > 0; ) {
+    if (this.#onlooker === undefined) this.#performUntil(end, accesses.length);
+    else for (let i = 0; i < accesses.length; i++) this.#performWatched(accesses, i, this.#onlooker);
+    accesses.clear();
+  }
+
+  /** Performs the last `n` recorded accesses before `end`. */
+  #performUntil(end: number, n: number): void {
+    const { core, pointer } = this.#machine;
+    for (let left = n; left > 0; ) {
       left = this.#check(core.machineRunRecorded(this.machinePointer, end - 8 * left, left), "perform");
       if (left > 0) this.#check(core.vmCollectRings(pointer), "perform");
     }
-    accesses.clear();
+  }
+
+  #performWatched(accesses: AccessBuffer, i: number, onlooker: VmOnlooker): void {
+    const cpu = accesses.cpuOf(i);
+    watched(this.#cpus[cpu] as CpuView, cpu, 1, onlooker, () => this.#performUntil(accesses.pointer + 8 * (i + 1), 1));
   }
 
   /** @internal Runs one vCPU that is loaded onto a CPU of the host. */

@@ -52,7 +52,45 @@ describe("granule report", () => {
     for (const section of steps) expect(section.steps.filter(({ bad }) => bad)).toHaveLength(1);
   });
 
+  it("shows a comparison, and a schedule that breaks a rule", async () => {
+    const compared = await granule([
+      "compare",
+      "demand_paging",
+      "--memory",
+      "8M",
+      "--vary",
+      "granule=4K,16K",
+      "--html",
+      at("h.html"),
+    ]);
+    expect(compared.code).toBe(0);
+    const [runs] = storyIn(at("h.html")).sections;
+    expect(runs?.kind === "table" && runs.rows.map(([page]) => page)).toEqual(["4K", "16K"]);
+    const replay = "x1:lock-free-unmap-check-first:0:0*3,1*3,0*1";
+    expect((await granule(["explore", "--replay", replay, "--html", at("i.html")])).code).toBe(1);
+    const story = storyIn(at("i.html"));
+    const [schedule] = story.sections;
+    expect(story.summary.join(" ")).toContain("an entry whose page is freed");
+    expect(schedule?.kind === "steps" && [schedule.lanes.length, schedule.steps.at(-1)?.bad]).toEqual([2, true]);
+  });
+
   it.each([
+    [
+      [
+        "compare",
+        "demand_paging",
+        "--vary",
+        "granule=4K,16K",
+        "--shard",
+        "1/2",
+        "--out",
+        "r.ndjson",
+        "--html",
+        "x.html",
+      ],
+      "not with --shard",
+    ],
+    [["explore", "lock-free-unmap", "--html", "x.html"], "--replay"],
     [["report", BOOT], "--html"],
     [["report", BOOT, "--html", "-"], "name of a file"],
     [["report", BOOT, "--html", BOOT], "is the input"],

@@ -22,9 +22,10 @@ import {
   variedOf,
 } from "../comparison/comparison.js";
 import { runJobs } from "../comparison/crew.js";
-import { RESULT_OPTIONS, wantedOf, writeResult } from "../comparison/result.js";
+import { RESULT_OPTIONS, storyOf, wantedOf, writeResult } from "../comparison/result.js";
 import { writeRows } from "../comparison/rows.js";
 import { checkTraceSetting, TRACE_SETTINGS } from "../comparison/trace-job.js";
+import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { unreadable } from "../input.js";
 import { formatOf } from "../table-file.js";
 import { version } from "../version.js";
@@ -103,7 +104,10 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (out !== undefined) formatOf("out", out);
   const part = shard === undefined ? jobs : partOf(jobs, shardOf(shard, jobs.length));
   const threads = integerOption(args, "threads", 1, MOST_THREADS);
+  const html = await htmlTarget(args, comparison.kind === "trace" ? [args.operands[0] as string] : []);
+  if (html !== undefined && shard !== undefined) throw new UsageError("--html shows all runs: not with --shard");
   const done = await runJobs(comparison, part, args.operands[0] as string, io, threads);
+  if (html !== undefined) await writeHtml(html, storyOf(comparison, done, wanted), io);
   if (out !== undefined) await writeRows(out, comparison, version(), done);
   if (shard === undefined) return writeResult(comparison, done, wanted, io);
   io.note(`${done.length} of ${jobs.length} rows are in ${out}`);
@@ -114,7 +118,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 export const compare: Command = {
   name: "compare",
   usage:
-    "WORKLOAD|TRACE --vary NAME=A,B,... [--sort MEASURE] [--csv | --json] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --plan [--shards N] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --shard I/N --out FILE",
+    "WORKLOAD|TRACE --vary NAME=A,B,... [--sort MEASURE] [--csv | --json] [--html FILE] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --plan [--shards N] [--out FILE]\nWORKLOAD|TRACE --vary NAME=A,B,... --shard I/N --out FILE",
   summary: "runs a workload or replays a trace under all combinations of settings, as one table",
   help: `Workloads:\n${workloadHelp()}\n
 All combinations run on all cores. Each run depends on its settings and its seed alone, so two comparisons with the same settings
@@ -131,6 +135,7 @@ FILE... prints what one machine would have printed. The file's columns are descr
       help: "a setting and its values; may be given several times",
     },
     ...RESULT_OPTIONS,
+    html: HTML_OPTION,
     out: { type: "string", value: "FILE", help: "write a row for each run: .parquet, .ndjson or .csv" },
     plan: { type: "boolean", help: "print the commands that run the parts, and run nothing" },
     shards: { type: "string", value: "N", help: "parts of a plan (one for each combination)" },

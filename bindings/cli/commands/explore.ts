@@ -10,6 +10,7 @@ import {
 import { type BuildName, loadBuild } from "../../explore/node.js";
 import { CATCHES } from "../../explore/scenarios/catches.js";
 import { FLAWED } from "../../explore/scenarios/index.js";
+import type { Story } from "../../report/story.js";
 import {
   booleanOption,
   type Command,
@@ -23,6 +24,7 @@ import {
   UsageError,
   writeJson,
 } from "../command.js";
+import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 
 /** Nothing was found, and not everything was seen. */
 const INCOMPLETE = 4;
@@ -195,6 +197,25 @@ async function list(args: CommandArgs, io: CommandIo): Promise<number> {
   return Exit.OK;
 }
 
+/** A schedule step by step, a column for each walker. */
+function scheduleStory(text: string, { scenario, rules, lines }: ReturnType<typeof replay>): Story {
+  const host = lines.some(({ walker }) => walker >= scenario.walkers);
+  const lanes = Array.from({ length: scenario.walkers }, (_, i) => `walker ${i}`);
+  const steps = lines.map(({ walker, does, at, before, after, line, holds, operation }, i) => ({
+    lane: Math.min(walker, scenario.walkers),
+    text: does === "dies" ? "dies here" : `${does} ${at}: ${before === after ? before : `${before} → ${after}`}`,
+    detail: [operation, line, holds === "" ? "" : `holds ${holds}`].filter((one) => one !== "").join("; "),
+    bad: rules.length > 0 && i === lines.length - 1,
+  }));
+  return {
+    schemaVersion: 1,
+    title: scenario.name,
+    summary: [scenario.title, ...(rules.length > 0 ? rules.map((rule) => `Broken: ${rule}.`) : ["No rule is broken."])],
+    facts: [["replay", text]],
+    sections: [{ kind: "steps", title: "The schedule", lanes: [...lanes, ...(host ? ["host"] : [])], steps }],
+  };
+}
+
 async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promise<number> {
   let played: ReturnType<typeof replay>;
   try {
@@ -206,6 +227,8 @@ async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promis
     throw new UsageError((error as Error).message);
   }
   const { rules, lines, sameBuild } = played;
+  const html = await htmlTarget(args, []);
+  if (html !== undefined) await writeHtml(html, scheduleStory(text, played), io);
   if (!sameBuild) io.note("granule: the string was made with another build of the core: its steps may be others here");
   if (args.json) await writeJson(io, { schemaVersion: 1, scenario: played.scenario.name, rules, sameBuild, lines });
   else await io.out(`${played.text}\n${rules.join("\n") || "no rule is broken"}\n`);
@@ -215,6 +238,7 @@ async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promis
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (booleanOption(args, "list")) return list(args, io);
   const text = stringOption(args, "replay");
+  if (text === undefined && args.options.html !== undefined) throw new UsageError("--html goes with --replay STRING");
   if (text !== undefined) return replayOne(text, args, io);
   const flaw = stringOption(args, "mutant"),
     mutants = flaw === undefined ? [] : await exploreFlaws(flaw, args, io);
@@ -228,7 +252,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule explore [SCENARIO...|all]`. */
 export const explore: Command = {
   name: "explore",
-  usage: "SCENARIO...|all\n--list\n--mutant NAME|all\n--replay STRING",
+  usage: "SCENARIO...|all\n--list\n--mutant NAME|all\n--replay STRING [--html FILE]",
   summary: "every interleaving of a few walkers on the real core: races, deaths, outcomes",
   help: `Explores each SCENARIO: every order in which its walkers can make their atomic accesses, on a build of the core that can
 be stopped at each of them (\`npm run build:explore\` in a checkout makes it; the package has none). In every last state reference
@@ -251,6 +275,7 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
       help: "of the random schedules that follow a search that was cut short (default: 1)",
     },
     replay: { type: "string", value: "STRING", help: "play one schedule, and print its steps" },
+    html: HTML_OPTION,
   },
   exits: [
     { code: Exit.OK, meaning: "everything was seen, and no rule is broken" },

@@ -1,7 +1,9 @@
 // What a comparison says: one table, CSV or JSON. The same from one machine and from merged parts.
 
+import type { Story } from "../../report/story.js";
 import { columns, count } from "../../report/text.js";
 import type { RunReport } from "../../sim/run.js";
+import { comparisonStory } from "../../sim/story.js";
 import {
   type CommandArgs,
   type CommandIo,
@@ -94,6 +96,15 @@ async function json(comparison: Comparison, done: readonly Done[], io: CommandIo
     return rest;
   });
   await writeJson(io, { schemaVersion: 1, [kind]: subject, varied: varied.map(({ name }) => name), runs });
+}
+
+/** The same as a report with pictures. */
+export function storyOf({ kind, subject }: Comparison, done: readonly Done[], { show }: Wanted): Story {
+  const runs = done.map((one) => ({
+    varied: one.combination,
+    measures: Object.fromEntries(show.map((name) => [name, valueIn(kind, name, one)])),
+  }));
+  return comparisonStory(subject, runs);
 }
 
 /** Prints a comparison; the exit code. */

@@ -39,8 +39,8 @@ function headFields(comparison: Comparison, version: string, jobs: number): Fiel
   ];
 }
 
-/** Settings that are shares; all other numbers among them are whole. */
-const SHARES: ReadonlySet<string> = new Set(["writes"]);
+/** Settings that are shares or rates; all other numbers among them are whole. */
+const SHARES: ReadonlySet<string> = new Set(["writes", "rate"]);
 
 function settingFields({ config }: Report): Field[] {
   return Object.entries(config).flatMap(([name, value]) => {
