@@ -7,9 +7,22 @@ import { EINVAL } from "../memory/errno";
 import { accessOf } from "../mmu/translate";
 import { A_FETCH, A_WRITE } from "../mmu/walk";
 import { isSoftFull, noteFull, RING_RESERVED } from "../vm/dirty/ring";
-import { agent, ringOf } from "../vm/state";
-import { Cpu, contextOf, cpuAt, isWhole, Machine, NO_CPU, passStep, setRunning, turn, vmOf } from "./machine";
-import { slow } from "./vcpu";
+import { agent, hdbssOf, ringOf } from "../vm/state";
+import {
+  Cpu,
+  contextOf,
+  cpuAt,
+  isWhole,
+  Machine,
+  NO_CPU,
+  passStep,
+  setRunning,
+  turn,
+  vmOf,
+  WITNESS_STORES,
+} from "./machine";
+import { enterGuest } from "./processors";
+import { heed, leaveGuest, slow } from "./vcpu";
 import { witness } from "./witness";
 
 export const RECORDED_ADDRESS: u32 = 0 | (52 << WIDTH);
@@ -18,17 +31,24 @@ export const RECORDED_KIND: u32 = 62 | (2 << WIDTH);
 
 const WORD: u32 = 8;
 
-/** This walker runs CPU `i` from here on. */
-function enter(m: Machine, i: u32): void {
+/** This walker runs CPU `i` from here on. False if the CPU cannot enter the guest. */
+function enter(m: Machine, i: u32): bool {
+  const cpu = cpuAt(m, i);
+  if (m.processors !== 0 && enterGuest(m, cpu)) return false;
   setRunning(m, i);
   agent(vmOf(m)).ring = ringOf(vmOf(m), i);
-  turn(cpuAt(m, i));
+  contextOf(cpu).hdbss = hdbssOf(vmOf(m), i);
+  turn(cpu);
+  return true;
 }
 
 /** This walker runs CPU `i` no more; NO_CPU for none. */
 function leave(m: Machine, i: u32): void {
   if (i === NO_CPU) return;
-  turn(cpuAt(m, i));
+  const cpu = cpuAt(m, i);
+  leaveGuest(m, contextOf(cpu));
+  turn(cpu);
+  contextOf(cpu).hdbss = 0;
   agent(vmOf(m)).ring = 0;
   setRunning(m, NO_CPU);
 }
@@ -39,7 +59,7 @@ function perform(m: Machine, cpu: Cpu, word: u64): void {
   cpu.accesses++;
   if (!slow(m, cpu, addr, accessOf(contextOf(cpu), kind)) || kind !== A_WRITE) return;
   cpu.stores++;
-  if (m.witness !== 0) witness(m, cpu, addr);
+  if (m.witness & WITNESS_STORES) witness(m, cpu, addr);
 }
 
 /**
@@ -57,11 +77,10 @@ export function runRecorded(m: Machine, p: usize, n: u32): i32 {
     if (id !== i) {
       leave(m, i);
       i = NO_CPU;
-      bad = id >= m.cpus || !isWhole(cpuAt(m, id));
+      bad = id >= m.cpus || !isWhole(cpuAt(m, id)) || !enter(m, id);
       if (bad) break;
       cpu = cpuAt(m, id);
       i = id;
-      enter(m, id);
     }
     bad = get(word, RECORDED_KIND) > A_FETCH;
     if (bad) break;
@@ -71,7 +90,9 @@ export function runRecorded(m: Machine, p: usize, n: u32): i32 {
       break;
     }
     perform(m, cpu, word);
-    if (n % RING_RESERVED === 0) passStep(cpu);
+    if (n % RING_RESERVED !== 0) continue;
+    heed(m, cpu, contextOf(cpu));
+    passStep(cpu);
   }
   leave(m, i);
   return bad ? EINVAL : <i32>n;

@@ -64,7 +64,7 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
       return false;
     }
     if (tries !== 0) cpu.retries++;
-    leave(m, c);
+    leaveGuest(m, c);
     turn(cpu);
     if (c.where & C.W_HDBSS) {
       cpu.logFull++; // there is room now [DBM-13]
@@ -91,8 +91,15 @@ function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
 }
 
 /** The vCPU is about to leave the guest: the hardware's log is emptied at each exit [DBM-13]. */
-function leave(m: Machine, c: C.Context): void {
+export function leaveGuest(m: Machine, c: C.Context): void {
   if (c.hdbss !== 0) drain(vmOf(m), c.hdbss);
+}
+
+/** Leaves the guest once if somebody asked for it. */
+export function heed(m: Machine, cpu: Cpu, c: C.Context): void {
+  if (!isKicked(cpu)) return;
+  leaveGuest(m, c);
+  answerKick(cpu);
 }
 
 /** Rests where another vCPU may be what the last fault lost against; false if there is none, or it makes no progress. The guest does not run. */
@@ -149,14 +156,11 @@ export function run(m: Machine, i: u32, n: u32): u32 {
     }
     const some = min(n, STEP);
     runSome(m, cpu, c, t, some);
-    if (isKicked(cpu)) {
-      leave(m, c);
-      answerKick(cpu);
-    }
+    heed(m, cpu, c);
     passStep(cpu);
     n -= some;
   }
-  leave(m, c);
+  leaveGuest(m, c);
   turn(cpu);
   c.hdbss = 0;
   agent(vmOf(m)).ring = 0;

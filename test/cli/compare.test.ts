@@ -2,16 +2,15 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ROOT } from "../house/sources.js";
-import { Scratch } from "../support/scratch.js";
+import { scratchFolder } from "../support/scratch.js";
 import { duckdb } from "../tabular/support.js";
 import { type Ended, granule } from "./granule.js";
 
-const scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
+const folder = scratchFolder();
 
-const file = (name: string) => join(scratch.path, name);
+const file = (name: string) => join(folder, name);
 const LINE = ["compare", "migration", "--memory", "8M", "--vary", "dirty=wp,eager,dbm", "--vary", "granule=4K,16K"];
 const TRACE = join(ROOT, "test/replay/fixtures/recorded/K-6.12-4k-vhe-max-bin/ipa48.report.txt.gz");
 

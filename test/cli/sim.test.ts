@@ -26,14 +26,14 @@ describe("granule run", () => {
     [["run"], "name one workload"],
     [["run", "sleep"], "unknown workload sleep: the workloads are"],
     [["run", "dirty-log-pref"], "did you mean dirty_log_perf?"],
-    [["run", "migration", "--dirty", "hdbss"], "--dirty takes one of wp, eager, ring, dbm"],
+    [["run", "migration", "--dirty", "pml"], "--dirty takes one of wp, eager, ring, dbm, hdbss"],
     [["run", "migration", "--memory", "lots"], "--memory takes bytes"],
     [["run", "migration", "--writes", "2"], "--writes takes 0 to 1"],
     [["run", "migration", "--cost", "x=1"], "unknown cost x"],
     [["compare", "migration"], "say what to vary"],
     [["compare", "migration", "--vary", "dirty"], "--vary takes NAME=A,B"],
     [["compare", "migration", "--vary", "sleep=1"], "there is no setting sleep"],
-    [["compare", "migration", "--vary", "dirty=wp,hdbss"], "--dirty takes one of wp"],
+    [["compare", "migration", "--vary", "dirty=wp,pml"], "--dirty takes one of wp"],
     [["compare", "migration", "--vary", "dirty=wp", "--sort", "luck"], "--sort"],
   ])("%j is refused", async (args, words) => {
     const { code, stderr } = await granule(args);

@@ -3,26 +3,29 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { columns } from "../../bindings/report/text.js";
 import { ROOT, text } from "../house/sources.js";
-import { Scratch } from "../support/scratch.js";
+import { scratchFolder } from "../support/scratch.js";
 import { duckdb } from "../tabular/support.js";
 
 const PAGE = text("docs/scale.md");
 const SHARDS = 4;
 
-const scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
-const bin = join(scratch.path, "bin");
-mkdirSync(bin);
-writeFileSync(join(bin, "granule"), `#!/bin/sh\nexec "${process.execPath}" "${ROOT}/dist/bindings/cli/main.js" "$@"\n`);
-chmodSync(join(bin, "granule"), 0o755);
+const folder = scratchFolder();
+const bin = join(folder, "bin");
+
+beforeAll(() => {
+  mkdirSync(bin);
+  const line = `#!/bin/sh\nexec "${process.execPath}" "${ROOT}/dist/bindings/cli/main.js" "$@"\n`;
+  writeFileSync(join(bin, "granule"), line);
+  chmodSync(join(bin, "granule"), 0o755);
+});
 
 /** Standard output of a script in a folder of its own, where it must succeed. */
 function shell(script: string, environment: Record<string, string> = {}): string {
   const env = { ...process.env, NO_COLOR: "1", PATH: `${bin}${delimiter}${process.env.PATH}`, ...environment };
-  const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { cwd: scratch.path, env, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { cwd: folder, env, encoding: "utf8" });
   expect(status, stderr).toBe(0);
   return stdout;
 }
@@ -38,7 +41,10 @@ function block(fence: string, n = 0): string {
 const PLAN = block("sh");
 const LINE = PLAN.trim().replace(/ --plan .*$/, "");
 /** What one machine prints. */
-const WHOLE = shell(LINE);
+let WHOLE = "";
+beforeAll(() => {
+  WHOLE = shell(LINE);
+});
 
 describe("README", () => {
   const shown = [...text("README.md").matchAll(/^```\n\$ (granule compare [^\n]*)\n(.*?)^```$/gms)];
@@ -83,13 +89,13 @@ describe("docs/scale.md", () => {
     expect(job).toContain(`completions: ${SHARDS}\n`);
     expect(job).toMatch(/command: \[sh, -c\]/);
     for (let i = 0; i < SHARDS; i++) {
-      shell(folded.replaceAll(/\n +/g, " "), { JOB_COMPLETION_INDEX: String(i), ROWS: scratch.path });
+      shell(folded.replaceAll(/\n +/g, " "), { JOB_COMPLETION_INDEX: String(i), ROWS: folder });
     }
     expect(shell("granule merge k8s-*.parquet")).toBe(WHOLE);
   });
 
   it("asks the rows what it says", async () => {
-    const rows = await duckdb(block("sql").replace("'part-", `'${scratch.path}/part-`));
+    const rows = await duckdb(block("sql").replace("'part-", `'${folder}/part-`));
     const names = Object.keys(rows[0] ?? {});
     const cells = rows.map((row) => names.map((name) => String(row[name])));
     expect(`${columns([names, ...cells]).join("\n")}\n`).toBe(block("text [output]", 2));

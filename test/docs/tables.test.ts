@@ -2,22 +2,21 @@
 
 import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { TABLE_COLUMNS, TABLES } from "../../bindings/cli/tables/columns.js";
 import { columns } from "../../bindings/report/text.js";
 import { granule } from "../cli/granule.js";
 import { ROOT, text } from "../house/sources.js";
-import { Scratch } from "../support/scratch.js";
+import { scratchFolder } from "../support/scratch.js";
 import { duckdb, typesOf } from "../tabular/support.js";
 
 const PAGE = text("docs/formats/tables.md");
 const TRACE = join(ROOT, "test/replay/fixtures/J-boot-6.12-4k/Image612-v1-nothp-256m");
 const TYPES = { whole: "BIGINT", word: "UBIGINT", real: "DOUBLE", text: "VARCHAR", truth: "BOOLEAN" } as const;
 
-const scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
+const folder = scratchFolder();
 
-const file = (name: string) => join(scratch.path, name);
+const file = (name: string) => join(folder, name);
 
 async function replayed(ending: string): Promise<void> {
   const { code, stderr } = await granule(["replay", file("guest.trace.gz"), "--out", file(`guest.${ending}`)]);
@@ -126,7 +125,7 @@ describe("the questions of the page", () => {
   });
 
   it.each(questions)("$sql", async ({ sql, answer }) => {
-    const rows = await duckdb(sql.replaceAll("'guest.", `'${scratch.path}/guest.`));
+    const rows = await duckdb(sql.replaceAll("'guest.", `'${folder}/guest.`));
     const names = Object.keys(rows[0] ?? {});
     const cells = rows.map((row) => names.map((name) => String(row[name])));
     expect(`${columns([names, ...cells]).join("\n")}\n`).toBe(answer);

@@ -12,7 +12,10 @@ const EINVAL = -22;
 const BYTES = 65536;
 /** Where the context, a record, a TLB, a column and its rows lie. */
 const [CONTEXT, OUT, TLB, COLUMN, ROWS] = [0, 8192, 16384, 32768, 40960] as const;
-const TLB_BYTES = K.TLB_HEADER_BYTES + 8 * K.TLB_ENTRY_BYTES;
+/** A bank of eight entries, their keys and clocks apart: what lies there is rounded up to whole entries. */
+const BANK_BYTES =
+  Math.floor((8 * (K.TLB_ENTRY_BYTES + K.TLB_APART_BYTES) + K.TLB_BANK_SLACK) / K.TLB_ENTRY_BYTES) * K.TLB_ENTRY_BYTES;
+const TLB_BYTES = K.TLB_HEADER_BYTES + BANK_BYTES;
 const wasm = new WebAssembly.Module(readFileSync(new URL("../../build/mmu.wasm", import.meta.url)));
 
 let memory: WebAssembly.Memory;
@@ -130,7 +133,7 @@ describe("a root", () => {
 describe("a start level that the host wrote over", () => {
   it("is a fault where there is no such level, for one access and for many", () => {
     Object.assign(context, { sctlr: 1n, tcr: 25n | (5n << 16n), ttbr0: 0xe000n, features: 5 });
-    const start = new Int32Array(memory.buffer, CONTEXT + 192 + 8, 1); // Stage.start of the low half, in mmu/context.ts
+    const start = new Int32Array(memory.buffer, CONTEXT + 208 + 8, 1); // Stage.start of the low half, in mmu/context.ts
     for (const level of [-5, -2, 4, 5, 100, 0x7fff_ffff]) {
       expect(core.mmuConfigure(CONTEXT)).toBe(0);
       expect(start[0]).toBe(1);

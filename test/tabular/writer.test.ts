@@ -2,11 +2,11 @@
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { Row, TableColumn } from "../../bindings/tabular/column.js";
 import { tableRows } from "../../bindings/tabular/reader.js";
 import { type TableFormat, tableFormat, tableWriters } from "../../bindings/tabular/writer.js";
-import { Scratch } from "../support/scratch.js";
+import { scratchFolder } from "../support/scratch.js";
 import { duckdb, typesOf } from "./support.js";
 
 const COLUMNS: readonly TableColumn[] = [
@@ -24,8 +24,7 @@ const ROWS: readonly Row[] = [
   [null, null, null, null, null],
 ];
 
-const scratch = new Scratch();
-afterAll(() => scratch[Symbol.dispose]());
+const folder = scratchFolder();
 
 async function written(format: TableFormat, rows: Iterable<Row>): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
@@ -36,7 +35,7 @@ async function written(format: TableFormat, rows: Iterable<Row>): Promise<Buffer
 }
 
 async function fileOf(format: TableFormat, rows: Iterable<Row>): Promise<string> {
-  const path = join(scratch.path, `rows.${format}`);
+  const path = join(folder, `rows.${format}`);
   writeFileSync(path, await written(format, rows));
   return path;
 }

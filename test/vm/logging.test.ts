@@ -180,7 +180,7 @@ const FLAWS = [
   [
     "a vCPU leaves the guest with entries in its log",
     "sim/vcpu.ts",
-    "  leave(m, c);\n  turn(cpu);\n  c.hdbss = 0;",
+    "  leaveGuest(m, c);\n  turn(cpu);\n  c.hdbss = 0;",
     "  turn(cpu);\n  c.hdbss = 0;",
     "hdbss",
   ],
@@ -201,8 +201,8 @@ const FLAWS = [
   [
     "software tracks again, and DBM stays [DBM-6]",
     "vm/dirty/protect.ts",
-    "if (v.hadHardware !== 0) sweep(v, s, gpa, size, HARVEST_STOP);\n  else onChunks",
-    "onChunks",
+    "if (v.hadHardware !== 0) sweep(v, s, gpa, size, HARVEST_STOP);\n  else if",
+    "if",
     "after dbm",
   ],
   [
