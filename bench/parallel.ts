@@ -71,8 +71,8 @@ function refault(table: Stage2Table, parts: readonly Columns[][]): void {
   }
 }
 
-/** `one`: the times of one worker in the same rounds. The speedup is the median of the ratios of each round. */
-function row(id: string, workers: number, samples: readonly number[], one: readonly number[]): ResultRow {
+/** A row of several workers. `one`: the times of one worker in the same rounds. The speedup is the median of the ratios of each round. */
+export function workersRow(id: string, workers: number, samples: readonly number[], one: readonly number[]): ResultRow {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (share: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
@@ -111,7 +111,7 @@ async function rowsOf(id: Id, workers: number, rounds: number, warmup: number): 
   }
   await pool.close();
   engine.close();
-  return [row(id, 1, one, one), row(id, workers, many, one)];
+  return [workersRow(id, 1, one, one), workersRow(id, workers, many, one)];
 }
 
 /** One worker against several (default 2): rows with `workers` and `speedup`, of medians. */

@@ -6,6 +6,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { createVm, type Workload } from "../bindings/vm/index.js";
+import { workersRow } from "./parallel.js";
 import type { ResultRow } from "./rows.js";
 import type { VmJob, VmSpan } from "./vm-worker.js";
 
@@ -45,24 +46,6 @@ async function sample(id: string, cpus: number, threads: number): Promise<number
   return ((Math.max(...spans.map(({ ended }) => ended)) - start) * NS_PER_MS) / PAGES;
 }
 
-function row(id: string, workers: number, samples: readonly number[], one: readonly number[]): ResultRow {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
-  const ratios = samples.map((ns, i) => (one[i] as number) / ns).toSorted((a, b) => a - b);
-  const speedup = ratios[ratios.length >> 1] as number;
-  return {
-    id,
-    peer: "wasm",
-    unit: "ns",
-    median: at(0.5),
-    min: at(0),
-    p99: at(0.99),
-    samples: samples.length,
-    workers,
-    speedup,
-  };
-}
-
 /** One vCPU against `workers` (default 2): nanoseconds a fault, and the median of the rounds' ratios. */
 export async function vmParallelRows(id: string, workers = 2, rounds = 7): Promise<ResultRow[]> {
   const one: number[] = [];
@@ -73,5 +56,5 @@ export async function vmParallelRows(id: string, workers = 2, rounds = 7): Promi
     one.push(alone);
     many.push(together);
   }
-  return [row(id, 1, one, one), row(id, workers, many, one)];
+  return [workersRow(id, 1, one, one), workersRow(id, workers, many, one)];
 }
