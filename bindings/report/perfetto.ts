@@ -48,7 +48,16 @@ export interface AddressArgument {
   readonly address: number | bigint;
 }
 
-/** Arguments of a slice by name. Numbers are whole, or are written as doubles. */
+/**
+ * Arguments of a slice by name. Numbers are whole, or are written as doubles.
+ *
+ * @example
+ * ```ts
+ * import type { SliceArguments } from "granule/report";
+ * const fault: SliceArguments = { ipa: { address: 0x4000_0000 }, write: true, level: 3 };
+ * console.log(Object.keys(fault).length); // 3
+ * ```
+ */
 export type SliceArguments = Readonly<Record<string, number | string | boolean | AddressArgument | undefined>>;
 
 /** What may be said of a slice or a point in time. */

@@ -64,7 +64,14 @@ export interface HeatmapSection extends Titled {
   /** Tells the kinds of section apart. */
   kind: "heatmap";
   /** Columns: `count` steps of `step` seconds from `start`. */
-  time: { start: number; step: number; count: number };
+  time: {
+    /** The first moment, in seconds. */
+    start: number;
+    /** Seconds of a step. */
+    step: number;
+    /** How many steps. */
+    count: number;
+  };
   /** Bytes of a row. */
   rowBytes: number;
   /** First address of each row, ascending; rows without anything are left out. */

@@ -19,21 +19,24 @@ import type { Rounds } from "./stage.js";
 const GIB = 2 ** 30;
 const IPA_BITS = 40;
 
-/** Settings that say what a guest does, which a trace says here. */
-type OfWorkloads = "workload" | "writes" | "iterations" | "random" | "overlap" | "slots" | "rate";
-
-/** How recorded accesses are run: the settings of a workload, as far as they apply. */
-export interface AccessConfig extends Omit<RunConfig, OfWorkloads> {
+/** How recorded accesses are run: the settings of a workload, but for those that say what a guest does, which a trace says here. */
+export interface AccessConfig
+  extends Omit<RunConfig, "workload" | "writes" | "iterations" | "random" | "overlap" | "slots" | "rate"> {
   /** Dirty logging is on, and the log is read each time after so many accesses, and at the end. Default 0: nothing is logged. */
   every?: number;
   /** Guest memory: ranges in bytes. Default: wherever an access goes, a GiB at a time. What is elsewhere goes to the VMM as a device. */
-  ranges?: readonly { readonly gpa: number; readonly size: number }[];
+  ranges?: readonly {
+    /** First guest address. */
+    readonly gpa: number;
+    /** Bytes. */
+    readonly size: number;
+  }[];
 }
 
 /** What a run of recorded accesses did: the form of a workload's report, whose name is `trace`. */
 export interface AccessReport extends Omit<RunReport, "config"> {
   /** All settings, the default ones too. */
-  config: Omit<RunReport["config"], OfWorkloads> & { every: number };
+  config: Required<Omit<AccessConfig, "ranges" | "costs">>;
   /** The trace. */
   trace: {
     /** `lackey`, `drmemtrace`, `csv` or `champsim`. */

@@ -49,7 +49,7 @@ describe("the package", () => {
   it("holds these kinds of files and no others", () => {
     const kinds = new Map<string, number>();
     for (const path of paths) {
-      const kind = path.replace(/[^/]+?(?=\.(?:d\.ts|d\.ts\.map|js|js\.map|ts|mjs)$)/, "*");
+      const kind = path.replace(/[^/]+?(?=\.(?:d\.ts|d\.ts\.map|js|js\.map|ts|mjs|css)$)/, "*");
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     }
     expect([...kinds.keys()].sort()).toMatchSnapshot();
