@@ -46,7 +46,10 @@ export function add64(p: usize, n: u64): u64 {
   return atomic.add<u64>(p, n);
 }
 
-/** Sleeps while the word at `p` is `value`, `nanoseconds` at most. Precondition: this thread may sleep. */
+/**
+ * Sleeps while the word at `p` is `value`, `nanoseconds` at most. Precondition: this thread may sleep. It does nothing else, and is never
+ * inlined (bindings/core/cold.mjs): V8 11.3 loses what a function holds in registers when it sleeps.
+ */
 export function sleepWhile(p: usize, value: u32, nanoseconds: i64): void {
   atomic.wait<i32>(p, value, nanoseconds);
 }

@@ -1,5 +1,7 @@
 // How long a walker waits: ten seconds of the host's clock, however often it is woken and whether it may sleep or not.
 
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { createEngine, type Engine, joinEngine, type Stage2Table } from "../../bindings/index.js";
@@ -116,4 +118,13 @@ describe("a teardown that meets a walker which makes no progress", () => {
     expect(engine.core.releaseTable(table.handle)).toBe(0);
     expect(engine.core.releaseTable(table.handle)).toBe(K.EINVAL);
   });
+});
+
+/** Reads of a clock that goes on by 500 ms each: one when the wait begins, and those until more than ten seconds are over. */
+const READS = 1 + PATIENCE_MS / 500 + 1;
+
+it("code that V8 has not optimised yet waits as long: for a lock, and twice for the accesses of a vCPU [LCK-17, HWM-41]", () => {
+  const script = fileURLToPath(new URL("./unoptimised.mjs", import.meta.url));
+  const said = execFileSync(process.execPath, ["--liftoff-only", script], { encoding: "utf8", timeout: 60_000 });
+  expect(JSON.parse(said)).toEqual({ lock: ["ETIMEDOUT", READS], accesses: 2 * READS });
 });

@@ -73,8 +73,7 @@ const SCENES = GRANULES.flatMap(([granule, block, size]) => CHOSEN.map((way) => 
 describe("vCPUs on threads lose no store", () => {
   it.each(SCENES)(
     "with %s and pages of %i bytes in blocks of %i [DBM-10, DLG-14, DLG-31]",
-    // A store is lost now and then in the first scene, on a busy machine: docs/vm.md says so. The race is not found yet, so it is tried again.
-    LONG ? { timeout: HOUR_MS } : { retry: 2 },
+    LONG ? { timeout: HOUR_MS } : {},
     async (way, granule, block, size) => {
       const policy = WAYS[way]?.(block) ?? expect.fail(`there is no way ${way}`);
       const hardwareDirty = policy.strategy === "dbm";
