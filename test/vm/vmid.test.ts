@@ -267,7 +267,7 @@ const FLAWS: [string, string, Change[], ("translations" | "judge" | "index")[]][
 ];
 
 describe("a broken allocator is noticed when", () => {
-  it.each(FLAWS)("%s [VMID-4, VMID-5, VMID-8]", async (_, file, changes, by) => {
+  it.each(FLAWS)("%s [VMID-4, VMID-5, VMID-8]", { timeout: 240_000 }, async (_, file, changes, by) => {
     const module = await flawed(file, changes);
     if (by.includes("translations")) expect(crowd(module, 1, true).stale).toBeGreaterThan(0);
     if (by.includes("index")) expect(keepsIndex(module)).toBe(false);
