@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import { createJudge } from "../../bindings/audit/index.js";
 import { JournalKind } from "../../bindings/index.js";
+import { tlbMessages } from "../../bindings/mmu/index.js";
 import { createHost, type Host, type HostOptions, type Vm } from "../../bindings/vm/index.js";
 import { Random } from "../support/random.js";
 import { type Change, debugModule, flawed } from "./flawed.js";
@@ -219,7 +220,10 @@ describe("the journal of a host", () => {
     ]);
     journal.clear();
     for (const vm of all) host.load(0, vm, 0);
-    const kinds = journal.read().map(({ kind }) => kind);
+    const records = journal.read();
+    const kinds = records.map(({ kind }) => kind);
+    const said = records.flatMap((record) => tlbMessages(record, (all[0] as Vm).table));
+    expect(said).toEqual([{ form: "ALLE1IS", operand: 0n, lpa2: false }]);
     expect(kinds.filter((kind) => kind === JournalKind.TLBI_ALL)).toHaveLength(1);
     expect(kinds.indexOf(JournalKind.TLBI_ALL)).toBe(kinds.length - 2); // before the eighth VM enters, and after the seventh was put
     host.close();
