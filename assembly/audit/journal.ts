@@ -16,9 +16,10 @@ import * as J from "../record/journal";
 import { JournalRecord } from "../record/journal";
 import { caseOf, caseOfRoot, caseOfWrite } from "./case";
 import * as F from "./flush";
-import { adoptRoot, checkFlushed, retire } from "./life";
+import { adoptRoot, checkFlushed, checkPromise, release } from "./life";
 import { freePage, initPage } from "./page";
 import * as K from "./records";
+import { walkTable } from "./registers";
 import { violate } from "./report";
 import * as R from "./root";
 import * as S from "./section";
@@ -40,8 +41,12 @@ export function judgeJournal(x: JournalRecord, kind: u32, c: u32): void {
   if (kind === J.J_SECTION) return S.enterSection(c);
   if (kind === J.J_SECTION_END) return S.leaveSection(c);
   if (kind === J.J_BURIED) return S.bury(<u32>x.a & (MAX_CPUS - 1));
+  if (kind === J.J_TLBI_ALL) return F.flushAll(c, false);
+  if (kind === J.J_PROMISE) return checkPromise(c);
+  if (kind === J.J_VTTBR) return enter(x, handle);
   const r = R.rootOfHandle(handle);
   if (!r) return;
+  if (r.flags & R.R_GONE) return leftover(x, r, kind, address, c);
   if (kind >= J.J_TABLE_RETIRED && kind <= J.J_UNLOCK) return shareOf(x, r, kind, address, c);
   if (kind === J.J_TABLE_TAKEN || kind === J.J_TABLE_FREED) return pages(r, kind, address, x.a, c);
   if (kind === J.J_TABLE_GONE) return gone(r, c);
@@ -90,7 +95,7 @@ function flushOf(x: JournalRecord, r: R.Root, kind: u32, address: u64, c: u32): 
   if (kind === J.J_TLBI_IPA) F.flushAddress(r, c, address, hint, 0);
   else if (kind === J.J_TLBI_IPA_LOCAL) F.flushAddress(r, c, address, hint, F.F_LOCAL);
   else if (kind === J.J_TLBI_RANGE) F.flushRange(r, c, address, x.a, hint);
-  else if (kind === J.J_TLBI_VMID) F.flushVmid(tagAt(0), r, c, false);
+  else if (kind === J.J_TLBI_VMID) F.flushVmid(tagAt(r.tag), r, c, false);
   else if (kind === J.J_TLBI_VA) F.flushAddress(r, c, va, hint, 0);
   else if (kind === J.J_TLBI_VA_LAST) F.flushAddress(r, c, va, hint, F.F_LAST);
   else if (kind === J.J_TLBI_STAGE1_LOCAL) F.flushStage1(r, c, true);
@@ -101,7 +106,10 @@ function made(x: JournalRecord, handle: u32, address: u64, c: u32): void {
   const a = x.a,
     flags = <u32>get(a, GEOMETRY_FLAGS),
     before = R.rootOfHandle(handle);
-  if (before) gone(before, c);
+  if (before) {
+    if (!(before.flags & R.R_GONE)) gone(before, c);
+    R.dropRoot(before);
+  }
   const r = R.addRoot(address);
   if (!r) return;
   r.handle = handle;
@@ -133,10 +141,32 @@ function made(x: JournalRecord, handle: u32, address: u64, c: u32): void {
   adoptRoot(caseOfRoot(c, r), r);
 }
 
-/** An engine's table is gone, its VMID with it: as an engine gives no VMIDs, nothing can meet what is left in TLBs. */
+/** A CPU of a host, which need not be the walker that says it, enters a guest or leaves it. */
+function enter(x: JournalRecord, handle: u32): void {
+  const c = <u32>x.level & (MAX_CPUS - 1),
+    s = state();
+  if (c >= s.seen) s.seen = c + 1;
+  const r = R.rootOfHandle(handle);
+  walkTable(c, r && r.flags & R.R_GONE ? R.rootAt(0) : r, x.a);
+}
+
+/** An engine's table is gone. What TLBs hold of its VMID, where it has one, waits for the VMID's next user. */
 function gone(r: R.Root, c: u32): void {
-  checkFlushed(caseOfRoot(c, r), r);
-  retire(r);
+  const k = caseOfRoot(c, r);
+  if (r.loaded !== 0) {
+    k.next = r.loaded;
+    violate(K.V_LOADED, k);
+  }
+  checkFlushed(k, r);
+  release(r);
+  r.flags |= R.R_GONE;
+}
+
+/** What comes after the end of a table: its pages go back, the first start table last. */
+function leftover(x: JournalRecord, r: R.Root, kind: u32, address: u64, c: u32): void {
+  if (kind !== J.J_TABLE_FREED) return;
+  pages(r, kind, address, x.a, c);
+  if (address === r.address) R.dropRoot(r);
 }
 
 function pages(r: R.Root, kind: u32, address: u64, n: u64, c: u32): void {

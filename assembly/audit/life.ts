@@ -7,7 +7,9 @@ import { Case, caseOf, caseOfRoot } from "./case";
 import { dischargeAll, isClean, Obligation, obligation } from "./obligation";
 import {
   CAUSE_BREAK,
+  CAUSE_DOWNGRADE,
   O_KNOWN_PAGES,
+  V_EARLY_RETURN,
   V_GEOMETRY,
   V_LINKED_TWICE,
   V_LOADED,
@@ -62,6 +64,12 @@ function becomeStart(r: R.Root, u: U.Unit, i: u32): void {
 
 /** Nobody walks it any more, and what TLBs hold of its VMID waits for the VMID's next user. Its tables stay as they are. */
 export function retire(r: R.Root): void {
+  release(r);
+  R.dropRoot(r);
+}
+
+/** `retire`, but what is known of the root is kept: whoever tells of its pages names it. */
+export function release(r: R.Root): void {
   const n = R.unitsOf(r) * r.pages;
   for (let i: u32 = 0; i < n; i++) {
     const u = U.find(r.address + ((<u64>i) << UNIT_SHIFT));
@@ -73,7 +81,6 @@ export function retire(r: R.Root): void {
   const t = tagAt(r.tag);
   if (t) giveUp(t, r);
   dischargeAll(r);
-  R.dropRoot(r);
   state().generation++;
 }
 
@@ -98,6 +105,24 @@ export function checkFlushed(k: Case, r: R.Root): void {
     }
     o = next;
   }
+}
+
+/** CPU `c` says that nobody uses what it took away: one objection for each table where that is not so. */
+export function checkPromise(c: u32): void {
+  for (let r = R.rootAt(state().roots); r; r = R.rootAt(r.next)) {
+    let o = obligation(r.open);
+    while (o && !isDue(o, c)) o = obligation(o.next);
+    if (!o) continue;
+    const k = caseOfRoot(c, r);
+    k.level = o.level;
+    k.address = slotOf(o);
+    blame(V_EARLY_RETURN, k, o);
+  }
+}
+
+/** Did CPU `c` take it away, and does its flush lack? An access flag needs none. */
+function isDue(o: Obligation, c: u32): bool {
+  return o.cpu === c && o.cause <= CAUSE_DOWNGRADE && !o.below && !isClean(o);
 }
 
 function slotOf(o: Obligation): u64 {

@@ -106,6 +106,8 @@ export const V_STALE_ROOT: u32 = 24;
 export const V_LIVE_CONTROL: u32 = 25;
 /** Entries of a contiguous run that do not agree. */
 export const V_CONTIGUOUS: u32 = 26;
+/** A removal is said to be done before its flush is. */
+export const V_EARLY_RETURN: u32 = 27;
 
 // What an obligation lacked.
 export const MISS_NONE: u32 = 0;

@@ -1,7 +1,7 @@
 // What a CPU writes to its system registers: which tables it walks, under which VMID or ASID, and by which rules.
 
 import { ttbrId } from "../arch/control";
-import { maskOf } from "../arch/field";
+import { maskOf, put } from "../arch/field";
 import {
   HCR_E2H,
   HCR_FWB,
@@ -12,6 +12,7 @@ import {
   TCR_ORGN0,
   TCR_PS,
   TCR_SH0,
+  TTBR_ID,
   VTCR_HA,
   VTCR_HD,
   VTCR_VS,
@@ -126,6 +127,19 @@ function enterGuest(c: u32): void {
   if (!r) r = register(k, false, control, known, false);
   if (!r || !takeVmid(r, c)) return;
   settleControl(r, c);
+  r.loaded |= bitOf(c);
+  self.root = R.rootPointer(r);
+  self.rootSince = state().time;
+}
+
+/** A CPU of an engine's host walks `r` under `vmid` from here on; none for null. */
+export function walkTable(c: u32, r: R.Root, vmid: u64): void {
+  const self = C.cpu(c);
+  leaveGuest(c);
+  if (!r) return;
+  self.vttbr = put(vmid, TTBR_ID);
+  self.written |= C.W_VTTBR;
+  if (!takeVmid(r, c)) return;
   r.loaded |= bitOf(c);
   self.root = R.rootPointer(r);
   self.rootSince = state().time;

@@ -110,6 +110,8 @@ export const R_HPD: u32 = 1 << 13;
 /** HCR_EL2.FWB was on, where R_RULED says that somebody said so. */
 export const R_FWB: u32 = 1 << 14;
 export const R_RULED: u32 = 1 << 15;
+/** An engine's table that is being torn down: its pages go back, the first start table last. */
+export const R_GONE: u32 = 1 << 16;
 
 /** Fields of VTCR_EL2 that say how large tables are. */
 export function sizesOf(control: u64): u64 {

@@ -57,6 +57,12 @@ export const J_SECTION: u32 = 21;
 export const J_SECTION_END: u32 = 22;
 /** Walker a is dead: another one releases what it held. */
 export const J_BURIED: u32 = 23;
+/** A CPU of a host writes VTTBR_EL2: level = CPU, a = VMID; without a table it walks none from here on. */
+export const J_VTTBR: u32 = 24;
+/** ALLE1IS: everything of all VMIDs goes. */
+export const J_TLBI_ALL: u32 = 25;
+/** Whatever this walker took away from any table is flushed by now: it goes back to whoever asked for it. */
+export const J_PROMISE: u32 = 26;
 
 /** A table is made: address = first start table, a = its geometry word (arch/granule.ts) with the table's flags, b = VTCR; bit MADE_PARALLEL in an engine of several walkers. */
 export const J_TABLE_MADE: u32 = 28;

@@ -15,6 +15,7 @@ import {
   TLBI_VMID,
 } from "../mmu/invalidate";
 import { Tlb } from "../mmu/tlb";
+import { DSB_ISH, DSB_ISHST, J_DSB, J_TLBI_ALL, record } from "../record/journal";
 import { awaitAccesses, contextOf, cpuAt, Machine, machineOf, NO_CPU, running, tlbOf, vmOf } from "../sim/machine";
 import { processorsAt, tlbOfProcessor, vmidsOf } from "../sim/processors";
 import { vmidOf } from "../vm/vmid";
@@ -68,9 +69,12 @@ function wait(m: Machine, domain: u32): void {
 /** Whoever issues for the host itself, on no vCPU's behalf. */
 const HOST_ISSUER: u32 = NO_CPU - 1;
 
-/** ALLE1IS and a DSB. */
+/** ALLE1IS between two DSBs [VMID-5]. */
 export function hearAll(p: u32): void {
   if (p === 0) return;
+  record(J_DSB, 0, 0, 0, DSB_ISHST, 0);
+  record(J_TLBI_ALL, 0, 0, 0, 0, 0);
+  record(J_DSB, 0, 0, 0, DSB_ISH, 0);
   const s = processorsAt(p),
     form = TLBI_ALL | (INNER << TLBI_DOMAIN_LOW);
   for (let i: u32 = 0; i < s.count; i++) post(tlbOfProcessor(s, i), HOST_ISSUER, form, 0, 0);

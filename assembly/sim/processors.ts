@@ -14,7 +14,8 @@ import { isArenaRange } from "../memory/layout";
 import { setTag } from "../mmu/cached";
 import { complete, post, TLBI_STAGE1 } from "../mmu/invalidate";
 import { isUsableTlb, Tlb, tlbAt } from "../mmu/tlb";
-import { LAST_RAN } from "../vm/state";
+import { J_VTTBR, record } from "../record/journal";
+import { LAST_RAN, tableOf } from "../vm/state";
 import {
   changesVcpu,
   clearVmid,
@@ -123,7 +124,9 @@ export function enterGuest(m: Machine, cpu: Cpu): i32 {
   const s = processorsAt(m.processors),
     bad = updateVmid(vmidsOf(s), cpu.processor - 1, vmOf(m));
   if (bad) return bad;
-  enterWith(cpu, vmidOf(vmidsOf(s), vmOf(m)));
+  const vmid = vmidOf(vmidsOf(s), vmOf(m));
+  record(J_VTTBR, changetype<usize>(tableOf(vmOf(m))), cpu.processor - 1, 0, vmid, 0);
+  enterWith(cpu, vmid);
   return OK;
 }
 
@@ -160,7 +163,10 @@ export function loadVcpu(s: Processors, i: u32, m: Machine, vcpu: u32): i32 {
 /** CPU `i` runs no vCPU any more. */
 export function putVcpu(s: Processors, i: u32): void {
   const p = processorAt(s, i);
-  if (p.machine !== 0) cpuAt(machineAt(p.machine), p.vcpu).processor = 0;
+  if (p.machine !== 0) {
+    cpuAt(machineAt(p.machine), p.vcpu).processor = 0;
+    record(J_VTTBR, 0, i, 0, 0, 0);
+  }
   p.machine = 0;
   clearVmid(vmidsOf(s), i);
 }

@@ -83,11 +83,14 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   return false;
 }
 
-/** Does a walk that asks no TLB lead where the access went? A load stands for a store: a walk for a store would set dirty state. */
+/**
+ * Does a walk that asks no TLB lead where the access went? A load stands for a store: a walk for a store would set dirty state. An access
+ * flag that was cleared is no reason to forget anything: ageing does not flush [NOT-8].
+ */
 function compare(cpu: Cpu, c: C.Context, addr: u64, access: u32): void {
   const went = c.pa,
     kind = (access & A_KIND) === A_WRITE ? (access & ~A_KIND) | A_READ : access;
-  if (!resolve(c, addr, kind) || c.pa !== went) cpu.stale++;
+  if (resolve(c, addr, kind) ? c.pa !== went : c.kind !== FAULT_ACCESS) cpu.stale++;
 }
 
 /** The vCPU is about to leave the guest: the hardware's log is emptied at each exit [DBM-13]. */

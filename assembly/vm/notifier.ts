@@ -10,7 +10,7 @@ import { HARVEST_FREEZE, harvest } from "./dirty/dbm";
 import { enable, startsDirty } from "./dirty/log";
 import { assume } from "./host";
 import { announce, enter, leave, settle } from "./invalidation";
-import { onChunks, onRange, onTable } from "./operate";
+import { onChunks, onRange, onTable, promise } from "./operate";
 import { addMemory, mapsOf } from "./rmap/maps";
 import { ageThrough, unmapInvalid, unmapThrough } from "./rmap/ranges";
 import { removeMemory } from "./rmap/unmapper";
@@ -112,7 +112,9 @@ export function beginInvalidation(v: Vm, start: u64, end: u64, mayBlock: bool): 
     leave(v);
     return r;
   }
-  return onHostRange(v, start, end, mayBlock ? UNMAP : UNMAP_AT_ONCE);
+  const parts = onHostRange(v, start, end, mayBlock ? UNMAP : UNMAP_AT_ONCE);
+  promise();
+  return parts;
 }
 
 /** The host has changed [start, end) [NOT-3]. Slots are as they were when it began. EINVAL if nothing began. */
@@ -147,7 +149,9 @@ export function changePage(v: Vm, hva: u64): u32 {
 /** Unmaps a guest range. */
 export function unmapGuest(v: Vm, gpa: u64, size: u64): i32 {
   if (v.strategy === LOG_DBM) freezeGuest(v, gpa, size);
-  return onChunks(v, OP_UNMAP, gpa, size, true);
+  const status = onChunks(v, OP_UNMAP, gpa, size, true);
+  promise();
+  return status;
 }
 
 /** Collects the dirty state that the hardware keeps for a guest range; stores fault afterwards. */
@@ -228,6 +232,7 @@ export function setRegion(v: Vm, id: u32, flags: u32, gpa: u64, size: u64, hva: 
   const change = setSlot(v, id, flags, gpa, size, hva, startsDirty(v));
   if (change < 0) undo(v, asked, id, gpa);
   if (change === CHANGE_DELETE && v.rmaps !== 0) removeMemory(v, from);
+  promise();
   if (change < 0 || change === CHANGE_DELETE) return change;
   const after: Slot = slotNamed(v, id);
   if (change === CHANGE_CREATE) assume(hostOf(v), after.hva, after.hva + after.size);

@@ -30,6 +30,7 @@ export type ViolationKind =
   | "stale-root"
   | "live-control"
   | "contiguous"
+  | "early-return"
   | "unknown";
 
 const KINDS: Readonly<Record<number, ViolationKind>> = {
@@ -59,6 +60,7 @@ const KINDS: Readonly<Record<number, ViolationKind>> = {
   [K.V_STALE_ROOT]: "stale-root",
   [K.V_LIVE_CONTROL]: "live-control",
   [K.V_CONTIGUOUS]: "contiguous",
+  [K.V_EARLY_RETURN]: "early-return",
 };
 
 const WRONG: Readonly<Record<ViolationKind, string>> = {
@@ -94,6 +96,8 @@ const WRONG: Readonly<Record<ViolationKind, string>> = {
     "VTCR_EL2, TCR_EL2, MAIR_EL2 or HCR_EL2.FWB changed under translations that a TLB may hold; flush them, or unload the table first",
   contiguous:
     "entries of a contiguous run do not agree: hardware may use any of them for the whole run; break all of it first",
+  "early-return":
+    "a notifier, a dirty log or a change of slots returned while a TLB may still hold what it took away; flush before",
   unknown: "a rule was broken that this version has no name for",
 };
 

@@ -83,6 +83,7 @@ export function tlbMessages(record: JournalRecord, table: Table): TlbMessage[] {
   if (kind === J.TLBI_IPA_LOCAL) return one("IPAS2E1", ipa());
   if (kind === J.TLBI_RANGE) return rangeMessages(record, table);
   if (kind === J.TLBI_VMID) return one("VMALLS12E1IS");
+  if (kind === J.TLBI_ALL) return one("ALLE1IS");
   if (kind === J.TLBI_STAGE1) return one("VMALLE1IS");
   if (kind === J.TLBI_STAGE1_LOCAL) return one("VMALLE1");
   if (kind === J.TLBI_VA) return va("VAE2IS");

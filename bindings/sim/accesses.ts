@@ -36,7 +36,7 @@ export interface AccessConfig
 /** What a run of recorded accesses did: the form of a workload's report, whose name is `trace`. */
 export interface AccessReport extends Omit<RunReport, "config"> {
   /** All settings, the default ones too. */
-  config: Required<Omit<AccessConfig, "ranges" | "costs">>;
+  config: Required<Omit<AccessConfig, "ranges" | "costs" | "judge">>;
   /** The trace. */
   trace: {
     /** `lackey`, `drmemtrace`, `csv` or `champsim`. */
@@ -213,7 +213,7 @@ function checkAccessConfig(config: AccessConfig): RunReport["config"] {
 export async function runAccesses(trace: AccessReader, config: AccessConfig = {}): Promise<AccessReport> {
   const all = checkAccessConfig(config);
   const costs = checkCosts("runAccesses", config.costs ?? COSTS);
-  const vm = vmFor(all);
+  const vm = vmFor(all, config.judge);
   try {
     const run = new AccessRun(vm, all, config);
     const start = performance.now();

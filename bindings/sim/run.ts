@@ -6,6 +6,7 @@ import { levelShift } from "../model/granule.js";
 import type { Counters } from "../tables/memory.js";
 import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from "../vm/index.js";
 import { COSTS, type Costs, checkCosts, estimate } from "./cost.js";
+import { journalFor, judgeVm, type RunJudge } from "./judged.js";
 import type { Rounds } from "./stage.js";
 import { WORKLOADS } from "./workloads.js";
 
@@ -54,6 +55,11 @@ export interface RunConfig {
   seed?: number;
   /** Cycles by event, for the estimate. */
   costs?: Costs;
+  /**
+   * Judges every write, barrier and TLBI of the run: `createJudge()` of `granule/audit`, whose `finish` has the verdict. Each translation is
+   * compared with the table, too: `stale` of the VM's statistics. The run is the same, and takes longer.
+   */
+  judge?: RunJudge;
 }
 
 /** What a run was, and what it did. */
@@ -63,7 +69,7 @@ export interface RunReport {
   /** The workload's name. */
   workload: string;
   /** All settings, the default ones too. */
-  config: Required<Omit<RunConfig, "workload" | "costs">>;
+  config: Required<Omit<RunConfig, "workload" | "costs" | "judge">>;
   /** Of this machine, this time: the only part that differs from run to run. */
   seconds: number;
   /** Accesses of all vCPUs. */
@@ -155,6 +161,7 @@ export const CONFIG: OptionKinds<RunConfig> = {
   rate: "number",
   seed: "number",
   costs: "object",
+  judge: "object",
 };
 
 /** What the VM does not check itself. */
@@ -275,12 +282,17 @@ export function reportOf(
   };
 }
 
-/** A VM as the settings say, without memory. */
-export function vmFor(all: RunReport["config"]): Vm {
+/** A VM as the settings say, without memory. A judge sees all that it does. */
+export function vmFor(all: RunReport["config"], judge?: RunJudge): Vm {
   const { granule, vcpus, tlb, adversarial, seed } = all;
   const hardwareDirty = all.dirty === "dbm" || all.dirty === "hdbss";
   const arenaBytes = arenaFor(all);
-  return createVm({ granule, hardwareDirty, cpus: vcpus, tlb, adversarial, seed, witness: true, arenaBytes });
+  const shape = { granule, hardwareDirty, cpus: vcpus, tlb, adversarial, seed, arenaBytes };
+  if (judge === undefined) return createVm({ ...shape, witness: true });
+  const journalRecords = journalFor(all.memory, granule);
+  const vm = createVm({ ...shape, witness: true, checkTranslations: true, journalRecords });
+  judgeVm(judge, vm);
+  return vm;
 }
 
 /** The memory in slots of as many pages, one after the other; of whole blocks where there are enough. */
@@ -313,7 +325,7 @@ export function runWorkload(config: RunConfig, look?: (vm: Vm) => void, begin?: 
   checkConfig(all);
   const costs = checkCosts("runWorkload", config.costs ?? COSTS);
   const { granule, memory, vcpus, backing, writes, iterations } = all;
-  const vm = vmFor(all);
+  const vm = vmFor(all, config.judge);
   try {
     const slots = addSlots(vm, all);
     begin?.(vm);

@@ -68,6 +68,12 @@ export const JournalKind = {
   SECTION_END: K.J_SECTION_END,
   /** Walker `a` is dead, and another one released what it held. */
   BURIED: K.J_BURIED,
+  /** A CPU of a host of VMs writes VTTBR_EL2: `level` is the CPU, `a` the VMID. Without a table it walks none from here on. */
+  VTTBR: K.J_VTTBR,
+  /** TLBI of everything of all VMIDs (ALLE1IS). */
+  TLBI_ALL: K.J_TLBI_ALL,
+  /** A VM's walker returns from a notifier, a dirty log or a slot: nobody uses what it took away [PROP-5]. */
+  PROMISE: K.J_PROMISE,
   /** A table was made: `address` is its first start table, `a` its geometry and flags, `b` VTCR_EL2. */
   TABLE_MADE: K.J_TABLE_MADE,
   /** From here on nobody walks the table at `address`: it is torn down without a flush. */

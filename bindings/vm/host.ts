@@ -25,6 +25,8 @@ export interface HostOptions {
   adversarial?: boolean;
   /** Of the choice of who runs where, and of adversarial TLBs. Default 1. */
   seed?: number;
+  /** Room for so many records of the journal, of all VMs and of who runs where. Default 0. */
+  journalRecords?: number;
   /** Bytes for the tables and logs of all VMs, and the TLBs. Default 256 MiB. */
   arenaBytes?: number;
   /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
@@ -37,6 +39,7 @@ const HOST: OptionKinds<HostOptions> = {
   tlb: "any",
   adversarial: "boolean",
   seed: "number",
+  journalRecords: "number",
   arenaBytes: "number",
   module: "any",
 };
@@ -96,7 +99,10 @@ export class Host implements Disposable {
       throw invalid("createHost", `vmidBits is ${describe(vmidBits)}: 2 to 16, with more VMIDs than CPUs`);
     }
     this.#random = seed;
-    this.engine = createEngine({ arenaBytes: options.arenaBytes ?? 256 << 20 });
+    this.engine = createEngine({
+      arenaBytes: options.arenaBytes ?? 256 << 20,
+      journalRecords: options.journalRecords ?? 0,
+    });
     this.module = options.module === undefined ? inlinedVm() : compile(options.module, "createHost");
     this.#core = instantiateVm(this.module, this.engine.memory, this.engine.offset, this.engine.hosts);
     this.engine.check(this.#core.vmAttach(this.engine.walker), "createHost");

@@ -58,6 +58,11 @@ export interface VmOptions {
   registers?: (vcpu: number, stage2: MmuRegisters) => MmuRegisters;
   /** Know which descriptors map a page: slots go without a lock, notifiers find every mapping [RMAP-9]. Faults cost more. Default off. */
   reverseMaps?: boolean | ReverseMapOptions;
+  /**
+   * Room for so many records of the journal, for each walker: what the VM does to its table, and its TLBIs, for a judge (`granule/audit`) or
+   * for `vm.engine.journal`. It is off until one of these starts it; while it is on, faults cost more. Default 0.
+   */
+  journalRecords?: number;
   /** Bytes for tables, dirty logs and TLBs. Default 256 MiB. */
   arenaBytes?: number;
   /** The package's `vm.wasm`, compiled or as bytes, in place of the inlined one. */
@@ -81,6 +86,7 @@ export const VM: OptionKinds<VmOptions> = {
   checkTranslations: "boolean",
   registers: "any",
   reverseMaps: "any",
+  journalRecords: "number",
   arenaBytes: "number",
   module: "any",
 };

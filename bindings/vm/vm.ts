@@ -27,7 +27,7 @@ import {
   type VmOptions,
 } from "./options.js";
 import { ReverseMaps } from "./reverse-maps.js";
-import { type VmOnlooker, watched } from "./watch.js";
+import { type AccessOnlooker, seesAccesses, type VmOnlooker, watched } from "./watch.js";
 import type { VmTicket } from "./worker.js";
 import { seedOf, setWorkload, TURN, type Workload } from "./workload.js";
 
@@ -105,11 +105,12 @@ export class Vm implements Disposable {
   constructor(options: VmOptions, place?: Place) {
     checkOptions("createVm", options, VM);
     const { granule = 4096, ipaBits = 40, lpa2 = false, hardwareDirty = false, tlbiRange = true } = options;
-    const { cpus = 1, walkers = 1, witness = false, checkTranslations = false, arenaBytes = 256 << 20 } = options;
+    const { cpus = 1, walkers = 1, witness = false, checkTranslations = false } = options;
+    const { arenaBytes = 256 << 20, journalRecords = 0 } = options;
     checkCores("createVm", cpus);
     this.#hardwareDirty = hardwareDirty;
     this.#host = place?.host;
-    this.engine = place?.host.engine ?? createEngine({ arenaBytes, walkers });
+    this.engine = place?.host.engine ?? createEngine({ arenaBytes, walkers, journalRecords });
     const hardware = { hardwareDirty, hardwareAf: hardwareDirty, tlbiRange };
     this.table = this.engine.createStage2({ granule, ipaBits, lpa2, ...hardware });
     const module = place?.host.module ?? options.module;
@@ -195,6 +196,7 @@ export class Vm implements Disposable {
   removeSlot(slot: number): void {
     this.#setRegion("removeSlot", { ...this.#slot("removeSlot", slot), size: 0 }, 0);
     this.#slots.delete(slot);
+    this.#onlooker?.operation?.("removeSlot");
   }
 
   /** Moves a slot to another guest address: its old range is unmapped before the call returns; its memory and its log go with it. */
@@ -204,6 +206,7 @@ export class Vm implements Disposable {
     const moved = { ...found, gpa };
     this.#setRegion("moveSlot", moved, (found.readOnly ? READ_ONLY : 0) | (logs ? LOG_DIRTY : 0));
     this.#slots.set(slot, moved);
+    this.#onlooker?.operation?.("moveSlot");
   }
 
   /** How logs work that are switched on from now on. */
@@ -265,7 +268,7 @@ export class Vm implements Disposable {
     if (found.readOnly) throw invalid("logDirty", `slot ${slot} is read-only: it never logs [DLG-2]`);
     this.#setRegion("logDirty", found, on ? LOG_DIRTY : 0);
     if (on) this.#check(this.#machine.core.machineCopyAll(this.machinePointer), "logDirty");
-    this.#onlooker?.operation("logDirty");
+    this.#onlooker?.operation?.("logDirty");
   }
 
   /**
@@ -288,8 +291,8 @@ export class Vm implements Disposable {
   }
 
   /**
-   * Tells somebody of each access and each operation from now on; nobody for `undefined`. The accesses are the same, and take longer:
-   * they are done one by one.
+   * Tells somebody of each operation from now on, and of each access or each turn of accesses, as far as he asks; nobody for `undefined`.
+   * The accesses are the same.
    */
   watch(onlooker: VmOnlooker | undefined): void {
     this.#open("watch");
@@ -312,8 +315,10 @@ export class Vm implements Disposable {
       throw invalid("perform", "these are no accesses of this VM: createAccesses makes them");
     }
     const end = accesses.pointer + 8 * accesses.length;
-    if (this.#onlooker === undefined) this.#performUntil(end, accesses.length);
-    else for (let i = 0; i < accesses.length; i++) this.#performWatched(accesses, i, this.#onlooker);
+    const onlooker = this.#onlooker;
+    if (!seesAccesses(onlooker)) this.#performUntil(end, accesses.length);
+    else for (let i = 0; i < accesses.length; i++) this.#performWatched(accesses, i, onlooker);
+    onlooker?.turn?.();
     accesses.clear();
   }
 
@@ -326,7 +331,7 @@ export class Vm implements Disposable {
     }
   }
 
-  #performWatched(accesses: AccessBuffer, i: number, onlooker: VmOnlooker): void {
+  #performWatched(accesses: AccessBuffer, i: number, onlooker: AccessOnlooker): void {
     const cpu = accesses.cpuOf(i);
     watched(this.#cpus[cpu] as CpuView, cpu, 1, onlooker, () => this.#performUntil(accesses.pointer + 8 * (i + 1), 1));
   }
@@ -345,8 +350,10 @@ export class Vm implements Disposable {
 
   /** Runs one CPU; access by access where somebody looks on. */
   #runOne(i: number, n: number): void {
-    if (this.#onlooker === undefined) this.#runPiece(i, n);
-    else watched(this.#cpus[i] as CpuView, i, n, this.#onlooker, () => this.#runPiece(i, 1));
+    const onlooker = this.#onlooker;
+    if (!seesAccesses(onlooker)) this.#runPiece(i, n);
+    else watched(this.#cpus[i] as CpuView, i, n, onlooker, () => this.#runPiece(i, 1));
+    onlooker?.turn?.();
   }
 
   /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
@@ -367,7 +374,7 @@ export class Vm implements Disposable {
     const all = this.#machine.core.vmSlotPages(this.#machine.pointer, slot);
     if (all < 0) throw invalid("dirtyLog", `slot ${slot} has no dirty log: logDirty(${slot}, true) begins one`);
     const pages = this.#check(this.#machine.core.machineCollect(this.machinePointer, slot), "dirtyLog");
-    this.#onlooker?.operation("dirtyLog", pages);
+    this.#onlooker?.operation?.("dirtyLog", pages);
     const live = this.#manual ? this.#machine.dirtyBitmap(slot) : undefined;
     return { pages, bitmap: live ?? this.#machine.takenBitmap(all) };
   }
@@ -387,7 +394,7 @@ export class Vm implements Disposable {
       );
     }
     this.#check(this.#machine.core.machineClear(this.machinePointer, slot, first, n), "clearDirtyLog");
-    this.#onlooker?.operation("clearDirtyLog");
+    this.#onlooker?.operation?.("clearDirtyLog");
   }
 
   /**
@@ -413,7 +420,7 @@ export class Vm implements Disposable {
       }
     }
     if (what === "fork") this.host.fork();
-    this.#onlooker?.operation("changeHost");
+    this.#onlooker?.operation?.("changeHost");
   }
 
   /** Was a page of the guest range accessed since the last time? The access flags are clear afterwards [NOT-8]. */
@@ -424,7 +431,7 @@ export class Vm implements Disposable {
       this.#machine.age(start, end, true);
       return this.#machine.young;
     });
-    this.#onlooker?.operation("age");
+    this.#onlooker?.operation?.("age");
     return young.some(Boolean);
   }
 

@@ -51,6 +51,60 @@ describe("two tables of an engine", () => {
   });
 });
 
+describe("a table that was destroyed", () => {
+  const stream = streamOf((engine) => {
+    for (let i = 0; i < 3; i++) {
+      const table = engine.createStage2();
+      table.map(0, 4 * KB4, 0, "rw");
+      table.map(MB2, MB2, 0, "rw");
+      table.destroy();
+    }
+  });
+
+  it("leaves pages of which other tables are made", () => {
+    const made = stream.filter(({ kind }) => kind === J.TABLE_MADE);
+    expect(new Set(made.map(({ address }) => address)).size).toBeLessThan(made.length);
+    expect(kindsOf(stream)).toEqual([]);
+  });
+
+  it("and one whose pages were not given back leaves none", () => {
+    const kept = stream.filter(({ kind }) => kind !== J.TABLE_FREED);
+    expect(kindsOf(kept)).toContain("known-page");
+  });
+});
+
+describe("a promise that nobody uses what was taken away", () => {
+  const of = (flushed: boolean): JournalRecord[] => {
+    const stream = streamOf((engine) => {
+      const table = engine.createStage2();
+      table.map(0, 4 * KB4, 0, "rwx");
+      table.wrprotect(0, KB4);
+      if (flushed) table.flushTlbRange(0, KB4);
+    });
+    return then(stream, { kind: J.PROMISE, table: 0 });
+  };
+
+  it("is kept once the flush is complete, and broken before [PROP-5]", () => {
+    expect(kindsOf(of(true))).toEqual([]);
+    expect(kindsOf(of(false))[0]).toBe("early-return tlbi");
+  });
+
+  it("is the walker's own: what another one took away is that one's [PROP-5]", () => {
+    const [last, ...others] = of(false).reverse();
+    const stream = [...others.reverse(), { ...(last as JournalRecord), walker: 1 }];
+    expect(kindsOf(stream)).toEqual(["unflushed tlbi"]);
+  });
+
+  it("is none about an access flag", () => {
+    const stream = streamOf((engine) => {
+      const table = engine.createStage2();
+      table.map(0, 4 * KB4, 0, "rwx");
+      table.testClearYoung(0, 4 * KB4, true);
+    });
+    expect(kindsOf(then(stream, { kind: J.PROMISE, table: 0 }))).toEqual([]);
+  });
+});
+
 describe("a table's lock", () => {
   /** Tables of an engine with two walkers say who holds them. */
   const start = (): JournalRecord[] => {

@@ -1,6 +1,10 @@
 // run and compare through real processes.
 
 import { describe, expect, it } from "vitest";
+import { createJudge } from "../../bindings/audit/index.js";
+import type { CommandIo } from "../../bindings/cli/command.js";
+import { checkOf, checkText, isRight } from "../../bindings/cli/run-check.js";
+import { createEngine } from "../../bindings/index.js";
 import { granule } from "./granule.js";
 
 describe("granule run", () => {
@@ -39,6 +43,42 @@ describe("granule run", () => {
     const { code, stderr } = await granule(args);
     expect(code).toBe(2);
     expect(stderr).toContain(words);
+  });
+});
+
+describe("granule run --check", () => {
+  const line = ["run", "migration", "--memory", "8M", "--vcpus", "2", "--adversarial", "yes"];
+
+  it("judges the run, which is the same: text and JSON", async () => {
+    const { code, stdout } = await granule([...line, "--check"]);
+    expect([code, stdout.trimEnd().split("\n").at(-1)]).toEqual([
+      0,
+      expect.stringMatching(/^judged [\d,]+ records: no violation; no stale translation$/),
+    ]);
+    const { check, seconds: _a, ...judged } = JSON.parse((await granule([...line, "--check", "--json"])).stdout);
+    const { seconds: _b, ...alone } = JSON.parse((await granule([...line, "--json"])).stdout);
+    expect(judged).toEqual(alone);
+    expect(check).toEqual({ verdict: "ok", records: expect.any(Number), count: 0, violations: [], stale: 0 });
+    expect(check.records).toBeGreaterThan(1000);
+  });
+
+  it("says what is wrong", async () => {
+    const judge = createJudge();
+    using engine = createEngine({ journalRecords: 1 << 10 });
+    const watch = judge.watch(engine);
+    const table = engine.createStage2();
+    table.map(0, 4096, 0, "rw");
+    table.map(0, 4096, 4096, "rw", { skipBreakTlbi: true });
+    watch.drain();
+    const check = checkOf(judge, 2);
+    expect([isRight(check), isRight({ ...check, verdict: "ok" })]).toEqual([false, false]);
+    const text = checkText(check, { style: (_: string, words: string) => words } as unknown as CommandIo);
+    expect(text).toMatch(/^judged \d+ records: 1 violation; 2 stale translations\n {2}record \d+: early-make at /);
+  });
+
+  it("and a time line are two runs", async () => {
+    const { code, stderr } = await granule([...line, "--check", "--out", "x.perfetto"]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--check and a time line are two runs")]);
   });
 });
 

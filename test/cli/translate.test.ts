@@ -42,6 +42,7 @@ describe("granule translate", () => {
       expect(JSON.parse(ended.stdout)).toEqual({
         schemaVersion: 1,
         sets: 1,
+        unreadable: [],
         answers,
         matched: answers,
         ignored,
@@ -64,6 +65,38 @@ describe("granule translate", () => {
     ]);
     const less = await granule(["translate", set("less", { "changes.jsonl": lines(recorded.words.slice(1)) })]);
     expect(less).toMatchObject({ code: 1, stdout: expect.stringContaining(`word ${recorded.words[0]?.offset}`) });
+  });
+
+  it("goes on behind a set that cannot be read, and says which it was", async () => {
+    const above = join(folder, "mixed");
+    for (const [name, files] of [
+      ["mixed/a", {}],
+      ["mixed/b", { "manifest.json": "{" }],
+      ["mixed/c", { "image.bin.gz": gzipSync(new Uint8Array(7)) }],
+      ["mixed/d", { "manifest.json": JSON.stringify({ ...recorded.manifest, vtcr: "high" }) }],
+    ] as const)
+      set(name, files);
+    const dirs = ["b", "c", "a", "d", "absent"].map((name) => join(above, name));
+    const ended = await granule(["translate", ...dirs, "--json"]);
+    expect(ended.code).toBe(3);
+    const { sets, matched, unreadable } = JSON.parse(ended.stdout) as {
+      sets: number;
+      matched: number;
+      unreadable: { set: string; message: string }[];
+    };
+    expect([sets, matched]).toEqual([1, answers]);
+    expect(unreadable.map(({ set: which }) => which.slice(above.length + 1).split("/")[0])).toEqual([
+      ...["absent", "b", "c", "d"],
+    ]);
+    for (const { message } of unreadable) expect(ended.stderr).toContain(`granule: ${message}`);
+    const reasons = [
+      /no such file/,
+      /b\/.*manifest\.json: /,
+      /no whole number of 64-bit words/,
+      /vtcr is not a hexadecimal/,
+    ];
+    expect(unreadable.map(({ message }, i) => reasons[i]?.test(message))).toEqual([true, true, true, true]);
+    expect((await granule(["translate", ...dirs])).stdout).toMatch(/^1 set, .*all equal.*; 4 could not be read\n$/);
   });
 
   it("writes answers with --out, from questions alone too", async () => {

@@ -1,10 +1,12 @@
 // docs/formats/tables.md: its columns are those that are written, and its questions get the answers that stand below them.
 
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { CHECK_COLUMNS } from "../../bindings/cli/tables/check-tables.js";
 import { TABLE_COLUMNS, TABLES } from "../../bindings/cli/tables/columns.js";
 import { columns } from "../../bindings/report/text.js";
+import type { TableColumn } from "../../bindings/tabular/column.js";
 import { granule } from "../cli/granule.js";
 import { ROOT, text } from "../house/sources.js";
 import { scratchFolder } from "../support/scratch.js";
@@ -39,6 +41,22 @@ function rowsBelow(heading: string): string[][] {
   return lines.slice(1).map((line) => line.slice(2, -2).split(" | "));
 }
 
+/** The three files of a table hold the same. */
+async function expectSame(stem: string, described: readonly TableColumn[]): Promise<void> {
+  const words = described.filter(({ type }) => type === "word").map(({ name }) => name);
+  const exact =
+    words.length === 0 ? "" : `replace (${words.map((name) => `${name}::ubigint as "${name}"`).join(", ")})`;
+  const types = described.map(({ name, type }) => `"${name}": '${type === "word" ? "VARCHAR" : TYPES[type]}'`);
+  const csv = `read_csv('${file(`${stem}.csv`)}', header = true, columns = {${types.join(", ")}})`;
+  const json = `read_json('${file(`${stem}.ndjson`)}', columns = {${types.join(", ")}})`;
+  const parquet = `select * from '${file(`${stem}.parquet`)}'`;
+  for (const other of [csv, json]) {
+    const same = `select * ${exact} from ${other}`;
+    expect(await duckdb(`(${parquet}) except all (${same})`)).toEqual([]);
+    expect(await duckdb(`(${same}) except all (${parquet})`)).toEqual([]);
+  }
+}
+
 describe("the tables of a replay", () => {
   it.each(TABLES)("%s: its columns are on the page, and in the file", async (table) => {
     const written = TABLE_COLUMNS[table].map(({ name, type, about }) => [`\`${name}\``, type, about]);
@@ -47,22 +65,7 @@ describe("the tables of a replay", () => {
     expect(await typesOf(file(`guest.${table}.parquet`))).toEqual(types);
   });
 
-  it.each(TABLES)("%s: hold the same in each format", async (table) => {
-    const words = TABLE_COLUMNS[table].filter(({ type }) => type === "word").map(({ name }) => name);
-    const exact =
-      words.length === 0 ? "" : `replace (${words.map((name) => `${name}::ubigint as ${name}`).join(", ")})`;
-    const types = TABLE_COLUMNS[table].map(
-      ({ name, type }) => `${name}: '${type === "word" ? "VARCHAR" : TYPES[type]}'`,
-    );
-    const csv = `read_csv('${file(`guest.${table}.csv`)}', header = true, columns = {${types.join(", ")}})`;
-    const json = `read_json('${file(`guest.${table}.ndjson`)}', columns = {${types.join(", ")}})`;
-    const parquet = `select * from '${file(`guest.${table}.parquet`)}'`;
-    for (const other of [csv, json]) {
-      const same = `select * ${exact} from ${other}`;
-      expect(await duckdb(`(${parquet}) except all (${same})`)).toEqual([]);
-      expect(await duckdb(`(${same}) except all (${parquet})`)).toEqual([]);
-    }
-  });
+  it.each(TABLES)("%s: hold the same in each format", (table) => expectSame(`guest.${table}`, TABLE_COLUMNS[table]));
 
   it("agree with the replay's report", async () => {
     const { stdout } = await granule(["replay", file("guest.trace.gz"), "--json"]);
@@ -129,6 +132,51 @@ describe("the questions of the page", () => {
     const names = Object.keys(rows[0] ?? {});
     const cells = rows.map((row) => names.map((name) => String(row[name])));
     expect(`${columns([names, ...cells]).join("\n")}\n`).toBe(answer);
+  });
+});
+
+describe("the tables of judged logs", () => {
+  const log = (name: string) => join(ROOT, `test/audit/traces/${name}.log.gz`);
+  const logs = [log("map_empty"), log("split_missing_dsb3"), log("map_nolock"), "/nowhere.log"];
+  const kinds = ["logs", "violations"] as const;
+
+  beforeAll(async () => {
+    for (const ending of ["parquet", "csv", "ndjson"]) {
+      const { code, stderr } = await granule(["check", ...logs, "--out", file(`judged.${ending}`)]);
+      expect([code, stderr]).toEqual([
+        3,
+        expect.stringMatching(
+          new RegExp(`judged\\.logs\\.${ending}: 4 rows\n.*judged\\.violations\\.${ending}: \\d+ rows\n$`),
+        ),
+      ]);
+    }
+  });
+
+  it.each(kinds)("%s: its columns are on the page, and in the file, the same in each format", async (table) => {
+    const described = CHECK_COLUMNS[table];
+    expect(rowsBelow(table)).toEqual(described.map(({ name, type, about }) => [`\`${name}\``, type, about]));
+    const types = Object.fromEntries(described.map(({ name, type }) => [name, TYPES[type]]));
+    expect(await typesOf(file(`judged.${table}.parquet`))).toEqual(types);
+    await expectSame(`judged.${table}`, described);
+  });
+
+  it("agree with what the command prints", async () => {
+    const { files } = JSON.parse((await granule(["check", ...logs, "--json"])).stdout) as { files: object[] };
+    const found = await duckdb(`select l.file, verdict, v.kind, v.record::integer as record, l.message
+      from '${file("judged.logs.parquet")}' l left join '${file("judged.violations.parquet")}' v
+      on l.file = v.file and v.number = 0`);
+    const byFile = (a: { file?: unknown }, b: { file?: unknown }) => (String(a.file) < String(b.file) ? -1 : 1);
+    expect(found.sort(byFile)).toEqual([...files].sort(byFile));
+    const counts = `select (select sum(violations)::integer from '${file("judged.logs.parquet")}') as told,
+      (select count(*)::integer from '${file("judged.violations.parquet")}') as rows`;
+    const [{ told, rows } = {}] = await duckdb(counts);
+    expect([rows, Number(rows) >= 2]).toEqual([told, true]);
+  });
+
+  it("are refused under another ending, and nothing is left of them", async () => {
+    const { code, stderr } = await granule(["check", log("map_empty"), "--out", file("judged.html")]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--out takes a file .parquet, .ndjson or .csv")]);
+    expect(readdirSync(folder).filter((name) => name.endsWith(".part"))).toEqual([]);
   });
 });
 

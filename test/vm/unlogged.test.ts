@@ -34,6 +34,7 @@ const WAYS: Readonly<Record<string, (block: number) => DirtyPolicy>> = {
   ring: () => ({ strategy: "ring", ringEntries: 1024 }),
   dbm: () => ({ strategy: "dbm" }),
   "dbm eager": (block) => ({ strategy: "dbm", eagerSplit: block }),
+  hdbss: () => ({ strategy: "hdbss" }),
 };
 const CHOSEN = (process.env.GRANULE_WAYS ?? Object.keys(WAYS).join()).split(",");
 
@@ -76,7 +77,7 @@ describe("vCPUs on threads lose no store", () => {
     LONG ? { timeout: HOUR_MS } : {},
     async (way, granule, block, size) => {
       const policy = WAYS[way]?.(block) ?? expect.fail(`there is no way ${way}`);
-      const hardwareDirty = policy.strategy === "dbm";
+      const hardwareDirty = policy.strategy === "dbm" || policy.strategy === "hdbss";
       using vm = createVm({ cpus: CPUS, walkers: CPUS + 1, witness: true, hardwareDirty, granule, seed: SEED });
       const slot = vm.addSlot({ gpa: RAM, size, backing: "thp" });
       const work = { gpa: RAM, size, writes: WRITES, fetches: 0.01 } as const;

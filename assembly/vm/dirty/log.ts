@@ -3,7 +3,7 @@
 
 import { EINVAL, ENOENT, OK } from "../../memory/errno";
 import { observe, publish } from "../../memory/shared";
-import { flushAll } from "../operate";
+import { flushAll, promise } from "../operate";
 import { flushOthers } from "../rmap/ranges";
 import { slotNamed } from "../slots";
 import { drop, find, make, NO_KEY } from "../sparse";
@@ -49,6 +49,7 @@ function watch(v: Vm, s: Slot, gpa: u64, size: u64): void {
 export function enable(v: Vm, s: Slot): void {
   if (tracksInHardware(v)) v.hadHardware = 1;
   if (!startsDirty(v)) watch(v, s, s.gpa, s.size);
+  promise();
 }
 
 /** Are pages that come out of the log to be protected? What hardware tracks is clean, and what came out of a ring is protected already. */
@@ -144,7 +145,9 @@ export function getDirtyLog(v: Vm, id: u32): i32 {
     const status = harvest(v, s, s.gpa, s.size, HARVEST_COLLECT);
     if (status < 0) return status;
   }
-  return v.manualDirtyLog & MANUAL ? countDirty(v, s) : takeWords(v, s, 0, wordsOf(v, s));
+  const dirty = v.manualDirtyLog & MANUAL ? countDirty(v, s) : takeWords(v, s, 0, wordsOf(v, s));
+  promise();
+  return dirty;
 }
 
 /** Collects all rings into the bitmaps of their slots, protects the pages, and flushes once; how many entries there were. */
@@ -153,6 +156,7 @@ export function collectRings(v: Vm): u32 {
   for (let i: u32 = 0; i < RINGS; i++) if (ringOf(v, i) !== 0) taken += collectRing(v, ringOf(v, i));
   if (taken !== 0) flushAll(v); // [TLB-35]
   if (taken !== 0 && v.rmaps !== 0) flushOthers(v, 0, (<u64>1) << v.ipaBits);
+  promise();
   return taken;
 }
 
@@ -163,5 +167,6 @@ export function clearDirtyLog(v: Vm, id: u32, first: u32, pages: u32): i32 {
   const end = <u64>first + pages;
   if (first & ((1 << WORD_SHIFT) - 1)) return EINVAL;
   takeWords(v, s, first >> WORD_SHIFT, min(wordsOf(v, s), <u32>((end + 63) >> WORD_SHIFT)));
+  promise();
   return OK;
 }

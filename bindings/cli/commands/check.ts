@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Violation } from "../../audit/index.js";
+import { CASEMATE_OPTIONS, createJudge, type JudgeOptions, type Verdict, type Violation } from "../../audit/index.js";
 import { GranuleError } from "../../core/errors.js";
 import { printable } from "../../report/printable.js";
 import type { Section, Story } from "../../report/story.js";
@@ -13,11 +13,13 @@ import {
   InputError,
   Interrupted,
   integerOption,
+  stringOption,
   UsageError,
   writeJson,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
 import { findFiles, inputName, readLines, unreadable } from "../input.js";
+import { CheckTables } from "../tables/check-tables.js";
 
 const LOGS = /\.(log|casemate)(\.gz)?$/;
 const CHUNK_BYTES = 1 << 18;
@@ -41,7 +43,7 @@ function refuseRecording(file: string, opening: Uint8Array): void {
 }
 
 /** Judges a log as it is read; gzip is told by its first bytes. InputError for what is no log. */
-async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<FileVerdict> {
+async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<Verdict> {
   const file = inputName(path);
   const judge = createJudge(options);
   const parser = judge.casemate();
@@ -56,7 +58,7 @@ async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Pro
     }
     parser.end();
     if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
-    return verdictOf(file, judge.finish().violations[0]);
+    return judge.finish();
   } catch (error) {
     if (io.signal.aborted) throw new Interrupted();
     if (error instanceof TraceError || error instanceof GranuleError) {
@@ -117,13 +119,13 @@ async function verdictStory(files: readonly FileVerdict[], paths: readonly strin
   return { schemaVersion: 1, title: "Break-before-make, judged", summary: [summary(files)], facts: [], sections };
 }
 
-/** What `work` says, or that `file` cannot be judged: that stops no other file. */
-async function attempt<T>(file: string, work: () => Promise<T>): Promise<T | FileVerdict> {
+/** What `work` says, or why `file` cannot be judged: that stops no other file. */
+async function attempt<T>(work: () => Promise<T>): Promise<T | InputError> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    return { file: inputName(file), verdict: "unreadable", kind: null, record: null, message: error.message };
+    return error;
   }
 }
 
@@ -155,32 +157,69 @@ function exitCode(files: readonly FileVerdict[]): number {
   return count(files, "violation") > 0 ? Exit.FINDING : Exit.OK;
 }
 
+/** What is said of the logs, as they are judged one after the other. */
+class Judged {
+  readonly files: FileVerdict[] = [];
+  readonly paths: string[] = [];
+  readonly #args: CommandArgs;
+  readonly #io: CommandIo;
+  readonly #tables: CheckTables | undefined;
+
+  constructor(args: CommandArgs, io: CommandIo, tables: CheckTables | undefined) {
+    this.#args = args;
+    this.#io = io;
+    this.#tables = tables;
+  }
+
+  /** What came of one log, or of a folder of them that cannot be read. */
+  async add(path: string, result: Verdict | InputError): Promise<void> {
+    const file = inputName(path);
+    const verdict: FileVerdict =
+      result instanceof InputError
+        ? { file, verdict: "unreadable", kind: null, record: null, message: result.message }
+        : verdictOf(file, result.violations[0]);
+    if (result instanceof InputError) this.#tables?.unreadable(file, result.message);
+    else this.#tables?.log(file, result);
+    this.files.push(verdict);
+    this.paths.push(path);
+    await tell(verdict, this.#args, this.#io);
+  }
+
+  /** The logs that an operand names. */
+  async operand(operand: string, options: JudgeOptions): Promise<void> {
+    const paths = await attempt(() => findFiles([operand], LOGS));
+    if (paths instanceof InputError) return this.add(operand, paths);
+    for (const path of paths) {
+      if (this.#io.signal.aborted) throw new Interrupted();
+      this.#io.progress(`${this.files.length} judged, now ${path}`);
+      await this.add(path, await attempt(() => judgeLog(path, options, this.#io)));
+    }
+  }
+}
+
+/** Judges all logs, and writes the tables that --out asks for. */
+async function judgeAll(args: CommandArgs, options: JudgeOptions, io: CommandIo): Promise<Judged> {
+  const out = stringOption(args, "out");
+  const tables = out === undefined ? undefined : await CheckTables.create(out);
+  const judged = new Judged(args, io, tables);
+  try {
+    for (const operand of args.operands) await judged.operand(operand, options);
+  } catch (error) {
+    tables?.abandon();
+    throw error;
+  }
+  for (const line of tables?.finish() ?? []) io.note(line);
+  return judged;
+}
+
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   if (args.operands.length === 0) throw new UsageError("LOG is missing: casemate logs, or folders of them");
   integerOption(args, "seed", 0, Number.MAX_SAFE_INTEGER);
   const bbm = integerOption(args, "bbm", 0, 2) as JudgeOptions["bbm"];
   const options: JudgeOptions = bbm === undefined ? CASEMATE_OPTIONS : { ...CASEMATE_OPTIONS, bbm };
   const html = await htmlTarget(args, args.operands);
-  const files: FileVerdict[] = [];
-  const judged: string[] = [];
-  const add = async (verdict: FileVerdict, path: string): Promise<void> => {
-    files.push(verdict);
-    judged.push(path);
-    await tell(verdict, args, io);
-  };
-  for (const operand of args.operands) {
-    const paths = await attempt(operand, () => findFiles([operand], LOGS));
-    if (!Array.isArray(paths)) {
-      await add(paths, operand);
-      continue;
-    }
-    for (const path of paths) {
-      if (io.signal.aborted) throw new Interrupted();
-      io.progress(`${files.length} judged, now ${path}`);
-      await add(await attempt(path, () => judgeLog(path, options, io)), path);
-    }
-  }
-  if (html !== undefined) await writeHtml(html, await verdictStory(files, judged, io), io);
+  const { files, paths } = await judgeAll(args, options, io);
+  if (html !== undefined) await writeHtml(html, await verdictStory(files, paths, io), io);
   io.progress(undefined);
   if (args.json) await writeJson(io, { schemaVersion: 1, files });
   else if (files.length > 1) await io.out(summary(files));
@@ -190,16 +229,23 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule check LOG...`. */
 export const check: Command = {
   name: "check",
-  usage: "LOG... [--html FILE]",
+  usage: "LOG... [--html FILE] [--out FILE]",
   summary: "judge logs of page-table writes, barriers and TLBIs: is break-before-make kept?",
   help: `Judges logs in the dialect of casemate 3.0.2 (one s-expression a record), one verdict a file: every descriptor
 write against break-before-make, every TLBI against what it must reach, tables, locks and VMIDs against their lives.
 LOG is a file, gzipped or not, a folder of .log and .log.gz files, or - for standard input.
 For each file the first violation is printed: the number of its record, from 0, and what would have been right.
+--out FILE.parquet, .csv or .ndjson writes two tables, FILE.logs.parquet and FILE.violations.parquet, with all violations of
+each log, 256 at most: docs/formats/tables.md.
 A file that cannot be read, or is not of the dialect, stops no other. Exit code 3 if there is one, else 1 if a log
 breaks a rule.`,
   options: {
     html: HTML_OPTION,
+    out: {
+      type: "string",
+      value: "FILE",
+      help: "write verdicts and violations as tables: FILE.parquet, .csv or .ndjson",
+    },
     bbm: { type: "string", value: "N", help: "level of FEAT_BBM that the CPUs have: 0 (default), 1 or 2" },
     seed: { type: "string", value: "N", help: "accepted for scripts; nothing is drawn at random" },
   },

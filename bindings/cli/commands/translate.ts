@@ -30,7 +30,10 @@ import { readList, SET_BOUNDS_HELP, unreadable } from "../input.js";
 import { isWalk, runWalk } from "./walk.js";
 
 interface Totals {
+  /** Sets whose questions were asked. */
   sets: number;
+  /** Sets, or folders of them, that cannot be read, with the reason. */
+  unreadable: { set: string; message: string }[];
   answers: number;
   matched: number;
   /** Questions that the recording has no answer to; counted as matched. */
@@ -47,23 +50,28 @@ interface LoadedSet extends ImageFolder {
   readonly words: ChangedWord[] | undefined;
 }
 
-/** The folders with a manifest: each operand, or the folders in it. */
-async function findSets(operands: readonly string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const path of operands) {
-    if (await exists(join(path, MANIFEST))) {
-      found.push(path);
-      continue;
-    }
-    const entries = await readdir(path).catch((error: unknown) => {
-      throw unreadable(path, error);
-    });
-    const below = [];
-    for (const entry of entries.sort()) if (await exists(join(path, entry, MANIFEST))) below.push(join(path, entry));
-    if (below.length === 0) throw new InputError(`${path}: no set here: no folder has a ${MANIFEST}`);
-    found.push(...below);
+/** The folders with a manifest: the operand, or the folders in it. InputError if there are none. */
+async function findSets(path: string): Promise<string[]> {
+  if (await exists(join(path, MANIFEST))) return [path];
+  const entries = await readdir(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  const below = [];
+  for (const entry of entries.sort()) if (await exists(join(path, entry, MANIFEST))) below.push(join(path, entry));
+  if (below.length === 0) throw new InputError(`${path}: no set here: no folder has a ${MANIFEST}`);
+  return below;
+}
+
+/** What `work` says; a set that cannot be read is noted, and stops no other: undefined. */
+async function attempt<T>(set: string, totals: Totals, io: CommandIo, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    totals.unreadable.push({ set, message: error.message });
+    io.note(`granule: ${error.message}`);
+    return undefined;
   }
-  return found;
 }
 
 /** The JSON objects of a file, one a line; InputError for the first that `fits` does not know. */
@@ -195,29 +203,42 @@ function isFine({ words }: Totals, differing: Differences<SetDifference>): boole
 
 function summary(totals: Totals, differing: Differences<SetDifference>, io: CommandIo): string {
   const { sets, answers, matched, ignored, words } = totals;
+  const rest = totals.unreadable.length > 0 ? `; ${count(totals.unreadable.length)} could not be read` : "";
   const head = `${plural(sets, "set")}, ${plural(answers, "answer")}`;
-  if (matched + differing.total === 0) return `${head}\n`;
+  if (matched + differing.total === 0) return `${head}${rest}\n`;
   const fine = isFine(totals, differing);
   const verdict = fine ? io.style("green", "all equal") : io.style("red", `${count(matched)} equal`);
   const not = ignored > 0 ? ` (${count(ignored)} not recorded)` : "";
   const changed = `${count(words.matched)} of ${plural(words.expected, "changed word")}`;
-  return `${differing.text((one) => differenceText(one, io))}${head}: ${verdict}${not}; ${changed}\n`;
+  return `${differing.text((one) => differenceText(one, io))}${head}: ${verdict}${not}; ${changed}${rest}\n`;
+}
+
+/** Asks what one set asks, writes the answers to `place` if there is one, and compares them with those that were recorded. */
+async function runSet(
+  folder: string,
+  place: string | undefined,
+  io: CommandIo,
+  totals: Totals,
+  differing: Differences<SetDifference>,
+): Promise<void> {
+  const set = await load(folder, io);
+  if (place !== undefined) await answer(set, place);
+  else if (!isRecorded(set)) throw new UsageError(`${folder} has questions only: give --out DIR for the answers`);
+  if (isRecorded(set)) compare(set, totals, differing);
+  totals.sets++;
+  totals.answers += set.answers.length;
 }
 
 async function runSets(args: CommandArgs, io: CommandIo, differing: Differences<SetDifference>): Promise<Totals> {
-  const folders = await findSets(args.operands);
+  const words = { expected: 0, matched: 0 };
+  const totals: Totals = { sets: 0, unreadable: [], answers: 0, matched: 0, ignored: 0, words };
+  const folders: string[] = [];
+  for (const path of args.operands) folders.push(...((await attempt(path, totals, io, () => findSets(path))) ?? []));
   const places = await outFolders(stringOption(args, "out"), folders);
-  const totals: Totals = { sets: 0, answers: 0, matched: 0, ignored: 0, words: { expected: 0, matched: 0 } };
   for (const folder of folders) {
     if (io.signal.aborted) throw new Interrupted();
     io.progress(`${totals.sets}/${folders.length} ${folder}`);
-    const set = await load(folder, io);
-    const place = places.get(folder);
-    if (place !== undefined) await answer(set, place);
-    else if (!isRecorded(set)) throw new UsageError(`${folder} has questions only: give --out DIR for the answers`);
-    if (isRecorded(set)) compare(set, totals, differing);
-    totals.sets++;
-    totals.answers += set.answers.length;
+    await attempt(folder, totals, io, () => runSet(folder, places.get(folder), io, totals, differing));
   }
   return totals;
 }
@@ -232,7 +253,8 @@ async function runComparison(args: CommandArgs, io: CommandIo): Promise<number> 
   const { words, ...counts } = totals;
   const document = { schemaVersion: 1, ...counts, differing: differing.kept, words };
   if (args.json) await writeJson(io, out === undefined ? document : { ...document, out });
-  else await io.out(summary(totals, differing, io));
+  else if (totals.sets > 0) await io.out(summary(totals, differing, io));
+  if (totals.unreadable.length > 0) return Exit.UNREADABLE;
   return isFine(totals, differing) ? Exit.OK : Exit.FINDING;
 }
 
@@ -262,6 +284,7 @@ of another MMU, and the words of the image that it changed. What the recording d
 A set (docs/formats/sets.md) is such a folder, or a folder of sets, with results.jsonl: questions and answers; or
 queries.jsonl: questions alone (addr, access, how); and changes.jsonl: the changed words. All but the manifest may be gzipped.
 What is there under its name is taken for a folder, not for an address.
+A set that cannot be read stops no other: the reason goes to stderr, and the exit code is 3 in the end.
 ${SET_BOUNDS_HELP}`,
   options: {
     el: {

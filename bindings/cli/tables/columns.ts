@@ -8,7 +8,8 @@ export const TABLES = ["events", "faults", "tlbis", "leaves", "pages"] as const;
 /** One of them. */
 export type TableName = (typeof TABLES)[number];
 
-type Written = readonly [name: string, type: TableColumn["type"], about: string];
+/** A column as it stands here: its name, its type, and what it means. */
+export type Written = readonly [name: string, type: TableColumn["type"], about: string];
 
 /** Where an event stands in the trace. */
 const PLACE: readonly Written[] = [
@@ -91,7 +92,12 @@ const WRITTEN: Readonly<Record<TableName, readonly Written[]>> = {
   ],
 };
 
+/** Columns by name, type and what they mean. */
+export function columnsOf(written: readonly Written[]): readonly TableColumn[] {
+  return written.map(([name, type, about]) => ({ name, type, about }));
+}
+
 /** The columns of each table. */
 export const TABLE_COLUMNS = Object.fromEntries(
-  TABLES.map((table) => [table, WRITTEN[table].map(([name, type, about]): TableColumn => ({ name, type, about }))]),
+  TABLES.map((table) => [table, columnsOf(WRITTEN[table])]),
 ) as unknown as Readonly<Record<TableName, readonly TableColumn[]>>;

@@ -23,7 +23,7 @@ export function tablesOf(text: string | undefined): readonly TableName[] {
 }
 
 /** The file of one table. */
-export function tableFileName(path: string, table: TableName | "run"): string {
+export function tableFileName(path: string, table: TableName | "run" | "logs" | "violations"): string {
   return path.replace(/(\.[^./]+)$/, `.${table}$1`);
 }
 

@@ -1,0 +1,33 @@
+// A run under a judge's eyes.
+
+import type { Engine } from "../tables/engine.js";
+import type { Table } from "../tables/table.js";
+import type { Vm } from "../vm/index.js";
+
+/** Whoever judges what a run does to its table, while it goes on: a `Judge` of `granule/audit`. */
+export interface RunJudge {
+  /** Follows the engine's journal: `adopt` tells of a table that is there already, `drain` judges what came since. */
+  watch(engine: Engine): { adopt(table: Table): void; drain(): unknown };
+}
+
+/** Records of one turn of accesses, all of which fault and break a block. */
+const TURN_RECORDS = 2 ** 18;
+/** Records of an operation on all of the memory, for each page: a write, its barriers, and its share of TLBIs and of table pages. */
+const PAGE_RECORDS = 6;
+/** What an engine can have. */
+const MOST_RECORDS = 2 ** 24;
+
+/** Records that a VM of so much memory writes between two looks of its judge, with room to spare. */
+export function journalFor(memory: number, granule: number): number {
+  return Math.min(MOST_RECORDS, TURN_RECORDS + PAGE_RECORDS * Math.ceil(memory / granule));
+}
+
+/** The judge sees all that the VM does from now on. */
+export function judgeVm(judge: RunJudge, vm: Vm): void {
+  const watch = judge.watch(vm.engine);
+  watch.adopt(vm.table);
+  const drain = (): void => {
+    watch.drain();
+  };
+  vm.watch({ turn: drain, operation: drain });
+}
