@@ -54,6 +54,12 @@ const TRANSLATIONS = [
   "tlb-whims",
   "vectors",
 ].map((name) => `test/mmu/${name}.test.ts`);
+/** VMs on one thread, and two threads that are stopped at points. */
+const VMS = [
+  ...["aborts", "dirty", "faults", "host-memory", "invalidation", "logging", "moves", "rmap-account", "rmap-races"],
+  ...["rmap-structure", "scenarios", "slots", "split-walk", "vmid"],
+].map((name) => `test/vm/${name}.test.ts`);
+const WORKLOADS = ["test/sim", "test/replay/faults.test.ts", "test/replay/recorded.test.ts"];
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
 
 const PROPERTIES = ["test/property"];
@@ -74,6 +80,12 @@ const FEW = "2%";
  * Files and folders, and GRANULE_RUNS for them.
  * @typedef {{ paths: string[], runs?: string }} Stage
  */
+
+/** @type {Stage[]} */
+const OF_VM = [
+  { paths: [...VMS, ...WORKLOADS] },
+  { paths: ["test/vm/threads.test.ts", "test/vm/rmap-threads.test.ts", "test/replay/policy.test.ts"] },
+];
 
 /** @type {Record<string, Stage[]>} */
 export const STAGES = {
@@ -123,12 +135,16 @@ export const STAGES = {
     { paths: ["test/audit/parallel.test.ts"] },
     { paths: ["test/audit/conform.test.ts", "test/audit/logs.test.ts"] },
   ],
+  vm: OF_VM,
+  sim: OF_VM,
 };
 
 export const ROOMS = Object.keys(STAGES);
 
-/** The builds that tests of the first stages load, as the bindings know their bytes. */
-export const FIRST_BUILDS = ["granule", "granule.debug", "audit", "mmu"];
+/** The builds that tests of a room's first stage load, as the bindings know their bytes. */
+export function firstBuilds(room) {
+  return room === "vm" || room === "sim" ? ["vm", "vm.debug"] : ["granule", "granule.debug", "audit", "mmu"];
+}
 
 function filesOf(folder, path) {
   if (statSync(join(folder, path), { throwIfNoEntry: false })?.isFile()) return [path];
