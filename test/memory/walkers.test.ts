@@ -48,6 +48,21 @@ describe("the lock of a table", () => {
     expect([b.readLock(t), b.inSection(), b.isReader(t)]).toEqual([0, 1, 1]);
   });
 
+  it("is had whatever lies behind the last walker's block: journals are not read as slots [LCK-2]", () => {
+    const { all, u32 } = walkers(2, LATE, 64);
+    const [a] = all as [Walkers];
+    const t = a.takeTable() >>> 0;
+    a.finishTable(t);
+    u32[a.slotAt(2) / 4] = 1;
+    u32[a.slotAt(2) / 4 + 1] = t;
+    expect([a.writeLock(t), a.isWriter(t)]).toEqual([0, 1]);
+    a.writeUnlock(t);
+    expect(a.tryWriteLock(t)).toBe(1);
+    a.writeUnlock(t);
+    const before = a.epoch();
+    expect([a.advance(), a.epoch()]).toEqual([-1, before + 2]);
+  });
+
   it("is refused in a section of something else", () => {
     const { a, t } = three();
     const other = a.takeTable() >>> 0;
