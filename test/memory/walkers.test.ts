@@ -14,7 +14,7 @@ function three(step = LATE): {
   c: Walkers;
   t: number;
   u32: Uint32Array;
-  clock: { step: number };
+  clock: { step: number; asked: () => void };
 } {
   const { all, u32, clock } = walkers(3, step);
   const [a, b, c] = all as [Walkers, Walkers, Walkers];
@@ -189,6 +189,19 @@ describe("a table in limbo", () => {
     ]);
   });
 
+  it("is named by the walker that brings it into the queue until it is there or a stray again", () => {
+    const { a, b, c, t, clock } = three();
+    const p = a.takeFrames(0) >>> 0;
+    b.acquire(a.limboLock());
+    a.retire(t, p, 2);
+    const named: number[] = [];
+    clock.asked = () => named.push(a.intent(2, 3));
+    c.appendStraysOf(0); // waits for the lock, and could die there
+    const [first, ...others] = new Set(named);
+    expect([(first as number) & ~7, others]).toEqual([p, []]);
+    expect([a.strays(0), a.strays(2), a.intent(2, 3)]).toEqual([0, a.nameOf(p), 0]);
+  });
+
   it("is found by who buries a walker that had the queue", () => {
     const { a, b, c, t, u32 } = three();
     const [p, q] = [a.takeFrames(0) >>> 0, a.takeFrames(0) >>> 0];
@@ -315,6 +328,20 @@ describe("what a walker has in hand", () => {
   });
 });
 
+describe("a page of its own", () => {
+  it("is plain until software state is written to it, and when it is taken again", () => {
+    const { a } = three();
+    const [p, q] = [a.takeFrames(0) >>> 0, a.takeFrames(0) >>> 0];
+    const plain = () => [a.isPlain(p), a.isPlain(q)];
+    expect(plain()).toEqual([1, 1]);
+    a.markSoftware(p);
+    expect(plain()).toEqual([0, 1]);
+    a.markSoftware(p);
+    a.giveFrames(p);
+    expect([a.takeFrames(0) >>> 0, ...plain(), a.isTaken(p)]).toEqual([p, 1, 1, 1]);
+  });
+});
+
 describe("caches", () => {
   const [OWN, ARENA_ITSELF, NONE] = [2, 1, 0];
 
@@ -328,6 +355,19 @@ describe("caches", () => {
     c.relinquish(a.poolLock());
     expect([b.giveAllOf(0), a.taken(), a.cachesOf(0)]).toEqual([1, 0, 0]);
     expect([b.giveAllOf(0), b.giveAllOf(2)]).toEqual([1, 1]);
+  });
+
+  it.each([false, true])("are no longer in the hand of a dead walker when they went back; counted: %s", (counted) => {
+    const { a, b, t } = three();
+    const cache = a.createCache(12, 4) >>> 0;
+    a.topUp(cache, 1);
+    const page = a.takePage(cache, 12) >>> 0;
+    const hold = (p: number) => (counted ? a.countHeld(t, p) : a.holdPage(p));
+    hold(page); // it has left the cache, and is somebody else's to find
+    expect([b.giveAllOf(0), b.intent(0, 1) & ~1]).toEqual([1, page]);
+    const next = a.createCache(12, 4) >>> 0;
+    hold(next);
+    expect([b.giveAllOf(0), b.intent(0, 1)]).toEqual([1, 0]);
   });
 
   it("leave the list of their walker one by one, from wherever they are", () => {

@@ -42,6 +42,8 @@ export type Walkers = Record<
     | "isPast"
     | "giveFrames"
     | "isTaken"
+    | "isPlain"
+    | "markSoftware"
     | "recoverFrames"
     | "references"
     | "takeFrames"
@@ -151,16 +153,17 @@ export function bare(): Walkers {
     .exports as unknown as Walkers;
 }
 
-/** `n` walkers of one memory with an arena, a clock that goes on by `step` milliseconds each time it is read, and journals of `ring` records. */
+/** `n` walkers of one memory with an arena, a clock that goes on by `step` milliseconds each time it is read, and journals of `ring` records. `asked` is called by whoever reads it. */
 export function walkers(
   n: number,
   step = 0,
   ring = 0,
-): { all: Walkers[]; u32: Uint32Array; clock: { step: number }; place: Place } {
+): { all: Walkers[]; u32: Uint32Array; clock: { step: number; asked: () => void }; place: Place } {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-  const clock = { step, now: 0 };
+  const clock = { step, now: 0, asked: () => {} };
   const read = (): number => {
     clock.now += clock.step;
+    clock.asked();
     return clock.now | 0;
   };
   const host = { clock: read, hook };

@@ -27,6 +27,7 @@ const THREADS = [
   "test/parallel/waiting.test.ts",
   "test/parallel/locks.test.ts",
   "test/parallel/epoch.test.ts",
+  "test/parallel/hooks.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
 const MMU = [
@@ -56,8 +57,8 @@ const TRANSLATIONS = [
 ].map((name) => `test/mmu/${name}.test.ts`);
 /** VMs on one thread, and two threads that are stopped at points. */
 const VMS = [
-  ...["aborts", "dirty", "faults", "host-memory", "invalidation", "logging", "moves", "rmap-account", "rmap-races"],
-  ...["rmap-structure", "scenarios", "slots", "split-walk", "vmid"],
+  ...["aborts", "dirty", "faults", "host-memory", "invalidation", "log-edges", "moves", "rmap-account", "rmap-races"],
+  ...["rmap-structure", "scenarios", "slots", "vmid"],
 ].map((name) => `test/vm/${name}.test.ts`);
 const WORKLOADS = ["test/sim", "test/replay/faults.test.ts", "test/replay/recorded.test.ts"];
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
@@ -83,8 +84,12 @@ const FEW = "2%";
 
 /** @type {Stage[]} */
 const OF_VM = [
-  { paths: [...VMS, ...WORKLOADS] },
-  { paths: ["test/vm/threads.test.ts", "test/vm/rmap-threads.test.ts", "test/replay/policy.test.ts"] },
+  { paths: [...VMS, ...WORKLOADS], runs: FEW },
+  {
+    paths: ["logging", "split-walk", "rmap-account", "threads", "rmap-threads"]
+      .map((name) => `test/vm/${name}.test.ts`)
+      .concat("test/replay/policy.test.ts"),
+  },
 ];
 
 /** @type {Record<string, Stage[]>} */

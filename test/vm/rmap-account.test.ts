@@ -3,7 +3,7 @@
 
 import { describe, expect, it } from "vitest";
 import { createVm, type Shadow, type Vm, type VmOptions } from "../../bindings/vm/index.js";
-import { Random, SEED } from "../support/random.js";
+import { Random, runs, SEED } from "../support/random.js";
 import { expectReferences } from "../support/tables.js";
 import { broken, itFlawed } from "./flawed.js";
 import { expectAccount, MIB, RAM } from "./rmap-support.js";
@@ -154,7 +154,7 @@ function live(seed: number, options: VmOptions): void {
 describe("each leaf has one entry, and each entry its leaf", () => {
   const scenes = [4096, 16384, 65536].flatMap((granule) => [1, 2].map((walkers) => [granule, walkers] as const));
   it.each(scenes)("%i-byte pages, walkers: %i [RMAP-9, PROP-11]", { timeout: 240_000 }, (granule, walkers) => {
-    for (let seed = SEED; seed < SEED + 6; seed++) live(seed, { granule: granule as 4096, walkers });
+    for (let seed = SEED; seed < SEED + runs(6); seed++) live(seed, { granule: granule as 4096, walkers });
   });
 
   itFlawed.each([
@@ -211,7 +211,8 @@ describe("when a slot has gone", () => {
   it.each([4096, 16384, 65536] as const)(
     "no TLB has a translation of it, of %i-byte pages [INV-4, NOT-34]",
     (granule) => {
-      for (let seed = SEED; seed < SEED + 10; seed++) expect(staleAfter(seed, { granule }), `seed ${seed}`).toBe(0);
+      for (let seed = SEED; seed < SEED + runs(10); seed++)
+        expect(staleAfter(seed, { granule }), `seed ${seed}`).toBe(0);
     },
   );
 

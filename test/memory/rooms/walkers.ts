@@ -34,7 +34,9 @@ export {
 export {
   giveFrames,
   initFrames,
+  isPlain,
   isTaken,
+  markSoftware,
   recoverFrames,
   references,
   takeFrames,
