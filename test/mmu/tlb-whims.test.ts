@@ -115,20 +115,43 @@ describe("TLBIs that wait", () => {
 });
 
 describe("an entry that is filled over others, without a TLBI", () => {
-  it("marks all of them, in whichever set they are [HWM-34, HWM-35]", () => {
+  const page = (i: number) => VA + (BigInt(i) << 12n);
+
+  /** Eight pages of the leaf's kind and the ASID, then their table becomes a block of another kind, under another ASID. */
+  function filled(pages: { leaf: bigint; asid: bigint }, block: { leaf: bigint; asid: bigint }) {
     const made = new World();
-    for (let i = 0n; i < 8n; i++) made.map1(VA + (i << 12n), IPA + (i << 12n), W.S1_LEAF);
+    for (let i = 0n; i < 8n; i++) made.map1(VA + (i << 12n), IPA + (i << 12n), W.S1_LEAF | pages.leaf);
     made.map2(IPA, PA & ~0x3fff_ffffn, W.S2_LEAF, 1);
-    using mmu = made.mmu();
-    using tlb = createTlb(mmu, { shape: { data: { entries: 16, ways: 2 } } });
-    const page = (i: number) => VA + (BigInt(i) << 12n);
+    const mmu = made.mmu({ ttbr0: made.s1Root | (pages.asid << 48n) });
+    const tlb = createTlb(mmu, { shape: { data: { entries: 16, ways: 2 } } });
     for (let i = 0; i < 8; i++) tlb.access(page(i));
-    // The table of these pages becomes a block without a break.
     const image = mmu.image();
     const at = Number(World.physical(made.entry1(VA, 2)) - W.BASE);
-    new DataView(image.buffer, image.byteOffset).setBigUint64(at, IPA | W.S1_LEAF | 1n, true);
+    new DataView(image.buffer, image.byteOffset).setBigUint64(at, IPA | W.S1_LEAF | block.leaf | 1n, true);
+    mmu.setRegisters({ ttbr0: made.s1Root | (block.asid << 48n) });
     tlb.access(VA + 0x1f_0000n);
-    for (let i = 0; i < 8; i++) expect(tlb.access(page(i)), `page ${i}`).toMatchObject({ kind: "conflict" });
+    const kinds = Array.from({ length: 8 }, (_, i) => {
+      const t = tlb.access(page(i));
+      return t.ok ? "ok" : t.kind;
+    });
+    tlb.close();
+    mmu.close();
+    return new Set(kinds);
+  }
+  const GLOBAL = { leaf: 0n, asid: 0n };
+  const own = (asid: bigint) => ({ leaf: W.NG, asid });
+
+  it.each([
+    ["global ones", GLOBAL, GLOBAL],
+    ["those of its ASID", own(3n), own(3n)],
+    ["those of any ASID, if it is global", own(3n), { ...GLOBAL, asid: 3n }],
+    ["global ones, whatever its ASID", GLOBAL, own(3n)],
+  ])("conflicts with %s, in whichever set they are [HWM-34, HWM-35]", (_, pages, block) => {
+    expect(filled(pages, block)).toEqual(new Set(["conflict"]));
+  });
+
+  it("does not conflict with those of another ASID [HWM-35]", () => {
+    expect(filled(own(3n), own(4n))).toEqual(new Set(["ok"]));
   });
 });
 
