@@ -344,6 +344,8 @@ describe("a page of its own", () => {
 
 describe("caches", () => {
   const [OWN, ARENA_ITSELF, NONE] = [2, 1, 0];
+  /** Where a cache counts its pages, as memory/cache.ts has it. */
+  const COUNT_AT = 4;
 
   it("of a dead walker go back with all their pages, once the free lists can be locked [MC-5]", () => {
     const { a, b, c } = three();
@@ -369,6 +371,19 @@ describe("caches", () => {
     hold(next);
     expect([b.giveAllOf(0), b.intent(0, 1)]).toEqual([1, 0]);
   });
+
+  it.each([false, true])(
+    "a page that a walker died with on its way out of one goes back with it; counted: %s",
+    (counted) => {
+      const { a, b, t, u32 } = three();
+      const cache = a.createCache(12, 4) >>> 0;
+      a.topUp(cache, 1);
+      const page = a.takePage(cache, 12) >>> 0;
+      if (counted) a.countHeld(t, page);
+      u32[(cache + COUNT_AT) / 4] = 4; // as it was while the page was in hand already
+      expect([a.cached(cache), b.giveAllOf(0), b.intent(0, 1), a.taken()]).toEqual([4, 1, 0, 0]);
+    },
+  );
 
   it("leave the list of their walker one by one, from wherever they are", () => {
     for (const first of [0, 1, 2]) {
