@@ -1,0 +1,96 @@
+// What a vCPU does of itself: the quick way of an access, which a hint answers, is the long way of the same access; counts add up; the
+// guest's random numbers are what they were.
+
+import { describe, expect, it } from "vitest";
+import { Access } from "../../bindings/mmu/index.js";
+import { createVm, type DirtyPolicy, type Vm, type VmOptions } from "../../bindings/vm/index.js";
+
+const RAM = 2 ** 30;
+const PAGE = 4096;
+const KINDS = { loads: Access.READ, stores: Access.WRITE, fetches: Access.FETCH } as const;
+const PRESETS = ["tiny", "cortex-a53", "cortex-a76"] as const;
+
+const POLICIES: [string, DirtyPolicy | undefined][] = [
+  ["no log", undefined],
+  ["write protection", {}],
+  ["dbm", { strategy: "dbm" }],
+  ["hdbss", { strategy: "hdbss", hdbssEntries: 512 }],
+  ["a ring", { strategy: "ring", ringEntries: 128 }],
+];
+
+function guest(options: VmOptions, policy: DirtyPolicy | undefined): { vm: Vm; ram: number } {
+  const vm = createVm({ hardwareDirty: true, witness: true, ...options });
+  const ram = vm.addSlot({ gpa: RAM, size: 256 * PAGE, backing: "4k" });
+  if (policy) {
+    vm.setDirtyPolicy(policy);
+    vm.logDirty(ram, true);
+  }
+  return { vm, ram };
+}
+
+/** All that can be seen of a VM. */
+function seen({ vm, ram }: { vm: Vm; ram: number }, logs: boolean) {
+  const log = logs ? vm.dirtyLog(ram) : undefined;
+  return {
+    stats: vm.stats(),
+    tlbs: vm.tlbs.map((tlb) => [tlb.stats(), tlb.entries()]),
+    leaves: [...vm.table.entries()],
+    log: log && [log.pages, [...log.bitmap]],
+    unlogged: vm.unlogged(),
+    written: vm.written(),
+  };
+}
+
+describe.each(POLICIES)("with %s", (_, policy) => {
+  it.each(Object.entries(KINDS))("%s of a workload are the same accesses as recorded ones", (name, kind) => {
+    for (const tlb of PRESETS) {
+      // Pages that are fewer than the TLB has entries, about as many, and more.
+      for (const pages of [3, 48, 200]) {
+        const [a, b] = [guest({ tlb }, policy), guest({ tlb }, policy)];
+        const n = 3 * pages + 7;
+        const [accesses] = [b, a].map(({ vm }) => vm.createAccesses(n)); // in both: it takes memory of the arena
+        const share = { writes: name === "stores" ? 1 : 0, fetches: name === "fetches" ? 1 : 0 };
+        for (let round = 0; round < 2; round++) {
+          a.vm.run(n, { gpa: RAM, size: pages * PAGE, pattern: "sequential", ...share });
+          for (let i = 0; i < n; i++) accesses?.push(RAM + (i % pages) * PAGE, kind);
+          if (accesses) b.vm.perform(accesses);
+          expect(seen(b, policy !== undefined), `${tlb}, ${pages} pages, round ${round}`).toEqual(
+            seen(a, policy !== undefined),
+          );
+        }
+        a.vm.close();
+        b.vm.close();
+      }
+    }
+  });
+});
+
+describe("what a vCPU counts", () => {
+  it.each(PRESETS)("is each access once, and each look into the TLB: %s", (tlb) => {
+    const { vm } = guest({ tlb }, undefined);
+    vm.run(5000, { gpa: RAM, size: 256 * PAGE, writes: 0.25, fetches: 0.25 });
+    const [cpu] = vm.stats();
+    const { rdHits, rdMisses, wrHits, wrMisses, instHits, instMisses } = (vm.tlbs[0] as Vm["tlbs"][number]).stats();
+    expect(cpu?.accesses).toBe(5000);
+    const faults = (cpu?.translationFaults ?? 0) + (cpu?.permissionFaults ?? 0);
+    expect(rdHits + rdMisses + wrHits + wrMisses + instHits + instMisses).toBe(5000 + faults);
+    // A quarter each, as far as 5,000 draws may be off.
+    expect(Math.abs((cpu?.stores ?? 0) - 1250)).toBeLessThan(150);
+    expect(Math.abs(instHits + instMisses - 1250)).toBeLessThan(250);
+    vm.close();
+  });
+
+  it("is of each vCPU for itself, and goes on from call to call", () => {
+    const one = createVm({ cpus: 3, seed: 5 });
+    const many = createVm({ cpus: 3, seed: 5 });
+    for (const vm of [one, many]) vm.addSlot({ gpa: RAM, size: 256 * PAGE, backing: "4k", filled: true });
+    const work = { gpa: RAM, size: 256 * PAGE, writes: 0.5 } as const;
+    one.run(1024 * 3, work);
+    for (let i = 0; i < 3; i++) many.run(1024, work);
+    expect(many.stats()).toEqual(one.stats());
+    expect(many.tlbs.map((tlb) => tlb.stats())).toEqual(one.tlbs.map((tlb) => tlb.stats()));
+    expect(new Set(one.stats().map(({ stores }) => stores)).size).toBe(3); // and no two draw the same
+    one.close();
+    many.close();
+  });
+});
