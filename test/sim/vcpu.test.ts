@@ -80,6 +80,21 @@ describe("what a vCPU counts", () => {
     vm.close();
   });
 
+  it("is drawn anew in each call, also where every access hits", () => {
+    const { vm } = guest({}, undefined);
+    const work = { gpa: RAM, size: 16 * PAGE, writes: 0.5 } as const;
+    vm.run(2048, work); // all that it needs is in the TLB now
+    const { inserts } = (vm.tlbs[0] as Vm["tlbs"][number]).stats();
+    const drawn = Array.from({ length: 10 }, () => {
+      const before = vm.stats()[0]?.stores ?? 0;
+      vm.run(64, work);
+      return (vm.stats()[0]?.stores ?? 0) - before;
+    });
+    expect(vm.tlbs[0]?.stats().inserts).toBe(inserts);
+    expect(new Set(drawn).size, drawn.join()).toBeGreaterThan(2);
+    vm.close();
+  });
+
   it("is of each vCPU for itself, and goes on from call to call", () => {
     const one = createVm({ cpus: 3, seed: 5 });
     const many = createVm({ cpus: 3, seed: 5 });

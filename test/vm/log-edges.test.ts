@@ -141,6 +141,22 @@ describe("a log that begins with all pages dirty", () => {
   });
 });
 
+describe("the hardware's log of a vCPU", () => {
+  it("takes the smallest block that holds it, and gives it back [DBM-13]", () => {
+    const vm = createVm({ hardwareDirty: true, cpus: 3 });
+    const { taken } = vm.engine.arena();
+    const pages = [1, 64, 500, 512, 1024].map((hdbssEntries) => {
+      vm.setDirtyPolicy({ strategy: "hdbss", hdbssEntries });
+      const more = vm.engine.arena().taken - taken;
+      vm.setDirtyPolicy({});
+      expect(vm.engine.arena().taken).toBe(taken);
+      return more / PAGE / 3;
+    });
+    expect(pages).toEqual([1, 1, 1, 2, 4]); // a page of 512 words has a head
+    vm.close();
+  });
+});
+
 describe("when memory is spent", () => {
   /** Takes all free pages; gives them back when it is called. */
   function spend(vm: Vm): () => void {
