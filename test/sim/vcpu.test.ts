@@ -2,6 +2,8 @@
 // guest's random numbers are what they were.
 
 import { describe, expect, it } from "vitest";
+import { CpuView } from "../../bindings/core/sim-views.generated.js";
+import { instantiateVm } from "../../bindings/core/vm-core.js";
 import { Access } from "../../bindings/mmu/index.js";
 import { createVm, type DirtyPolicy, type Vm, type VmOptions } from "../../bindings/vm/index.js";
 
@@ -107,5 +109,45 @@ describe("what a vCPU counts", () => {
     expect(new Set(one.stats().map(({ stores }) => stores)).size).toBe(3); // and no two draw the same
     one.close();
     many.close();
+  });
+});
+
+describe("who waits for a vCPU that is in the guest", () => {
+  /** Two vCPUs, of which the second stands in the guest, amid its accesses, until it `leaves`; the clock is 5 s later each time it is read. */
+  function standing(policy: DirtyPolicy | undefined) {
+    const made = guest({ cpus: 2, walkers: 2 }, policy);
+    const { vm } = made;
+    vm.run(64, { gpa: RAM, size: 16 * PAGE, writes: 1 });
+    const { memory, offset, hosts, words } = vm.engine;
+    const core = instantiateVm(vm.ticket(1).module, memory, offset, hosts); // to ask where the vCPU is
+    expect(core.vmAttach(0)).toBe(0);
+    const cpu = new CpuView(words, core.machineCpu(vm.machinePointer, 1) >>> 0);
+    const before = cpu.step;
+    expect(before % 2).toBe(0);
+    cpu.step++;
+    let reads = 0;
+    hosts.clock = () => ++reads * 5000;
+    return { ...made, cpu, reads: () => reads, leave: () => cpu.step++ };
+  }
+
+  it("is a DSB: the accesses that the vCPU had begun may have used what is gone [HWM-41]", () => {
+    const { vm, reads, leave } = standing(undefined);
+    vm.changeHost("discard", RAM, PAGE);
+    const waited = reads();
+    expect(waited).toBeGreaterThan(0);
+    expect(vm.table.leaf(RAM).kind).toBe("hole");
+    leave();
+    vm.changeHost("discard", RAM + PAGE, PAGE);
+    expect(reads()).toBe(waited); // it is out of the guest, and nobody waits
+    vm.close();
+  });
+
+  it("is a reader of the hardware's logs: they are emptied on the way out, or there is no answer [DBM-13]", () => {
+    const { vm, ram, cpu, leave } = standing({ strategy: "hdbss", hdbssEntries: 64 });
+    expect(() => vm.dirtyLog(ram)).toThrow(expect.objectContaining({ code: "ETIMEDOUT" }));
+    expect(cpu.kicked).toBe(1);
+    leave();
+    expect([vm.dirtyLog(ram).pages, vm.unlogged()]).toEqual([16, 0]);
+    vm.close();
   });
 });

@@ -103,6 +103,22 @@ describe.each(POLICIES)("by %s", (name, policy) => {
   });
 });
 
+describe("a clear of one word", () => {
+  it("protects up to the highest of its pages, and none of the next word [DLG-16, DLG-18]", () => {
+    const { vm, ram } = guest({ size: 256 * PAGE });
+    vm.setDirtyPolicy({ manual: true });
+    vm.logDirty(ram, true);
+    const pages = [3, 64, 70, 127, 128];
+    store(vm, pages);
+    vm.clearDirtyLog(ram, 0, 64);
+    expect(pages.map((page) => isWritable(vm, page))).toEqual([false, true, true, true, true]);
+    vm.clearDirtyLog(ram, 128, 64);
+    expect(pages.map((page) => isWritable(vm, page))).toEqual([false, true, true, true, false]);
+    expect(pagesOf(vm.dirtyLog(ram).bitmap)).toEqual([64, 70, 127]);
+    vm.close();
+  });
+});
+
 describe("a log that begins with all pages dirty", () => {
   it.each([1, 63, 64, 65, 100, 128, 4097])("of %i pages has as many, and no more [DLG-5, DLG-16]", (size) => {
     const { vm, ram } = guest({ size: size * PAGE });
@@ -171,9 +187,26 @@ describe("when memory is spent", () => {
   }
 
   it.each([
-    ["dbm", { strategy: "dbm" }],
-    ["hdbss", { strategy: "hdbss", hdbssEntries: 64 }],
-  ] as [string, DirtyPolicy][])("a read of the log loses nothing: %s [DBM-8, DBM-13]", (_, policy) => {
+    ["a ring", { strategy: "ring" }],
+    ["the hardware's log", { strategy: "hdbss" }],
+  ] as [string, DirtyPolicy][])("there is no %s: ENOMEM, and nothing is written [RNG-3, DBM-13]", (_, policy) => {
+    const { vm, ram } = guest({}, { arenaBytes: 8 * MIB, witness: false });
+    const give = spend(vm);
+    const low = vm.engine.u64.slice(0, 128);
+    expect(() => vm.setDirtyPolicy(policy)).toThrow(expect.objectContaining({ code: "ENOMEM" }));
+    expect(vm.engine.u64.slice(0, 128)).toEqual(low);
+    give();
+    vm.setDirtyPolicy(policy);
+    vm.logDirty(ram, true);
+    store(vm, [1, 2]);
+    expect(vm.dirtyLog(ram).pages).toBe(2);
+    vm.close();
+  });
+
+  it.each([
+    ["dbm says so", { strategy: "dbm" }, true],
+    ["hdbss has fewer", { strategy: "hdbss", hdbssEntries: 64 }, false],
+  ] as [string, DirtyPolicy, boolean][])("a read of the log loses nothing: %s [DBM-8, DBM-13]", (_, policy, throws) => {
     const { vm, ram } = guest({ size: 64 * MIB }, { arenaBytes: 8 * MIB, witness: false });
     const pages = Array.from({ length: 40 }, (_, i) => i * 400);
     store(vm, pages);
@@ -181,16 +214,19 @@ describe("when memory is spent", () => {
     vm.logDirty(ram, true);
     store(vm, pages);
     const give = spend(vm);
+    let refused = 0;
     const read = (): number[] => {
       try {
         return pagesOf(vm.dirtyLog(ram).bitmap) ?? [];
       } catch (error) {
         expect(error).toMatchObject({ code: "ENOMEM" });
+        refused++;
         return [];
       }
     };
     const first = read();
     expect(first.length).toBeLessThan(pages.length);
+    expect(refused).toBe(throws ? 1 : 0);
     give();
     expect([...first, ...read()].sort((a, b) => a - b)).toEqual(pages);
     expect(vm.dirtyLog(ram).pages).toBe(0);
