@@ -67,6 +67,31 @@ describe.each(POLICIES)("with %s", (_, policy) => {
   });
 });
 
+describe("recorded accesses", () => {
+  it("are none, or many: none are done at once", () => {
+    const { vm } = guest({}, undefined);
+    const accesses = vm.createAccesses(4);
+    vm.perform(accesses);
+    expect([vm.stats()[0]?.accesses, vm.written()]).toEqual([0, 0]);
+    accesses.push(RAM, Access.WRITE);
+    vm.perform(accesses);
+    expect([vm.stats()[0]?.accesses, vm.written()]).toEqual([1, 1]);
+    vm.close();
+  });
+
+  it("are counted by page only where somebody wants to know", () => {
+    const { vm } = guest({ witness: false }, undefined);
+    const accesses = vm.createAccesses(2);
+    vm.run(1, { gpa: RAM, size: PAGE, writes: 1 });
+    const { taken } = vm.engine.arena();
+    accesses.push(RAM, Access.WRITE);
+    vm.perform(accesses);
+    vm.run(1, { gpa: RAM, size: PAGE, writes: 1 });
+    expect([vm.written(), vm.unlogged(), vm.engine.arena().taken]).toEqual([0, 0, taken]);
+    vm.close();
+  });
+});
+
 describe("what a vCPU counts", () => {
   it.each(PRESETS)("is each access once, and each look into the TLB: %s", (tlb) => {
     const { vm } = guest({ tlb }, undefined);
