@@ -202,6 +202,16 @@ describe("a table in limbo", () => {
     expect([a.strays(0), a.strays(2), a.intent(2, 3)]).toEqual([0, a.nameOf(p), 0]);
   });
 
+  it("is none, also where a walker died with an empty queue in hand", () => {
+    const { a, b, t } = three();
+    a.acquire(a.limboLock());
+    expect(b.recoverLimboOf(0)).toBe(1);
+    expect([a.waiting(), a.oldest(), a.youngest(), a.isHeld(a.limboLock())]).toEqual([0, 0, 0, 0]);
+    const p = b.takeFrames(0) >>> 0;
+    b.retire(t, p, 2);
+    expect([a.waiting(), a.oldest(), a.youngest()]).toEqual([1, a.nameOf(p), a.nameOf(p)]);
+  });
+
   it("is found by who buries a walker that had the queue", () => {
     const { a, b, c, t, u32 } = three();
     const [p, q] = [a.takeFrames(0) >>> 0, a.takeFrames(0) >>> 0];

@@ -87,7 +87,7 @@ describe.each(POLICIES)("by %s", (name, policy) => {
     vm.close();
   });
 
-  it("blocks are split when logging begins, if they are to be, and then no store faults for that [DLG-32, DLG-34]", () => {
+  it("blocks are split when logging begins, if they are to be, and then no store faults for that [DLG-31, DLG-34]", () => {
     for (const eagerSplit of [0, 2 * MIB]) {
       const { vm, ram } = guest({ backing: "thp", filled: true });
       store(vm, [0]);
@@ -139,7 +139,7 @@ describe("a log that begins with all pages dirty", () => {
     vm.close();
   });
 
-  it("splits the blocks of what is cleared, and of nothing else [DLG-35]", () => {
+  it("splits the blocks of what is cleared, and of nothing else [DLG-16, DLG-31]", () => {
     for (const strategy of ["protect", "hdbss"] as const) {
       const { vm, ram } = guest({ backing: "thp", filled: true });
       store(vm, [0, 512, 1024]);
@@ -189,7 +189,7 @@ describe("when memory is spent", () => {
   it.each([
     ["a ring", { strategy: "ring" }],
     ["the hardware's log", { strategy: "hdbss" }],
-  ] as [string, DirtyPolicy][])("there is no %s: ENOMEM, and nothing is written [RNG-3, DBM-13]", (_, policy) => {
+  ] as [string, DirtyPolicy][])("%s is refused: ENOMEM, and nothing is written [RNG-3, DBM-13]", (_, policy) => {
     const { vm, ram } = guest({}, { arenaBytes: 8 * MIB, witness: false });
     const give = spend(vm);
     const low = vm.engine.u64.slice(0, 128);
