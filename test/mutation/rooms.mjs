@@ -105,6 +105,8 @@ export const STAGES = {
     { paths: ["test/memory", ...TABLES, ...ALONE, ...PROPERTIES, "test/parallel/death.test.ts"], runs: FEW },
     { paths: [...THREADS, ...HOSTILE, ...MMU] },
     { paths: [...PROPERTIES, "test/conform", "test/audit/walkers.test.ts", ...POOL] },
+    // Words of TLBs and of VMs, and what may happen between two accesses to them.
+    { paths: ["test/mmu/tlb-race.test.ts", "test/vm/invalidation.test.ts", "test/vm/logging.test.ts"] },
   ],
   record: [
     { paths: [...TABLES, ...PROPERTIES], runs: FEW },
