@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { Random, SEED } from "../support/random.js";
 import { cells } from "./compiled.js";
 
-const { core, u64 } = cells();
+const { core, u64, u32 } = cells();
 const AT = 4096;
 const random = new Random(SEED);
 
@@ -100,5 +100,22 @@ describe("a run of descriptors", () => {
       core.clearRun(p, end);
       return words.map(() => 0n);
     });
+  });
+});
+
+describe("a run of times of use", () => {
+  it("has a least one that has passed since, however the clock has wrapped", () => {
+    for (let length = 0; length <= 40; length++) {
+      for (let trial = 0; trial < 20; trial++) {
+        const now = random.u32();
+        const since = Array.from({ length }, () => random.below(2 ** 31));
+        const first = AT / 4 + random.below(4);
+        // Around it lies what would be less.
+        for (const i of [-1, length]) u32[first + i] = now;
+        for (const [i, ago] of since.entries()) u32[first + i] = now - ago;
+        const found = core.leastSince(first * 4, (first + length) * 4, now) >>> 0;
+        expect(found, `seed ${SEED}: ${length} words`).toBe(Math.min(0xffff_ffff, ...since));
+      }
+    }
   });
 });

@@ -20,6 +20,7 @@ export interface Cells {
   countValid(p: Pointer, end: Pointer): number;
   countMapped(p: Pointer, end: Pointer): bigint;
   clearRun(p: Pointer, end: Pointer): void;
+  leastSince(p: Pointer, end: Pointer, now: number): number;
   enter(table: Pointer): void;
   leave(): void;
   expel(id: number): number;

@@ -14,7 +14,7 @@ function three(step = LATE): {
   c: Walkers;
   t: number;
   u32: Uint32Array;
-  clock: { step: number };
+  clock: { step: number; asked: () => void };
 } {
   const { all, u32, clock } = walkers(3, step);
   const [a, b, c] = all as [Walkers, Walkers, Walkers];
@@ -46,6 +46,21 @@ describe("the lock of a table", () => {
     c.readUnlock(t);
     expect([b.tryWriteLock(t), c.readLock(t), c.inSection()]).toEqual([1, K.ETIMEDOUT, 0]);
     expect([b.readLock(t), b.inSection(), b.isReader(t)]).toEqual([0, 1, 1]);
+  });
+
+  it("is had whatever lies behind the last walker's block: journals are not read as slots [LCK-2]", () => {
+    const { all, u32 } = walkers(2, LATE, 64);
+    const [a] = all as [Walkers];
+    const t = a.takeTable() >>> 0;
+    a.finishTable(t);
+    u32[a.slotAt(2) / 4] = 1;
+    u32[a.slotAt(2) / 4 + 1] = t;
+    expect([a.writeLock(t), a.isWriter(t)]).toEqual([0, 1]);
+    a.writeUnlock(t);
+    expect(a.tryWriteLock(t)).toBe(1);
+    a.writeUnlock(t);
+    const before = a.epoch();
+    expect([a.advance(), a.epoch()]).toEqual([-1, before + 2]);
   });
 
   it("is refused in a section of something else", () => {
@@ -174,6 +189,29 @@ describe("a table in limbo", () => {
     ]);
   });
 
+  it("is named by the walker that brings it into the queue until it is there or a stray again", () => {
+    const { a, b, c, t, clock } = three();
+    const p = a.takeFrames(0) >>> 0;
+    b.acquire(a.limboLock());
+    a.retire(t, p, 2);
+    const named: number[] = [];
+    clock.asked = () => named.push(a.intent(2, 3));
+    c.appendStraysOf(0); // waits for the lock, and could die there
+    const [first, ...others] = new Set(named);
+    expect([(first as number) & ~7, others]).toEqual([p, []]);
+    expect([a.strays(0), a.strays(2), a.intent(2, 3)]).toEqual([0, a.nameOf(p), 0]);
+  });
+
+  it("is none, also where a walker died with an empty queue in hand", () => {
+    const { a, b, t } = three();
+    a.acquire(a.limboLock());
+    expect(b.recoverLimboOf(0)).toBe(1);
+    expect([a.waiting(), a.oldest(), a.youngest(), a.isHeld(a.limboLock())]).toEqual([0, 0, 0, 0]);
+    const p = b.takeFrames(0) >>> 0;
+    b.retire(t, p, 2);
+    expect([a.waiting(), a.oldest(), a.youngest()]).toEqual([1, a.nameOf(p), a.nameOf(p)]);
+  });
+
   it("is found by who buries a walker that had the queue", () => {
     const { a, b, c, t, u32 } = three();
     const [p, q] = [a.takeFrames(0) >>> 0, a.takeFrames(0) >>> 0];
@@ -300,8 +338,24 @@ describe("what a walker has in hand", () => {
   });
 });
 
+describe("a page of its own", () => {
+  it("is plain until software state is written to it, and when it is taken again", () => {
+    const { a } = three();
+    const [p, q] = [a.takeFrames(0) >>> 0, a.takeFrames(0) >>> 0];
+    const plain = () => [a.isPlain(p), a.isPlain(q)];
+    expect(plain()).toEqual([1, 1]);
+    a.markSoftware(p);
+    expect(plain()).toEqual([0, 1]);
+    a.markSoftware(p);
+    a.giveFrames(p);
+    expect([a.takeFrames(0) >>> 0, ...plain(), a.isTaken(p)]).toEqual([p, 1, 1, 1]);
+  });
+});
+
 describe("caches", () => {
   const [OWN, ARENA_ITSELF, NONE] = [2, 1, 0];
+  /** Where a cache counts its pages, as memory/cache.ts has it. */
+  const COUNT_AT = 4;
 
   it("of a dead walker go back with all their pages, once the free lists can be locked [MC-5]", () => {
     const { a, b, c } = three();
@@ -314,6 +368,32 @@ describe("caches", () => {
     expect([b.giveAllOf(0), a.taken(), a.cachesOf(0)]).toEqual([1, 0, 0]);
     expect([b.giveAllOf(0), b.giveAllOf(2)]).toEqual([1, 1]);
   });
+
+  it.each([false, true])("are no longer in the hand of a dead walker when they went back; counted: %s", (counted) => {
+    const { a, b, t } = three();
+    const cache = a.createCache(12, 4) >>> 0;
+    a.topUp(cache, 1);
+    const page = a.takePage(cache, 12) >>> 0;
+    const hold = (p: number) => (counted ? a.countHeld(t, p) : a.holdPage(p));
+    hold(page); // it has left the cache, and is somebody else's to find
+    expect([b.giveAllOf(0), b.intent(0, 1) & ~1]).toEqual([1, page]);
+    const next = a.createCache(12, 4) >>> 0;
+    hold(next);
+    expect([b.giveAllOf(0), b.intent(0, 1)]).toEqual([1, 0]);
+  });
+
+  it.each([false, true])(
+    "a page that a walker died with on its way out of one goes back with it; counted: %s",
+    (counted) => {
+      const { a, b, t, u32 } = three();
+      const cache = a.createCache(12, 4) >>> 0;
+      a.topUp(cache, 1);
+      const page = a.takePage(cache, 12) >>> 0;
+      if (counted) a.countHeld(t, page);
+      u32[(cache + COUNT_AT) / 4] = 4; // as it was while the page was in hand already
+      expect([a.cached(cache), b.giveAllOf(0), b.intent(0, 1), a.taken()]).toEqual([4, 1, 0, 0]);
+    },
+  );
 
   it("leave the list of their walker one by one, from wherever they are", () => {
     for (const first of [0, 1, 2]) {

@@ -33,7 +33,8 @@ export type Walkers = Record<
   | "handOver"
   | "handOverTree"
   | "intendCount"
-  | "giveOwn",
+  | "giveOwn"
+  | "idleWord",
   () => number
 > &
   Record<
@@ -41,6 +42,8 @@ export type Walkers = Record<
     | "isPast"
     | "giveFrames"
     | "isTaken"
+    | "isPlain"
+    | "markSoftware"
     | "recoverFrames"
     | "references"
     | "takeFrames"
@@ -66,6 +69,10 @@ export type Walkers = Record<
     | "ownerOf"
     | "nameOf"
     | "writes"
+    | "writerWordOf"
+    | "leftWordOf"
+    | "sleepersWordOf"
+    | "slotAt"
     | "writing"
     | "handle"
     | "holdPage"
@@ -125,6 +132,12 @@ async function compiled(): Promise<WebAssembly.Module> {
 }
 
 const module = await compiled();
+/** The module and a memory in which walkers were laid out, for a walker on a thread of its own. */
+export interface Place {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  base: number;
+}
 export const PAGES = 64;
 export const ARENA = 1 << 20;
 /** Pointer of the arena, behind all records. */
@@ -140,12 +153,17 @@ export function bare(): Walkers {
     .exports as unknown as Walkers;
 }
 
-/** `n` walkers of one memory with an arena, and a clock that goes on by `step` milliseconds each time it is read. */
-export function walkers(n: number, step = 0): { all: Walkers[]; u32: Uint32Array; clock: { step: number } } {
+/** `n` walkers of one memory with an arena, a clock that goes on by `step` milliseconds each time it is read, and journals of `ring` records. `asked` is called by whoever reads it. */
+export function walkers(
+  n: number,
+  step = 0,
+  ring = 0,
+): { all: Walkers[]; u32: Uint32Array; clock: { step: number; asked: () => void }; place: Place } {
   const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-  const clock = { step, now: 0 };
+  const clock = { step, now: 0, asked: () => {} };
   const read = (): number => {
     clock.now += clock.step;
+    clock.asked();
     return clock.now | 0;
   };
   const host = { clock: read, hook };
@@ -153,8 +171,8 @@ export function walkers(n: number, step = 0): { all: Walkers[]; u32: Uint32Array
     return new WebAssembly.Instance(module, { env: { memory, base: BASE }, host }).exports as unknown as Walkers;
   });
   const [first] = all as [Walkers];
-  first.layOut(ARENA_AT, ARENA, 0n, 4, n, 0);
+  first.layOut(ARENA_AT, ARENA, 0n, 4, n, ring);
   first.initFrames();
   for (const [id, walker] of all.entries()) walker.attach(id, 0);
-  return { all, u32: new Uint32Array(memory.buffer), clock };
+  return { all, u32: new Uint32Array(memory.buffer), clock, place: { module, memory, base: BASE } };
 }

@@ -326,3 +326,29 @@ describe("hardware updates of a guest's tables", () => {
     expect(columns.rows[5]).toBe(0x1cfn | (3n << 9n) | (4n << 12n));
   });
 });
+
+describe("a table of stage 2 that lies outside of the image", () => {
+  it.each([
+    [1, 0x4020_0000n],
+    [2, 0x4020_0000n],
+    [1, 0xffff_c000_0000n],
+    [2, 0xffff_c000_0000n],
+  ])("is an abort of the walk, also when many are translated: level %i, %i", (level, pa) => {
+    const made = world();
+    made.set(made.entry2(IPA, level), pa | 3n);
+    using mmu = made.mmu();
+    using columns = mmu.createColumns(2);
+    columns.addresses.set([VA, VA]);
+    expect(mmu.translateMany(columns, 2)).toBe(2);
+    expect(faultOf(mmu)).toMatchObject({ kind: "external-walk", stage2: true, level: level + 1 });
+    expect(columns.rows[0]).toBe(0n);
+  });
+});
+
+describe("a root of 48 bits", () => {
+  it("has no bits 51:48 below: those bits of VTTBR_EL2 and TTBR0_EL1 are ignored [REG-8]", () => {
+    const made = world();
+    using mmu = made.mmu({ vttbr: made.s2Root | 0x3cn, ttbr0: made.s1Root | 0x3cn });
+    expect(mmu.translate(VA)).toMatchObject({ ok: true });
+  });
+});

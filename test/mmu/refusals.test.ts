@@ -5,10 +5,10 @@ import { readFileSync } from "node:fs";
 import { beforeEach, describe, expect, it } from "vitest";
 import * as K from "../../bindings/core/constants.generated.js";
 import { instantiateMmu } from "../../bindings/core/mmu-core.js";
-import { BankView, ContextView } from "../../bindings/core/mmu-views.generated.js";
+import { BankView, ContextView, TlbView } from "../../bindings/core/mmu-views.generated.js";
 import { Words } from "../../bindings/core/view.js";
 
-const EINVAL = -22;
+const [EINVAL, ETIMEDOUT] = [-22, -110];
 const BYTES = 65536;
 /** Where the context, a record, a TLB, a column and its rows lie. */
 const [CONTEXT, OUT, TLB, COLUMN, ROWS] = [0, 8192, 16384, 32768, 40960] as const;
@@ -227,6 +227,20 @@ describe("a TLB", () => {
     expect(entries.every((byte) => byte === 0)).toBe(true);
     expect(core.mmuAccessMany(CONTEXT, TLB, COLUMN, ROWS, 1, 0)).toBe(0);
     expect([row[0], bank().misses, bank().inserts]).toEqual([0n, 1n, 1n]);
+  });
+
+  it("whose holder of the lock has died takes no TLBI and no DSB: ETIMEDOUT, and nothing changes [HWM-41]", () => {
+    tlb();
+    core.mmuAccess(CONTEXT, TLB, 0x5000, 0, 0, OUT);
+    const view = new TlbView(new Words(memory.buffer), TLB);
+    view.flags |= K.TLB_ADVERSARIAL;
+    expect(core.mmuTlbi(TLB, 1, K.TLBI_ALL, 0, 0, 0)).toBe(0);
+    view.lock = 7;
+    const before = new Uint8Array(memory.buffer).slice(TLB, TLB + TLB_BYTES);
+    expect([core.mmuTlbi(TLB, 0, K.TLBI_ALL, 0, 0, 0), core.mmuDsb(TLB, 1, 2)]).toEqual([ETIMEDOUT, ETIMEDOUT]);
+    expect(new Uint8Array(memory.buffer).slice(TLB, TLB + TLB_BYTES)).toEqual(before);
+    view.lock = 0;
+    expect([core.mmuDsb(TLB, 1, 2), view.lock, view.pending]).toEqual([0, 0, 0]);
   });
 
   it("is asked only while it is one", () => {

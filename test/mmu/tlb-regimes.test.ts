@@ -94,7 +94,7 @@ describe("a TLB conflict", () => {
 
   it("is of stage 1 where there are both", () => {
     const t = conflict(VM, 1n);
-    expect(t).toMatchObject({ ok: false, kind: "conflict", stage2: false });
+    expect(t).toMatchObject({ ok: false, kind: "conflict", stage2: false, level: 0 });
     expect(!t.ok && t.exception?.el).toBe(1);
   });
 });

@@ -8,7 +8,7 @@ import { mulberry32 } from "../support/mulberry.mjs";
 import { Compiler } from "./compiler.mjs";
 import { apply, mutantsOf } from "./mutants.mjs";
 import { report, reportedAs, scoreOf, tallied } from "./report.mjs";
-import { FIRST_BUILDS, ROOMS } from "./rooms.mjs";
+import { firstBuilds, ROOMS } from "./rooms.mjs";
 import { Tests } from "./tests.mjs";
 import { ROOT, sharedConstants, Workplace } from "./workplace.mjs";
 
@@ -27,8 +27,9 @@ const HELP = `npm run mutate -- [options]      (after npm run build)
   --json           print the report as JSON
 
 A run that is interrupted reports what it has found so far.
-A mutant counts as noticed when a test fails, or when the tests do not end. Set aside, and not part of the score:
-mutants that do not compile, mutants that compile to the same bytes, and those of test/mutation/equivalent.json.
+A mutant counts as noticed when a test fails, or when the tests do not end, twice. Set aside, and not part of the score:
+mutants that do not compile, mutants that compile to the same bytes, those of test/mutation/equivalent.json, and undecided
+ones: tests that wait for something failed with them, and then without them too, as they may on a busy machine.
 `;
 
 const OPTIONS = {
@@ -86,7 +87,8 @@ function shuffled(list, next) {
 }
 
 function allMutants(room, shared) {
-  const files = readdirSync(join(ROOT, "assembly", room)).filter((name) => name.endsWith(".ts"));
+  const names = readdirSync(join(ROOT, "assembly", room), { recursive: true, encoding: "utf8" });
+  const files = names.filter((name) => name.endsWith(".ts"));
   return files.sort().flatMap((name) => {
     const file = `assembly/${room}/${name}`;
     return numbered(mutantsOf(file, readFileSync(join(ROOT, file), "utf8"), shared));
@@ -127,7 +129,7 @@ function survivorsOf(path) {
 
 /** Tests mutants of one room until `n` of them counted; adds what came of each to `results`. */
 async function testRoom(room, mutants, n, { results, workplace, compiler, tests, known, quick }) {
-  const only = quick ? FIRST_BUILDS : undefined;
+  const only = quick ? firstBuilds(room) : undefined;
   let counted = 0;
   for (const mutant of mutants) {
     if (counted === n) break;

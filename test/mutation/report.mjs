@@ -15,7 +15,17 @@ export function scoreOf(results) {
 }
 
 function tableOf(rooms) {
-  const columns = ["tested", "killed", "timeout", "survived", "score", "invalid", "invisible", "equivalent"];
+  const columns = [
+    "tested",
+    "killed",
+    "timeout",
+    "survived",
+    "score",
+    "invalid",
+    "invisible",
+    "equivalent",
+    "undecided",
+  ];
   const lines = [["room", ...columns]];
   for (const [room, results] of rooms) {
     const count = (outcome) => results.filter((r) => r.outcome === outcome).length;
@@ -23,7 +33,7 @@ function tableOf(rooms) {
       tested: results.filter(tallied).length,
       score: `${scoreOf(results).toFixed(1)}%`,
       ...Object.fromEntries(
-        ["killed", "timeout", "survived", "invalid", "invisible", "equivalent"].map((o) => [o, count(o)]),
+        ["killed", "timeout", "survived", "invalid", "invisible", "equivalent", "undecided"].map((o) => [o, count(o)]),
       ),
     };
     lines.push([room, ...columns.map((column) => String(cells[column]))]);

@@ -27,6 +27,7 @@ const THREADS = [
   "test/parallel/waiting.test.ts",
   "test/parallel/locks.test.ts",
   "test/parallel/epoch.test.ts",
+  "test/parallel/hooks.test.ts",
 ];
 const HOSTILE = ["test/hostile/facade.test.ts", "test/hostile/vectors.test.ts", "test/hostile/exports.test.ts"];
 const MMU = [
@@ -54,6 +55,12 @@ const TRANSLATIONS = [
   "tlb-whims",
   "vectors",
 ].map((name) => `test/mmu/${name}.test.ts`);
+/** VMs on one thread, and two threads that are stopped at points. */
+const VMS = [
+  ...["aborts", "dirty", "faults", "host-memory", "invalidation", "log-edges", "moves", "rmap-account", "rmap-races"],
+  ...["rmap-structure", "scenarios", "slots", "vmid"],
+].map((name) => `test/vm/${name}.test.ts`);
+const WORKLOADS = ["test/sim", "test/replay/faults.test.ts", "test/replay/recorded.test.ts"];
 const POOL = ["test/workers", "test/parallel/stress.test.ts"];
 
 const PROPERTIES = ["test/property"];
@@ -75,6 +82,16 @@ const FEW = "2%";
  * @typedef {{ paths: string[], runs?: string }} Stage
  */
 
+/** @type {Stage[]} */
+const OF_VM = [
+  { paths: [...VMS, ...WORKLOADS], runs: FEW },
+  {
+    paths: ["logging", "split-walk", "rmap-account", "threads", "rmap-threads"]
+      .map((name) => `test/vm/${name}.test.ts`)
+      .concat("test/replay/policy.test.ts"),
+  },
+];
+
 /** @type {Record<string, Stage[]>} */
 export const STAGES = {
   arch: [
@@ -88,6 +105,8 @@ export const STAGES = {
     { paths: ["test/memory", ...TABLES, ...ALONE, ...PROPERTIES, "test/parallel/death.test.ts"], runs: FEW },
     { paths: [...THREADS, ...HOSTILE, ...MMU] },
     { paths: [...PROPERTIES, "test/conform", "test/audit/walkers.test.ts", ...POOL] },
+    // Words of TLBs and of VMs, and what may happen between two accesses to them.
+    { paths: ["test/mmu/tlb-race.test.ts", "test/vm/invalidation.test.ts", "test/vm/logging.test.ts"] },
   ],
   record: [
     { paths: [...TABLES, ...PROPERTIES], runs: FEW },
@@ -123,12 +142,16 @@ export const STAGES = {
     { paths: ["test/audit/parallel.test.ts"] },
     { paths: ["test/audit/conform.test.ts", "test/audit/logs.test.ts"] },
   ],
+  vm: OF_VM,
+  sim: OF_VM,
 };
 
 export const ROOMS = Object.keys(STAGES);
 
-/** The builds that tests of the first stages load, as the bindings know their bytes. */
-export const FIRST_BUILDS = ["granule", "granule.debug", "audit", "mmu"];
+/** The builds that tests of a room's first stage load, as the bindings know their bytes. */
+export function firstBuilds(room) {
+  return room === "vm" || room === "sim" ? ["vm", "vm.debug"] : ["granule", "granule.debug", "audit", "mmu"];
+}
 
 function filesOf(folder, path) {
   if (statSync(join(folder, path), { throwIfNoEntry: false })?.isFile()) return [path];

@@ -43,10 +43,16 @@ const vitest = await createVitest("test", {
 const project = vitest.getProjectByName("node");
 process.send({ ready: true });
 
+/** Messages of tests that waited for something in vain: vitest's own, and those of test/support/walkers.ts. */
+const WAITED = /timed out in \d+ ?ms|does not come/;
+
 function firstFailure(modules) {
   for (const module of modules) {
-    for (const test of module.children.allTests("failed")) return `${pathOf(module)}: ${test.fullName}`;
-    if (!module.ok()) return `${pathOf(module)}: does not run`;
+    for (const test of module.children.allTests("failed")) {
+      const slow = test.result().errors.some(({ message }) => WAITED.test(message));
+      return { failure: `${pathOf(module)}: ${test.fullName}`, slow };
+    }
+    if (!module.ok()) return { failure: `${pathOf(module)}: does not run` };
   }
   return undefined;
 }
@@ -57,7 +63,7 @@ async function run(files) {
   const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications, false);
   const tests = testModules.reduce((sum, module) => sum + [...module.children.allTests("passed")].length, 0);
   const unhandled = unhandledErrors.length > 0 ? `unhandled: ${unhandledErrors[0]}` : undefined;
-  return { failure: firstFailure(testModules) ?? unhandled, tests };
+  return { tests, ...(firstFailure(testModules) ?? { failure: unhandled }) };
 }
 
 process.on("message", async ({ files, runs }) => {

@@ -13,6 +13,8 @@ const FIRST_TIME_SECONDS = 300;
 /** A process that has just started reads and transforms everything before its first file. */
 const COLD_SECONDS = 60;
 
+const fileOf = (failure) => failure.split(":")[0];
+
 export class Tests {
   #folder;
   #only;
@@ -32,8 +34,8 @@ export class Tests {
   async #start() {
     const runner = fork(fileURLToPath(new URL("runner.mjs", import.meta.url)), [this.#folder], {
       cwd: this.#folder,
-      // What a test or vitest leaves there, when it is ended, goes with the workplace.
-      env: { ...process.env, TMPDIR: join(this.#folder, "tmp") },
+      // What a test or vitest leaves there, when it is ended, goes with the workplace. GRANULE_MUTANT: test/vm/flawed.ts.
+      env: { ...process.env, TMPDIR: join(this.#folder, "tmp"), GRANULE_MUTANT: "1" },
       detached: true, // a group of its own: ended with all its children
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
@@ -58,7 +60,10 @@ export class Tests {
     this.#runner = undefined;
   }
 
-  /** One run of files of a stage: what failed first, or that it had to be ended, because a file took longer than it may. */
+  /**
+   * One run of files of a stage: what failed first, and whether that may be the machine's doing (`slow`): a file that took longer than
+   * it may, and was ended; a test whose own time was up; a runner that died.
+   */
   async #run({ runs, seconds }, files, limitOf) {
     if (!this.#runner) await this.#start();
     const runner = this.#runner;
@@ -77,7 +82,7 @@ export class Tests {
         timer = setTimeout(
           () => {
             this.end();
-            finish({ timeout: next, failure: `${next}: does not end` });
+            finish({ slow: true, endless: true, failure: `${next}: does not end` });
           },
           1000 * (limitOf(next) + (this.#isCold ? COLD_SECONDS : 0)),
         );
@@ -91,7 +96,8 @@ export class Tests {
       });
       runner.once("exit", () => {
         this.#runner = undefined;
-        finish({ failure: "the test runner died" });
+        const [next] = left;
+        finish({ slow: true, failure: `${next}: the test runner died` });
       });
       wait();
       runner.send({ files, runs });
@@ -125,7 +131,7 @@ export class Tests {
   }
 
   #count(source, failure) {
-    const file = failure.split(":")[0];
+    const file = fileOf(failure);
     for (const key of [file, `${source} ${file}`]) this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
   }
 
@@ -134,20 +140,22 @@ export class Tests {
   }
 
   /**
-   * Runs a stage against a mutant. Where a file does not end, it runs without the mutant: if that is slower than it was, the
-   * machine is busy now, and the mutant gets as much more time, once.
+   * Runs a stage against a mutant. A failure that may be the machine's doing counts only if it comes twice: in between, the file runs
+   * without the mutant, which says how much time it takes now. If it fails then, too, nothing is known of the mutant.
    */
-  async #judgeStage(stage, mutant, isSecond = false) {
+  async #judgeStage(stage, mutant) {
     this.#sort(stage, mutant.file);
-    const result = await this.#run(stage, stage.files, (file) => this.#limitOf(stage, file));
-    if (!result.timeout || isSecond) return result;
-    const file = result.timeout;
-    const limit = this.#limitOf(stage, file);
+    const limitOf = (file) => this.#limitOf(stage, file);
+    const result = await this.#run(stage, stage.files, limitOf);
+    if (!result.slow) return result;
+    const file = fileOf(result.failure);
     stage.seconds.delete(file);
     mutant.restore();
-    await this.#run(stage, [file], () => FIRST_TIME_SECONDS);
+    const { failure } = await this.#run(stage, [file], () => FIRST_TIME_SECONDS);
     mutant.put();
-    return this.#limitOf(stage, file) <= limit ? result : this.#judgeStage(stage, mutant, true);
+    if (failure) return { undecided: true, failure };
+    const others = stage.files.filter((other) => other !== file);
+    return this.#run(stage, [file, ...others], limitOf);
   }
 
   /**
@@ -155,7 +163,7 @@ export class Tests {
    * @param {string} room
    * @param {{ file: string, put: () => void, restore: () => void }} mutant of a file of the core: brings it into the
    * workplace, and takes it out again
-   * @returns {Promise<{ outcome: "killed" | "timeout" | "survived", by?: string }>}
+   * @returns {Promise<{ outcome: "killed" | "timeout" | "survived" | "undecided", by?: string }>}
    */
   async judge(room, mutant) {
     for (const stage of this.#stagesOf(room)) {
@@ -164,10 +172,11 @@ export class Tests {
         await this.#prepare(stage);
         mutant.put();
       }
-      const { failure, timeout } = await this.#judgeStage(stage, mutant);
+      const { failure, endless, undecided } = await this.#judgeStage(stage, mutant);
       if (!failure) continue;
+      if (undecided) return { outcome: "undecided", by: failure };
       this.#count(mutant.file, failure);
-      return { outcome: timeout ? "timeout" : "killed", by: failure };
+      return { outcome: endless ? "timeout" : "killed", by: failure };
     }
     return { outcome: "survived" };
   }

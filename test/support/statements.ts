@@ -35,7 +35,8 @@ export function citingFiles(): string[] {
   return files.filter((path) => /^(?:assembly|bindings|test|docs|bench)\/.*\.(?:ts|mjs|md)$|^[A-Z]+\.md$/.test(path));
 }
 
-const NAMES_A_TEST = new Set(["describe", "it", "test"]);
+/** `itFlawed` of test/vm/flawed.ts is an `it`. */
+const NAMES_A_TEST = new Set(["describe", "it", "itFlawed", "test"]);
 
 /** `it`, `it.each(rows)`, `describe.skipIf(x)` ...: does this expression make a test or a group of them? */
 function makesTest(expression: ts.Expression): boolean {

@@ -3,9 +3,9 @@
 
 import { describe, expect, it } from "vitest";
 import { createVm, type Shadow, type Vm, type VmOptions } from "../../bindings/vm/index.js";
-import { Random, SEED } from "../support/random.js";
+import { Random, runs, SEED } from "../support/random.js";
 import { expectReferences } from "../support/tables.js";
-import { broken } from "./flawed.js";
+import { broken, itFlawed } from "./flawed.js";
 import { expectAccount, MIB, RAM } from "./rmap-support.js";
 
 const BLOCKS = { 4096: 2 * MIB, 16384: 32 * MIB, 65536: 512 * MIB } as const;
@@ -154,10 +154,10 @@ function live(seed: number, options: VmOptions): void {
 describe("each leaf has one entry, and each entry its leaf", () => {
   const scenes = [4096, 16384, 65536].flatMap((granule) => [1, 2].map((walkers) => [granule, walkers] as const));
   it.each(scenes)("%i-byte pages, walkers: %i [RMAP-9, PROP-11]", { timeout: 240_000 }, (granule, walkers) => {
-    for (let seed = SEED; seed < SEED + 6; seed++) live(seed, { granule: granule as 4096, walkers });
+    for (let seed = SEED; seed < SEED + runs(6); seed++) live(seed, { granule: granule as 4096, walkers });
   });
 
-  it.each([
+  itFlawed.each([
     [
       "an entry stays when its leaf is removed",
       "table/bbm.ts",
@@ -211,11 +211,12 @@ describe("when a slot has gone", () => {
   it.each([4096, 16384, 65536] as const)(
     "no TLB has a translation of it, of %i-byte pages [INV-4, NOT-34]",
     (granule) => {
-      for (let seed = SEED; seed < SEED + 10; seed++) expect(staleAfter(seed, { granule }), `seed ${seed}`).toBe(0);
+      for (let seed = SEED; seed < SEED + runs(10); seed++)
+        expect(staleAfter(seed, { granule }), `seed ${seed}`).toBe(0);
     },
   );
 
-  it("the flush of its last batch is what sees to it", { timeout: 240_000 }, async () => {
+  itFlawed("the flush of its last batch is what sees to it", { timeout: 240_000 }, async () => {
     const module = await broken("vm/rmap/unmapper.ts", "  flushTables(r);\n  r.batch = 0;", "  r.batch = 0;");
     expect(staleAfter(SEED, { module })).toBeGreaterThan(0);
   });

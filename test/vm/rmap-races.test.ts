@@ -10,7 +10,7 @@ import * as K from "../../bindings/core/constants.generated.js";
 import { instantiateVm, type VmCore } from "../../bindings/core/vm-core.js";
 import { createVm, type Shadow, type Vm } from "../../bindings/vm/index.js";
 import { isPending, Remote, until } from "../support/walkers.js";
-import { broken, debugModule } from "./flawed.js";
+import { broken, debugModule, itFlawed } from "./flawed.js";
 import { MIB, RAM } from "./rmap-support.js";
 
 /** Of a test that compiles a module. */
@@ -128,15 +128,19 @@ describe("the reviewer's race: the remover finds nothing announced, then the unm
     expect(await race(scene({ quirks: CURRENT_SLOTS }))).toMatch(FREED);
   });
 
-  it("is a use after free if the unmapper reads the entry before it announces [HZ-2, HZ-8]", COMPILES, async () => {
-    const early = `  announce(r, head);
+  itFlawed(
+    "is a use after free if the unmapper reads the entry before it announces [HZ-2, HZ-8]",
+    COMPILES,
+    async () => {
+      const early = `  announce(r, head);
   const value = look(head); // behind the announcement, as all loads of entries
   for (let at = first(head, value); at !== 0; at = next(head, at)) {
     const p = entry(at);
 `;
-    const late = `${early.replace("  announce(r, head);\n", "")}    announce(r, head);\n`;
-    expect(await race(scene({ module: await broken("vm/rmap/unmapper.ts", early, late, "debug") }))).toMatch(FREED);
-  });
+      const late = `${early.replace("  announce(r, head);\n", "")}    announce(r, head);\n`;
+      expect(await race(scene({ module: await broken("vm/rmap/unmapper.ts", early, late, "debug") }))).toMatch(FREED);
+    },
+  );
 });
 
 describe("the unmapper has read an entry, and the remover takes its descriptor", () => {
@@ -180,14 +184,18 @@ describe("the remover is about to mark, and the unmapper reads the entry", () =>
     expect(await race(scene())).toEqual([true, "done: 0", DELETED]);
   });
 
-  it("and is a use after free if the remover looks before it marks [INV-12, INV-13, HZ-8]", COMPILES, async () => {
-    const file = "vm/rmap/operations.ts";
-    const from = "const found = skipEntry(head, p);";
-    const module = await broken(file, from, `sync(r, head);\n    ${from}\n    return found;`, "debug");
-    const [waited, taken, gone] = await race(scene({ module }));
-    expect([waited, taken]).toEqual([false, "done: 0"]);
-    expect(gone).toMatch(FREED);
-  });
+  itFlawed(
+    "and is a use after free if the remover looks before it marks [INV-12, INV-13, HZ-8]",
+    COMPILES,
+    async () => {
+      const file = "vm/rmap/operations.ts";
+      const from = "const found = skipEntry(head, p);";
+      const module = await broken(file, from, `sync(r, head);\n    ${from}\n    return found;`, "debug");
+      const [waited, taken, gone] = await race(scene({ module }));
+      expect([waited, taken]).toEqual([false, "done: 0"]);
+      expect(gone).toMatch(FREED);
+    },
+  );
 });
 
 describe("the unmapper has taken the leaf, and the remover finds it absent", () => {

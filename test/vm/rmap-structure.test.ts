@@ -3,6 +3,8 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { instantiateVm } from "../../bindings/core/vm-core.js";
+import { AgentView } from "../../bindings/core/vm-views.generated.js";
 import { createVm, type ReverseMaps, type Shadow, type Vm } from "../../bindings/vm/index.js";
 import { expectAccount, leavesOf, MIB, physBase, RAM } from "./rmap-support.js";
 
@@ -183,6 +185,30 @@ describe("a notifier with reverse maps", () => {
     for (const tlb of vm.tlbs) tlb.invalidate("VMALLS12E1IS");
     touch(2 * RAM);
     expect([vm.age(RAM, PAGE), vm.age(RAM, PAGE)]).toEqual([true, false]);
+  });
+
+  it("sees an access at any of the addresses without clearing a flag, if that is all it asks [NOT-8]", () => {
+    const { vm, maps } = scene({ walkers: 2 });
+    maps.addAlias({ gpa: 2 * RAM, of: RAM, size: 4 * MIB });
+    const { memory, offset, hosts } = vm.engine;
+    const ticket = vm.ticket(1);
+    const core = instantiateVm(ticket.module, memory, offset, hosts);
+    expect(core.vmAttach(0)).toBe(0);
+    const hva = core.vmHostAddress(ticket.vm, RAM);
+    const agent = new AgentView(vm.engine.words, core.vmAgent(ticket.vm) >>> 0);
+    const isYoung = () => {
+      expect(core.vmAge(ticket.vm, hva, hva + PAGE, 0)).toBe(1); // one slot
+      return agent.status;
+    };
+    expect(isYoung()).toBe(0);
+    for (const gpa of [2 * RAM, RAM]) {
+      vm.run(1, { gpa, size: PAGE });
+      expect([isYoung(), isYoung()]).toEqual([1, 1]);
+      expect([vm.age(RAM, PAGE), isYoung()]).toEqual([true, 0]);
+      for (const tlb of vm.tlbs) tlb.invalidate("VMALLS12E1IS");
+    }
+    vm.run(1, { gpa: RAM + PAGE, size: PAGE });
+    expect(isYoung()).toBe(0); // the page beside it was accessed
   });
 
   it("leaves pages beside its range alone, and takes a block that is partly in it whole [NOT-2]", () => {

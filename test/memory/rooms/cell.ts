@@ -14,6 +14,7 @@ export {
   write,
 } from "../../../assembly/memory/cell";
 export { enter, expel, leave, slotOfWalker } from "../../../assembly/memory/epoch";
+export { leastSince } from "../../../assembly/memory/lanes";
 export { attach, layOut } from "../../../assembly/memory/layout";
 export { readLock, readUnlock, writeLock, writerOf, writeUnlock } from "../../../assembly/memory/lock";
 export { acquire, relinquish } from "../../../assembly/memory/spin";

@@ -3,7 +3,7 @@
 import { giveAll } from "../../../assembly/memory/cache";
 import * as F from "../../../assembly/memory/frames";
 import * as I from "../../../assembly/memory/intent";
-import { limbo, pool, Table, walkerAt } from "../../../assembly/memory/layout";
+import { limbo, orderWord, pool, slotOf, Table, walkerAt } from "../../../assembly/memory/layout";
 import * as L from "../../../assembly/memory/limbo";
 import { tryAcquire } from "../../../assembly/memory/spin";
 import * as T from "../../../assembly/memory/tables";
@@ -34,7 +34,9 @@ export {
 export {
   giveFrames,
   initFrames,
+  isPlain,
   isTaken,
+  markSoftware,
   recoverFrames,
   references,
   takeFrames,
@@ -144,6 +146,29 @@ export function intent(id: u32, word: u32): u32 {
 /** Walker `id` says that it is about to write, as `writeLock` does before it looks for readers. */
 export function announce(t: Table, id: u32): bool {
   return tryAcquire(changetype<usize>(t) + offsetof<Table>("writer"), id + 1);
+}
+
+/** Words that walkers sleep on, and the count of sleepers. */
+export function writerWordOf(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("writer");
+}
+
+export function leftWordOf(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("left");
+}
+
+export function sleepersWordOf(t: Table): usize {
+  return changetype<usize>(t) + offsetof<Table>("sleepers");
+}
+
+/** Where the slot of walker `id` is, or would be. */
+export function slotAt(id: u32): usize {
+  return slotOf(id);
+}
+
+/** Whoever waits for something that wakes nobody sleeps on this word: see memory/wait.ts. */
+export function idleWord(): usize {
+  return orderWord() + 64;
 }
 
 export function writes(t: Table): u32 {
