@@ -25,6 +25,11 @@ export interface ExploreOptions {
   readonly limit?: number | undefined;
   /** Seconds at most. */
   readonly seconds?: number | undefined;
+  /**
+   * Leave out states that show nothing new: the same outcomes and broken rules, in fewer states; false if it is not said. It goes
+   * with neither a bound nor deaths, schedules are not counted, and races are still looked for in all states.
+   */
+  readonly reduce?: boolean | undefined;
   /** Look for plain accesses that race; true if it is not said. */
   readonly races?: boolean | undefined;
   /**
@@ -99,12 +104,16 @@ function breather(): () => Promise<void> {
 }
 
 function limitsOf(options: ExploreOptions): Limits {
-  const { bound, limit = LIMIT, seconds, first = false, signal, progress } = options;
+  if (options.reduce && (options.bound !== undefined || options.deaths !== undefined)) {
+    throw new Error("reduce goes with neither a bound nor deaths: both need every state");
+  }
+  const { bound, limit = LIMIT, seconds, first = false, reduce = false, signal, progress } = options;
   return {
     limit,
     bound: bound ?? Number.POSITIVE_INFINITY,
     milliseconds: seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000,
     first,
+    reduce,
     signal,
     progress,
     breathe: breather(),
@@ -238,7 +247,7 @@ class Exploration {
         },
       };
     };
-    const limits = { ...this.#limits, milliseconds: this.#left() };
+    const limits = { ...this.#limits, milliseconds: this.#left(), reduce: false }; // clocks differ where states are equal
     const seen = await search(world, limits, watch, EXPLORING | SEEN | COMMON);
     world.observer = undefined;
     this.#complete &&= seen.complete;
@@ -299,7 +308,8 @@ class Exploration {
 /**
  * Explores every interleaving of a scenario: what comes out, and which rules some schedule breaks.
  *
- * @throws Error when the scenario needs a build of the core and none is given, or the flaw is none of the build.
+ * @throws Error when the scenario needs a build of the core and none is given, the flaw is none of the build, or `reduce` comes with
+ *   a bound or deaths.
  * @example
  * ```ts
  * import { explore, protocol, type Shared } from "granule/explore";

@@ -38,7 +38,8 @@ export class BoundTable {
   }
 }
 
-function larger(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
+/** The same bytes, with zeros behind them: `least` bytes or more. */
+export function larger(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(Math.max(least, bytes.length * 2));
   copy.set(bytes);
   return copy;

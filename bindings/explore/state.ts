@@ -128,6 +128,12 @@ export class States {
     return this.#contents.count;
   }
 
+  /** The number of what chunk `chunk` held at the last `save` or `load`: 0 for its first contents. */
+  contentsOf(chunk: number): number {
+    const place = this.#place[chunk] as number;
+    return place < 0 ? 0 : (this.#now[place] as number);
+  }
+
   /** The chunk of byte `p` may have changed. */
   touch(p: number): void {
     this.#dirty[p >>> 8] = 1;

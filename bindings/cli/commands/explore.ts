@@ -37,6 +37,7 @@ interface Settings {
   readonly seed: number | undefined;
   readonly deaths: "atomics" | "writes" | undefined;
   readonly races: boolean;
+  readonly reduce: boolean;
 }
 
 /** What is said of one flaw. */
@@ -48,7 +49,12 @@ interface Mutant {
 }
 
 function settingsOf(args: CommandArgs): Settings {
+  const reduce = booleanOption(args, "reduce");
+  if (reduce && (args.options.bound !== undefined || booleanOption(args, "deaths"))) {
+    throw new UsageError("--reduce goes with neither --bound nor --deaths: both need every state");
+  }
   return {
+    reduce,
     bound: integerOption(args, "bound", 0, 1000),
     limit: integerOption(args, "limit", 1, MOST),
     seconds: integerOption(args, "seconds", 1, MOST),
@@ -132,6 +138,7 @@ async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, i
     const { violations } = await exploreScenario(scenario, {
       ...settings,
       deaths,
+      reduce: settings.reduce && deaths === undefined,
       races: known?.races ?? settings.races,
       flaw,
       build,
@@ -266,6 +273,10 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
     bound: { type: "string", value: "N", help: "preemptions in one schedule at most; without it there is no bound" },
     deaths: { type: "boolean", help: "let a walker die before each of its atomic accesses, bury it, and go on" },
     races: { type: "boolean", help: "look for plain accesses that race, too" },
+    reduce: {
+      type: "boolean",
+      help: "leave out states that show nothing new: the same outcomes and broken rules in fewer states, schedules uncounted",
+    },
     mutant: { type: "string", value: "NAME", help: "look for this flaw, or for all" },
     limit: { type: "string", value: "STATES", help: "states of a scenario at most (default: 1000000)" },
     seconds: { type: "string", value: "N", help: "seconds for a scenario at most" },
@@ -284,6 +295,10 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
   ],
   examples: [
     { line: "granule explore fault-fault --races --deaths", shows: "two vCPUs fault on one page" },
+    {
+      line: "granule explore split-fault-wrprotect --reduce",
+      shows: "three walkers and a block, in a third of the states",
+    },
     { line: "granule explore --mutant locked-again", shows: "what happens without the test for the locked marker" },
   ],
   run,
