@@ -1,5 +1,12 @@
 // The graph of states that a search has walked.
 
+/** A BoundTable as it can be written to a file. */
+export interface KeptTable {
+  readonly least: Uint8Array<ArrayBuffer>;
+  readonly visited: Uint8Array<ArrayBuffer>;
+  readonly states: number;
+}
+
 /** States that were visited, with what was left of the bound. */
 export class BoundTable {
   readonly #walkers: number;
@@ -28,6 +35,16 @@ export class BoundTable {
     if (had !== 0 && had <= used + 1) return false;
     this.#least[at] = used + 1;
     return true;
+  }
+
+  kept(): KeptTable {
+    return { least: this.#least.slice(), visited: this.#visited.slice(), states: this.states };
+  }
+
+  restore({ least, visited, states }: KeptTable): void {
+    this.#least = least.slice();
+    this.#visited = visited.slice();
+    this.states = states;
   }
 
   #grow(state: number): void {
@@ -61,6 +78,18 @@ export class Edges {
     }
     this.#from[this.count] = from;
     this.#to[this.count++] = to;
+  }
+
+  /** Both ends of each, one after the other. */
+  kept(): Int32Array {
+    const both = new Int32Array(this.count * 2);
+    for (let i = 0; i < this.count; i++) both.set([this.#from[i] as number, this.#to[i] as number], i * 2);
+    return both;
+  }
+
+  /** Adds edges that were kept. */
+  restore(both: Int32Array): void {
+    for (let i = 0; i < both.length; i += 2) this.add(both[i] as number, both[i + 1] as number);
   }
 
   /** Edges in the order of one end: `starts[s]` to `starts[s + 1]` of `others` are the other ends of state s. */

@@ -4,9 +4,9 @@
 // as no plain access races (races.ts watches that). Which words these are is found by searching until no search finds another one.
 
 import type { Signal } from "../core/platform.js";
-import { BoundTable, Edges } from "./graph.js";
+import { BoundTable, Edges, type KeptTable } from "./graph.js";
 import { Reducer, type Unfinished } from "./reduce.js";
-import { COMMON, SEEN, type World } from "./world.js";
+import { COMMON, type KeptWorld, SEEN, type World } from "./world.js";
 
 /** When a search ends before it has seen everything. */
 export interface Limits {
@@ -58,6 +58,21 @@ export interface Search {
   /** For each state that was visited: the state before it on the way of its first visit, and who stepped; -1 for the first. */
   readonly parents: ReadonlyMap<number, readonly [from: number, id: number]>;
   readonly milliseconds: number;
+  /** Of a search that was cut for want of time or states: gives what `search` takes up, until the world starts anew. */
+  readonly left: (() => KeptSearch) | undefined;
+}
+
+/** A search that was cut, as it can be written to a file. */
+export interface KeptSearch {
+  readonly world: KeptWorld;
+  readonly bound: number;
+  readonly edges: Int32Array;
+  readonly parents: ReadonlyMap<number, readonly [number, number]>;
+  readonly found: ReadonlyMap<string, Found>;
+  readonly seen: KeptTable;
+  readonly stack: readonly Readonly<Frame>[];
+  readonly finals: ReadonlySet<number>;
+  readonly transitions: number;
 }
 
 interface Frame {
@@ -73,6 +88,8 @@ interface Frame {
 class Run {
   readonly edges = new Edges();
   readonly parents = new Map<number, readonly [number, number]>();
+  /** Was it cut for want of time or of states? Then it may go on. */
+  early = false;
   readonly found = new Map<string, Found>();
   readonly #world: World;
   readonly #limits: Limits;
@@ -105,7 +122,7 @@ class Run {
   /** Walks the graph; false if words were found where walkers meet that were none before. */
   async go(): Promise<boolean> {
     const world = this.#world;
-    this.#enter(world.first, -1, 0);
+    if (this.#stack.length === 0) this.#enter(world.first, -1, 0);
     if (!(await this.#walk())) return false;
     for (let more = true; more && !this.cut; ) {
       more = false;
@@ -134,6 +151,33 @@ class Run {
     return this.#world.addMeetings() > 0 || common;
   }
 
+  /** Takes up a search that was cut. */
+  restore(kept: KeptSearch): void {
+    this.edges.restore(kept.edges);
+    for (const [state, parent] of kept.parents) this.parents.set(state, parent);
+    for (const [rule, found] of kept.found) this.found.set(rule, found);
+    for (const state of kept.finals) this.#finals.add(state);
+    this.#seen.restore(kept.seen);
+    this.states = this.#seen.states;
+    this.transitions = kept.transitions;
+    this.#stack.push(...kept.stack.map((frame) => ({ ...frame })));
+  }
+
+  kept(): KeptSearch {
+    const { parents, found, transitions } = this;
+    return {
+      world: this.#world.kept(),
+      bound: this.#limits.bound,
+      edges: this.edges.kept(),
+      parents,
+      found,
+      seen: this.#seen.kept(),
+      stack: this.#stack,
+      finals: this.#finals,
+      transitions,
+    };
+  }
+
   /** Until nothing is left on the stack, or the search is cut; false as `go`. */
   async #walk(): Promise<boolean> {
     while (this.#stack.length > 0) {
@@ -142,6 +186,7 @@ class Run {
         await this.#limits.breathe();
         if (this.#isOver()) {
           this.cut = true;
+          this.early = true;
           break;
         }
       }
@@ -249,16 +294,27 @@ class Run {
 }
 
 /** Searches until no further words are found where walkers meet. Starts the world anew. */
-export async function search(world: World, limits: Limits, visitor: () => Visitor, mode: number): Promise<Search> {
+export async function search(
+  world: World,
+  limits: Limits,
+  visitor: () => Visitor,
+  mode: number,
+  kept?: KeptSearch,
+): Promise<Search> {
   const began = performance.now(),
     bounded = limits.bound !== Number.POSITIVE_INFINITY;
-  for (;;) {
+  for (let resumes = kept; ; resumes = undefined) {
     const left = limits.milliseconds - (performance.now() - began);
     world.restartAll(limits.reduce ? mode | SEEN | COMMON : mode, limits.reduce);
     const visits = visitor(),
       outer = world.observer,
       reducer = limits.reduce ? new Reducer(world, outer) : undefined,
       run = new Run(world, { ...limits, milliseconds: left }, visits, reducer);
+    if (resumes !== undefined) {
+      if (resumes.bound !== limits.bound) throw new Error("what was kept of a search has another bound");
+      world.restore(resumes.world);
+      run.restore(resumes);
+    }
     world.observer = reducer ?? outer;
     const whole = await run.go();
     world.observer = outer;
@@ -275,6 +331,7 @@ export async function search(world: World, limits: Limits, visitor: () => Visito
       found: [...run.found.values()],
       parents: run.parents,
       milliseconds: performance.now() - began,
+      left: run.early && !limits.reduce ? () => run.kept() : undefined,
     };
   }
 }

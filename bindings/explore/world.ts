@@ -2,7 +2,7 @@
 // control block, so a state of the memory is a state of the world.
 
 import { type AccessKind, isAtomic, type Site, writes } from "./build.js";
-import { CHUNK_BYTES, States } from "./state.js";
+import { CHUNK_BYTES, type KeptStates, States } from "./state.js";
 
 /** Bytes of a walker's control block: a chunk of words, then its stack while it is put aside. */
 export const BLOCK_BYTES = 8192;
@@ -65,6 +65,21 @@ export interface Fibre {
   setMode(mode: number): void;
   /** Forgets a step that ended in an error. */
   reset(): void;
+  /** The end of what its stack has ever taken, if it has one: for a world that takes up what another one has left. */
+  high?: number;
+}
+
+/** What a search knows of its world, as it can be written to a file. */
+export interface KeptWorld {
+  readonly states: KeptStates;
+  readonly first: number;
+  readonly meeting: Uint8Array;
+  readonly met: Uint16Array;
+  readonly highs: readonly (number | undefined)[];
+  /** Of the memory before the walkers began. */
+  readonly hash: number;
+  /** What a kind of worlds keeps beside it. */
+  readonly more: unknown;
 }
 
 /** What a world's memory holds beside the scenario's own bytes. */
@@ -292,6 +307,53 @@ export class World {
       this.states = undefined as unknown as States;
     }
     this.start(mode);
+  }
+
+  /** What a search has found of this world so far. */
+  kept(): KeptWorld {
+    const { first, meeting, met } = this,
+      highs = this.fibres.map(({ high }) => high);
+    return {
+      states: this.states.kept(),
+      first,
+      meeting: meeting.slice(),
+      met: met.slice(),
+      highs,
+      hash: this.#hashOfStart(),
+      more: this.keptMore(),
+    };
+  }
+
+  /** Takes up what was kept of a world of the same scenario; an Error if it is another one. */
+  restore(kept: KeptWorld): void {
+    if (kept.hash !== this.#hashOfStart() || kept.highs.length !== this.fibres.length) {
+      throw new Error("what was kept of a search is of another scenario");
+    }
+    this.states.restore(kept.states);
+    this.first = kept.first;
+    this.meeting.set(kept.meeting);
+    this.met.set(kept.met);
+    for (const [id, fibre] of this.fibres.entries()) {
+      const high = kept.highs[id];
+      if (high !== undefined) fibre.high = high;
+    }
+    this.restoreMore(kept.more);
+  }
+
+  /** @internal */
+  protected keptMore(): unknown {
+    return undefined;
+  }
+
+  /** @internal */
+  protected restoreMore(_more: unknown): void {}
+
+  /** FNV-1a of the memory before the walkers began; the memory is in its first state then. */
+  #hashOfStart(): number {
+    this.load(0);
+    let hash = 0x811c9dc5;
+    for (const word of this.words) hash = Math.imul(hash ^ word, 0x01000193);
+    return hash;
   }
 
   /** Walker `id` threw in the middle of a step: the next `load` puts the world right. */
