@@ -256,7 +256,8 @@ export class Locals {
   /** May the step be made? A word that nobody may have written holds what it holds now. */
   #isOpen({ does, word, at, wide }: Node, { low, high }: Edge): boolean {
     if (does === WAITS || does === STORES || this.#written[word] === this.#question) return true;
-    const words = this.#world.words;
-    return low === words[at] && high === (wide ? words[at + 1] : 0);
+    const words = this.#world.words,
+      next = at + 1;
+    return low === words[at] && high === (wide ? words[next] : 0);
   }
 }

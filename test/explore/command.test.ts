@@ -1,7 +1,10 @@
 // granule explore: what its exit codes say.
 
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { inside } from "../cli/inside.js";
+import { scratchFolder } from "../support/scratch.js";
 
 const run = (line: string) => inside(["explore", ...line.split(" ")]);
 
@@ -67,5 +70,43 @@ describe("exit codes of granule explore", () => {
     const { code, out } = await run("dirty-harvest --limit 1 --json");
     expect(JSON.parse(out).scenarios).toMatchObject([{ name: "dirty-harvest", complete: false, violations: [] }]);
     expect(code).toBe(4);
+  });
+});
+
+describe("--save and --resume", () => {
+  const folder = scratchFolder(),
+    at = (name: string) => join(folder, name);
+
+  it("a search in two parts says what one in one says", async () => {
+    const file = at("left");
+    expect((await run(`fault-block --limit 4000 --save ${file}`)).code).toBe(4);
+    const { out, code } = await run(`fault-block --resume ${file} --save ${at("nothing")}`);
+    expect(out).toBe((await run("fault-block")).out);
+    expect(code).toBe(0);
+    expect(existsSync(at("nothing"))).toBe(false);
+  });
+
+  it("go with one scenario, which is that of the file", async () => {
+    const file = at("dirty");
+    await run(`dirty-harvest --limit 1 --save ${file}`);
+    const other = await run(`fault-block --resume ${file}`);
+    expect([other.code, other.err]).toEqual([
+      2,
+      expect.stringContaining("that search is of dirty-harvest, not of fault-block"),
+    ]);
+    for (const line of [`all --resume ${file}`, `fault-fault --reduce --save ${file}`]) {
+      const { code, err } = await run(line);
+      expect([code, err]).toEqual([2, expect.stringContaining("--resume and --save go with one SCENARIO")]);
+    }
+    const bound = await run(`dirty-harvest --bound 2 --resume ${file}`);
+    expect([bound.code, bound.err]).toEqual([2, expect.stringContaining("has another bound")]);
+  });
+
+  it("a file that is none is unreadable: 3", async () => {
+    writeFileSync(at("none"), "no search");
+    for (const name of ["none", "absent"]) {
+      const { code, err } = await run(`fault-fault --resume ${at(name)}`);
+      expect([code, err]).toEqual([3, expect.stringContaining(at(name))]);
+    }
   });
 });
