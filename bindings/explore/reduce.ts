@@ -13,7 +13,8 @@
 // each state the search gets to one where everybody steps who can [Valmari, A stubborn attack on state explosion, 1990]. A final
 // state is one, so this costs something only in circles. A step that ends in an error leads nowhere: there everybody steps.
 //
-// Sleep sets [Abdulla et al., Optimal DPOR, POPL 2014] are not used: with states kept they would save few steps and hardly a state.
+// Sleep sets [Godefroid, section 5; Abdulla et al., POPL 2014] are not used: with states kept they save hardly a state, and they do not
+// keep errors of steps.
 
 import { type AccessKind, writes } from "./build.js";
 import { type Edges, larger } from "./graph.js";
