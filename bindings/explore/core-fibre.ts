@@ -31,13 +31,13 @@ export class CoreFibre implements Fibre {
   #unwinding = false;
   #rewinding = false;
   /** End of the longest stack so far: behind each stack, memory is zero up to here. */
-  #high: number;
+  high: number;
 
   constructor(world: World, id: number) {
     this.#world = world;
     this.#id = id;
     this.#data = world.block(id) + STACK_AT;
-    this.#high = this.#data + STACK_WORDS;
+    this.high = this.#data + STACK_WORDS;
   }
 
   /** The functions that the instance imports from "explore". */
@@ -120,9 +120,9 @@ export class CoreFibre implements Fibre {
   /** What earlier stacks left behind `end` is no part of the state. */
   #clear(end: number): void {
     const { words, dirty } = this.#world;
-    if (end > this.#high) this.#high = end;
-    else words.fill(0, end >> 2, this.#high >> 2);
-    for (let chunk = this.#data >>> 8; chunk <= (this.#high - 1) >>> 8; chunk++) dirty[chunk] = 1;
+    if (end > this.high) this.high = end;
+    else words.fill(0, end >> 2, this.high >> 2);
+    for (let chunk = this.#data >>> 8; chunk <= (this.high - 1) >>> 8; chunk++) dirty[chunk] = 1;
   }
 
   /** After an error in the middle of a step: the next one begins afresh. */

@@ -9,7 +9,7 @@ import { type Race, RaceDetector, raceRule } from "./races.js";
 import { randomWalks } from "./random.js";
 import type { Scenario } from "./scenario.js";
 import { formatReplay, isDeath, type Schedule } from "./schedule.js";
-import { type Found, type Limits, pathTo, type Search, search } from "./search.js";
+import { type Found, type KeptSearch, type Limits, pathTo, type Search, search } from "./search.js";
 import { breaks, shrink } from "./shrink.js";
 import { COMMON, EXPLORING, SEEN, type World } from "./world.js";
 
@@ -25,6 +25,11 @@ export interface ExploreOptions {
   readonly limit?: number | undefined;
   /** Seconds at most. */
   readonly seconds?: number | undefined;
+  /**
+   * Leave out states that show nothing new: the same outcomes and broken rules, in fewer states; false if it is not said. It goes
+   * with neither a bound nor deaths, schedules are not counted, and races are still looked for in all states.
+   */
+  readonly reduce?: boolean | undefined;
   /** Look for plain accesses that race; true if it is not said. */
   readonly races?: boolean | undefined;
   /**
@@ -38,10 +43,31 @@ export interface ExploreOptions {
   readonly walks?: number | undefined;
   /** End at the first rule that is broken; false if it is not said. */
   readonly first?: boolean | undefined;
+  /** Goes on with a search that was cut short, which its `onLeft` was given; with the same scenario, build, flaw and bound. */
+  readonly resume?: LeftSearch | undefined;
+  /**
+   * Given what is left of the search if it is cut short by `limit`, `seconds` or `signal`: a value that structuredClone can copy.
+   * Races, deaths and random schedules are no part of it. Not with `reduce`.
+   */
+  readonly onLeft?: ((left: LeftSearch) => void) | undefined;
   /** Stops the search, which is then incomplete. */
   readonly signal?: Signal | undefined;
   /** Told how far it is, some times a second at most. */
   readonly progress?: ((states: number, transitions: number) => void) | undefined;
+}
+
+/** What is left of a search that was cut short. */
+export interface LeftSearch {
+  /** The scenario. */
+  readonly scenario: string;
+  /** Of the core's build, or `0`. */
+  readonly hash: string;
+  /** The flaw that is switched on; "" for none. */
+  readonly flaw: string;
+  /** What came out so far. */
+  readonly outcomes: readonly string[];
+  /** @internal */
+  readonly search: KeptSearch;
 }
 
 /** A broken rule, and a schedule that breaks it. */
@@ -99,12 +125,19 @@ function breather(): () => Promise<void> {
 }
 
 function limitsOf(options: ExploreOptions): Limits {
-  const { bound, limit = LIMIT, seconds, first = false, signal, progress } = options;
+  if (options.reduce && (options.bound !== undefined || options.deaths !== undefined)) {
+    throw new Error("reduce goes with neither a bound nor deaths: both need every state");
+  }
+  if (options.reduce && (options.resume !== undefined || options.onLeft !== undefined)) {
+    throw new Error("reduce goes with neither resume nor onLeft: what it has learned is not kept");
+  }
+  const { bound, limit = LIMIT, seconds, first = false, reduce = false, signal, progress } = options;
   return {
     limit,
     bound: bound ?? Number.POSITIVE_INFINITY,
     milliseconds: seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000,
     first,
+    reduce,
     signal,
     progress,
     breathe: breather(),
@@ -195,14 +228,37 @@ class Exploration {
     const { world } = this,
       { races = true, deaths } = this.#options;
     const final = () => world.quietly(() => this.#judge.verdict(world));
-    const found = await search(world, this.#limits, () => ({ final }), EXPLORING);
+    const found = await search(world, this.#limits, () => ({ final }), EXPLORING, this.#resumed());
     this.#complete = found.complete;
+    if (found.left !== undefined && this.#options.onLeft !== undefined) this.#options.onLeft(this.#leave(found.left()));
     this.#addFound(found.found);
     if (this.#limits.first && this.#rules.size > 0) return this.#result(found);
     if (deaths !== undefined && this.#scenario.mayDie) await this.#letDie(found);
     if (races) await this.#race();
     if (!found.complete && !(await this.#isOver())) await this.#walk();
     return this.#result(found);
+  }
+
+  /** What names this exploration, for those that take it up again. */
+  #identity(): Pick<LeftSearch, "scenario" | "hash" | "flaw"> {
+    const { build, flaw = "" } = this.#options,
+      { name, needsCore } = this.#scenario;
+    return { scenario: name, hash: needsCore ? (build?.hash ?? "0") : "0", flaw };
+  }
+
+  #leave(left: KeptSearch): LeftSearch {
+    return { ...this.#identity(), outcomes: [...this.#judge.outcomes], search: left };
+  }
+
+  #resumed(): KeptSearch | undefined {
+    const { resume } = this.#options;
+    if (resume === undefined) return undefined;
+    const mine = this.#identity();
+    for (const key of ["scenario", "hash", "flaw"] as const) {
+      if (resume[key] !== mine[key]) throw new Error(`resume is of ${key} "${resume[key]}", not "${mine[key]}"`);
+    }
+    for (const outcome of resume.outcomes) this.#judge.outcomes.add(outcome);
+    return resume.search;
   }
 
   async #letDie(found: Search): Promise<void> {
@@ -238,7 +294,7 @@ class Exploration {
         },
       };
     };
-    const limits = { ...this.#limits, milliseconds: this.#left() };
+    const limits = { ...this.#limits, milliseconds: this.#left(), reduce: false }; // clocks differ where states are equal
     const seen = await search(world, limits, watch, EXPLORING | SEEN | COMMON);
     world.observer = undefined;
     this.#complete &&= seen.complete;
@@ -299,7 +355,8 @@ class Exploration {
 /**
  * Explores every interleaving of a scenario: what comes out, and which rules some schedule breaks.
  *
- * @throws Error when the scenario needs a build of the core and none is given, or the flaw is none of the build.
+ * @throws Error when the scenario needs a build of the core and none is given, the flaw is none of the build, or `reduce` comes with
+ *   a bound or deaths.
  * @example
  * ```ts
  * import { explore, protocol, type Shared } from "granule/explore";

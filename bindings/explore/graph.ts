@@ -1,5 +1,12 @@
 // The graph of states that a search has walked.
 
+/** A BoundTable as it can be written to a file. */
+export interface KeptTable {
+  readonly least: Uint8Array<ArrayBuffer>;
+  readonly visited: Uint8Array<ArrayBuffer>;
+  readonly states: number;
+}
+
 /** States that were visited, with what was left of the bound. */
 export class BoundTable {
   readonly #walkers: number;
@@ -30,6 +37,16 @@ export class BoundTable {
     return true;
   }
 
+  kept(): KeptTable {
+    return { least: this.#least.slice(), visited: this.#visited.slice(), states: this.states };
+  }
+
+  restore({ least, visited, states }: KeptTable): void {
+    this.#least = least.slice();
+    this.#visited = visited.slice();
+    this.states = states;
+  }
+
   #grow(state: number): void {
     if (state >= this.#visited.length) this.#visited = larger(this.#visited, state + 1);
     if (this.#bounded && (state + 1) * this.#walkers > this.#least.length) {
@@ -38,7 +55,8 @@ export class BoundTable {
   }
 }
 
-function larger(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
+/** The same bytes, with zeros behind them: `least` bytes or more. */
+export function larger(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(Math.max(least, bytes.length * 2));
   copy.set(bytes);
   return copy;
@@ -60,6 +78,18 @@ export class Edges {
     }
     this.#from[this.count] = from;
     this.#to[this.count++] = to;
+  }
+
+  /** Both ends of each, one after the other. */
+  kept(): Int32Array {
+    const both = new Int32Array(this.count * 2);
+    for (let i = 0; i < this.count; i++) both.set([this.#from[i] as number, this.#to[i] as number], i * 2);
+    return both;
+  }
+
+  /** Adds edges that were kept. */
+  restore(both: Int32Array): void {
+    for (let i = 0; i < both.length; i += 2) this.add(both[i] as number, both[i + 1] as number);
   }
 
   /** Edges in the order of one end: `starts[s]` to `starts[s + 1]` of `others` are the other ends of state s. */

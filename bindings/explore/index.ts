@@ -2,7 +2,7 @@
 
 export type { AccessKind, ExploreBuild, Site } from "./build.js";
 export { Breach, EngineWorld, type Operation, type TableConfig } from "./engine-world.js";
-export { type ExploreOptions, type ExploreResult, type ExploreViolation, explore } from "./explore.js";
+export { type ExploreOptions, type ExploreResult, type ExploreViolation, explore, type LeftSearch } from "./explore.js";
 export * from "./operations.js";
 export { type Access, type Protocol, type ProtocolWalker, protocol, type Request, type Shared } from "./protocol.js";
 export { type Replayed, replay } from "./replay.js";

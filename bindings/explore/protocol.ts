@@ -91,6 +91,14 @@ class Histories {
     return this.#entries.length - 1;
   }
 
+  kept(): unknown {
+    return this.#entries.slice(1);
+  }
+
+  restore(kept: unknown): void {
+    for (const [before, value] of kept as [number, number][]) this.after(before, value);
+  }
+
   values(id: number): number[] {
     const values: number[] = [];
     for (let at = id; at !== 0; ) {
@@ -186,6 +194,14 @@ class ProtocolWorld extends World {
     this.names = names;
     for (const [i, name] of names.entries()) this.words[this.#at(i) >> 2] = words[name] as number;
     for (const [id, walker] of walkers.entries()) this.fibres.push(new ProtocolFibre(this, id, walker));
+  }
+
+  protected override keptMore(): unknown {
+    return this.histories.kept();
+  }
+
+  protected override restoreMore(more: unknown): void {
+    this.histories.restore(more);
   }
 
   #at(word: number): number {

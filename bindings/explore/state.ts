@@ -73,6 +73,29 @@ export class Tuples {
   get bytes(): number {
     return this.data.byteLength + this.#slots.byteLength;
   }
+
+  /** All tuples, in the order of their numbers. */
+  kept(): Int32Array {
+    return this.data.slice(0, this.count * this.width);
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.#slots.fill(-1);
+  }
+
+  /** Puts tuples that were kept into an object that has none. */
+  restore(kept: Int32Array): void {
+    for (let at = 0; at < kept.length; at += this.width) this.intern(kept, at);
+  }
+}
+
+/** States as they can be written to a file. */
+export interface KeptStates {
+  readonly contents: Int32Array;
+  readonly groups: Int32Array;
+  readonly roots: Int32Array;
+  readonly hot: readonly number[];
 }
 
 /**
@@ -109,6 +132,24 @@ export class States {
     this.#current = this.#roots.intern(this.#nowGroups, 0);
   }
 
+  kept(): KeptStates {
+    const [contents, groups, roots] = [this.#contents.kept(), this.#groups.kept(), this.#roots.kept()];
+    return { contents, groups, roots, hot: [...this.#hot] };
+  }
+
+  /** Takes up states that were kept where the memory began with the same contents; the memory is in the first one. */
+  restore({ contents, groups, roots, hot }: KeptStates): void {
+    this.load(0);
+    for (const tuples of [this.#contents, this.#groups, this.#roots]) tuples.clear();
+    this.#contents.restore(contents);
+    this.#groups.restore(groups);
+    this.#roots.restore(roots);
+    this.#hot.length = 0;
+    this.#first.length = 0;
+    this.#place.fill(-1);
+    for (const chunk of hot) this.#heat(chunk);
+  }
+
   /** The number of the state that was saved or loaded last. */
   get current(): number {
     return this.#current;
@@ -126,6 +167,12 @@ export class States {
   /** Contents of chunks, each counted once. */
   get contents(): number {
     return this.#contents.count;
+  }
+
+  /** The number of what chunk `chunk` held at the last `save` or `load`: 0 for its first contents. */
+  contentsOf(chunk: number): number {
+    const place = this.#place[chunk] as number;
+    return place < 0 ? 0 : (this.#now[place] as number);
   }
 
   /** The chunk of byte `p` may have changed. */

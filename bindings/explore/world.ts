@@ -2,7 +2,7 @@
 // control block, so a state of the memory is a state of the world.
 
 import { type AccessKind, isAtomic, type Site, writes } from "./build.js";
-import { CHUNK_BYTES, States } from "./state.js";
+import { CHUNK_BYTES, type KeptStates, States } from "./state.js";
 
 /** Bytes of a walker's control block: a chunk of words, then its stack while it is put aside. */
 export const BLOCK_BYTES = 8192;
@@ -11,8 +11,8 @@ export const MAX_WALKERS = 8;
 
 // Words of a control block.
 const STATUS = 0;
-/** Has anything changed since the walker last began to wait? */
-const NEWS = 1;
+/** 1: something has changed since the walker last waited. Else where it waited: 0, or in an exact search 2 + its loop. */
+export const NEWS = 1;
 const OPERATION = 2;
 const SITE = 3;
 const ADDRESS = 4;
@@ -24,6 +24,9 @@ const FIRST_RESULT = 8;
 const MAX_RESULTS = 48;
 /** Where a fibre's own bytes begin in the block. */
 export const STACK_AT: number = CHUNK_BYTES;
+
+/** Loops of waits that are told apart; the others count as one. */
+const MAX_LOOPS = 32;
 
 const IDLE = 0;
 const PENDING = 1;
@@ -62,6 +65,21 @@ export interface Fibre {
   setMode(mode: number): void;
   /** Forgets a step that ended in an error. */
   reset(): void;
+  /** The end of what its stack has ever taken, if it has one: for a world that takes up what another one has left. */
+  high?: number;
+}
+
+/** What a search knows of its world, as it can be written to a file. */
+export interface KeptWorld {
+  readonly states: KeptStates;
+  readonly first: number;
+  readonly meeting: Uint8Array;
+  readonly met: Uint16Array;
+  readonly highs: readonly (number | undefined)[];
+  /** Of the memory before the walkers began. */
+  readonly hash: number;
+  /** What a kind of worlds keeps beside it. */
+  readonly more: unknown;
 }
 
 /** What a world's memory holds beside the scenario's own bytes. */
@@ -130,6 +148,14 @@ export class World {
   /** What does not make states different: put back to zero, as byte ranges. */
   readonly #masks = new Map<number, [number, number][]>();
   #mode = QUIET;
+  /** Is only what a walker polls news for it? Else every change is. */
+  #exact = false;
+  readonly #loops = new Map<number, number>();
+  /** Bit n for each 8 bytes: they are accessed in each round of loop n. */
+  readonly #polled: Int32Array;
+  #newlyPolled = 0;
+  readonly #touched: Uint8Array;
+  #common = 0;
 
   constructor(room: Room, sites: readonly Site[], walkers: number) {
     if (walkers > MAX_WALKERS) throw new Error(`${walkers} walkers: a world has ${MAX_WALKERS} at most`);
@@ -142,6 +168,8 @@ export class World {
     this.dirty = new Uint8Array(buffer, room.dirty, tables.dirty);
     this.meeting = new Uint8Array(buffer, room.meeting, tables.meeting);
     this.met = new Uint16Array(buffer, room.met, tables.met >> 1);
+    this.#touched = new Uint8Array(buffer, room.touched, tables.touched);
+    this.#polled = new Int32Array(end >>> 3);
   }
 
   /** `bytes` from `from` never make two states different, and are zero in every state. */
@@ -268,13 +296,64 @@ export class World {
     }
   }
 
-  /** As `start`, from the world as it was at the first start. */
-  restartAll(mode: number): void {
+  /**
+   * As `start`, from the world as it was at the first start. `exact`: a change is news for a walker that waits in a loop only if
+   * the loop polls the word. Which words these are is found as meeting places are: see `poll`.
+   */
+  restartAll(mode: number, exact = false): void {
+    this.#exact = exact;
     if (this.states !== undefined) {
       this.load(0);
       this.states = undefined as unknown as States;
     }
     this.start(mode);
+  }
+
+  /** What a search has found of this world so far. */
+  kept(): KeptWorld {
+    const { first, meeting, met } = this,
+      highs = this.fibres.map(({ high }) => high);
+    return {
+      states: this.states.kept(),
+      first,
+      meeting: meeting.slice(),
+      met: met.slice(),
+      highs,
+      hash: this.#hashOfStart(),
+      more: this.keptMore(),
+    };
+  }
+
+  /** Takes up what was kept of a world of the same scenario; an Error if it is another one. */
+  restore(kept: KeptWorld): void {
+    if (kept.hash !== this.#hashOfStart() || kept.highs.length !== this.fibres.length) {
+      throw new Error("what was kept of a search is of another scenario");
+    }
+    this.states.restore(kept.states);
+    this.first = kept.first;
+    this.meeting.set(kept.meeting);
+    this.met.set(kept.met);
+    for (const [id, fibre] of this.fibres.entries()) {
+      const high = kept.highs[id];
+      if (high !== undefined) fibre.high = high;
+    }
+    this.restoreMore(kept.more);
+  }
+
+  /** @internal */
+  protected keptMore(): unknown {
+    return undefined;
+  }
+
+  /** @internal */
+  protected restoreMore(_more: unknown): void {}
+
+  /** FNV-1a of the memory before the walkers began; the memory is in its first state then. */
+  #hashOfStart(): number {
+    this.load(0);
+    let hash = 0x811c9dc5;
+    for (const word of this.words) hash = Math.imul(hash ^ word, 0x01000193);
+    return hash;
   }
 
   /** Walker `id` threw in the middle of a step: the next `load` puts the world right. */
@@ -342,7 +421,7 @@ export class World {
     const q = p + 1,
       low = words[p],
       high = words[q];
-    if (kind === "wait") this.#set(id, NEWS, 0);
+    if (kind === "wait") this.#set(id, NEWS, this.#exact ? 2 + this.loopOf(id) : 0);
     const ended = (this.fibres[id] as Fibre).resume();
     if (writes(kind) && (words[p] !== low || words[q] !== high)) this.#tell(id, p);
     if (!ended) return;
@@ -353,9 +432,42 @@ export class World {
   /** Something has changed: whoever waits looks again. */
   #tell(id: number, p: number): void {
     for (let other = 0; other < this.walkers; other++) {
-      if (this.#word(other, NEWS) !== 0 || (other === id && !this.progress.has(p))) continue;
-      this.#set(other, NEWS, 1);
+      const waits = this.#word(other, NEWS);
+      if (waits === 1 || (other === id && !this.progress.has(p))) continue;
+      if (!this.#exact || other === id || this.polls(waits - 2, p >>> 1)) this.#set(other, NEWS, 1);
     }
+  }
+
+  /** The loop in which walker `id` is about to wait: its operation, the word, and how deep it is in calls. */
+  loopOf(id: number): number {
+    const at = this.block(id),
+      end = (this.words[(at + STACK_AT) >> 2] as number) % BLOCK_BYTES,
+      key = ((id * MAX_RESULTS + this.operation(id)) * BLOCK_BYTES + end) * 2 ** 24 + this.#word(id, ADDRESS);
+    const loop = this.#loops.get(key) ?? Math.min(this.#loops.size, MAX_LOOPS - 1);
+    this.#loops.set(key, loop);
+    return loop;
+  }
+
+  /** Are the 8 bytes `word` accessed in each round of loop `loop`? */
+  polls(loop: number, word: number): boolean {
+    return ((this.#polled[word] as number) & (1 << loop)) !== 0;
+  }
+
+  /** Were words found that a loop polls, since `addMeetings` was called last? */
+  get foundPolls(): boolean {
+    return this.#newlyPolled > 0;
+  }
+
+  /** Loops that access the 8 bytes `word`, as bits. */
+  loopsOf(word: number): number {
+    return this.#polled[word] as number;
+  }
+
+  /** Loop `loop` accesses the 8 bytes `word`. */
+  poll(loop: number, word: number): void {
+    if (this.polls(loop, word)) return;
+    (this.#polled[word] as number) |= 1 << loop;
+    this.#newlyPolled++;
   }
 
   /** May walker `id` take a step? One that waits may when its word has changed, or when something else has since it last waited. */
@@ -363,7 +475,9 @@ export class World {
     const at = this.block(id) >> 2,
       words = this.words;
     if (words[at + STATUS] !== PENDING) return false;
-    if (words[at + NEWS] !== 0 || this.siteAt(words[at + SITE] as number).kind !== "wait") return true;
+    const news = words[at + NEWS] as number;
+    if (news === 1 || this.siteAt(words[at + SITE] as number).kind !== "wait") return true;
+    if (this.#exact && news !== 2 + this.loopOf(id)) return true;
     return words[(words[at + ADDRESS] as number) >> 2] !== words[at + EXPECTED];
   }
 
@@ -421,9 +535,13 @@ export class World {
     return a.address >>> 3 === b.address >>> 3 && (writes(a.kind) || writes(b.kind));
   }
 
-  /** Words that two walkers had atomic accesses to, one of them no load, and that are no meeting places yet become such; how many. */
+  /**
+   * Words that two walkers had atomic accesses to, one of them no load, and that are no meeting places yet become such; how many,
+   * and how many words were found that a loop polls.
+   */
   addMeetings(): number {
-    let added = 0;
+    let added = this.#newlyPolled;
+    this.#newlyPolled = 0;
     for (let word = 0; word < this.met.length; word++) {
       const seen = this.met[word] as number;
       if (seen === 0 || this.meeting[word] !== 0) continue;
@@ -433,6 +551,15 @@ export class World {
       this.meeting[word] = 1;
       added++;
     }
+    return added;
+  }
+
+  /** Words that several walkers have accessed, since the last call; in mode COMMON their accesses were not all seen before. */
+  addCommon(): number {
+    let common = 0;
+    for (const walkers of this.#touched) if ((walkers & (walkers - 1)) !== 0) common++;
+    const added = common - this.#common;
+    this.#common = common;
     return added;
   }
 

@@ -1,8 +1,11 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { deserialize, serialize } from "node:v8";
 import {
   type ExploreBuild,
   type ExploreResult,
   type ExploreViolation,
   explore as exploreScenario,
+  type LeftSearch,
   replay,
   SCENARIOS,
   type Scenario,
@@ -37,6 +40,7 @@ interface Settings {
   readonly seed: number | undefined;
   readonly deaths: "atomics" | "writes" | undefined;
   readonly races: boolean;
+  readonly reduce: boolean;
 }
 
 /** What is said of one flaw. */
@@ -48,7 +52,12 @@ interface Mutant {
 }
 
 function settingsOf(args: CommandArgs): Settings {
+  const reduce = booleanOption(args, "reduce");
+  if (reduce && (args.options.bound !== undefined || booleanOption(args, "deaths"))) {
+    throw new UsageError("--reduce goes with neither --bound nor --deaths: both need every state");
+  }
   return {
+    reduce,
     bound: integerOption(args, "bound", 0, 1000),
     limit: integerOption(args, "limit", 1, MOST),
     seconds: integerOption(args, "seconds", 1, MOST),
@@ -105,14 +114,67 @@ function jsonOf({ meetings: _, milliseconds: __, bytes: ___, schedules, ...rest 
   return { ...rest, schedules: schedules?.toString() ?? null };
 }
 
+/** What --save wrote into `path`. */
+async function readLeft(path: string): Promise<LeftSearch> {
+  let left: Partial<LeftSearch> | undefined;
+  try {
+    left = deserialize(await readFile(path)) as Partial<LeftSearch> | undefined;
+  } catch (error) {
+    throw new InputError(`${path}: ${(error as Error).message}`);
+  }
+  if (left?.search === undefined) throw new InputError(`${path}: no search that --save has written`);
+  return left as LeftSearch;
+}
+
+/** A search in parts: where it goes on, and what is left of it. */
+interface Parts {
+  readonly resume?: LeftSearch;
+  readonly onLeft?: (left: LeftSearch) => void;
+}
+
+/** The search of one scenario, by --resume and --save; `left` gets what there is to save. */
+async function partsOf(args: CommandArgs, left: LeftSearch[]): Promise<Parts> {
+  const from = stringOption(args, "resume"),
+    to = stringOption(args, "save");
+  if (from === undefined && to === undefined) return {};
+  if (args.operands.length !== 1 || args.operands[0] === "all" || booleanOption(args, "reduce")) {
+    throw new UsageError("--resume and --save go with one SCENARIO, and not with --reduce");
+  }
+  return {
+    ...(from === undefined ? {} : { resume: await readLeft(from) }),
+    ...(to === undefined ? {} : { onLeft: (one: LeftSearch) => left.push(one) }),
+  };
+}
+
+/** Explores `scenario`, from where --resume says, and writes what is left of it to --save. */
+async function exploreOne(scenario: Scenario, build: ExploreBuild | undefined, args: CommandArgs, io: CommandIo) {
+  const left: LeftSearch[] = [],
+    parts = await partsOf(args, left);
+  if (parts.resume !== undefined && parts.resume.scenario !== scenario.name) {
+    throw new UsageError(`--resume: that search is of ${parts.resume.scenario}, not of ${scenario.name}`);
+  }
+  if (scenario.needsCore && parts.resume !== undefined && parts.resume.hash !== build?.hash) {
+    throw new UsageError("--resume: that search is of another build of the core");
+  }
+  if (
+    parts.resume !== undefined &&
+    parts.resume.search.bound !== (settingsOf(args).bound ?? Number.POSITIVE_INFINITY)
+  ) {
+    throw new UsageError("--resume: that search has another bound");
+  }
+  const progress = (states: number) => io.progress(`${scenario.name}: ${states} states`);
+  const result = await exploreScenario(scenario, { ...settingsOf(args), ...parts, build, signal: io.signal, progress });
+  const path = stringOption(args, "save");
+  if (path !== undefined && left[0] !== undefined) await writeFile(path, serialize(left[0]));
+  return result;
+}
+
 async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResult[]> {
   const results: ExploreResult[] = [],
     scenarios = chosen(args.operands),
-    build = scenarios.some(({ needsCore }) => needsCore) ? load("engine") : undefined,
-    settings = settingsOf(args);
+    build = scenarios.some(({ needsCore }) => needsCore) ? load("engine") : undefined;
   for (const scenario of scenarios) {
-    const progress = (states: number) => io.progress(`${scenario.name}: ${states} states`);
-    const result = await exploreScenario(scenario, { ...settings, build, signal: io.signal, progress });
+    const result = await exploreOne(scenario, build, args, io);
     io.progress(undefined);
     if (io.signal.aborted) throw new Interrupted();
     results.push(result);
@@ -132,6 +194,7 @@ async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, i
     const { violations } = await exploreScenario(scenario, {
       ...settings,
       deaths,
+      reduce: settings.reduce && deaths === undefined,
       races: known?.races ?? settings.races,
       flaw,
       build,
@@ -266,9 +329,19 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
     bound: { type: "string", value: "N", help: "preemptions in one schedule at most; without it there is no bound" },
     deaths: { type: "boolean", help: "let a walker die before each of its atomic accesses, bury it, and go on" },
     races: { type: "boolean", help: "look for plain accesses that race, too" },
+    reduce: {
+      type: "boolean",
+      help: "leave out states that show nothing new: the same outcomes and broken rules in fewer states, schedules uncounted",
+    },
     mutant: { type: "string", value: "NAME", help: "look for this flaw, or for all" },
     limit: { type: "string", value: "STATES", help: "states of a scenario at most (default: 1000000)" },
     seconds: { type: "string", value: "N", help: "seconds for a scenario at most" },
+    save: { type: "string", value: "FILE", help: "write what is left of the search here, if it was cut short" },
+    resume: {
+      type: "string",
+      value: "FILE",
+      help: "go on with the search that --save wrote; --limit counts its states, too",
+    },
     seed: {
       type: "string",
       value: "N",
@@ -284,6 +357,10 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
   ],
   examples: [
     { line: "granule explore fault-fault --races --deaths", shows: "two vCPUs fault on one page" },
+    {
+      line: "granule explore split-fault-wrprotect --reduce",
+      shows: "three walkers and a block, in a third of the states",
+    },
     { line: "granule explore --mutant locked-again", shows: "what happens without the test for the locked marker" },
   ],
   run,

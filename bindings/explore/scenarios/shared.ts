@@ -1,6 +1,7 @@
 // Walkers that share a table under its lock for reading: faults, splits, write protection, and who holds the lock for writing.
 
 import * as K from "../../core/constants.generated.js";
+import type { EngineWorld } from "../engine-world.js";
 import {
   age,
   BASE,
@@ -17,12 +18,18 @@ import {
   unmap,
   wrprotect,
 } from "../operations.js";
+import { contentsOf } from "../oracle.js";
 import { engineScenario, type Scenario } from "../scenario.js";
 import { exactlyOne, withBlock, withPage, withPages } from "./setups.js";
 
 const shared = { shared: true } as const;
 /** Cache maintenance between break and make: no slot is filled in one step. */
 const SLOW = K.T_FWB | K.T_RANGE_TLBI | K.T_PAGE_COUNT | K.T_DCACHE | K.T_ICACHE;
+
+/** Is there a leaf that may be written? Bit 7 is S2AP[1], which a table's descriptor has not. */
+function mapsWritable(world: EngineWorld): boolean {
+  return [...contentsOf(world).matchAll(/:([0-9a-f]+)/g)].some(([, leaf]) => BigInt(`0x${leaf}`) & 0x80n);
+}
 
 export const SHARED: readonly Scenario[] = [
   engineScenario({
@@ -100,6 +107,15 @@ export const SHARED: readonly Scenario[] = [
     cites: ["S2-14", "BUG-14"],
     setup: withBlock,
     walkers: [[split(BASE, BLOCK, shared)], [wrprotect(BASE, BLOCK, shared)]],
+  }),
+  engineScenario({
+    name: "split-fault-wrprotect",
+    title: "a block is split, a fault needs a page of it, and it is write-protected meanwhile",
+    cites: ["S2-7", "S2-14", "S2-21", "BUG-14"],
+    setup: withBlock,
+    walkers: [[split(BASE, BLOCK, shared)], [fault(BASE, { rights: "r" })], [wrprotect(BASE, BLOCK, shared)]],
+    linear: false, // as split-fault
+    check: (world) => (mapsWritable(world) ? "a page stays writable" : undefined),
   }),
   engineScenario({
     name: "wrprotect-relax",
