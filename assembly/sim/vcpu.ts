@@ -73,7 +73,10 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
       continue;
     }
     const mine = handle(m, cpu, c, access);
-    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
+    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) {
+      races++;
+      if (isDefined(EXPLORE)) nap(SPINS); // who only tries again is in a new state with each try
+    }
     const counted = tries + 1 - races;
     again = counted < MAX_TRIES || rest(vmOf(m), counted - MAX_TRIES);
     turn(cpu);
