@@ -47,8 +47,10 @@ function withFlaws(name, text, flaws) {
   const here = flaws.filter(({ file }) => file === name);
   if (here.length === 0) return text;
   for (const flaw of here) {
-    if (text.split(flaw.find).length !== 2) throw new Error(`${flaw.name}: not once in ${name}: ${flaw.find}`);
-    text = text.replace(flaw.find, () => flaw.put.replaceAll("FLAW", `hasFlaw(${flaws.indexOf(flaw) + 1})`));
+    for (const [find, put] of [[flaw.find, flaw.put], ...(flaw.also ? [flaw.also] : [])]) {
+      if (text.split(find).length !== 2) throw new Error(`${flaw.name}: not once in ${name}: ${find}`);
+      text = text.replace(find, () => put.replaceAll("FLAW", `hasFlaw(${flaws.indexOf(flaw) + 1})`));
+    }
   }
   const depth = name.split("/").length - 2;
   const observer = `${"../".repeat(depth) || "./"}memory/schedule`;
@@ -58,7 +60,7 @@ function withFlaws(name, text, flaws) {
 /** Builds one of BUILDS into `file` and `file`.json, which names the sites of its accesses. */
 async function build({ name, entry, flaws, instead }, file) {
   const raw = `build/explore/${name}.raw.wasm`;
-  const edit = (source, text) => withFlaws(source, text, flaws);
+  const edit = (source, text) => withFlaws(instead?.[source] ?? source, text, flaws);
   await compile({ entry, target: "debug", outFile: raw, options: [OBSERVER, "--use", "EXPLORE=1"], instead, edit });
   const { bytes, sites } = instrument(readFileSync(new URL(raw, root)));
   const lineOf = linesOf(readFileSync(new URL(`${raw}.map`, root), "utf8"));

@@ -262,6 +262,23 @@ export class VmWorld extends EngineWorld {
     if (on) made(this.quietly(() => core.machineCopyAll(this.machine)), "the first round");
   }
 
+  /** The log begins now, at the end, so that stores are not asked after; words for a failure. */
+  startLog(): string | undefined {
+    this.setLog(true);
+    return undefined;
+  }
+
+  /** Would a store of vCPU 0 to `gpa` be done, as far as the table goes? */
+  mayStore(gpa: number): boolean {
+    const context = this.#contexts[0] as number;
+    return this.coreOf(this.host).mmuLookup(context, gpa, K.A_WRITE, this.#out) >= 0;
+  }
+
+  /** Is the host's page behind `gpa` the VM's own? */
+  isPrivate(gpa: number): boolean {
+    return (this.coreOf(this.host).hostTouch(this.vm, hostAddress(gpa), 0, 0) & K.PAGE_WRITABLE) !== 0;
+  }
+
   /** The host reads the log until nothing is dirty: words for a store that went unlogged, or for a vCPU that gave up. */
   wrongLog(): string | undefined {
     const core = this.coreOf(this.host);
@@ -320,6 +337,11 @@ export class VmWorld extends EngineWorld {
 function made(status: number, what: string): number {
   if (status < 0 && status >= -K.MAX_ERRNO) throw new Error(`${what} cannot be made: ${status}`);
   return status >>> 0;
+}
+
+/** The VMM's address of a guest address. */
+export function hostAddress(gpa: number): number {
+  return HVA + (gpa - RAM);
 }
 
 const hex = (n: number) => `0x${n.toString(16)}`;
