@@ -21,7 +21,6 @@ const INVALIDATION = "assembly/vm/invalidation.ts";
 const LOG = "assembly/vm/dirty/log.ts";
 const BITMAP = "assembly/vm/dirty/bitmap.ts";
 const DBM = "assembly/vm/dirty/dbm.ts";
-const RING = "assembly/vm/dirty/ring.ts";
 
 /** @type {Flaw[]} */
 export const FLAWS = [
@@ -275,13 +274,6 @@ export const FLAWS = [
     put: "      if (FLAW) { release(p, next); w.changed = true; return OK; }\n      if (put(w, p, old, next, level)) {",
     also: ['import { read } from "../../memory/cell";', 'import { read, release } from "../../memory/cell";'],
     says: "a harvest of dirty bits stores what it has computed, whatever the hardware did meanwhile [BUG-50]",
-  },
-  {
-    name: "ring-freed-early",
-    file: RING,
-    find: "    const page = <u32>e.page,\n      owner = e.slot;\n    publish(changetype<usize>(e), FREE);",
-    put: "    if (FLAW) publish(changetype<usize>(e), FREE);\n    const page = <u32>e.page,\n      owner = e.slot;\n    if (!FLAW) publish(changetype<usize>(e), FREE);",
-    says: "a collector frees an entry of a ring before it has read it",
   },
   {
     name: "sequence-after-progress",

@@ -3,8 +3,37 @@
 import type { ExploreBuild } from "./build.js";
 import type { EngineWorld, Operation } from "./engine-world.js";
 import { contentsOf, unsound } from "./oracle.js";
-import { checkName, type Described, type Scenario, withoutSkipped } from "./scenario.js";
+import { checkName, type Described, type KnownRace, type Scenario, withoutSkipped } from "./scenario.js";
 import { type VmConfig, VmWorld } from "./vm-world.js";
+
+const WHOLE = "hardware walks a table whatever lock software holds, and finds a descriptor before or after a plain store";
+const DISCARDED =
+  "an invalidation reads an entry that its owner is writing; whatever it decides by that, the owner discards the entry";
+
+/** What hardware and software do at the same time, by design. */
+const BESIDE_HARDWARE: readonly KnownRace[] = [
+  { between: ["atomic load at assembly/memory/cell.ts", "store at assembly/table/page.ts"], why: WHOLE },
+  { between: ["atomic load at assembly/memory/cell.ts", "store at assembly/memory/cell.ts"], why: WHOLE },
+  {
+    between: ["load at assembly/memory/cell.ts", "exchange at assembly/memory/cell.ts"],
+    why: "an exclusive walk reads a descriptor plainly, and changes by an exchange what the hardware may change too",
+  },
+  ...["load at assembly/mmu/invalidate.ts", "load at assembly/mmu/tlb.ts", "load at assembly/arch/field.ts"].map(
+    (reads): KnownRace => ({ between: ["store at assembly/mmu/ways.ts", reads], why: DISCARDED }),
+  ),
+  {
+    between: ["load at assembly/mmu/tlb.ts", "store at assembly/mmu/invalidate.ts"],
+    why: "how full a bank is decides only where an entry makes room",
+  },
+  {
+    between: ["load at assembly/memory/cell.ts", "exchange at assembly/memory/shared.ts"],
+    why: "a hit reads a tag that is taken away meanwhile: it was a hit before the TLBI, whose DSB waits for it",
+  },
+  {
+    between: ["assembly/sim/witness.ts", "assembly/sim/witness.ts"],
+    why: "a page that is stored to while it is copied is reported again",
+  },
+];
 
 /** What makes a scenario of a VM. */
 export interface VmScenario extends Described {
@@ -55,7 +84,7 @@ export function vmScenario(what: VmScenario): Scenario {
     name,
     title,
     ...(cites === undefined ? {} : { cites }),
-    ...(knownRaces === undefined ? {} : { knownRaces }),
+    knownRaces: [...BESIDE_HARDWARE, ...(knownRaces ?? [])],
     walkers,
     needsCore: true,
     build: "vm",

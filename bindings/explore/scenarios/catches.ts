@@ -46,5 +46,10 @@ export const CATCHES: Readonly<Record<string, Catch>> = {
   "fill-within-tlbi": { scenario: "store-log", bound: 1 },
   "log-without-flush": { scenario: "store-log", bound: 1 },
   "mark-before-map": { scenario: "fault-log", bound: 1 },
-  "harvest-by-store": { scenario: "dirty-harvest", races: true },
+  "bits-lost": { scenario: "neighbour-log", bound: 1 },
+  "harvest-by-store": { scenario: "dirty-unmap", bound: 1 },
+  "sequence-before-progress": { scenario: "notifier-fault", bound: 2 },
+  "sequence-after-progress": { scenario: "notifier-fault", bound: 2 },
+  "sequence-after-host": { scenario: "notifier-fault", bound: 1 },
+  "touch-unlocked": { scenario: "touch-forked", bound: 1 },
 };
