@@ -10,7 +10,9 @@ import { MODULES } from "./modules.mjs";
 
 const root = new URL("../../", import.meta.url);
 const folder = new URL("build/explore/", root);
-const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs", "modules.mjs"].map((name) => `bindings/core/${name}`);
+const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs", "modules.mjs"].map(
+  (name) => `bindings/core/${name}`,
+);
 const OBSERVER = "assembly/memory/schedule.ts";
 
 /** A flaw of what only the module of the VM has. */
@@ -82,7 +84,7 @@ async function build({ name, entry, flaws, instead }, file) {
 
 mkdirSync(folder, { recursive: true });
 const current = Object.fromEntries(BUILDS.map(({ name, flaws }) => [name, `${name}-${hashOfInputs(flaws)}.wasm`]));
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2); // names of BUILDS; all of them if none is given
 for (const made of BUILDS) {
   if (wanted.length > 0 && !wanted.includes(made.name)) continue;
   const file = current[made.name];

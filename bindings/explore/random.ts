@@ -52,7 +52,8 @@ class Walker {
       path.push(best);
       const waits = world.pending(best)?.kind === "wait";
       world.step(best);
-      if (waits) priority[best] = -n; // whoever it waits for has its turn
+      if (waits)
+        priority[best] = -n; // whoever it waits for has its turn
       else if (changes.includes(n)) priority[best] = CHANGES - 1 - changes.indexOf(n);
     }
     return false;

@@ -16,14 +16,30 @@ function vmOperation(says: string, does: (world: VmWorld) => number): Operation 
   };
 }
 
-/** `n` accesses of vCPU `cpu`, by its work; the result is how many are left because its ring is full. */
+/**
+ * `n` accesses of vCPU `cpu`, by its work; the result is how many are left because its ring is full [RNG-7].
+ *
+ * @example
+ * ```ts
+ * import { run } from "granule/explore";
+ * console.log(run(0, 2).says); // vCPU 0: 2 accesses
+ * ```
+ */
 export function run(cpu: number, n = 1): Operation {
   return vmOperation(`vCPU ${cpu}: ${n} access${n === 1 ? "" : "es"}`, ({ core, machine }) =>
     core.machineRun(machine, cpu, n),
   );
 }
 
-/** The VMM reads the dirty log, and copies the pages that it reports; the result is how many these are. */
+/**
+ * The VMM reads the dirty log, and copies the pages that it reports; the result is how many these are (KVM_GET_DIRTY_LOG).
+ *
+ * @example
+ * ```ts
+ * import { readLog } from "granule/explore";
+ * console.log(readLog().says); // read the dirty log
+ * ```
+ */
 export function readLog(): Operation {
   return vmOperation("read the dirty log", ({ core, machine }) => core.machineCollect(machine, SLOT));
 }
@@ -31,7 +47,15 @@ export function readLog(): Operation {
 /** What the host may do to the memory behind a guest range. */
 const CHANGES = { share: K.HOST_SHARE, discard: K.HOST_DISCARD, collapse: K.HOST_COLLAPSE, fork: K.HOST_FORK } as const;
 
-/** The host changes the memory behind a guest range: the three calls of a notifier and the change in between [NOT-1, NOT-3]. */
+/**
+ * The host changes the memory behind `size` bytes from the guest address `gpa`: a notifier's begin, the change, its end [NOT-1, NOT-3].
+ *
+ * @example
+ * ```ts
+ * import { changeHost, RAM } from "granule/explore";
+ * console.log(changeHost("share", RAM, 4096).length); // 3
+ * ```
+ */
 export function changeHost(what: keyof typeof CHANGES, gpa: number, size: number): readonly Operation[] {
   const start = hostAddress(gpa),
     end = start + size,
@@ -43,7 +67,15 @@ export function changeHost(what: keyof typeof CHANGES, gpa: number, size: number
   ];
 }
 
-/** The host asks whether a guest range was accessed, and clears the access flags. */
+/**
+ * The host asks whether `size` bytes from the guest address `gpa` were accessed, and clears the access flags [NOT-8].
+ *
+ * @example
+ * ```ts
+ * import { hostAge, RAM } from "granule/explore";
+ * console.log(hostAge(RAM, 4096).says); // age 0x4000000+0x1000
+ * ```
+ */
 export function hostAge(gpa: number, size: number): Operation {
   const start = hostAddress(gpa);
   return vmOperation(`age ${hex(gpa)}+${hex(size)}`, ({ core, vm }) => core.vmAge(vm, start, start + size, 1));

@@ -6,7 +6,8 @@ import { contentsOf, unsound } from "./oracle.js";
 import { checkName, type Described, type KnownRace, type Scenario, withoutSkipped } from "./scenario.js";
 import { type VmConfig, VmWorld } from "./vm-world.js";
 
-const WHOLE = "hardware walks a table whatever lock software holds, and finds a descriptor before or after a plain store";
+const WHOLE =
+  "hardware walks a table whatever lock software holds, and finds a descriptor before or after a plain store";
 const DISCARDED =
   "an invalidation reads an entry that its owner is writing; whatever it decides by that, the owner discards the entry";
 

@@ -47,7 +47,15 @@ export interface CpuWork {
   readonly fetches?: number;
 }
 
-/** The guest's memory: the explore build has room to witness stores to 256 MiB from 0. */
+/**
+ * First guest address of the slot. The explore build has room to witness stores to 256 MiB from 0.
+ *
+ * @example
+ * ```ts
+ * import { RAM } from "granule/explore";
+ * console.log(RAM); // 67108864
+ * ```
+ */
 export const RAM: number = 64 << 20;
 const HVA = 2 ** 46 + RAM;
 const IPA_BITS = 39;
@@ -258,8 +266,15 @@ export class VmWorld extends EngineWorld {
   /** The slot is there, and logs or not, from now on. */
   setLog(on: boolean): void {
     const core = this.coreOf(this.host);
-    made(this.quietly(() => core.vmSetRegion(this.vm, SLOT, on ? K.SLOT_LOG : 0, RAM, this.size, HVA)), "the slot");
-    if (on) made(this.quietly(() => core.machineCopyAll(this.machine)), "the first round");
+    made(
+      this.quietly(() => core.vmSetRegion(this.vm, SLOT, on ? K.SLOT_LOG : 0, RAM, this.size, HVA)),
+      "the slot",
+    );
+    if (on)
+      made(
+        this.quietly(() => core.machineCopyAll(this.machine)),
+        "the first round",
+      );
   }
 
   /** The log begins now, at the end, so that stores are not asked after; words for a failure. */
@@ -339,7 +354,15 @@ function made(status: number, what: string): number {
   return status >>> 0;
 }
 
-/** The VMM's address of a guest address. */
+/**
+ * The VMM's address of a guest address.
+ *
+ * @example
+ * ```ts
+ * import { hostAddress, RAM } from "granule/explore";
+ * console.log(hostAddress(RAM + 4096) - hostAddress(RAM)); // 4096
+ * ```
+ */
 export function hostAddress(gpa: number): number {
   return HVA + (gpa - RAM);
 }

@@ -50,6 +50,12 @@ function withFetch(world: VmWorld): void {
 
 const DBM = { cpus: 1, strategy: K.LOG_DBM } as const;
 
+/** A clean page, and one that nobody has stored to: for that the vCPU takes the table's lock, at which an exclusive walk stops then. */
+function cleanAndNew(world: VmWorld): void {
+  onePage(true)(world);
+  world.setWork(0, { from: RAM, pages: 2 });
+}
+
 /** May the guest store where the host's page is none of its own? */
 function mayStoreToShared(world: VmWorld): string | undefined {
   return world.mayStore(RAM) && !world.isPrivate(RAM) ? "the guest may store to a page that it shares" : undefined;
@@ -97,7 +103,11 @@ export const VM: readonly Scenario[] = [
     cites: ["DBM-10"],
     guest: { cpus: 2 },
     setup: onePage(true),
-    walkers: [[run(0, 2), run(0)], [run(1), run(1)], [readLog(), readLog()]],
+    walkers: [
+      [run(0, 2), run(0)],
+      [run(1), run(1)],
+      [readLog(), readLog()],
+    ],
   }),
   vmScenario({
     name: "adversary-log",
@@ -112,8 +122,8 @@ export const VM: readonly Scenario[] = [
     title: "hardware sets the dirty state while it is harvested",
     cites: ["BUG-50", "DBM-7", "DBM-8"],
     guest: DBM,
-    setup: onePage(true),
-    walkers: [[run(0)], [readLog()]],
+    setup: cleanAndNew,
+    walkers: [[run(0, 2)], [readLog()]],
   }),
   vmScenario({
     name: "dirty-mkyoung",
@@ -128,8 +138,8 @@ export const VM: readonly Scenario[] = [
     title: "hardware sets the dirty state while software clears the access flag",
     cites: ["DBM-7", "DBM-8", "NOT-8"],
     guest: DBM,
-    setup: onePage(true),
-    walkers: [[run(0)], [hostAge(RAM, PAGE)]],
+    setup: cleanAndNew,
+    walkers: [[run(0, 2)], [hostAge(RAM, PAGE)]],
   }),
   vmScenario({
     name: "dirty-relax",
@@ -152,8 +162,8 @@ export const VM: readonly Scenario[] = [
     title: "hardware sets the dirty state while the host takes the page back",
     cites: ["DBM-6", "DBM-7", "NOT-12"],
     guest: DBM,
-    setup: onePage(true),
-    walkers: [[run(0)], changeHost("share", RAM, PAGE)],
+    setup: cleanAndNew,
+    walkers: [[run(0, 2)], changeHost("share", RAM, PAGE)],
     check: mayStoreToShared,
   }),
   vmScenario({
