@@ -8,7 +8,6 @@ import { AgentView, VmView } from "../core/vm-views.generated.js";
 import type { ExploreBuild } from "./build.js";
 import { EngineWorld, type ExploredCore, type TableConfig } from "./engine-world.js";
 import { offsetsOf } from "./names.js";
-import { run } from "./vm-operations.js";
 
 /** What the guest of a scenario is like. */
 export interface VmConfig {
@@ -260,7 +259,8 @@ export class VmWorld extends EngineWorld {
   /** vCPU `i` makes `n` accesses now, before the walkers begin; walker `by` runs it, whose page cache is full then. */
   runNow(i: number, work: CpuWork, n = 1, by: number = Math.min(i, this.host - 1)): void {
     this.setWork(i, work);
-    this.setUp(run(i, n), by);
+    const call = () => ({ run: () => this.core.machineRun(this.machine, i, n) });
+    this.setUp({ says: `vCPU ${i} runs`, call }, by);
   }
 
   /** The slot is there, and logs or not, from now on. */
