@@ -24,7 +24,10 @@ const LOOKS: u32 = 1 << 27;
  */
 export function acquireAs(p: usize, holder: u32): i32 {
   demand(holder !== 0, RULE_HOLDER);
-  for (let i: u32 = 0; !claim(p, 0, holder); i++) if (i >= LOOKS) return ETIMEDOUT;
+  for (let i: u32 = 0; !claim(p, 0, holder); i++) {
+    if (i >= LOOKS) return ETIMEDOUT;
+    if (isDefined(EXPLORE)) nap(i); // who only looks again is in a new state with each look
+  }
   return OK;
 }
 

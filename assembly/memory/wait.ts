@@ -37,6 +37,11 @@ export function sleepOn(p: usize, value: u32, i: u32): void {
   for (let n: u32 = 0; n < LOOKS; n++) if (peek(p) !== value) return;
 }
 
+/** Others have a turn. For an explorer of schedules alone: a walker that tries again at once would never let them. */
+export function letOthers(): void {
+  sleepWhile(nobody(), 1, 0);
+}
+
 /** A word that is always 0: nothing is stored in the second half of the line of the journals' order. */
 function nobody(): usize {
   return orderWord() + 64;

@@ -2,6 +2,7 @@
 // so that every flush of a table reaches all CPUs inside the operation that issues it, and is done when its DSB is [HWM-41].
 
 import { ipaOperand, MAX_RANGE_PAGES, rangeNum, rangeOperand, rangePages, rangeScale, TTL_UNKNOWN } from "../arch/tlbi";
+import { OK } from "../memory/errno";
 import { T_LPA2, Table } from "../memory/layout";
 import {
   complete,
@@ -15,6 +16,7 @@ import {
   TLBI_VMID,
 } from "../mmu/invalidate";
 import { Tlb } from "../mmu/tlb";
+import { C_WARNINGS, count } from "../record/counters";
 import { DSB_ISH, DSB_ISHST, J_DSB, J_TLBI_ALL, record } from "../record/journal";
 import { awaitAccesses, contextOf, cpuAt, Machine, machineOf, NO_CPU, running, tlbOf, vmOf } from "../sim/machine";
 import { processorsAt, tlbOfProcessor, vmidsOf } from "../sim/processors";
@@ -50,8 +52,16 @@ function issue(m: Machine, form: u32, domain: u32, operand: u64): void {
   form |= domain << TLBI_DOMAIN_LOW;
   for (let i: u32 = 0, n = listeners(m); i < n; i++) {
     if (domain === LOCAL && i !== from) continue;
-    post(listener(m, i), from, form, operand, vmidIn(m, i));
+    heard(post(listener(m, i), from, form, operand, vmidIn(m, i)) === OK);
   }
+}
+
+/**
+ * Hardware never gives up on a TLBI or a DSB. Here a thread that makes no progress is not waited for without end: what it still holds
+ * may be stale from then on, which is counted as a warning.
+ */
+function heard(done: bool): void {
+  if (!done) count(C_WARNINGS, 1);
 }
 
 /** A DSB of the running CPU: what it issued is done, and so are the accesses that other vCPUs had begun before [HWM-41]. */
@@ -60,10 +70,10 @@ function wait(m: Machine, domain: u32): void {
     mine = running(m);
   for (let i: u32 = 0, n = listeners(m); i < n; i++) {
     if (domain === LOCAL && i !== from) continue;
-    complete(listener(m, i), from, domain);
+    heard(complete(listener(m, i), from, domain) === OK);
   }
   if (domain === LOCAL) return;
-  for (let i: u32 = 0; i < m.cpus; i++) if (i !== mine) awaitAccesses(cpuAt(m, i));
+  for (let i: u32 = 0; i < m.cpus; i++) if (i !== mine) heard(awaitAccesses(cpuAt(m, i)));
 }
 
 /** Whoever issues for the host itself, on no vCPU's behalf. */
@@ -77,8 +87,8 @@ export function hearAll(p: u32): void {
   record(J_DSB, 0, 0, 0, DSB_ISH, 0);
   const s = processorsAt(p),
     form = TLBI_ALL | (INNER << TLBI_DOMAIN_LOW);
-  for (let i: u32 = 0; i < s.count; i++) post(tlbOfProcessor(s, i), HOST_ISSUER, form, 0, 0);
-  for (let i: u32 = 0; i < s.count; i++) complete(tlbOfProcessor(s, i), HOST_ISSUER, INNER);
+  for (let i: u32 = 0; i < s.count; i++) heard(post(tlbOfProcessor(s, i), HOST_ISSUER, form, 0, 0) === OK);
+  for (let i: u32 = 0; i < s.count; i++) heard(complete(tlbOfProcessor(s, i), HOST_ISSUER, INNER) === OK);
 }
 
 function lpa2(t: Table): u32 {

@@ -220,10 +220,14 @@ export function passStep(cpu: Cpu): void {
   advance(cpu, 2);
 }
 
-/** Waits until the accesses that another CPU had begun are complete. It makes progress, or its thread does not run at all. */
-export function awaitAccesses(cpu: Cpu): void {
+/** Waits until the accesses that another CPU had begun are complete. It makes progress, or its thread does not run at all: then false. */
+export function awaitAccesses(cpu: Cpu): bool {
   const seen = peek(stepWord(cpu));
-  for (let i: u32 = 0; seen & 1 && peek(stepWord(cpu)) === seen && !isTooLate(i); i++) nap(i);
+  for (let i: u32 = 0; seen & 1 && peek(stepWord(cpu)) === seen; i++) {
+    if (isTooLate(i)) return false;
+    nap(i);
+  }
+  return true;
 }
 
 function kickWord(cpu: Cpu): usize {

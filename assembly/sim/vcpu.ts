@@ -6,7 +6,7 @@ import { put } from "../arch/field";
 import { FIRST_LEVEL } from "../arch/granule";
 import { EAGAIN, ENOMEM } from "../memory/errno";
 import { parallel } from "../memory/layout";
-import { isTooLate, nap, SPINS } from "../memory/wait";
+import { isTooLate, letOthers, nap, SPINS } from "../memory/wait";
 import { countHits, firstBank, Hinted, hintKind, isPlain, ownTag, sharedTag, through, wanted } from "../mmu/access";
 import * as C from "../mmu/context";
 import * as T from "../mmu/tlb";
@@ -73,7 +73,10 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
       continue;
     }
     const mine = handle(m, cpu, c, access);
-    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) races++;
+    if (parallel() && races < MAX_RACES && agent(vmOf(m)).status === EAGAIN) {
+      races++;
+      if (isDefined(EXPLORE)) explored(races);
+    }
     const counted = tries + 1 - races;
     again = counted < MAX_TRIES || rest(vmOf(m), counted - MAX_TRIES);
     turn(cpu);
@@ -81,6 +84,15 @@ export function slow(m: Machine, cpu: Cpu, addr: u64, access: u32): bool {
   }
   cpu.stuck++;
   return false;
+}
+
+/** Tries before a nap: the first ones may find what has changed since the access. */
+const EXPLORED_TRIES: u32 = 4;
+
+/** After try `n` that lost a race, of the explore build: a vCPU that only tries again is in a new state with each try. */
+function explored(n: u32): void {
+  if (n % EXPLORED_TRIES === 0) nap(SPINS);
+  else letOthers();
 }
 
 /**

@@ -13,7 +13,7 @@ import { CHUNKS, Cpu, copiedWord, cpuAt, Machine, storesWord, vmOf } from "./mac
 
 const COUNT_SHIFT: u32 = 2;
 /** log2 of the block of a chunk in units, and of the counts in it. */
-const CHUNK_ORDER: u32 = 8;
+const CHUNK_ORDER: u32 = isDefined(EXPLORE) ? 0 : 8;
 const CHUNK_PAGES_SHIFT: u32 = CHUNK_ORDER + UNIT_SHIFT - COUNT_SHIFT;
 
 /** The chunk that the word at `p` names, made if there is none; 0 when memory is spent. */

@@ -8,9 +8,11 @@
 // first page or block.
 
 import { alignDown, UNIT_BYTES } from "../arch/granule";
-import { EINVAL, ENOMEM, OK } from "../memory/errno";
+import { EINVAL, ENOMEM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, takeFrames } from "../memory/frames";
 import { handOver } from "../memory/intent";
+import { parallel } from "../memory/layout";
+import { acquire, relinquish } from "../memory/spin";
 import {
   AREA_DEVICE,
   AREA_FRESH,
@@ -190,11 +192,32 @@ function provided(log: u32, writable: bool, area: Area, hugetlb: u32): u32 {
   return PAGE_THERE | log | hugetlb | (writable && area.flags & AREA_WRITABLE ? PAGE_WRITABLE : 0);
 }
 
+function lockWord(h: Host): usize {
+  return changetype<usize>(h) + offsetof<Host>("lock");
+}
+
+/** Nobody else touches or changes the memory until `unlock`; false when the holder makes no progress. */
+function lock(h: Host): bool {
+  return !parallel() || acquire(lockWord(h)) === OK;
+}
+
+function unlock(h: Host): void {
+  if (parallel()) relinquish(lockWord(h));
+}
+
 /**
  * The guest touches a byte and the host provides a page, PAGE_*: 0 where there is no memory, or none that may be written.
  * Executed memory counts as filled by the VMM: code must have been written before it can run.
  */
 export function touch(h: Host, hva: u64, write: bool, exec: bool): u32 {
+  if (!lock(h)) return 0;
+  const page = provide(h, hva, write, exec);
+  unlock(h);
+  return page;
+}
+
+/** `touch`, under the lock. */
+function provide(h: Host, hva: u64, write: bool, exec: bool): u32 {
   const area = areaOf(h, hva);
   if (!area || (write && !(area.flags & AREA_WRITABLE))) return 0;
   if (area.flags & AREA_DEVICE) {
@@ -386,7 +409,7 @@ function fill(h: Host, start: u64, end: u64): void {
   const page = (<u64>1) << h.ps;
   if (!isHostRange(h, start, end) || (end - start) >> h.blockShift > MAX_BLOCKS) return;
   for (let at = alignDown(start, page); at < end; ) {
-    const there = touch(h, at, true, false),
+    const there = provide(h, at, true, false),
       bytes = there === 0 ? page : (<u64>1) << (there & PAGE_SHIFT);
     at = alignDown(at, bytes) + bytes;
   }
@@ -448,8 +471,16 @@ export const HOST_FORK_GONE: u32 = 11;
 /** The VMM writes to all of it. */
 export const HOST_FILL: u32 = 12;
 
-/** Something happens to [start, end): 0, EINVAL or ENOMEM. */
+/** Something happens to [start, end): 0, EINVAL, ENOMEM or ETIMEDOUT. */
 export function change(h: Host, what: u32, start: u64, end: u64): i32 {
+  if (!lock(h)) return ETIMEDOUT;
+  const r = perform(h, what, start, end);
+  unlock(h);
+  return r;
+}
+
+/** `change`, under the lock. */
+function perform(h: Host, what: u32, start: u64, end: u64): i32 {
   switch (what) {
     case HOST_DISCARD:
       discard(h, start, end);

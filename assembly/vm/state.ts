@@ -83,7 +83,7 @@ export class Host {
   forks: u32;
   /** Bytes of a hugetlb page where nobody described the memory; 0: ordinary memory. */
   otherwise: u64;
-  /** A spin lock, of whoever splits or makes a block. */
+  /** A spin lock, of whoever touches or changes memory. */
   lock: u32;
   spare: u32;
 }

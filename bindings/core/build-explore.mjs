@@ -6,16 +6,27 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { compile } from "./compile.mjs";
 import { FLAWS } from "./flaws.mjs";
 import { asyncify, instrument, linesOf } from "./instrument.mjs";
+import { MODULES } from "./modules.mjs";
 
 const root = new URL("../../", import.meta.url);
 const folder = new URL("build/explore/", root);
-const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs"].map((name) => `bindings/core/${name}`);
+const SCRIPTS = ["build-explore.mjs", "instrument.mjs", "compile.mjs", "modules.mjs"].map(
+  (name) => `bindings/core/${name}`,
+);
 const OBSERVER = "assembly/memory/schedule.ts";
 
-/** What is built: modules, and the engine with all its flaws. */
+/** A flaw of what only the module of the VM has. */
+const isOfVm = ({ file }) => /^assembly\/(vm|sim|mmu)\//.test(file);
+const OF_ENGINE = FLAWS.filter((flaw) => !isOfVm(flaw));
+const OF_VM = FLAWS.filter(isOfVm);
+const { instead } = MODULES.find(({ name }) => name === "vm");
+
+/** What is built: the engine, the engine with hardware and VM in one module, and both with all their flaws. */
 const BUILDS = [
   { name: "engine", entry: "assembly/engine.ts", flaws: [] },
-  { name: "mutants", entry: "assembly/engine.ts", flaws: FLAWS },
+  { name: "mutants", entry: "assembly/engine.ts", flaws: OF_ENGINE },
+  { name: "vm", entry: "assembly/explored.ts", flaws: [], instead },
+  { name: "vm-mutants", entry: "assembly/explored.ts", flaws: OF_VM, instead },
 ];
 
 function sources() {
@@ -38,8 +49,10 @@ function withFlaws(name, text, flaws) {
   const here = flaws.filter(({ file }) => file === name);
   if (here.length === 0) return text;
   for (const flaw of here) {
-    if (text.split(flaw.find).length !== 2) throw new Error(`${flaw.name}: not once in ${name}: ${flaw.find}`);
-    text = text.replace(flaw.find, () => flaw.put.replaceAll("FLAW", `hasFlaw(${flaws.indexOf(flaw) + 1})`));
+    for (const [find, put] of [[flaw.find, flaw.put], ...(flaw.also ? [flaw.also] : [])]) {
+      if (text.split(find).length !== 2) throw new Error(`${flaw.name}: not once in ${name}: ${find}`);
+      text = text.replace(find, () => put.replaceAll("FLAW", `hasFlaw(${flaws.indexOf(flaw) + 1})`));
+    }
   }
   const depth = name.split("/").length - 2;
   const observer = `${"../".repeat(depth) || "./"}memory/schedule`;
@@ -47,10 +60,10 @@ function withFlaws(name, text, flaws) {
 }
 
 /** Builds one of BUILDS into `file` and `file`.json, which names the sites of its accesses. */
-async function build({ name, entry, flaws }, file) {
+async function build({ name, entry, flaws, instead }, file) {
   const raw = `build/explore/${name}.raw.wasm`;
-  const edit = (source, text) => withFlaws(source, text, flaws);
-  await compile({ entry, target: "debug", outFile: raw, options: [OBSERVER, "--use", "EXPLORE=1"], edit });
+  const edit = (source, text) => withFlaws(instead?.[source] ?? source, text, flaws);
+  await compile({ entry, target: "debug", outFile: raw, options: [OBSERVER, "--use", "EXPLORE=1"], instead, edit });
   const { bytes, sites } = instrument(readFileSync(new URL(raw, root)));
   const lineOf = linesOf(readFileSync(new URL(`${raw}.map`, root), "utf8"));
   const described = sites.map(({ kind, bytes: size, name: fn, offset }) => ({
@@ -71,7 +84,9 @@ async function build({ name, entry, flaws }, file) {
 
 mkdirSync(folder, { recursive: true });
 const current = Object.fromEntries(BUILDS.map(({ name, flaws }) => [name, `${name}-${hashOfInputs(flaws)}.wasm`]));
+const wanted = process.argv.slice(2); // names of BUILDS; all of them if none is given
 for (const made of BUILDS) {
+  if (wanted.length > 0 && !wanted.includes(made.name)) continue;
   const file = current[made.name];
   if (existsSync(new URL(file, folder))) continue;
   console.log(`explore build of ${made.name}: ${await build(made, file)}`);

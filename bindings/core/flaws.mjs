@@ -1,7 +1,10 @@
 // Flaws that the explorer must find: each takes one guard of the parallel code away. All are compiled into one build, and FLAW in
 // a replacement is true for the flaw that runs (memory/schedule.ts). docs/explore.md says how to add one.
 
-/** @typedef {{ name: string, file: string, find: string, put: string, says: string }} Flaw */
+/**
+ * `also`: a second text of the file, and what is put in its place.
+ * @typedef {{ name: string, file: string, find: string, put: string, also?: [string, string], says: string }} Flaw
+ */
 
 const BBM = "assembly/table/bbm.ts";
 const EPOCH = "assembly/memory/epoch.ts";
@@ -9,6 +12,15 @@ const LIMBO = "assembly/memory/limbo.ts";
 const LOCK = "assembly/memory/lock.ts";
 const TEARDOWN = "assembly/table/teardown.ts";
 const TABLES = "assembly/memory/tables.ts";
+const MACHINE = "assembly/sim/machine.ts";
+const INTERCONNECT = "assembly/sim/interconnect.ts";
+const TLB = "assembly/mmu/tlb.ts";
+const WAYS = "assembly/mmu/ways.ts";
+const FAULT = "assembly/vm/fault.ts";
+const INVALIDATION = "assembly/vm/invalidation.ts";
+const LOG = "assembly/vm/dirty/log.ts";
+const BITMAP = "assembly/vm/dirty/bitmap.ts";
+const DBM = "assembly/vm/dirty/dbm.ts";
 
 /** @type {Flaw[]} */
 export const FLAWS = [
@@ -193,5 +205,103 @@ export const FLAWS = [
     find: "  publish(writerWord(t), 0);",
     put: "  if (FLAW) store<u32>(writerWord(t), 0); else publish(writerWord(t), 0);",
     says: "the lock for writing is let go by a plain store",
+  },
+  // Of hardware and VM.
+  {
+    name: "dsb-waits-for-nobody",
+    file: MACHINE,
+    find: "  for (let i: u32 = 0; seen & 1 && peek(stepWord(cpu)) === seen; i++) {",
+    put: "  for (let i: u32 = 0; !FLAW && seen & 1 && peek(stepWord(cpu)) === seen; i++) {",
+    says: "a DSB does not wait for the accesses that other vCPUs have begun",
+  },
+  {
+    name: "guest-runs-unseen",
+    file: MACHINE,
+    find: "  publish(stepWord(cpu), cpu.step + n);\n  peek(stepWord(cpu));",
+    put: "  if (FLAW) n += n & 1;\n  publish(stepWord(cpu), cpu.step + n);\n  peek(stepWord(cpu));",
+    says: "a vCPU does not say that its guest runs",
+  },
+  {
+    name: "no-last-dsb",
+    file: INTERCONNECT,
+    find: "  issue(m, TLBI_STAGE1, domain, 0);\n  wait(m, domain);",
+    put: "  issue(m, TLBI_STAGE1, domain, 0);\n  if (!FLAW) wait(m, domain);",
+    says: "no DSB follows the TLBI of stage 1",
+  },
+  {
+    name: "fill-beside-tlbi",
+    file: WAYS,
+    find: "  const stands = isUndisturbed(t);",
+    put: "  const stands = FLAW || isUndisturbed(t);",
+    says: "a TLB keeps what it filled while an invalidation came by",
+  },
+  {
+    name: "fill-within-tlbi",
+    file: TLB,
+    find: "  t.began = now & 1 ? u64.MAX_VALUE : now;",
+    put: "  t.began = !FLAW && now & 1 ? u64.MAX_VALUE : now;",
+    says: "an access that begins during an invalidation fills the TLB",
+  },
+  {
+    name: "log-without-flush",
+    file: LOG,
+    find: "  if (dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
+    put: "  if (!FLAW && dirty !== 0 && protectsAgain(v)) flushRange(v, s.gpa, s.size);",
+    says: "a read of the dirty log protects pages and flushes nothing",
+  },
+  {
+    name: "mark-before-map",
+    file: FAULT,
+    find: "  if (writable && logs && r === OK) noteDirty(v, a, s, gfn); // behind the mapping [FLT-38]",
+    put: "  if (!FLAW && writable && logs && r === OK) noteDirty(v, a, s, gfn);",
+    also: [
+      "  const r = relax\n    ? onTableUnlessChanged(v, OP_RELAX_PERMS",
+      "  if (FLAW && writable && logs) noteDirty(v, a, s, gfn);\n  const r = relax\n    ? onTableUnlessChanged(v, OP_RELAX_PERMS",
+    ],
+    says: "a fault marks a page before it is writable",
+  },
+  {
+    name: "bits-lost",
+    file: BITMAP,
+    find: "  return p === 0 || observe(p) === 0 ? 0 : swap(p, 0) & bitsOf(v, s, i);",
+    put: "  if (FLAW && p !== 0) { const bits = observe(p); swap(p, 0); return bits & bitsOf(v, s, i); }\n  return p === 0 || observe(p) === 0 ? 0 : swap(p, 0) & bitsOf(v, s, i);",
+    says: "a word of the dirty bitmap is taken by a load and a store",
+  },
+  {
+    name: "harvest-by-store",
+    file: DBM,
+    find: "      if (put(w, p, old, next, level)) {",
+    put: "      if (FLAW) { release(p, next); w.changed = true; return OK; }\n      if (put(w, p, old, next, level)) {",
+    also: ['import { read } from "../../memory/cell";', 'import { read, release } from "../../memory/cell";'],
+    says: "a harvest of dirty bits stores what it has computed, whatever the hardware did meanwhile [BUG-50]",
+  },
+  {
+    name: "sequence-after-progress",
+    file: INVALIDATION,
+    find: "  add(sequenceWord(v), 1);\n  add(progressWord(v), -1);",
+    put: "  if (FLAW) add(progressWord(v), -1);\n  add(sequenceWord(v), 1);\n  if (!FLAW) add(progressWord(v), -1);",
+    says: "an invalidation is over before its sequence number has changed",
+  },
+  {
+    name: "sequence-before-progress",
+    file: INVALIDATION,
+    find: "  if (peek(progressWord(v)) !== 0 && (v.retryByRange === 0 || isInvalidated(v, gpa, size))) return true;\n  return peek(sequenceWord(v)) !== sequence;",
+    put: "  if (FLAW && peek(sequenceWord(v)) !== sequence) return true;\n  if (peek(progressWord(v)) !== 0 && (v.retryByRange === 0 || isInvalidated(v, gpa, size))) return true;\n  return !FLAW && peek(sequenceWord(v)) !== sequence;",
+    says: "a fault looks at the sequence number first, and then whether an invalidation is under way",
+  },
+  {
+    name: "sequence-after-host",
+    file: FAULT,
+    find: "    sequence = sequenceOf(v), // before the host is asked [FLT-22]\n    page = touch(hostOf(v), hva, write, exec);",
+    put: "    early = sequenceOf(v), // before the host is asked [FLT-22]\n    page = touch(hostOf(v), hva, write, exec),\n    sequence = FLAW ? sequenceOf(v) : early;",
+    says: "a fault notes the sequence number after it has asked the host",
+  },
+  {
+    name: "touch-unlocked",
+    file: "assembly/vm/host.ts",
+    find: "  return !parallel() || acquire(lockWord(h)) === OK;",
+    put: "  return FLAW || !parallel() || acquire(lockWord(h)) === OK;",
+    also: ["  if (parallel()) relinquish(lockWord(h));", "  if (!FLAW && parallel()) relinquish(lockWord(h));"],
+    says: "two vCPUs touch the host's memory at once",
   },
 ];

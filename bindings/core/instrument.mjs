@@ -5,6 +5,7 @@ import binaryen from "binaryen";
 
 const [I32, I64, F32, F64, V128] = [0x7f, 0x7e, 0x7d, 0x7c, 0x7b];
 const [ATOMIC, VECTOR, BULK] = [0xfe, 0xfd, 0xfc];
+const COPY = 10;
 const FILL = 11;
 /** Functions of this file are left as they are. */
 const OBSERVER = "assembly/memory/schedule/";
@@ -18,6 +19,7 @@ export const KINDS = {
   exchange: "beforeAtomicStore",
   wait: "beforeWait",
   fill: "beforeFill",
+  copy: "beforeFill",
 };
 
 function uleb(n) {
@@ -147,6 +149,11 @@ function bulk(code) {
     code.u();
     return { prefix: BULK, op, offset: 0, what: access("fill", 0, [I32, I32], 0) };
   }
+  if (op === COPY) {
+    code.u();
+    code.u();
+    return { prefix: BULK, op, offset: 0, what: access("copy", 0, [I32, I32], 0) }; // what it reads is not told
+  }
   if (op > 7) throw new Error(`bulk instruction ${op} has no instrumentation`);
   return undefined;
 }
@@ -264,7 +271,7 @@ class Wrappers {
       site = offset + 1,
       pointer = [0x20, 0, 0x20, offset, 0x6a, 0x21, 0];
     if (kind === "notify") return [];
-    const third = kind === "wait" ? [0x20, 1] : kind === "fill" ? [0x20, 2] : [];
+    const third = kind === "wait" ? [0x20, 1] : kind === "fill" || kind === "copy" ? [0x20, 2] : [];
     return [...pointer, 0x20, site, 0x20, 0, ...third, 0x10, ...uleb(this.observers[KINDS[kind]])];
   }
 
@@ -272,6 +279,7 @@ class Wrappers {
     if (kind === "wait" || kind === "notify") return [0x41, 0];
     const values = takes.flatMap((_, i) => [0x20, 1 + i]);
     if (kind === "fill") return [0x20, 0, ...values, BULK, FILL, 0];
+    if (kind === "copy") return [0x20, 0, ...values, BULK, COPY, 0, 0];
     const code = prefix ? [prefix, ...uleb(op)] : [op];
     return [0x20, 0, ...values, ...code, prefix === ATOMIC ? log2 : 0, 0];
   }

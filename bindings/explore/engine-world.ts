@@ -15,7 +15,6 @@ const BASE = K.HEADER_BYTES;
 const ARENA = 2 * WASM_PAGE;
 const ARENA_BYTES = 1 << 20;
 const PHYS_BASE = 0x8000_0000n;
-const BLOCKS = ARENA + ARENA_BYTES;
 const IPA_BITS = 39;
 const PS_4K = 12;
 /** Words of a walker's counters that tell states apart: warnings. All others only count. */
@@ -43,6 +42,10 @@ export interface TableConfig {
   readonly tables?: number;
   /** Records of each walker's journal; 0 if it is not said. */
   readonly journal?: number;
+  /** What the hardware sets in descriptors by itself; the access flag if it is not said. */
+  readonly hardware?: "nothing" | "access flag" | "dirty state";
+  /** Bytes of the arena, a multiple of 1 MiB; 1 MiB if it is not said. */
+  readonly arenaBytes?: number;
 }
 
 export type ExploredCore = Core & Explored;
@@ -78,15 +81,16 @@ export class Breach extends Error {
   override readonly name = "Breach";
 }
 
-function roomFor(walkers: number): { room: Room; memory: WebAssembly.Memory } {
-  const blocksEnd = BLOCKS + (walkers + 1) * BLOCK_BYTES,
+function roomFor(walkers: number, arenaBytes: number): { room: Room; memory: WebAssembly.Memory } {
+  const blocks = ARENA + arenaBytes,
+    blocksEnd = blocks + (walkers + 1) * BLOCK_BYTES,
     end = (blocksEnd + WASM_PAGE - 1) & -WASM_PAGE,
     sizes = tablesFor(end);
   const pages = Math.ceil((end + sizes.dirty + sizes.meeting + sizes.met + sizes.touched) / WASM_PAGE);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const meeting = end + sizes.dirty,
     met = meeting + sizes.meeting;
-  const room = { buffer: memory.buffer, blocks: BLOCKS, end, dirty: end, meeting, met, touched: met + sizes.met };
+  const room = { buffer: memory.buffer, blocks, end, dirty: end, meeting, met, touched: met + sizes.met };
   return { room, memory };
 }
 
@@ -113,7 +117,8 @@ export class EngineWorld extends World {
   /** @internal */
   readonly config: TableConfig;
   readonly #u64: BigUint64Array;
-  readonly #views: Words;
+  /** @internal The memory, for views of records. */
+  readonly views: Words;
   readonly #u8: Uint8Array;
   #current = 0;
   #names: Names | undefined;
@@ -121,13 +126,13 @@ export class EngineWorld extends World {
 
   /** `walkers` of the scenario, and the host beside them. */
   constructor(build: ExploreBuild, walkers: number, config: TableConfig = {}) {
-    const { room, memory } = roomFor(walkers);
+    const { room, memory } = roomFor(walkers, config.arenaBytes ?? ARENA_BYTES);
     super(room, build.sites, walkers + 1);
     this.build = build;
     this.host = walkers;
     this.config = config;
-    this.#views = new Words(memory.buffer);
-    this.#u64 = this.#views.u64;
+    this.views = new Words(memory.buffer);
+    this.#u64 = this.views.u64;
     this.#u8 = new Uint8Array(memory.buffer);
     const module = new WebAssembly.Module(build.bytes as BufferSource);
     this.seats = Array.from({ length: walkers + 1 }, (_, id) => this.#seat(module, memory, id));
@@ -169,9 +174,9 @@ export class EngineWorld extends World {
 
   #layOut(): void {
     const hostCore = this.hostSeat.core,
-      { tables = 2, journal = 0 } = this.config;
+      { tables = 2, journal = 0, arenaBytes = ARENA_BYTES } = this.config;
     const first = this.seats[0] as Seat;
-    const bad = first.core.initialise(ARENA, ARENA_BYTES, PHYS_BASE, tables, this.walkers, journal);
+    const bad = first.core.initialise(ARENA, arenaBytes, PHYS_BASE, tables, this.walkers, journal);
     if (bad) throw new Error(`the engine cannot be laid out: ${bad}`);
     first.core.attach(0, 1);
     for (const [id, { core }] of this.seats.entries()) if (id !== 0) core.attach(id, 1);
@@ -191,9 +196,16 @@ export class EngineWorld extends World {
     if (this.table < 0) throw new Error(`the table cannot be made: ${this.table}`);
   }
 
-  /** VTCR_EL2 of the scenario's tables: 4 KiB pages, 39 bits, hardware access flag. */
+  /** VTCR_EL2 of the scenario's tables: 4 KiB pages, 39 bits. */
   get vtcr(): bigint {
-    return this.hostSeat.core.vtcr(PS_4K, IPA_BITS, 5n, 0n, 0, 0, 1);
+    const { hardware = "access flag" } = this.config,
+      vtcr = this.hostSeat.core.vtcr(PS_4K, IPA_BITS, 5n, 0n, 0, 0, hardware === "nothing" ? 0 : 1);
+    return hardware === "dirty state" ? vtcr | K.VTCR_HD : vtcr;
+  }
+
+  /** Where the arena lies in the memory, and as physical memory. */
+  get arena(): { readonly pointer: number; readonly bytes: number; readonly physBase: bigint } {
+    return { pointer: ARENA, bytes: this.config.arenaBytes ?? ARENA_BYTES, physBase: PHYS_BASE };
   }
 
   /** @internal */
@@ -269,7 +281,7 @@ export class EngineWorld extends World {
   }
 
   #result<T>(view: new (words: Words, pointer: number) => T): T {
-    return new view(this.#views, this.hostSeat.core.resultPointer() >>> 0);
+    return new view(this.views, this.hostSeat.core.resultPointer() >>> 0);
   }
 
   /** Units of the arena that are taken. */

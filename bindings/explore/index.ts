@@ -10,4 +10,7 @@ export { type EngineScenario, engineScenario, type Scenario } from "./scenario.j
 export { SCENARIOS, scenario } from "./scenarios/index.js";
 export { formatReplay, parseReplay, type Replay, type Schedule } from "./schedule.js";
 export { formatTrace, type TraceLine } from "./trace.js";
+export { changeHost, hostAge, readLog, run } from "./vm-operations.js";
+export { type VmScenario, vmScenario } from "./vm-scenario.js";
+export { type CpuWork, hostAddress, RAM, type VmConfig, VmWorld } from "./vm-world.js";
 export type { World } from "./world.js";

@@ -5,7 +5,8 @@ import { GrowthView, LimboView, PoolView, TableView, WalkerView } from "../core/
 import { HeaderView } from "../core/memory-views.generated.js";
 import { type View, Words } from "../core/view.js";
 
-type ViewClass = { new (words: Words, pointer: number): View; readonly BYTES: number };
+/** The class of a record. */
+export type ViewClass = { new (words: Words, pointer: number): View; readonly BYTES: number };
 
 /** The world that is looked at. */
 interface Looked {
@@ -37,6 +38,11 @@ function fieldsOf(view: ViewClass): ReadonlyMap<number, string> {
     if (word > 0) fields.set((word - 1) * 4, name);
   }
   return fields;
+}
+
+/** Where the fields of a record begin, in bytes, by their name. */
+export function offsetsOf(view: ViewClass): ReadonlyMap<string, number> {
+  return new Map([...fieldsOf(view)].map(([at, name]) => [name, at]));
 }
 
 /** Names for the addresses of one world; tables keep the name that they had when they were last reachable. */

@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { ExploreBuild } from "./build.js";
 
-/** Builds there are: the engine as it ships, and the engine with flaws that can be switched on. */
-export type BuildName = "engine" | "mutants";
+/** Builds there are: the engine as it ships, or with hardware and VM; and both with flaws that can be switched on. */
+export type BuildName = "engine" | "mutants" | "vm" | "vm-mutants";
 
 /** Where this file may lie below the project: as a source, and in dist/. */
 const FOLDERS = ["../../build/explore/", "../../../build/explore/"];
@@ -41,6 +41,6 @@ export function loadBuild(name: BuildName = "engine"): ExploreBuild {
     ExploreBuild,
     "sites" | "flaws"
   >;
-  const hash = /-([0-9a-f]{8})/.exec(file)?.[1] ?? "0";
+  const hash = /-([0-9a-f]{8})[0-9a-f]{8}/.exec(file)?.[1] ?? "0";
   return { bytes: readFileSync(fileURLToPath(new URL(file, at))), hash, sites, flaws };
 }

@@ -7,6 +7,8 @@ import { EXPLORING, type World } from "./world.js";
 
 const CHANGES = 3;
 const MANY = 50_000;
+/** Walks after which words are looked for where walkers meet. */
+const PERIOD = 50;
 
 /** A generator of numbers from 0 to n - 1; the same seed, the same numbers. */
 export function random(seed: number): (n: number) => number {
@@ -48,11 +50,21 @@ class Walker {
         if (enabled & (1 << id) && (best < 0 || (priority[id] as number) > (priority[best] as number))) best = id;
       }
       path.push(best);
+      const waits = world.pending(best)?.kind === "wait";
       world.step(best);
-      if (changes.includes(n)) priority[best] = CHANGES - 1 - changes.indexOf(n);
+      if (waits)
+        priority[best] = -n; // whoever it waits for has its turn
+      else if (changes.includes(n)) priority[best] = CHANGES - 1 - changes.indexOf(n);
     }
     return false;
   }
+}
+
+/** Nobody can go on. That may also mean that not all words are known yet where walkers meet: then nothing is wrong. */
+function stuck(world: World): string | undefined {
+  if (world.addMeetings() === 0) return "stuck: nobody who has not ended can go on";
+  world.restartAll(EXPLORING);
+  return undefined;
 }
 
 /** Walks `count` random schedules in a world that a search has walked. */
@@ -69,9 +81,10 @@ export async function randomWalks(
   for (let i = 0; i < count && !(await isOver()); i++) {
     const path: number[] = [];
     let rule: string | undefined;
+    if (i % PERIOD === 0 && world.addMeetings() > 0) world.restartAll(EXPLORING);
     try {
       if (!walker.walk(path)) rule = "stuck: walkers go on for ever, and can never end";
-      else if (!world.allDone()) rule = "stuck: nobody who has not ended can go on";
+      else if (!world.allDone()) rule = stuck(world);
       else rule = world.quietly(() => verdict(world, false));
     } catch (error) {
       rule = error instanceof Error ? error.message : String(error);

@@ -7,7 +7,7 @@ import { contentsOf, unsound } from "./oracle.js";
 import type { World } from "./world.js";
 
 /** Part of every scenario. */
-interface Described {
+export interface Described {
   /** Names it on the command line and in replay strings: small letters, digits and hyphens. */
   readonly name: string;
   /** One line: who does what beside whom. */
@@ -30,6 +30,8 @@ export interface Scenario extends Described {
   readonly walkers: number;
   /** Does it run the real core? Then `make` needs an explore build. */
   readonly needsCore: boolean;
+  /** Which one: the engine alone if it is not said, or with hardware and VM. */
+  readonly build?: "engine" | "vm";
   /** May one of its walkers die at any point, and is it then buried? */
   readonly mayDie: boolean;
   /** Makes its world. `skip`: operations that are left out, as `walker:operation`; their result is EAGAIN. */
@@ -69,7 +71,8 @@ export interface EngineScenario extends Described {
 const EAGAIN = -11;
 const NAME = /^[a-z0-9]+(-[a-z0-9]+)*$/;
 
-function checkName(name: string): void {
+/** @internal */
+export function checkName(name: string): void {
   if (!NAME.test(name)) throw new Error(`a scenario's name is small letters, digits and hyphens, not ${name}`);
 }
 
@@ -103,12 +106,7 @@ export function engineScenario(what: EngineScenario): Scenario {
     const world = new EngineWorld(build, walkers, what.table);
     what.setup?.(world);
     world.setFlaw(flaw);
-    for (const [id, program] of programs.entries()) {
-      world.setProgram(
-        id,
-        program.map((operation, n) => (skip?.has(`${id}:${n}`) ? skipped : operation)),
-      );
-    }
+    for (const [id, program] of programs.entries()) world.setProgram(id, withoutSkipped(program, id, skip));
     return world;
   };
   return {
@@ -152,3 +150,12 @@ function outcomeOf(world: EngineWorld, walkers: number): string {
 
 /** In place of an operation that had no effect. */
 const skipped: Operation = { says: "nothing", call: () => ({ run: () => EAGAIN }) };
+
+/** @internal The program of walker `id`, with nothing in place of what is skipped. */
+export function withoutSkipped(
+  program: readonly Operation[],
+  id: number,
+  skip: ReadonlySet<string> | undefined,
+): readonly Operation[] {
+  return program.map((operation, n) => (skip?.has(`${id}:${n}`) ? skipped : operation));
+}

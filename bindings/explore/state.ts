@@ -211,12 +211,23 @@ export class States {
   /** The bit of the group that changed, 0 if none did. */
   #saveChunk(chunk: number): number {
     let place = this.#place[chunk] as number;
-    if (place < 0) place = this.#heat(chunk);
+    if (place < 0) {
+      if (!this.#differs(chunk)) return 0;
+      place = this.#heat(chunk);
+    }
     const id = this.#contents.intern(this.#words, chunk * CHUNK_WORDS);
     const next = id === this.#first[place] ? 0 : id + 1;
     if (this.#now[place] === next) return 0;
     this.#now[place] = next;
     return 1 << ((place >> 4) & 31);
+  }
+
+  /** Is a chunk that never changed before another one than at first? */
+  #differs(chunk: number): boolean {
+    const words = this.#words,
+      base = this.#base;
+    for (let i = chunk * CHUNK_WORDS, end = i + CHUNK_WORDS; i < end; i++) if (words[i] !== base[i]) return true;
+    return false;
   }
 
   /** Puts the memory into state `id`. */
@@ -256,7 +267,8 @@ export class States {
       for (let chunk = w << 2, end = chunk + 4; chunk < end; chunk++) {
         if (this.#dirty[chunk] === 0) continue;
         const place = this.#place[chunk] as number;
-        this.#restore(place < 0 ? this.#heat(chunk) : place);
+        if (place >= 0) this.#restore(place);
+        else this.#words.set(this.#base.subarray(chunk * CHUNK_WORDS, (chunk + 1) * CHUNK_WORDS), chunk * CHUNK_WORDS);
       }
       dirty[w] = 0;
     }

@@ -88,6 +88,7 @@ describe("vCPUs on threads lose no store", () => {
         vm.run(TURN, work); // not logged: the blocks come back
         vm.logDirty(slot, true);
         reads += await phase(vm, slot, work, policy, turns);
+        expect(vm.engine.counters().warnings, "TLBIs and DSBs that gave up").toBe(0);
         expect(vm.unlogged(), `${way}, ${granule}, seed ${SEED}, phase ${i}`).toBe(0);
         vm.logDirty(slot, false);
         vm.changeHost("share", RAM + (size / PHASES) * i, size / PHASES);

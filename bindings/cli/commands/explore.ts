@@ -67,12 +67,22 @@ function settingsOf(args: CommandArgs): Settings {
   };
 }
 
+const builds = new Map<BuildName, ExploreBuild>();
+
 function load(name: BuildName): ExploreBuild {
   try {
-    return loadBuild(name);
+    const build = builds.get(name) ?? loadBuild(name);
+    builds.set(name, build);
+    return build;
   } catch (error) {
     throw new InputError(`build/explore: ${(error as Error).message}`);
   }
+}
+
+/** The build that a scenario runs on; undefined for a protocol. */
+function buildOf({ needsCore, build = "engine" }: Scenario, flawed = false): ExploreBuild | undefined {
+  if (!needsCore) return undefined;
+  return load(flawed ? (build === "vm" ? "vm-mutants" : "mutants") : build);
 }
 
 function chosen(names: readonly string[]): readonly Scenario[] {
@@ -172,9 +182,9 @@ async function exploreOne(scenario: Scenario, build: ExploreBuild | undefined, a
 async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResult[]> {
   const results: ExploreResult[] = [],
     scenarios = chosen(args.operands),
-    build = scenarios.some(({ needsCore }) => needsCore) ? load("engine") : undefined;
+    scenarios = chosen(args.operands);
   for (const scenario of scenarios) {
-    const result = await exploreOne(scenario, build, args, io);
+    const result = await exploreOne(scenario, buildOf(scenario), args, io);
     io.progress(undefined);
     if (io.signal.aborted) throw new Interrupted();
     results.push(result);
@@ -184,20 +194,23 @@ async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResu
 }
 
 /** The first scenario that finds the flaw, of those that are known to. */
-async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo): Promise<Mutant> {
   const known = CATCHES[flaw],
     settings = settingsOf(args);
-  const scenarios = known === undefined ? SCENARIOS : SCENARIOS.filter(({ name }) => name === known.scenario);
+  const scenarios = SCENARIOS.filter((scenario) =>
+    known === undefined ? buildOf(scenario, true)?.flaws.includes(flaw) : scenario.name === known.scenario,
+  );
   for (const scenario of scenarios) {
     io.progress(`${flaw}: ${scenario.name}`);
     const deaths = known?.deaths ? ("atomics" as const) : settings.deaths;
     const { violations } = await exploreScenario(scenario, {
       ...settings,
+      bound: settings.bound ?? known?.bound,
       deaths,
       reduce: settings.reduce && deaths === undefined,
       races: known?.races ?? settings.races,
       flaw,
-      build,
+      build: buildOf(scenario, true),
       signal: io.signal,
       first: true,
     });
@@ -222,12 +235,12 @@ function flawsOf(name: string, args: CommandArgs, io: CommandIo): (() => Promise
   const protocols = FLAWED.filter((scenario) => name === "all" || scenario.name === name),
     ofProtocols = protocols.map((scenario) => () => catchProtocol(scenario, args, io));
   if (name !== "all" && protocols.length > 0) return ofProtocols;
-  const build = load("mutants");
-  if (name !== "all" && !build.flaws.includes(name)) {
-    throw new UsageError(`there is no mutant ${name}: ${build.flaws.join(" ")}, or a protocol of --list with a flaw`);
+  const known = [...load("mutants").flaws, ...load("vm-mutants").flaws];
+  if (name !== "all" && !known.includes(name)) {
+    throw new UsageError(`there is no mutant ${name}: ${known.join(" ")}, or a protocol of --list with a flaw`);
   }
-  const flaws = name === "all" ? build.flaws : [name];
-  return [...flaws.map((flaw) => () => catchFlaw(flaw, build, args, io)), ...ofProtocols];
+  const flaws = name === "all" ? known : [name];
+  return [...flaws.map((flaw) => () => catchFlaw(flaw, args, io)), ...ofProtocols];
 }
 
 async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
@@ -282,8 +295,9 @@ function scheduleStory(text: string, { scenario, rules, lines }: ReturnType<type
 async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promise<number> {
   let played: ReturnType<typeof replay>;
   try {
-    const needs = SCENARIOS.find(({ name }) => name === text.split(":")[1]?.split("~")[0])?.needsCore ?? false;
-    const build = needs ? load(text.split(":")[1]?.includes("~") ? "mutants" : "engine") : undefined;
+    const [named, flaw] = text.split(":")[1]?.split("~") ?? [],
+      needs = SCENARIOS.find(({ name }) => name === named),
+      build = needs && buildOf(needs, flaw !== undefined);
     played = replay(text, [...SCENARIOS, ...FLAWED], build);
   } catch (error) {
     if (error instanceof InputError) throw error;

@@ -7,6 +7,8 @@ export interface Catch {
   readonly deaths?: boolean;
   /** Only by the race that it lets in. */
   readonly races?: boolean;
+  /** With so many preemptions: the search is too large without a bound. */
+  readonly bound?: number;
 }
 
 /** Flaws by name; each is found by a violation of its scenario. */
@@ -37,4 +39,17 @@ export const CATCHES: Readonly<Record<string, Catch>> = {
   "plain-make": { scenario: "fault-fault-clean", races: true },
   "plain-unlock": { scenario: "fault-unmap", races: true },
   "bury-twice": { scenario: "bury-bury" },
+  "dsb-waits-for-nobody": { scenario: "fault-log", bound: 1 },
+  "guest-runs-unseen": { scenario: "fault-log", bound: 1 },
+  "no-last-dsb": { scenario: "adversary-log", bound: 1 },
+  "fill-beside-tlbi": { scenario: "store-log", bound: 1 },
+  "fill-within-tlbi": { scenario: "store-log", bound: 1 },
+  "log-without-flush": { scenario: "store-log", bound: 1 },
+  "mark-before-map": { scenario: "fault-log", bound: 1 },
+  "bits-lost": { scenario: "neighbour-log", bound: 1 },
+  "harvest-by-store": { scenario: "dirty-unmap", bound: 1 },
+  "sequence-before-progress": { scenario: "notifier-fault", bound: 2 },
+  "sequence-after-progress": { scenario: "notifier-fault", bound: 2 },
+  "sequence-after-host": { scenario: "notifier-fault", bound: 1 },
+  "touch-unlocked": { scenario: "touch-forked", bound: 1 },
 };

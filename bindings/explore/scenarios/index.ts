@@ -5,6 +5,7 @@ import { LIFE } from "./life.js";
 import { LOCKLESS } from "./lockless.js";
 import { MUSEUM, SOUND } from "./museum/index.js";
 import { SHARED } from "./shared.js";
+import { VM } from "./vm.js";
 
 /**
  * The scenarios that come with the explorer, in the order of `granule explore --list`.
@@ -15,7 +16,7 @@ import { SHARED } from "./shared.js";
  * console.log(SCENARIOS.some(({ name }) => name === "fault-fault")); // true
  * ```
  */
-export const SCENARIOS: readonly Scenario[] = [...SHARED, ...LOCKLESS, ...LIFE, ...SOUND];
+export const SCENARIOS: readonly Scenario[] = [...SHARED, ...LOCKLESS, ...LIFE, ...VM, ...SOUND];
 
 /** Protocols of the museum with a flaw: some schedule of each breaks its rule. */
 export const FLAWED: readonly Scenario[] = MUSEUM.flatMap(({ flawed }) => flawed);
