@@ -3,9 +3,18 @@
 export type { AccessKind, ExploreBuild, Site } from "./build.js";
 export { Breach, EngineWorld, type Operation, type TableConfig } from "./engine-world.js";
 export { type ExploreOptions, type ExploreResult, type ExploreViolation, explore } from "./explore.js";
+export { litmus } from "./litmus.js";
 export * from "./operations.js";
-export { type Access, type AccessOptions, type Protocol, type ProtocolWalker, protocol, type Request, type Shared } from "./protocol.js";
 export type { Order, WeakModel } from "./orders.js";
+export {
+  type Access,
+  type AccessOptions,
+  type Protocol,
+  type ProtocolWalker,
+  protocol,
+  type Request,
+  type Shared,
+} from "./protocol.js";
 export { type Replayed, replay } from "./replay.js";
 export { type EngineScenario, engineScenario, type Scenario } from "./scenario.js";
 export { SCENARIOS, scenario } from "./scenarios/index.js";

@@ -26,8 +26,8 @@ export type Order = "relaxed" | "acquire" | "release" | "acquire-release" | "seq
 /** Which accesses are weak: plain ones, or atomic ones with an order of their own too. */
 export type WeakModel = "plain" | "orders";
 
-/** Says how many messages back an access goes; `backs` are the possible answers, the first is 0; `valueOf` says what is there. */
-export type Choose = (backs: readonly number[], word: number, valueOf: (back: number) => number) => number;
+/** Says how many messages back an access goes; `backs` are the possible answers, the first is 0; `valueAt` says what is there. */
+export type Choose = (backs: readonly number[], word: number, valueAt: (back: number) => number) => number;
 
 type View = readonly number[];
 
@@ -103,7 +103,12 @@ export class WeakMachine {
   reset(): void {
     this.#cells = [];
     this.#full = NOTHING;
-    this.#threads = Array.from({ length: this.#walkers }, () => ({ cur: NOTHING, acq: NOTHING, rel: NOTHING, seen: {} }));
+    this.#threads = Array.from({ length: this.#walkers }, () => ({
+      cur: NOTHING,
+      acq: NOTHING,
+      rel: NOTHING,
+      seen: {},
+    }));
   }
 
   #messages(word: number): Message[] {

@@ -99,7 +99,7 @@ function atomic(kind: keyof typeof ORDERS, what: Omit<Request, "kind">, options:
   return ask({ kind, ...what, order, after });
 }
 
-const SHARED: Shared<string> = {
+export const SHARED: Shared<string> = {
   load: (word, options) => atomic("atomic load", { word }, options),
   store: (word, value, options) => atomic("atomic store", { word, next: () => value }, options),
   exchange: (word, value, options) => atomic("exchange", { word, next: () => value }, options),
@@ -313,6 +313,13 @@ class ProtocolWorld extends World {
   }
 }
 
+const PROTOCOLS = new WeakMap<Scenario, Protocol<string>>();
+
+/** What a scenario that `protocol` made was made of; undefined for any other one. */
+export function protocolOf(scenario: Scenario): Protocol<string> | undefined {
+  return PROTOCOLS.get(scenario);
+}
+
 /**
  * A protocol of your own as a scenario: generators over named words, with atomic and plain accesses. Each `yield*` is one access. A
  * walker must do the same whenever it is given the same values: no clocks, no random numbers, no variables outside it.
@@ -343,7 +350,7 @@ export function protocol<W extends string>(what: Protocol<W>): Scenario {
   const { name, title, cites, walkers, weak } = what,
     count = walkers.length;
   const resultsOf = (world: World) => walkers.map((_, id) => world.results(id)[0]);
-  return {
+  const scenario: Scenario = {
     name,
     title,
     ...(cites === undefined ? {} : { cites }),
@@ -362,4 +369,6 @@ export function protocol<W extends string>(what: Protocol<W>): Scenario {
     check: (world) => what.check?.((world as ProtocolWorld).values() as Record<W, number>, resultsOf(world)),
     says: () => "",
   };
+  PROTOCOLS.set(scenario, what as unknown as Protocol<string>);
+  return scenario;
 }

@@ -80,7 +80,9 @@ function parseTurn(text: string): Turn | Death {
   if (turn) return { walker: Number(turn[1]), steps: Number(turn[2]) };
   if (stale) return { walker: Number(stale[1]), steps: 1, stale: parseBacks(stale[2] as string) };
   if (death) return { dies: Number(death[1]), writes: death[2] === undefined ? undefined : Number(death[2]) };
-  throw new Error(`a turn is walker*steps, walker<back, walker<back@nth, !walker or !walker+writes, not ${JSON.stringify(text)}`);
+  throw new Error(
+    `a turn is walker*steps, walker<back, walker<back@nth, !walker or !walker+writes, not ${JSON.stringify(text)}`,
+  );
 }
 
 function parseBacks(text: string): Back[] {

@@ -41,7 +41,11 @@ export class Trace {
     const { line, kind } = world.siteAt(access.site),
       isHost = walker >= this.#scenario.walkers,
       own = stale.find(({ site }) => site === undefined);
-    const rest = { walker, holds: world.holdsNow(walker), operation: isHost ? "burial" : this.#scenario.says(walker, operation) };
+    const rest = {
+      walker,
+      holds: world.holdsNow(walker),
+      operation: isHost ? "burial" : this.#scenario.says(walker, operation),
+    };
     this.lines.push({
       ...rest,
       line: line.replace(/^assembly\//, ""),

@@ -64,16 +64,16 @@ export class WeakCore extends WeakMemory implements Observer {
     for (const place of places) {
       const word = this.wordAt(place),
         chosen = back;
-      const value = this.machine.load(id, word, this.orderOf(kind), [], (backs, which, valueOf) => {
-        back = chosen === undefined ? this.#pickAt(backs, which, valueOf) : backs.includes(chosen) ? chosen : 0;
+      const value = this.machine.load(id, word, this.orderOf(kind), [], (backs, which, valueAt) => {
+        back = chosen === undefined ? this.#pickAt(backs, which, valueAt) : backs.includes(chosen) ? chosen : 0;
         return back;
       });
       if (back !== 0 && value !== this.#world.words[place]) this.#hide(place, value);
     }
   }
 
-  #pickAt(backs: readonly number[], word: number, valueOf: (back: number) => number): number {
-    const back = this.pick(backs, word, valueOf),
+  #pickAt(backs: readonly number[], word: number, valueAt: (back: number) => number): number {
+    const back = this.pick(backs, word, valueAt),
       last = this.log[this.log.length - 1];
     if (back > 0 && last !== undefined) this.log[this.log.length - 1] = { ...last, site: this.#site };
     return back;
@@ -119,7 +119,8 @@ export class WeakCore extends WeakMemory implements Observer {
 
   #finishStore({ id, kind }: Begun, place: number): void {
     const { words, dirty } = this.#world,
-      pick = (backs: readonly number[], word: number, valueOf: (back: number) => number) => this.#pickAt(backs, word, valueOf);
+      pick = (backs: readonly number[], word: number, valueAt: (back: number) => number) =>
+        this.#pickAt(backs, word, valueAt);
     words[place] = this.machine.store(id, this.wordAt(place), words[place] as number, this.orderOf(kind), [], pick);
     dirty[place >>> 6] = 1;
   }

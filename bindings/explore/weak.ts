@@ -65,11 +65,11 @@ export class WeakMemory {
   }
 
   /** For the machine: how far this access goes back. What is asked for and may not be is 0. */
-  readonly pick: Choose = (backs, word, valueOf) => {
+  readonly pick: Choose = (backs, word, valueAt) => {
     const { nth } = this,
       asked = this.#choose(backs, nth),
       back = backs.includes(asked) ? asked : 0;
-    if (back > 0) this.log.push({ nth, back, address: (this.#places[word] as number) * 4, value: valueOf(back) });
+    if (back > 0) this.log.push({ nth, back, address: (this.#places[word] as number) * 4, value: valueAt(back) });
     return back;
   };
 
@@ -325,4 +325,3 @@ export async function searchWeakly(
     };
   }
 }
-

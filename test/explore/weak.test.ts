@@ -7,6 +7,7 @@ import {
   type Protocol,
   protocol,
   replay,
+  type Scenario,
   type Shared,
   type WeakModel,
 } from "../../bindings/explore/index.js";
@@ -15,16 +16,17 @@ type W = "x" | "y";
 type Walk = Protocol<W>["walkers"][number];
 type Opts = AccessOptions<W>;
 
-const made = (name: string, ...walkers: Walk[]) => protocol({ name, title: "", words: { x: 0, y: 0 }, walkers });
+const made = (name: string, ...walkers: readonly Walk[]) =>
+  protocol({ name, title: "", words: { x: 0, y: 0 }, walkers });
 
-async function outcomes(scenario: ReturnType<typeof made>, weak?: WeakModel): Promise<string[]> {
+async function outcomes(scenario: Scenario, weak?: WeakModel): Promise<readonly string[]> {
   const { outcomes: all, complete } = await explore(scenario, { weak, races: false });
   expect(complete).toBe(true);
   return all;
 }
 
 /** What the last walkers returned, or both words. */
-const results = (all: readonly string[], from = 0) => [
+const results = (all: readonly string[], from = 0): string[] => [
   ...new Set(all.map((one) => one.split(" | ").slice(from, -1).join(" "))),
 ];
 
