@@ -88,10 +88,7 @@ function settle(w: Walker): i32 {
     const mine = <u32>changetype<usize>(t) === w.owner;
     if (mine && w.breaking !== 0 && isLocked(w.breaking, t)) holdUnlinked(w, t);
     if (rootOf(t)) unlocked += mend(t, rootOf(t), w);
-    if (mine) {
-      w.breaking = 0;
-      if (w.tree !== 0) doubtLimbo(); // it may have died while it built or freed the detached table
-    }
+    if (mine) w.breaking = 0;
     if (!(t.flags & T_HYP)) flushVmid(t); // it may have died before its own flush
     writeUnlock(t);
   }
@@ -102,6 +99,7 @@ function settle(w: Walker): i32 {
   if (w.giving & COUNTED) doubt(changetype<Table>(w.owner)); // the page may be counted off already
   const open = w.breaking !== 0 ? finishBreak(w) : 0;
   if (open < 0) return open;
+  if (w.tree !== 0) doubtLimbo(); // it may have died while it built or freed the detached table
   if (!giveHeld(w)) return ETIMEDOUT;
   const section = expel(w.id);
   w.sections = 0;
