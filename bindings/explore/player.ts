@@ -5,7 +5,8 @@ import type { WeakModel } from "./orders.js";
 import { RaceDetector, raceRule } from "./races.js";
 import type { Scenario } from "./scenario.js";
 import { type Back, type Death, isDeath, joined, type Schedule, type Turn } from "./schedule.js";
-import { type ChooseNth, loadWeakly, type Stale, startWeakly, stepWeakly, type WeakStep } from "./weak.js";
+import { loadWeakly, startWeakly, stepWeakly, type WeakStep } from "./weak.js";
+import type { ChooseNth, Stale } from "./weak-memory.js";
 import { weaken } from "./weak-world.js";
 import { EVERYWHERE, EXPLORING, type Observer, type Pending, SEEN, type World } from "./world.js";
 

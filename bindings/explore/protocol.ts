@@ -3,7 +3,7 @@
 import type { AccessKind, Site } from "./build.js";
 import type { Order, WeakModel } from "./orders.js";
 import type { Scenario } from "./scenario.js";
-import type { WeakMemory } from "./weak.js";
+import type { WeakMemory } from "./weak-memory.js";
 import { BLOCK_BYTES, EVERYWHERE, type Fibre, type Room, SEEN, tablesFor, World } from "./world.js";
 
 /** One access that a walker asks for; the accessors of `Shared` make them. */

@@ -3,7 +3,7 @@
 import { type AccessKind, writes } from "./build.js";
 import type { Step } from "./player.js";
 import type { Scenario } from "./scenario.js";
-import type { Stale } from "./weak.js";
+import type { Stale } from "./weak-memory.js";
 import type { World } from "./world.js";
 
 /** One line of a trace. */

@@ -3,7 +3,7 @@
 
 import { type AccessKind, isAtomic, writes } from "./build.js";
 import type { WeakModel } from "./orders.js";
-import { type ChooseNth, WeakMemory } from "./weak.js";
+import { type ChooseNth, WeakMemory } from "./weak-memory.js";
 import type { Observer, World } from "./world.js";
 
 /** An access that has been told of, and not been made yet. */

@@ -2,8 +2,8 @@
 
 import { EngineWorld } from "./engine-world.js";
 import type { WeakModel } from "./orders.js";
-import { WeakMemory } from "./weak.js";
 import { WeakCore } from "./weak-core.js";
+import { WeakMemory } from "./weak-memory.js";
 import type { World } from "./world.js";
 
 /**

@@ -3,7 +3,7 @@
 
 import { type AccessKind, isAtomic, type Site, writes } from "./build.js";
 import { CHUNK_BYTES, States } from "./state.js";
-import type { WeakMemory } from "./weak.js";
+import type { WeakMemory } from "./weak-memory.js";
 
 /** Bytes of a walker's control block: a chunk of words, then its stack while it is put aside. */
 export const BLOCK_BYTES = 8192;

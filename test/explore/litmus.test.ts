@@ -1,13 +1,13 @@
 // Litmus tests: what is written is read back and run, on sequentially consistent memory, beside the protocol that it was written from; and
 // what `exists` names is what the explorer finds on a weak memory.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { explore, litmus, protocol, type Scenario, scenario } from "../../bindings/explore/index.js";
 import { BARRIERS } from "../../bindings/explore/scenarios/museum/barriers.js";
 import { inside } from "../cli/inside.js";
+import { Scratch } from "../support/scratch.js";
 
 interface Read {
   arch: string;
@@ -193,19 +193,16 @@ describe("litmus tests", () => {
   });
 
   it("granule explore --litmus writes a file for each", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "granule-litmus-"));
-    try {
-      const { code, out, err } = await inside(["explore", "publish-table", "fault-fault", "--litmus", folder]);
-      expect([code, err]).toEqual([
-        0,
-        "granule: no litmus test for fault-fault: fault-fault is no protocol with a check\n",
-      ]);
-      expect(readdirSync(folder)).toEqual(["publish-table.litmus"]);
-      expect(out).toBe(`${join(folder, "publish-table.litmus")}\n`);
-      expect(readFileSync(join(folder, "publish-table.litmus"), "utf8")).toBe(litmus(scenario("publish-table")));
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    using scratch = new Scratch();
+    const folder = join(scratch.path, "litmus");
+    const { code, out, err } = await inside(["explore", "publish-table", "fault-fault", "--litmus", folder]);
+    expect([code, err]).toEqual([
+      0,
+      "granule: no litmus test for fault-fault: fault-fault is no protocol with a check\n",
+    ]);
+    expect(readdirSync(folder)).toEqual(["publish-table.litmus"]);
+    expect(out).toBe(`${join(folder, "publish-table.litmus")}\n`);
+    expect(readFileSync(join(folder, "publish-table.litmus"), "utf8")).toBe(litmus(scenario("publish-table")));
   });
 });
 
