@@ -9,7 +9,7 @@ import { read } from "../memory/cell";
 import { expel, inSection, slotOfWalker } from "../memory/epoch";
 import { EBUSY, EINVAL, EPERM, ETIMEDOUT, OK } from "../memory/errno";
 import { giveFrames, isTaken, recoverFrames } from "../memory/frames";
-import { COUNTED, intendNothing, isClaimed, LEVEL_BIAS, LEVEL_BITS, MAKING } from "../memory/intent";
+import { COUNTED, forgetLinked, intendNothing, isClaimed, LEVEL_BIAS, LEVEL_BITS, MAKING } from "../memory/intent";
 import {
   ATTACHED,
   attachedWord,
@@ -88,33 +88,38 @@ function settle(w: Walker): i32 {
     const mine = <u32>changetype<usize>(t) === w.owner;
     if (mine && w.breaking !== 0 && isLocked(w.breaking, t)) holdUnlinked(w, t);
     if (rootOf(t)) unlocked += mend(t, rootOf(t), w);
-    if (mine) {
-      w.breaking = 0;
-      if (w.tree !== 0) doubtLimbo(); // it may have died while it built or freed the detached table
-    }
+    if (mine) w.breaking = 0;
     if (!(t.flags & T_HYP)) flushVmid(t); // it may have died before its own flush
     writeUnlock(t);
   }
-  if (reads !== 0 && (w.breaking | w.counting) !== 0) {
+  if (reads !== 0 && (w.breaking | w.counting | w.hand | w.giving | w.tree) !== 0) {
     doubt(changetype<Table>(reads));
     doubtLimbo();
   }
+  if (w.giving & COUNTED) doubt(changetype<Table>(w.owner)); // the page may be counted off already
   const open = w.breaking !== 0 ? finishBreak(w) : 0;
   if (open < 0) return open;
+  if (w.tree !== 0) doubtLimbo(); // it may have died while it built or freed the detached table
   if (!giveHeld(w)) return ETIMEDOUT;
   const section = expel(w.id);
   w.sections = 0;
   w.writing = 0;
   w.depth = 0;
   intendNothing(w);
-  if (reads !== 0 && isDoubtful(changetype<Table>(reads)) && isServed(changetype<Table>(reads)))
-    mendIfAlone(changetype<Table>(reads));
+  mendSoon(reads);
+  if (w.owner !== reads) mendSoon(w.owner);
   const found = result<Burial>();
   found.inSection = section ? 1 : 0;
   found.wroteTables = tables;
   found.coreLocks = locks;
   found.unlocked = unlocked + open;
   return OK;
+}
+
+/** Repairs the table at `p`, 0 for none, if it is doubtful and nobody else is in it. */
+function mendSoon(p: u32): void {
+  const t = changetype<Table>(p);
+  if (p !== 0 && isDoubtful(t) && isServed(t)) mendIfAlone(t);
 }
 
 /** Releases the locks of the core that `w` held, and the burials that it had begun; returns the number of locks. */
@@ -188,6 +193,9 @@ function unlockSlot(w: Walker, t: Table): i32 {
 /** Gives back what `w` had in hand; false if the free lists cannot be locked. What was given back is forgotten at once. */
 function giveHeld(w: Walker): bool {
   const t = changetype<Table>(w.owner);
+  // One page may be in two words of intent: it died before it cleared the one from which the page comes. Nothing is given back twice.
+  forgetLinked(w, w.giving & ~COUNTED);
+  if ((w.hand & ~COUNTED) === (w.tree & ~LEVEL_BITS)) w.hand = 0;
   if (!giveOne(t, w.giving)) return false;
   w.giving = 0;
   if (!giveAll(w)) return false;

@@ -5,9 +5,10 @@ import { isCounted, isTable, isValid } from "../arch/descriptor";
 import { ENTRY_BYTES, entries } from "../arch/granule";
 import { read } from "../memory/cell";
 import { forgetLinked } from "../memory/intent";
-import { T_HYP, Table, Walker } from "../memory/layout";
+import { header, T_HYP, Table, Walker, walker, walkerAt } from "../memory/layout";
+import { someWait } from "../memory/limbo";
 import { tryWriteLock, writeUnlock } from "../memory/lock";
-import { rootOf } from "../memory/tables";
+import { growthOf, rootOf } from "../memory/tables";
 import { peek, publish } from "../memory/word";
 import { clear } from "./bbm";
 import { tableBelow } from "./down";
@@ -19,6 +20,8 @@ import { close, openAs, Walk } from "./walk";
 class RepairWalk extends Walk {
   /** Slots that were locked. */
   unlocked: u32;
+  /** Pages that are linked. */
+  pages: u32;
 }
 
 /** Stage 1 counts valid entries, stage 2 annotations too [FMT-43]. */
@@ -32,6 +35,7 @@ export function holdsReference(w: Walk, old: u64): bool {
  */
 function recount(w: Walk, page: usize, level: i32, dead: Walker): void {
   let n: i32 = 1;
+  changetype<RepairWalk>(w).pages++;
   for (let p = page, end = page + ((<usize>entries(w.ps)) << 3); p !== end; p += ENTRY_BYTES) {
     const old = read(p, false);
     if (old === w.marker) {
@@ -70,9 +74,24 @@ export function mend(t: Table, root: usize, dead: Walker): u32 {
   if (!w) return 0; // walks are nested too deep: the next walker does it
   publish(doubtWord(t), 0);
   w.unlocked = 0;
+  w.pages = 0;
   for (let i: u32 = 0; i < t.rootPages; i++) recount(w, root + ((<usize>i) << t.ps), t.startLevel, dead);
   close();
+  if (isWhole(t)) growthOf(t).pages = w.pages;
+  else doubt(t); // its pages are counted once they are all linked or free
   return w.unlocked;
+}
+
+/**
+ * Are all pages of `t` linked? In limbo there are none after the grace period of a teardown; another walker may have some in hand.
+ * Precondition: this walker has the table to itself.
+ */
+function isWhole(t: Table): bool {
+  for (let id: u32 = 0, n = header().maxWalkers; id < n; id++) {
+    const w = walkerAt(id);
+    if (id !== walker().id && w.owner === <u32>changetype<usize>(t) && (w.hand | w.giving | w.tree) !== 0) return false;
+  }
+  return rootOf(t) === 0 || !someWait();
 }
 
 /** Repairs `t`, which this walker has just locked for writing, if that is needed. A table that is being torn down is left to its destroyer. */

@@ -181,8 +181,8 @@ export const FLAWS = [
   {
     name: "no-doubt",
     file: "assembly/table/burial.ts",
-    find: "  if (reads !== 0 && (w.breaking | w.counting) !== 0) {",
-    put: "  if (!FLAW && reads !== 0 && (w.breaking | w.counting) !== 0) {",
+    find: "  if (reads !== 0 && (w.breaking | w.counting | w.hand | w.giving | w.tree) !== 0) {",
+    put: "  if (!FLAW && reads !== 0 && (w.breaking | w.counting | w.hand | w.giving | w.tree) !== 0) {",
     says: "a burial trusts the reference counts of the table that the dead walker was in",
   },
   {

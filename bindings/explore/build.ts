@@ -13,7 +13,16 @@ export interface Site {
 }
 
 /** What an access does. An exchange reads and writes in one step, whether it succeeds or not. */
-export type AccessKind = "load" | "store" | "fill" | "atomic load" | "atomic store" | "exchange" | "wait" | "notify";
+export type AccessKind =
+  | "load"
+  | "store"
+  | "fill"
+  | "atomic load"
+  | "atomic store"
+  | "exchange"
+  | "wait"
+  | "notify"
+  | "fence";
 
 /** A build of the core for the explorer; `npm run build:explore` makes it, and `loadBuild` of granule/explore/node reads it. */
 export interface ExploreBuild {

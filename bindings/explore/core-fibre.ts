@@ -119,15 +119,21 @@ export class CoreFibre implements Fibre {
 
   /** What earlier stacks left behind `end` is no part of the state. */
   #clear(end: number): void {
-    const { words, dirty } = this.#world;
+    const { words } = this.#world;
     if (end > this.high) this.high = end;
     else words.fill(0, end >> 2, this.high >> 2);
+    this.#touch();
+  }
+
+  #touch(): void {
+    const { dirty } = this.#world;
     for (let chunk = this.#data >>> 8; chunk <= (this.high - 1) >>> 8; chunk++) dirty[chunk] = 1;
   }
 
-  /** After an error in the middle of a step: the next one begins afresh. */
+  /** After an error in the middle of a step: the next one begins afresh. The stack was taken down as far as the step came. */
   reset(): void {
     this.#rewinding = false;
     this.#unwinding = false;
+    this.#touch();
   }
 }

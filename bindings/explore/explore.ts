@@ -4,6 +4,7 @@ import type { Signal } from "../core/platform.js";
 import type { ExploreBuild } from "./build.js";
 import { tryDeaths } from "./deaths.js";
 import { Orders } from "./linear.js";
+import type { WeakModel } from "./orders.js";
 import { Player } from "./player.js";
 import { type Race, RaceDetector, raceRule } from "./races.js";
 import { randomWalks } from "./random.js";
@@ -11,6 +12,8 @@ import type { Scenario } from "./scenario.js";
 import { formatReplay, isDeath, type Schedule } from "./schedule.js";
 import { type Found, type KeptSearch, type Limits, pathTo, type Search, search } from "./search.js";
 import { breaks, shrink } from "./shrink.js";
+import { searchWeakly, type WeakSearch } from "./weak.js";
+import { weaken } from "./weak-world.js";
 import { COMMON, EXPLORING, SEEN, type World } from "./world.js";
 
 /** How to explore; everything may be left out. */
@@ -37,6 +40,12 @@ export interface ExploreOptions {
    * nobody dies if it is not said.
    */
   readonly deaths?: "atomics" | "writes" | undefined;
+  /**
+   * On a weak memory: "plain" loads may get any older value that happens-before permits, and plain stores may be delayed; with
+   * "orders" the atomic accesses of a protocol also have only the order that each is given. Atomic accesses of the core are
+   * sequentially consistent, as those of Wasm are. Nobody dies in such a search, and no random walks follow.
+   */
+  readonly weak?: WeakModel | undefined;
   /** Where random walks begin that follow a search that was cut short: the same seed, the same walks. */
   readonly seed?: number | undefined;
   /** How many these are; 1,000 if it is not said. */
@@ -185,11 +194,12 @@ class Exploration {
   readonly #judge: Judge;
   readonly world: World;
   readonly #began = performance.now();
-  readonly #rules = new Map<string, Schedule>();
+  readonly #rules = new Map<string, { readonly schedule: Schedule; readonly weak?: WeakModel }>();
   #races = 0;
   #deaths = 0;
   #complete = true;
   #player: Player | undefined;
+  #weakPlayer: Player | undefined;
 
   constructor(scenario: Scenario, options: ExploreOptions) {
     this.#scenario = scenario;
@@ -202,13 +212,12 @@ class Exploration {
 
   /** Plays schedules in a world of its own. */
   get #plays(): Player {
-    const { build } = this.#options;
-    this.#player ??= new Player(this.#scenario, build, this.#flaw, this.#judge.verdict);
+    this.#player ??= this.#newPlayer();
     return this.#player;
   }
 
   #add(rule: string, schedule: () => Schedule): void {
-    if (!this.#rules.has(rule)) this.#rules.set(rule, schedule());
+    if (!this.#rules.has(rule)) this.#rules.set(rule, { schedule: schedule() });
   }
 
   #addFound(found: readonly Found[]): void {
@@ -226,7 +235,8 @@ class Exploration {
 
   async run(): Promise<ExploreResult> {
     const { world } = this,
-      { races = true, deaths } = this.#options;
+      { races = true, deaths, weak } = this.#options;
+    if (weak !== undefined) return this.#runWeakly(weak);
     const final = () => world.quietly(() => this.#judge.verdict(world));
     const found = await search(world, this.#limits, () => ({ final }), EXPLORING, this.#resumed());
     this.#complete = found.complete;
@@ -234,7 +244,7 @@ class Exploration {
     this.#addFound(found.found);
     if (this.#limits.first && this.#rules.size > 0) return this.#result(found);
     if (deaths !== undefined && this.#scenario.mayDie) await this.#letDie(found);
-    if (races) await this.#race();
+    if (races && world.meetAt(await this.#race(true)) > 0) await this.#searchAgain();
     if (!found.complete && !(await this.#isOver())) await this.#walk();
     return this.#result(found);
   }
@@ -261,6 +271,34 @@ class Exploration {
     return resume.search;
   }
 
+  /** Every interleaving on a weak memory. What is weak in the core are the words that plain accesses race for. */
+  async #runWeakly(weak: WeakModel): Promise<ExploreResult> {
+    const { world } = this,
+      { races = true, deaths, reduce, resume, onLeft } = this.#options,
+      { needsCore } = this.#scenario;
+    if (deaths !== undefined) throw new Error("nobody can die on a weak memory: explore deaths without it");
+    if (reduce) throw new Error("a search on a weak memory looks at every state: leave reduce out");
+    if (resume ?? onLeft) throw new Error("a search on a weak memory cannot be taken up again: leave resume and onLeft out");
+    const racing = needsCore ? await this.#race(races) : new Set<number>();
+    if (needsCore) world.load(0);
+    world.meetAt(racing);
+    weaken(world, weak, racing);
+    const limits = { ...this.#limits, milliseconds: this.#left() },
+      final = () => world.quietly(() => this.#judge.verdict(world)),
+      found = await searchWeakly(world, limits, final, needsCore ? EXPLORING | SEEN | COMMON : EXPLORING);
+    this.#complete &&= found.complete;
+    this.#weakPlayer = this.#newPlayer(weak, needsCore ? racing : undefined);
+    for (const { rule, path } of found.found) {
+      this.#rules.set(rule, { schedule: this.#weakPlayer.translateWeakly(path, world.meeting), weak });
+    }
+    return this.#result(found);
+  }
+
+  #newPlayer(weak?: WeakModel, racing?: ReadonlySet<number>): Player {
+    const { build } = this.#options;
+    return new Player(this.#scenario, build, this.#flaw, this.#judge.verdict, weak, racing);
+  }
+
   async #letDie(found: Search): Promise<void> {
     const states = [this.world.first, ...found.parents.keys()],
       plain = this.#options.deaths === "writes",
@@ -273,8 +311,8 @@ class Exploration {
     }
   }
 
-  /** The same search again, every access seen: the clocks of a path are known only on the way. */
-  async #race(): Promise<void> {
+  /** The same search again, every access seen: the clocks of a path are known only on the way. The words that are raced for. */
+  async #race(tells: boolean): Promise<ReadonlySet<number>> {
     const { world } = this,
       found = new Map<string, readonly number[]>(),
       isKnown = (race: Race) => this.#scenario.knownRaces?.some(({ between }) => matches(race, between)) ?? false;
@@ -300,9 +338,9 @@ class Exploration {
     this.#complete &&= seen.complete;
     this.#races = found.size;
     for (const [rule, path] of found) {
-      if (!known.has(rule)) this.#add(rule, () => this.#plays.translate(path, world.meeting));
+      if (tells && !known.has(rule)) this.#add(rule, () => this.#plays.translate(path, world.meeting));
     }
-    if (world.meetAt(detector.racing) > 0) await this.#searchAgain();
+    return detector.racing;
   }
 
   /** What races can do is seen only where walkers also stop at the words that they race for. */
@@ -322,16 +360,17 @@ class Exploration {
 
   #violations(): ExploreViolation[] {
     const { build, flaw } = this.#options;
-    return [...this.#rules].map(([rule, schedule]) => {
-      if (!breaks(this.#plays, schedule, rule)) throw new Error(`${rule}: its schedule cannot be replayed`);
-      const short = shrink(this.#plays, schedule, rule);
+    return [...this.#rules].map(([rule, { schedule, weak }]) => {
+      const player = weak === undefined ? this.#plays : (this.#weakPlayer as Player);
+      if (!breaks(player, schedule, rule)) throw new Error(`${rule}: its schedule cannot be replayed`);
+      const short = shrink(player, schedule, rule);
       const hash = this.#scenario.needsCore ? (build?.hash ?? "0") : "0";
-      const replay = formatReplay({ scenario: this.#scenario.name, hash, flaw, schedule: short });
+      const replay = formatReplay({ scenario: this.#scenario.name, hash, flaw, weak, schedule: short });
       return { rule, replay, steps: short.reduce((sum, turn) => sum + (isDeath(turn) ? 0 : turn.steps), 0) };
     });
   }
 
-  #result(found: Search): ExploreResult {
+  #result(found: Search | WeakSearch): ExploreResult {
     const outcomes = [...this.#judge.outcomes].sort(),
       violations = this.#violations();
     return {

@@ -1,9 +1,13 @@
 // Plays one schedule in a world where every atomic access is a place to stop.
 
 import { type AccessKind, type ExploreBuild, isAtomic, writes } from "./build.js";
+import type { WeakModel } from "./orders.js";
 import { RaceDetector, raceRule } from "./races.js";
 import type { Scenario } from "./scenario.js";
-import { type Death, isDeath, joined, type Schedule, type Turn } from "./schedule.js";
+import { type Back, type Death, isDeath, joined, type Schedule, type Turn } from "./schedule.js";
+import { loadWeakly, startWeakly, stepWeakly, type WeakStep } from "./weak.js";
+import type { ChooseNth, Stale } from "./weak-memory.js";
+import { weaken } from "./weak-world.js";
 import { EVERYWHERE, EXPLORING, type Observer, type Pending, SEEN, type World } from "./world.js";
 
 /** More steps than any scenario takes: who is still going then goes round for ever. */
@@ -18,6 +22,8 @@ export interface Step {
   readonly after: bigint;
   /** Operation of the walker's program. */
   readonly operation: number;
+  /** What went back in it, in a weak memory. */
+  readonly stale: readonly Stale[];
 }
 
 /** Told before and after each step of a play. */
@@ -34,19 +40,31 @@ export class Player {
   readonly #scenario: Scenario;
   readonly #verdict: Verdict;
 
-  constructor(scenario: Scenario, build: ExploreBuild | undefined, flaw: number, verdict: Verdict) {
+  constructor(
+    scenario: Scenario,
+    build: ExploreBuild | undefined,
+    flaw: number,
+    verdict: Verdict,
+    weak?: WeakModel | undefined,
+    racing?: ReadonlySet<number> | undefined,
+  ) {
     this.#scenario = scenario;
     this.#verdict = verdict;
     this.world = scenario.make(build, flaw);
-    this.world.start(EXPLORING | SEEN | EVERYWHERE);
+    if (weak === undefined) this.world.start(EXPLORING | SEEN | EVERYWHERE);
+    else {
+      weaken(this.world, weak, racing);
+      startWeakly(this.world, EXPLORING | SEEN | EVERYWHERE);
+    }
   }
 
   /** The rules that the schedule breaks: what happens first or is wrong in the end, then races. */
   play(schedule: Schedule, listener?: Listener): string[] {
     const { world } = this;
-    world.load(world.first);
-    const detector = new RaceDetector(world);
-    world.observer = detector;
+    loadWeakly(world, world.first);
+    const detector = new RaceDetector(world),
+      seen = world.observer; // of a weak memory, where what a race does is seen and not the race
+    if (world.weak === undefined) world.observer = detector;
     let rule: string | undefined;
     try {
       const dead = this.#perform(schedule, listener);
@@ -55,7 +73,7 @@ export class Player {
     } catch (error) {
       rule = error instanceof Error ? error.message : String(error);
     } finally {
-      world.observer = undefined;
+      world.observer = seen;
       for (let id = 0; id < world.walkers; id++) world.recover(id);
       world.setMode(EXPLORING | SEEN | EVERYWHERE);
     }
@@ -82,7 +100,7 @@ export class Player {
         continue;
       }
       last = turn.walker;
-      for (let n = 0; n < turn.steps && world.canStep(turn.walker); n++) this.#step(turn.walker, listener);
+      for (let n = 0; n < turn.steps && world.canStep(turn.walker); n++) this.#step(turn.walker, listener, turn.stale);
     }
     for (let n = 0; n < MANY; n++) {
       const enabled = world.enabled();
@@ -93,10 +111,17 @@ export class Player {
     return undefined;
   }
 
-  #step(id: number, listener: Listener | undefined): void {
-    const { world } = this;
+  /** One step; `choose` says how far its accesses go back in a weak memory. */
+  #go(id: number, choose: ChooseNth): void {
+    if (this.world.weak === undefined) this.world.step(id);
+    else stepWeakly(this.world, id, choose);
+  }
+
+  #step(id: number, listener: Listener | undefined, stale: readonly Back[] = []): void {
+    const { world } = this,
+      choose: ChooseNth = (_, nth) => stale.find((one) => one.nth === nth)?.back ?? 0;
     if (listener === undefined) {
-      world.step(id);
+      this.#go(id, choose);
       return;
     }
     const access = world.pending(id) as Pending,
@@ -104,10 +129,10 @@ export class Player {
       before = world.valueAt(access.address, access.bytes);
     const tell = () => {
       const after = world.valueAt(access.address, access.bytes);
-      listener.step(world, { walker: id, access, before, after, operation });
+      listener.step(world, { walker: id, access, before, after, operation, stale: [...(world.weak?.log ?? [])] });
     };
     try {
-      world.step(id);
+      this.#go(id, choose);
     } catch (error) {
       tell();
       throw error;
@@ -157,13 +182,47 @@ export class Player {
     return joined(turns);
   }
 
+  /** As `translate`, for the path of a search with a weak memory. */
+  translateWeakly(path: readonly WeakStep[], meeting: Uint8Array): Schedule {
+    const { world } = this,
+      turns: Turn[] = [];
+    loadWeakly(world, world.first);
+    const go = (id: number, left: number[]) => {
+      const stale: Back[] = [];
+      turns.push({ walker: id, steps: 1 }); // if it throws
+      this.#go(id, (backs, nth) => {
+        const back = backs.length === 1 ? 0 : (backs[left.shift() ?? 0] ?? 0);
+        if (back > 0) stale.push({ back, nth });
+        return back;
+      });
+      if (stale.length > 0) turns[turns.length - 1] = { walker: id, steps: 1, stale };
+    };
+    try {
+      for (let id = 0; id < world.walkers; id++) while (!this.#isThere(id, meeting)) go(id, []);
+      for (const { id, choices } of path) {
+        const left = [...choices];
+        go(id, left);
+        while (!this.#isThere(id, meeting)) go(id, left);
+      }
+    } catch {
+      turns.push({ walker: path[path.length - 1]?.id ?? 0, steps: MANY }); // the step that breaks a rule
+    }
+    for (let id = 0; id < world.walkers; id++) world.recover(id);
+    return joined(turns);
+  }
+
+  /** Is walker `id` about to access a word of `meeting`, or has it ended? */
+  #isThere(id: number, meeting: Uint8Array): boolean {
+    const access = this.world.pending(id);
+    if (access === undefined || access.kind === "wait" || access.kind === "fence") return true;
+    return meeting[access.address >>> 3] !== 0;
+  }
+
   /** Walker `id` steps until it is about to access a word of `meeting`; how many steps these are. */
   #approach(id: number, meeting: Uint8Array): number {
-    const { world } = this;
     for (let n = 0; ; n++) {
-      const access = world.pending(id);
-      if (access === undefined || access.kind === "wait" || meeting[access.address >>> 3] !== 0) return n;
-      world.step(id);
+      if (this.#isThere(id, meeting)) return n;
+      this.world.step(id);
     }
   }
 }

@@ -37,12 +37,12 @@ export interface Replayed {
  * ```
  */
 export function replay(text: string, scenarios: readonly Scenario[], build?: ExploreBuild): Replayed {
-  const { scenario: name, hash, flaw, schedule } = parseReplay(text),
+  const { scenario: name, hash, flaw, weak, schedule } = parseReplay(text),
     scenario = scenarios.find((one) => one.name === name);
   if (scenario === undefined) throw new Error(`there is no scenario ${name}`);
   const number = flawNumber({ build, flaw }),
     judge = new Judge(scenario, build, number),
-    player = new Player(scenario, build, number, judge.verdict),
+    player = new Player(scenario, build, number, judge.verdict, weak),
     trace = new Trace(scenario);
   const rules = player.play(schedule, trace);
   return {

@@ -4,6 +4,7 @@ import type { ExploreBuild } from "./build.js";
 import { EngineWorld, type Operation, type TableConfig } from "./engine-world.js";
 import { bury } from "./operations.js";
 import { contentsOf, unsound } from "./oracle.js";
+import type { WeakModel } from "./orders.js";
 import type { World } from "./world.js";
 
 /** Part of every scenario. */
@@ -16,6 +17,8 @@ export interface Described {
   readonly cites?: readonly string[];
   /** Races that are known to do no harm. */
   readonly knownRaces?: readonly KnownRace[];
+  /** The weak memory that shows what the scenario is about, if it is about that. */
+  readonly weak?: WeakModel;
 }
 
 /** A race that does no harm: parts of `kind at path:line`, one for each of the two accesses, and why. */

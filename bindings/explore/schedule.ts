@@ -2,11 +2,24 @@
 // that walker 0 dies where it stands, about to make its next atomic access; `!0+5` that it makes this access and five plain writes
 // after it, and then dies. Who is not named any more goes on at the end: first the one whose turn was the last, then the others
 // in order.
+//
+// In a weak memory, which stands behind the scenario's name as `+plain` or `+orders`, `1<2` is one atomic access of walker 1 that goes two
+// stores back: it reads what was there before them, or stores behind them. `1<2@3` says this of its third plain access afterwards.
+
+import type { WeakModel } from "./orders.js";
+
+/** An access that goes back in a weak memory: so many stores, and which of the accesses of its step it is. */
+export interface Back {
+  readonly back: number;
+  readonly nth: number;
+}
 
 /** A walker makes a number of atomic accesses. */
 export interface Turn {
   readonly walker: number;
   readonly steps: number;
+  /** Of a turn of one step: what goes back in it. */
+  readonly stale?: readonly Back[] | undefined;
 }
 
 /** A walker ends: at once, or after its next atomic access and so many plain writes behind it. */
@@ -26,6 +39,8 @@ export interface Replay {
   readonly hash: string;
   /** The flaw that was switched on, if one was. */
   readonly flaw: string | undefined;
+  /** The weak memory that it runs on, if it does. */
+  readonly weak?: WeakModel | undefined;
   /** The turns. */
   readonly schedule: Schedule;
 }
@@ -37,7 +52,10 @@ export function isDeath(turn: Turn | Death): turn is Death {
 }
 
 function formatTurn(turn: Turn | Death): string {
-  if (!isDeath(turn)) return `${turn.walker}*${turn.steps}`;
+  if (!isDeath(turn)) {
+    if (turn.stale === undefined) return `${turn.walker}*${turn.steps}`;
+    return `${turn.walker}${turn.stale.map(({ back, nth }) => (nth === 0 ? `<${back}` : `<${back}@${nth}`)).join("")}`;
+  }
   return turn.writes === undefined ? `!${turn.dies}` : `!${turn.dies}+${turn.writes}`;
 }
 
@@ -50,17 +68,31 @@ function formatTurn(turn: Turn | Death): string {
  * console.log(formatReplay(parseReplay("x1:fault-fault:0:0*3,1*2"))); // x1:fault-fault:0:0*3,1*2
  * ```
  */
-export function formatReplay({ scenario, hash, flaw, schedule }: Replay): string {
-  const name = flaw === undefined ? scenario : `${scenario}~${flaw}`;
+export function formatReplay({ scenario, hash, flaw, weak, schedule }: Replay): string {
+  const name = `${scenario}${flaw === undefined ? "" : `~${flaw}`}${weak === undefined ? "" : `+${weak}`}`;
   return `${VERSION}:${name}:${hash}:${schedule.map(formatTurn).join(",")}`;
 }
 
 function parseTurn(text: string): Turn | Death {
   const turn = /^(\d)\*(\d+)$/.exec(text),
+    stale = /^(\d)((?:<\d+(?:@\d+)?)+)$/.exec(text),
     death = /^!(\d)(?:\+(\d+))?$/.exec(text);
   if (turn) return { walker: Number(turn[1]), steps: Number(turn[2]) };
+  if (stale) return { walker: Number(stale[1]), steps: 1, stale: parseBacks(stale[2] as string) };
   if (death) return { dies: Number(death[1]), writes: death[2] === undefined ? undefined : Number(death[2]) };
-  throw new Error(`a turn is walker*steps, !walker or !walker+writes, not ${JSON.stringify(text)}`);
+  throw new Error(
+    `a turn is walker*steps, walker<back, walker<back@nth, !walker or !walker+writes, not ${JSON.stringify(text)}`,
+  );
+}
+
+function parseBacks(text: string): Back[] {
+  return text
+    .slice(1)
+    .split("<")
+    .map((one) => {
+      const [back, nth = 0] = one.split("@").map(Number) as [number, number?];
+      return { back, nth };
+    });
 }
 
 /**
@@ -77,8 +109,12 @@ export function parseReplay(text: string): Replay {
   if (version !== VERSION || name === undefined || hash === undefined || turns === undefined || more !== undefined) {
     throw new Error(`a replay string is ${VERSION}:scenario:hash:turns, not ${JSON.stringify(text)}`);
   }
-  const [scenario, flaw] = name.split("~") as [string, string | undefined];
-  return { scenario, hash, flaw, schedule: turns === "" ? [] : turns.split(",").map(parseTurn) };
+  const [model, weak] = name.split("+") as [string, string | undefined],
+    [scenario, flaw] = model.split("~") as [string, string | undefined];
+  if (weak !== undefined && weak !== "plain" && weak !== "orders") {
+    throw new Error(`a weak memory is plain or orders, not ${JSON.stringify(weak)}`);
+  }
+  return { scenario, hash, flaw, weak, schedule: turns === "" ? [] : turns.split(",").map(parseTurn) };
 }
 
 /** Turns of one walker that follow each other become one. */
@@ -88,7 +124,7 @@ export function joined(schedule: Schedule): Schedule {
     const last = turns[turns.length - 1];
     if (isDeath(turn)) turns.push(turn);
     else if (turn.steps === 0) continue;
-    else if (last !== undefined && !isDeath(last) && last.walker === turn.walker) {
+    else if (last !== undefined && !isDeath(last) && last.walker === turn.walker && !(last.stale ?? turn.stale)) {
       turns[turns.length - 1] = { walker: turn.walker, steps: last.steps + turn.steps };
     } else turns.push(turn);
   }
@@ -97,5 +133,9 @@ export function joined(schedule: Schedule): Schedule {
 
 /** Changes of the walker whose turn it is. */
 export function switches(schedule: Schedule): number {
-  return Math.max(0, schedule.filter((turn) => !isDeath(turn)).length - 1);
+  const turns = schedule.filter((turn): turn is Turn => !isDeath(turn));
+  return turns.filter(({ walker, stale }, i) => {
+    const before = turns[i - 1];
+    return before !== undefined && !(before.walker === walker && (stale ?? before.stale));
+  }).length;
 }

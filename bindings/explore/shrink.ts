@@ -13,6 +13,28 @@ function stepsOf(schedule: Schedule): number {
   return schedule.reduce((sum, turn) => sum + (isDeath(turn) ? 0 : turn.steps), 0);
 }
 
+/** Stores that accesses go back by, all together. */
+function backsOf(schedule: Schedule): number {
+  return schedule.reduce((sum, turn) => {
+    return sum + (isDeath(turn) ? 0 : (turn.stale ?? []).reduce((all, { back }) => all + back, 0));
+  }, 0);
+}
+
+/** An access of the turn goes back one store less. */
+function* newer(schedule: Schedule, i: number): Generator<Schedule> {
+  const turn = schedule[i];
+  if (turn === undefined || isDeath(turn) || turn.stale === undefined) return;
+  for (const at of turn.stale.keys()) {
+    const stale = turn.stale
+      .map((one, n) => (n === at ? { ...one, back: one.back - 1 } : one))
+      .filter(({ back }) => back > 0);
+    const { walker, steps } = turn,
+      turns = [...schedule];
+    turns[i] = stale.length === 0 ? { walker, steps } : { walker, steps, stale };
+    yield joined(turns);
+  }
+}
+
 const without = (schedule: Schedule, i: number): Schedule => joined(schedule.filter((_, at) => at !== i));
 
 function exchanged(schedule: Schedule, i: number): Schedule {
@@ -41,6 +63,7 @@ function* shorter(schedule: Schedule): Generator<Schedule> {
     yield later(schedule, i, turn.steps);
     yield without(schedule, i);
     yield exchanged(schedule, i);
+    yield* newer(schedule, i);
   }
   for (let i = schedule.length - 1; i >= 0; i--) {
     const turn = schedule[i];
@@ -50,7 +73,8 @@ function* shorter(schedule: Schedule): Generator<Schedule> {
 }
 
 function isShorter(a: Schedule, b: Schedule): boolean {
-  return switches(a) < switches(b) || (switches(a) === switches(b) && stepsOf(a) < stepsOf(b));
+  const less = switches(a) - switches(b) || backsOf(a) - backsOf(b) || stepsOf(a) - stepsOf(b);
+  return less < 0;
 }
 
 /** Schedules that are tried for one that is shorter, at most. */

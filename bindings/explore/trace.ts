@@ -1,7 +1,9 @@
 // One schedule as text: two columns or more, one a walker, a line for each atomic access.
 
+import { type AccessKind, writes } from "./build.js";
 import type { Step } from "./player.js";
 import type { Scenario } from "./scenario.js";
+import type { Stale } from "./weak-memory.js";
 import type { World } from "./world.js";
 
 /** One line of a trace. */
@@ -22,6 +24,8 @@ export interface TraceLine {
   readonly holds: string;
   /** The operation that it is in. */
   readonly operation: string;
+  /** In a weak memory: what was read in place of the newest value, or how the store went behind it. */
+  readonly stale?: string;
 }
 
 /** Collects a trace while a schedule is played. */
@@ -33,18 +37,39 @@ export class Trace {
     this.#scenario = scenario;
   }
 
-  step(world: World, { walker, access, before, after, operation }: Step): void {
+  step(world: World, { walker, access, before, after, operation, stale }: Step): void {
     const { line, kind } = world.siteAt(access.site),
-      isHost = walker >= this.#scenario.walkers;
-    this.lines.push({
+      isHost = walker >= this.#scenario.walkers,
+      own = stale.find(({ site }) => site === undefined);
+    const rest = {
       walker,
-      line: line.replace(/^assembly\//, ""),
-      does: kind,
-      at: world.nameOf(access.address),
-      before: `0x${before.toString(16)}`,
-      after: `0x${after.toString(16)}`,
       holds: world.holdsNow(walker),
       operation: isHost ? "burial" : this.#scenario.says(walker, operation),
+    };
+    this.lines.push({
+      ...rest,
+      line: line.replace(/^assembly\//, ""),
+      does: kind,
+      at: kind === "fence" ? "" : world.nameOf(access.address),
+      before: kind === "fence" ? "" : `0x${before.toString(16)}`,
+      after: kind === "fence" ? "" : `0x${after.toString(16)}`,
+      ...(own === undefined ? {} : { stale: staleText(own, kind) }),
+    });
+    for (const one of stale) if (one.site !== undefined) this.#plain(world, one, one.site, rest);
+  }
+
+  /** A plain access behind the atomic one that went back. */
+  #plain(world: World, stale: Stale, site: number, rest: Pick<TraceLine, "walker" | "holds" | "operation">): void {
+    const { line, kind, bytes } = world.siteAt(site),
+      now = `0x${world.valueAt(stale.address, Math.min(bytes, 4)).toString(16)}`;
+    this.lines.push({
+      ...rest,
+      line: line.replace(/^assembly\//, ""),
+      does: kind,
+      at: world.nameOf(stale.address),
+      before: now,
+      after: now,
+      stale: staleText(stale, kind),
     });
   }
 
@@ -63,9 +88,16 @@ export class Trace {
   }
 }
 
-function cell({ line, does, at, before, after, holds }: TraceLine): string[] {
+function staleText({ value, back }: Stale, kind: AccessKind): string {
+  const what = `0x${(value >>> 0).toString(16)}`,
+    stores = back === 1 ? "1 store" : `${back} stores`;
+  return writes(kind) ? `stores ${what} behind ${stores}` : `reads ${what}, ${stores} back`;
+}
+
+function cell({ line, does, at, before, after, holds, stale }: TraceLine): string[] {
   if (does === "dies") return ["dies here", holds];
-  const change = before === after ? before : `${before} -> ${after}`;
+  if (does === "fence") return [does];
+  const change = stale ?? (before === after ? before : `${before} -> ${after}`);
   return [`${does} ${at}`, `${change}`, `${line}${holds ? `  [${holds}]` : ""}`];
 }
 

@@ -3,6 +3,7 @@
 
 import { type AccessKind, isAtomic, type Site, writes } from "./build.js";
 import { CHUNK_BYTES, type KeptStates, States } from "./state.js";
+import type { WeakMemory } from "./weak-memory.js";
 
 /** Bytes of a walker's control block: a chunk of words, then its stack while it is put aside. */
 export const BLOCK_BYTES = 8192;
@@ -22,6 +23,8 @@ const RESULTS = 6;
 export const OWN = 7;
 const FIRST_RESULT = 8;
 const MAX_RESULTS = 48;
+/** Of the first walker's block: the number of what a weak memory holds. */
+const WEAK = 63;
 /** Where a fibre's own bytes begin in the block. */
 export const STACK_AT: number = CHUNK_BYTES;
 
@@ -113,36 +116,29 @@ export function tablesFor(end: number): { dirty: number; meeting: number; met: n
  */
 export class World {
   /** The memory, in words of 32 bits. */
-  /** The memory, in words of 32 bits. */
   readonly words: Int32Array;
-  /** @internal */
   /** @internal */
   readonly room: Room;
   /** @internal */
-  /** @internal */
   readonly sites: readonly Site[];
   /** How many there are. */
-  /** How many there are. */
   readonly walkers: number;
-  /** @internal */
   /** @internal */
   readonly fibres: Fibre[] = [];
   /** Places where others may come in: a byte for each 8 bytes of memory. */
   readonly meeting: Uint8Array;
   /** @internal */
-  /** @internal */
   readonly met: Uint16Array;
   /** @internal */
-  /** @internal */
   readonly dirty: Uint8Array;
-  /** @internal */
   /** @internal */
   states!: States;
   /** The state in which all walkers are about to begin. */
   first = 0;
   /** @internal */
-  /** @internal */
   observer: Observer | undefined;
+  /** @internal */
+  weak: WeakMemory | undefined;
   /** Words whose change by a walker is news for itself too: it naps until it has moved them itself. */
   readonly progress = new Set<number>();
   /** What does not make states different: put back to zero, as byte ranges. */
@@ -185,7 +181,6 @@ export class World {
   }
 
   /** @internal */
-  /** @internal */
   block(id: number): number {
     return this.room.blocks + id * BLOCK_BYTES;
   }
@@ -206,18 +201,25 @@ export class World {
   }
 
   /** @internal */
-  /** @internal */
   setOwn(id: number, value: number): void {
     this.#set(id, OWN, value);
   }
 
-  /** Has walker `id` ended? */
+  /** @internal */
+  get weakState(): number {
+    return this.#word(0, WEAK);
+  }
+
+  /** @internal */
+  setWeakState(value: number): void {
+    this.#set(0, WEAK, value);
+  }
+
   /** Has walker `id` ended? */
   isDone(id: number): boolean {
     return this.#word(id, STATUS) >= DONE;
   }
 
-  /** Has walker `id` died? */
   /** Has walker `id` died? */
   isDead(id: number): boolean {
     return this.#word(id, STATUS) === DEAD;
@@ -229,7 +231,6 @@ export class World {
     return [...this.words.subarray(at, at + this.#word(id, RESULTS))];
   }
 
-  /** @internal */
   /** @internal */
   pushResult(id: number, value: number): void {
     const n = this.#word(id, RESULTS);
@@ -244,7 +245,6 @@ export class World {
   }
 
   /** @internal */
-  /** @internal */
   pending(id: number): Pending | undefined {
     if (this.#word(id, STATUS) !== PENDING) return undefined;
     const site = this.#word(id, SITE),
@@ -252,7 +252,6 @@ export class World {
     return { site, kind, address: this.#word(id, ADDRESS), bytes };
   }
 
-  /** @internal */
   /** @internal */
   siteAt(site: number): Site {
     return this.sites[site] as Site;
@@ -273,12 +272,10 @@ export class World {
   }
 
   /** @internal */
-  /** @internal */
   get mode(): number {
     return this.#mode;
   }
 
-  /** @internal */
   /** @internal */
   setMode(mode: number): void {
     this.#mode = mode;
@@ -508,13 +505,11 @@ export class World {
   }
 
   /** Have all ended? */
-  /** Have all ended? */
   allDone(): boolean {
     for (let id = 0; id < this.walkers; id++) if (!this.isDone(id)) return false;
     return true;
   }
 
-  /** @internal */
   /** @internal */
   save(): number {
     for (const [chunk, ranges] of this.#masks) {
@@ -523,7 +518,6 @@ export class World {
     return this.states.save();
   }
 
-  /** @internal */
   /** @internal */
   load(id: number): void {
     this.states.load(id);
@@ -574,7 +568,6 @@ export class World {
     return added;
   }
 
-  /** @internal */
   /** @internal */
   get meetings(): number {
     let n = 0;

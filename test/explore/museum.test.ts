@@ -47,12 +47,17 @@ describe("protocols of the museum", () => {
       expect(violations).toEqual([]);
       expect([complete, races]).toEqual([true, 0]);
       expect(schedules).toBeGreaterThan(1n);
+      if (sound.weak === undefined) return;
+      const weakly = await explore(sound, { weak: sound.weak });
+      expect([weakly.violations, weakly.complete]).toEqual([[], true]);
     },
   );
 
   it.each(FLAWED.map((flawed) => [flawed.name, flawed] as const))("%s breaks it", async (_, flawed) => {
-    const { violations } = await explore(flawed, { races: false });
+    const { weak } = flawed,
+      { violations } = await explore(flawed, { races: false, weak });
     expect(violations.length).toBeGreaterThan(0);
+    if (weak !== undefined) expect((await explore(flawed, { races: false })).violations).toEqual([]);
     for (const { rule, replay: text } of violations) expect(replay(text, FLAWED).rules).toContain(rule);
   });
 

@@ -43,6 +43,20 @@ describe("every interleaving", () => {
   });
 });
 
+describe("a death before every write, plain ones too", () => {
+  it.each([
+    ["fault-fault-clean", undefined],
+    ["column-fault", undefined],
+    ["split-wrprotect", undefined], // dies while it builds a table, and with a page in hand that is counted or not
+    ["fault-unmap", 0], // dies while it gives a table back
+    ["block-block", 1], // dies while it frees a table that was in limbo
+  ])("%s: nothing is lost, given back twice or counted wrongly", async (name, bound) => {
+    const result = await explore(scenario(name), { build, bound, deaths: "writes", races: false, walks: 0 });
+    expect(result.violations).toEqual([]);
+    expect(result.deaths).toBeGreaterThan(100);
+  });
+});
+
 describe("outcomes", () => {
   it("two faults for one mapping: either is done, and the other is told to look again [LCK-5]", async () => {
     const { outcomes } = await explore(scenario("fault-fault-same"), { build, races: false });

@@ -6,9 +6,11 @@ import {
   type ExploreViolation,
   explore as exploreScenario,
   type LeftSearch,
+  parseReplay,
   replay,
   SCENARIOS,
   type Scenario,
+  type WeakModel,
 } from "../../explore/index.js";
 import { type BuildName, loadBuild } from "../../explore/node.js";
 import { CATCHES } from "../../explore/scenarios/catches.js";
@@ -28,6 +30,7 @@ import {
   writeJson,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
+import { writeLitmus } from "../litmus-folder.js";
 
 /** Nothing was found, and not everything was seen. */
 const INCOMPLETE = 4;
@@ -41,6 +44,7 @@ interface Settings {
   readonly deaths: "atomics" | "writes" | undefined;
   readonly races: boolean;
   readonly reduce: boolean;
+  readonly weak: WeakModel | undefined;
 }
 
 /** What is said of one flaw. */
@@ -49,6 +53,14 @@ interface Mutant {
   readonly caught: boolean;
   readonly scenario: string | null;
   readonly replay: string | null;
+}
+
+function weakOf(args: CommandArgs): WeakModel | undefined {
+  const orders = booleanOption(args, "orders"),
+    weak = orders || booleanOption(args, "weak");
+  const other = ["deaths", "reduce"].find((name) => booleanOption(args, name)) ?? ["save", "resume"].find((name) => name in args.options);
+  if (weak && other !== undefined) throw new UsageError(`--${other} goes without --weak and --orders`);
+  return orders ? "orders" : weak ? "plain" : undefined;
 }
 
 function settingsOf(args: CommandArgs): Settings {
@@ -64,6 +76,7 @@ function settingsOf(args: CommandArgs): Settings {
     seed: integerOption(args, "seed", 0, MOST),
     deaths: booleanOption(args, "deaths") ? "atomics" : undefined,
     races: booleanOption(args, "races"),
+    weak: weakOf(args),
   };
 }
 
@@ -181,7 +194,6 @@ async function exploreOne(scenario: Scenario, build: ExploreBuild | undefined, a
 
 async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResult[]> {
   const results: ExploreResult[] = [],
-    scenarios = chosen(args.operands),
     scenarios = chosen(args.operands);
   for (const scenario of scenarios) {
     const result = await exploreOne(scenario, buildOf(scenario), args, io);
@@ -223,7 +235,9 @@ async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo): Promis
 
 /** A protocol of the museum with its flaw. */
 async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandIo): Promise<Mutant> {
-  const { violations } = await exploreScenario(scenario, { ...settingsOf(args), signal: io.signal, first: true });
+  const settings = settingsOf(args),
+    weak = settings.weak ?? scenario.weak;
+  const { violations } = await exploreScenario(scenario, { ...settings, weak, signal: io.signal, first: true });
   if (io.signal.aborted) throw new Interrupted();
   const [first] = violations,
     { name } = scenario;
@@ -273,13 +287,17 @@ async function list(args: CommandArgs, io: CommandIo): Promise<number> {
   return Exit.OK;
 }
 
+function textOf(does: string, access: string): string {
+  return does === "dies" ? "dies here" : does === "fence" ? does : access;
+}
+
 /** A schedule step by step, a column for each walker. */
 function scheduleStory(text: string, { scenario, rules, lines }: ReturnType<typeof replay>): Story {
   const host = lines.some(({ walker }) => walker >= scenario.walkers);
   const lanes = Array.from({ length: scenario.walkers }, (_, i) => `walker ${i}`);
-  const steps = lines.map(({ walker, does, at, before, after, line, holds, operation }, i) => ({
+  const steps = lines.map(({ walker, does, at, before, after, line, holds, operation, stale }, i) => ({
     lane: Math.min(walker, scenario.walkers),
-    text: does === "dies" ? "dies here" : `${does} ${at}: ${before === after ? before : `${before} → ${after}`}`,
+    text: textOf(does, `${does} ${at}: ${stale ?? (before === after ? before : `${before} → ${after}`)}`),
     detail: [operation, line, holds === "" ? "" : `holds ${holds}`].filter((one) => one !== "").join("; "),
     bad: rules.length > 0 && i === lines.length - 1,
   }));
@@ -295,8 +313,8 @@ function scheduleStory(text: string, { scenario, rules, lines }: ReturnType<type
 async function replayOne(text: string, args: CommandArgs, io: CommandIo): Promise<number> {
   let played: ReturnType<typeof replay>;
   try {
-    const [named, flaw] = text.split(":")[1]?.split("~") ?? [],
-      needs = SCENARIOS.find(({ name }) => name === named),
+    const { scenario, flaw } = parseReplay(text),
+      needs = SCENARIOS.find(({ name }) => name === scenario),
       build = needs && buildOf(needs, flaw !== undefined);
     played = replay(text, [...SCENARIOS, ...FLAWED], build);
   } catch (error) {
@@ -317,6 +335,8 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const text = stringOption(args, "replay");
   if (text === undefined && args.options.html !== undefined) throw new UsageError("--html goes with --replay STRING");
   if (text !== undefined) return replayOne(text, args, io);
+  const folder = stringOption(args, "litmus");
+  if (folder !== undefined) return writeLitmus(folder, chosen(args.operands), io);
   const flaw = stringOption(args, "mutant"),
     mutants = flaw === undefined ? [] : await exploreFlaws(flaw, args, io);
   const results = flaw !== undefined && args.operands.length === 0 ? [] : await exploreAll(args, io);
@@ -329,7 +349,7 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
 /** `granule explore [SCENARIO...|all]`. */
 export const explore: Command = {
   name: "explore",
-  usage: "SCENARIO...|all\n--list\n--mutant NAME|all\n--replay STRING [--html FILE]",
+  usage: "SCENARIO...|all\n--list\n--mutant NAME|all\n--replay STRING [--html FILE]\n--litmus DIR SCENARIO...|all",
   summary: "every interleaving of a few walkers on the real core: races, deaths, outcomes",
   help: `Explores each SCENARIO: every order in which its walkers can make their atomic accesses, on a build of the core that can
 be stopped at each of them (\`npm run build:explore\` in a checkout makes it; the package has none). In every last state reference
@@ -337,6 +357,8 @@ counts, locks, limbo and the arena are checked, and what came out is compared wi
 A rule that is broken is printed with a replay string, made as short as can be; --replay prints its steps, a column for each walker.
 With --mutant the flaws of that build are looked for, each in the scenario that is known to find it, and the protocols of the museum
 (docs/museum) that have a flaw. These can be named as SCENARIO, too.
+With --weak and --orders the memory is weak: loads may get older values, and what was read in place of the newest one is part of the
+replay string. --litmus writes protocols as litmus tests for herd7.
 docs/explore.md explains what is explored, and how to write a scenario.`,
   options: {
     list: { type: "boolean", help: "print the scenarios" },
@@ -346,6 +368,11 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
     reduce: {
       type: "boolean",
       help: "leave out states that show nothing new: the same outcomes and broken rules in fewer states, schedules uncounted",
+    },
+    weak: { type: "boolean", help: "plain loads may get older values, and plain stores may be delayed" },
+    orders: {
+      type: "boolean",
+      help: "as --weak; atomic accesses of a protocol have only the order that each is given",
     },
     mutant: { type: "string", value: "NAME", help: "look for this flaw, or for all" },
     limit: { type: "string", value: "STATES", help: "states of a scenario at most (default: 1000000)" },
@@ -363,6 +390,11 @@ docs/explore.md explains what is explored, and how to write a scenario.`,
     },
     replay: { type: "string", value: "STRING", help: "play one schedule, and print its steps" },
     html: HTML_OPTION,
+    litmus: {
+      type: "string",
+      value: "DIR",
+      help: "write each protocol as a litmus test for AArch64, in the format of herd7",
+    },
   },
   exits: [
     { code: Exit.OK, meaning: "everything was seen, and no rule is broken" },

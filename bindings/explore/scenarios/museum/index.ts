@@ -2,6 +2,7 @@
 // has a page for each.
 
 import type { Scenario } from "../../scenario.js";
+import { BARRIERS } from "./barriers.js";
 import { DIRTY } from "./dirty.js";
 import type { Exhibit } from "./exhibit.js";
 import { FIXED } from "./fixed.js";
@@ -10,7 +11,15 @@ import { MACHINE } from "./machine.js";
 import { SECTIONS } from "./sections.js";
 import { UNMAP } from "./unmap.js";
 
-export const MUSEUM: readonly Exhibit[] = [...UNMAP, ...LOCKED_SLOTS, ...DIRTY, ...SECTIONS, ...FIXED, ...MACHINE];
+export const MUSEUM: readonly Exhibit[] = [
+  ...UNMAP,
+  ...LOCKED_SLOTS,
+  ...BARRIERS,
+  ...DIRTY,
+  ...SECTIONS,
+  ...FIXED,
+  ...MACHINE,
+];
 
 /** The protocols of the museum as they should be. */
 export const SOUND: readonly Scenario[] = MUSEUM.map(({ sound }) => sound);
