@@ -17,10 +17,10 @@ import {
   writeJson,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
-import { findFiles, inputName, readLines, unreadable } from "../input.js";
+import { countedInput, findFiles, inputName, readLines, unreadable } from "../input.js";
 
+const READING = { highWaterMark: 1 << 18 };
 const LOGS = /\.(log|casemate)(\.gz)?$/;
-const CHUNK_BYTES = 1 << 18;
 
 /** What is said of one log; of a good one the last three are null, of one that cannot be judged `kind` and `record`. */
 interface FileVerdict {
@@ -41,18 +41,25 @@ function refuseRecording(file: string, opening: Uint8Array): void {
 }
 
 /** Judges a log as it is read; gzip is told by its first bytes. InputError for what is no log. */
-async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<FileVerdict> {
+async function judgeLog(
+  path: string,
+  options: JudgeOptions,
+  io: CommandIo,
+  progress: (records: number, share: number | undefined) => void = () => {},
+): Promise<FileVerdict> {
   const file = inputName(path);
   const judge = createJudge(options);
   const parser = judge.casemate();
   try {
-    const source =
-      path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES, signal: io.signal });
+    const { source, share } = countedInput(path, io, (name) =>
+      createReadStream(name, { ...READING, signal: io.signal }),
+    );
     let first = true;
     for await (const block of readBytes(source)) {
       if (first) refuseRecording(file, block);
       first = false;
       parser.push(block);
+      progress(parser.records, share());
     }
     parser.end();
     if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
@@ -168,16 +175,24 @@ async function run(args: CommandArgs, io: CommandIo): Promise<number> {
     judged.push(path);
     await tell(verdict, args, io);
   };
-  for (const operand of args.operands) {
+  let before = 0;
+  for (const [i, operand] of args.operands.entries()) {
     const paths = await attempt(operand, () => findFiles([operand], LOGS));
     if (!Array.isArray(paths)) {
       await add(paths, operand);
       continue;
     }
-    for (const path of paths) {
+    for (const [j, path] of paths.entries()) {
       if (io.signal.aborted) throw new Interrupted();
-      io.progress(`${files.length} judged, now ${path}`);
-      await add(await attempt(path, () => judgeLog(path, options, io)), path);
+      let records = 0;
+      const tell = (now: number, share: number | undefined): void => {
+        records = now;
+        const part = share === undefined ? undefined : (i + (j + share) / paths.length) / args.operands.length;
+        io.progress({ name: path, done: before + records, unit: "records", share: part });
+      };
+      tell(0, 0);
+      await add(await attempt(path, () => judgeLog(path, options, io, tell)), path);
+      before += records;
     }
   }
   if (html !== undefined) await writeHtml(html, await verdictStory(files, judged, io), io);

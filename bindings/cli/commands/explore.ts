@@ -111,7 +111,7 @@ async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResu
     build = scenarios.some(({ needsCore }) => needsCore) ? load("engine") : undefined,
     settings = settingsOf(args);
   for (const scenario of scenarios) {
-    const progress = (states: number) => io.progress(`${scenario.name}: ${states} states`);
+    const progress = (states: number) => io.progress({ name: scenario.name, done: states, unit: "states" });
     const result = await exploreScenario(scenario, { ...settings, build, signal: io.signal, progress });
     io.progress(undefined);
     if (io.signal.aborted) throw new Interrupted();
@@ -122,12 +122,17 @@ async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResu
 }
 
 /** The first scenario that finds the flaw, of those that are known to. */
-async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+async function catchFlaw(
+  flaw: string,
+  build: ExploreBuild,
+  args: CommandArgs,
+  io: CommandIo,
+  progress: () => void,
+): Promise<Mutant> {
   const known = CATCHES[flaw],
     settings = settingsOf(args);
   const scenarios = known === undefined ? SCENARIOS : SCENARIOS.filter(({ name }) => name === known.scenario);
   for (const scenario of scenarios) {
-    io.progress(`${flaw}: ${scenario.name}`);
     const deaths = known?.deaths ? ("atomics" as const) : settings.deaths;
     const { violations } = await exploreScenario(scenario, {
       ...settings,
@@ -137,6 +142,7 @@ async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, i
       build,
       signal: io.signal,
       first: true,
+      progress,
     });
     if (io.signal.aborted) throw new Interrupted();
     const [first] = violations;
@@ -146,8 +152,14 @@ async function catchFlaw(flaw: string, build: ExploreBuild, args: CommandArgs, i
 }
 
 /** A protocol of the museum with its flaw. */
-async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandIo): Promise<Mutant> {
-  const { violations } = await exploreScenario(scenario, { ...settingsOf(args), signal: io.signal, first: true });
+async function catchProtocol(
+  scenario: Scenario,
+  args: CommandArgs,
+  io: CommandIo,
+  progress: () => void,
+): Promise<Mutant> {
+  const settings = { ...settingsOf(args), signal: io.signal, first: true, progress };
+  const { violations } = await exploreScenario(scenario, settings);
   if (io.signal.aborted) throw new Interrupted();
   const [first] = violations,
     { name } = scenario;
@@ -155,29 +167,32 @@ async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandI
 }
 
 /** How each flaw of this name is looked for, or all. */
-function flawsOf(name: string, args: CommandArgs, io: CommandIo): (() => Promise<Mutant>)[] {
+function flawsOf(name: string, args: CommandArgs, io: CommandIo): ((progress: () => void) => Promise<Mutant>)[] {
   const protocols = FLAWED.filter((scenario) => name === "all" || scenario.name === name),
-    ofProtocols = protocols.map((scenario) => () => catchProtocol(scenario, args, io));
+    ofProtocols = protocols.map((scenario) => (tell: () => void) => catchProtocol(scenario, args, io, tell));
   if (name !== "all" && protocols.length > 0) return ofProtocols;
   const build = load("mutants");
   if (name !== "all" && !build.flaws.includes(name)) {
     throw new UsageError(`there is no mutant ${name}: ${build.flaws.join(" ")}, or a protocol of --list with a flaw`);
   }
   const flaws = name === "all" ? build.flaws : [name];
-  return [...flaws.map((flaw) => () => catchFlaw(flaw, build, args, io)), ...ofProtocols];
+  return [...flaws.map((flaw) => (tell: () => void) => catchFlaw(flaw, build, args, io, tell)), ...ofProtocols];
 }
 
 async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
   const mutants: Mutant[] = [];
-  for (const look of flawsOf(name, args, io)) {
-    const mutant = await look(),
+  const looks = flawsOf(name, args, io);
+  for (const [done, look] of looks.entries()) {
+    const tell = () => io.progress({ done, unit: "flaws", share: done / looks.length });
+    tell();
+    const mutant = await look(tell),
       flaw = mutant.name;
-    io.progress(undefined);
     mutants.push(mutant);
     if (args.json) continue;
     const verdict = mutant.caught ? io.style("green", "caught") : io.style("red", "not caught");
     await io.out(`${flaw}: ${verdict}${mutant.replay === null ? "" : ` by ${mutant.replay}`}\n`);
   }
+  io.progress(undefined);
   return mutants;
 }
 

@@ -210,7 +210,7 @@ async function runSets(args: CommandArgs, io: CommandIo, differing: Differences<
   const totals: Totals = { sets: 0, answers: 0, matched: 0, ignored: 0, words: { expected: 0, matched: 0 } };
   for (const folder of folders) {
     if (io.signal.aborted) throw new Interrupted();
-    io.progress(`${totals.sets}/${folders.length} ${folder}`);
+    io.progress({ name: folder, done: totals.answers, unit: "answers", share: totals.sets / folders.length });
     const set = await load(folder, io);
     const place = places.get(folder);
     if (place !== undefined) await answer(set, place);
