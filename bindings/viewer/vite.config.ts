@@ -10,6 +10,12 @@ export default defineConfig({
   base: "./",
   logLevel: "warn",
   publicDir: false,
-  build: { outDir: at("../../dist/viewer"), emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 2000 },
+  build: {
+    outDir: at("../../dist/viewer"),
+    emptyOutDir: true,
+    target: "es2022",
+    cssTarget: ["chrome123", "firefox120", "safari17.5"], // the first that know light-dark()
+    chunkSizeWarningLimit: 2000,
+  },
   worker: { format: "es" },
 });
