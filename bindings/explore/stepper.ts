@@ -41,15 +41,20 @@ export interface SharedWord {
   readonly value: bigint;
   /** Of an entry of a table: its level. */
   readonly level?: number;
+  /** The entry's table was taken out of the tree: no walk that begins now gets there. */
+  readonly unlinked?: boolean;
 }
 
+const PAGE = 4096;
 const ENTRIES = 512;
 const LAST_LEVEL = 3;
 
-/** Addresses of the entries of a world's table that are not zero. */
-function entriesOf(world: EngineWorld): number[] {
-  const entries: number[] = [];
+/** Addresses of the entries of a world's table that are not zero, and of the pages that it is made of. */
+function entriesOf(world: EngineWorld): { entries: number[]; pages: Set<number> } {
+  const entries: number[] = [],
+    pages = new Set<number>();
   const visit = (page: number, level: number): void => {
+    pages.add(page);
     for (let at = page; at < page + ENTRIES * K.ENTRY_BYTES; at += K.ENTRY_BYTES) {
       const old = world.word64(at);
       if (old === 0n) continue;
@@ -59,7 +64,7 @@ function entriesOf(world: EngineWorld): number[] {
   };
   const info = world.quietly(() => world.tableInfo());
   if (info !== undefined && info.root !== 0) visit(info.root, info.startLevel);
-  return entries;
+  return { entries, pages };
 }
 
 /** Where an entry of a table stands in a list, from its name; undefined for other words. */
@@ -199,10 +204,13 @@ export class Stepper {
       return Object.entries(world.values()).map(([name, value]) => ({ name, value: BigInt(value) }));
     if (!(world instanceof EngineWorld)) return [];
     const sizes = new Map([...this.#touched].sort(([a], [b]) => a - b));
-    for (const at of entriesOf(world)) sizes.set(at, K.ENTRY_BYTES);
+    const { entries, pages } = entriesOf(world);
+    for (const at of entries) sizes.set(at, K.ENTRY_BYTES);
     const all = [...sizes].map(([at, bytes]) => {
       const name = world.nameOf(at);
-      return { name, value: world.valueAt(at, bytes), ...placeOf(name) };
+      const place = placeOf(name),
+        unlinked = place !== undefined && !pages.has(at & -PAGE);
+      return { name, value: world.valueAt(at, bytes), ...place, ...(unlinked ? { unlinked } : {}) };
     });
     const rank = ({ order = Number.POSITIVE_INFINITY }: (typeof all)[number]) => order;
     return all.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(a) - rank(b)));

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { copyExploreBuilds } from "./explore-build.mjs";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -18,4 +19,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 2000,
   },
   worker: { format: "es" },
+  plugins: [{ name: "explore-builds", closeBundle: copyExploreBuilds }],
 });

@@ -19,6 +19,8 @@ const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
 };
 
 /** Nothing may be loaded from elsewhere, and nothing sent there. */
@@ -115,7 +117,8 @@ export const view: Command = {
   usage: "[FILE] [--port N]",
   summary: "a page with a table that you make by hand, step by step, with a vCPU beside it",
   help: `Serves a page to this machine alone, and prints its address. The real engine runs in it: map, unmap, split, write-protect, and go
-through an operation write by write, with the journal, the TLB, and a vCPU that reads stale or fresh. A state is shared as a link.
+through an operation write by write, with the journal, the TLB, and a vCPU that reads stale or fresh. Two walkers of a scenario of granule
+explore can be stepped side by side, in any order. A state or a schedule is shared as a link.
 FILE is a trace, a raw table (.s2raw) or ptdump text: the page shows its report. Files can be dropped on the page, too.
 Nothing leaves the page. The same page is in dist/viewer, as static files for any web host.`,
   options: { port: { type: "string", value: "N", help: "port of this machine (default: a free one)" } },

@@ -11,8 +11,9 @@ import { TreePicture } from "../report/tree.js";
 import { storyOfFile } from "./drop.js";
 import { Film } from "./film.js";
 import { accessForm, operationForm, shapeForm } from "./forms.js";
-import { linkOf, scenarioOf } from "./link.js";
+import { linkOf, scenarioOf, scheduleOf } from "./link.js";
 import { type Access, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
+import type { Walkers } from "./walkers.js";
 import { answerText, frameText, hex, stepText } from "./words.js";
 
 /** Most steps in the list at once, around the one that is shown. */
@@ -37,6 +38,8 @@ class Page {
     oninput: () => this.#go(this.#slider.valueAsNumber),
   });
   readonly #dropped = el("div", { id: "dropped" });
+  readonly #walkersPlace = el("div");
+  #walkers: Promise<Walkers> | undefined;
   readonly #shape = el("div");
   readonly #form = operationForm((one) => this.#do(one));
   readonly #access = accessForm(
@@ -70,21 +73,51 @@ class Page {
         this.#walk,
       ),
       part(
+        "Two walkers",
+        "Two CPUs change one table at once, or run a small protocol. You say who makes the next access to a word that they share, see both and the words between them, and whether a rule breaks.",
+        this.#walkersPlace,
+      ),
+      part(
         "A file of yours",
         "Drop a trace, a raw table (.s2raw) or ptdump text anywhere on this page, or choose one. It is read here; nothing leaves the page.",
         this.#chooser(),
         this.#dropped,
       ),
     );
+    this.#walkersPlace.append(this.#askForWalkers());
     addEventListener("hashchange", () => this.#open());
   }
 
-  /** Shows the scenario of the link, or the first one. */
+  /** Walkers side by side: their code is loaded when somebody asks for them. */
+  #askForWalkers(): HTMLElement {
+    const begin = async () => (await this.#loadWalkers()).begin();
+    return el("p", {}, el("button", { type: "button", onclick: () => void begin() }, "Step two walkers"));
+  }
+
+  #loadWalkers(): Promise<Walkers> {
+    this.#walkers ??= import("./walkers.js").then(({ Walkers: Part }) => {
+      const walkers = new Part((fragment) => history.replaceState(null, "", `#${fragment}`));
+      this.#walkersPlace.replaceChildren(walkers.root);
+      return walkers;
+    });
+    return this.#walkers;
+  }
+
+  /** Shows the schedule of a link. */
+  async #openSchedule(text: string): Promise<void> {
+    const walkers = await this.#loadWalkers();
+    await walkers.open(text);
+    this.#walkersPlace.scrollIntoView();
+  }
+
+  /** Shows the scenario or the schedule of the link, or the first scenario. */
   async #open(): Promise<void> {
+    const schedule = scheduleOf(location.hash);
     const linked = await scenarioOf(location.hash);
     if (location.hash.startsWith("#s=") && linked === undefined)
       this.#say("This link holds nothing that can be shown.");
     this.#set(linked ?? this.#scenario, Number.POSITIVE_INFINITY);
+    if (schedule !== undefined) await this.#openSchedule(schedule);
   }
 
   async start(): Promise<void> {
