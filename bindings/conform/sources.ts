@@ -37,13 +37,15 @@ export function kindOfText(lines: readonly string[]): TextKind | { readonly line
  * The leaves of an image as hardware finds them: each walk ends at one, or at a hole that is passed in one step. Each ends at a
  * descriptor of its own, unless tables are shared or lead to themselves: such an image would have no end of leaves.
  */
-function* imageLeaves(mmu: Mmu, bytes: number, inputBits: number): Generator<Leaf> {
+function* imageLeaves(mmu: Mmu, bytes: number, inputBits: number, pages: Set<bigint>): Generator<Leaf> {
   const end = 1n << BigInt(inputBits);
   let left = bytes / K.ENTRY_BYTES;
   let at = 0n;
   while (at < end) {
-    const last = mmu.explainWalk(at, "r", { at: true }).steps.at(-1);
+    const { steps } = mmu.explainWalk(at, "r", { at: true }),
+      last = steps.at(-1);
     if (last === undefined) return;
+    for (const { kind, address, granule } of steps) if (kind !== "unreadable") pages.add(address & -BigInt(granule));
     if (left-- === 0)
       throw new SourceError("a table is reached in several ways: there are more walks than descriptors");
     // A table that is not in memory ends all walks that its parent's entry covers.
@@ -60,6 +62,8 @@ export interface ImageTable extends LeafTable {
   readonly lpa2: boolean;
   readonly startLevel: number;
   readonly inputBits: number;
+  /** Table pages that a walk reaches. */
+  readonly pages: number;
 }
 
 /**
@@ -76,8 +80,9 @@ export function imageTable(manifest: SetManifest, image: Uint8Array): ImageTable
   const register = BigInt((stage === "hyp" ? manifest.tcr : manifest.vtcr) ?? 0);
   const inputBits = WORD_BITS - get(register, K.TCR_T0SZ);
   const { granule, lpa2, level: startLevel } = first;
-  const table = leafTable(imageLeaves(mmu, image.length, inputBits), { stage, granule, lpa2 });
-  return { ...table, lpa2, startLevel, inputBits };
+  const pages = new Set<bigint>();
+  const table = leafTable(imageLeaves(mmu, image.length, inputBits, pages), { stage, granule, lpa2 });
+  return { ...table, lpa2, startLevel, inputBits, pages: pages.size };
 }
 
 /** Does the line destroy the table? Recorded files end so. */

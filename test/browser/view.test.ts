@@ -7,10 +7,13 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { granule } from "../cli/granule.js";
 import { ROOT } from "../house/sources.js";
+import { scratchFolder } from "../support/scratch.js";
 import { chromiumPath, launch, whySkipped } from "./chromium.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const TRACE = join(ROOT, "test/replay/fixtures/J-boot-6.12-4k/Image612-v1-thp-256m.trace.gz");
+
+const scratch = scratchFolder();
 
 /** Serves the page while `work` runs; gives what `granule view` ended with. */
 async function viewing(args: readonly string[], work: (url: string) => Promise<void>): Promise<number | null> {
@@ -128,6 +131,43 @@ describe.skipIf(chromiumPath === undefined)(`granule view in Chromium${whySkippe
       expect(said).toEqual([]);
       await page.close();
     });
+  });
+
+  it("shows an image that is dropped with its manifest, and translates addresses in it", async () => {
+    const folder = join(scratch, "table");
+    const specs = ["0x40000000:4M:0x80000000:rw", "0x9000000:4K:0x9000000:rwd"];
+    expect((await granule(["make", ...specs, "--image", folder])).code).toBe(0);
+    const check = async (page: Page) => {
+      await page.waitForSelector("#dropped .icicle");
+      await page.getByLabel("Translate an address in it").fill("0x40201234");
+      await page.getByLabel("access").selectOption("x");
+      await page.getByRole("button", { name: "Translate" }).click();
+      const text = await page.locator("#dropped").textContent();
+      expect(text).toMatch(
+        /level 2: at 0x\w+ 0x400000802007d9: 2M block at 0x80200000: rw-.*permission fault, level 2/,
+      );
+    };
+    await viewing([folder], async (url) => {
+      const { page, said } = await open(url);
+      await check(page);
+      await page.reload();
+      await page.waitForFunction(() => document.documentElement.dataset.ready === "yes");
+      const files = ["manifest.json", "image.bin"].map((name) => [...readFileSync(join(folder, name))]);
+      await page.evaluate(([manifest = [], image = []]) => {
+        document.querySelector("#dropped")?.replaceChildren();
+        const drop = new DataTransfer();
+        drop.items.add(new File([Uint8Array.from(image)], "image.bin"));
+        drop.items.add(new File([Uint8Array.from(manifest)], "manifest.json"));
+        dispatchEvent(new DragEvent("drop", { dataTransfer: drop, cancelable: true }));
+      }, files);
+      await check(page);
+      const dump = "test/trace/fixtures/pd64k-ipa48.scattered.cpu01.s2raw.gz";
+      await page.locator("input[type=file]").setInputFiles(join(ROOT, dump));
+      await page.getByText("Raw tables of a running kernel.").waitFor();
+      expect(said).toEqual([]);
+      await page.close();
+    });
+    expect((await granule(["view", scratch])).code).toBe(3);
   });
 
   it("steps two walkers of a protocol until a rule breaks, scrubs, shares the schedule and opens it again", async () => {

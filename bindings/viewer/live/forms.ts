@@ -119,6 +119,18 @@ export function accessForm(
   );
 }
 
+/** A form that asks for the walk of an address. */
+export function walkForm(label: string, walk: (address: number, kind: Access["kind"]) => void): HTMLElement {
+  const kind = select("access", ["r", "w", "x"]),
+    address = number(label, "0x40000000");
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const at = address.value();
+    if (at !== undefined) walk(at, kind.value());
+  };
+  return el("form", { class: "form", onsubmit: submit }, address.root, kind.root, el("button", {}, "Translate"));
+}
+
 const GRANULES = { "4K": 4096, "16K": 16384, "64K": 65536 } as const;
 
 /** The form of the table's shape. Another shape begins with the same operations. */

@@ -8,13 +8,14 @@ import { el, repaint } from "../report/dom.js";
 import { size } from "../report/numbers.js";
 import { sectionsOf, themeButton } from "../report/sections.js";
 import { TreePicture } from "../report/tree.js";
-import { storyOfFile } from "./drop.js";
+import { type Dropped, readDropped } from "./drop.js";
+import { filesOf } from "./files.js";
 import { Film } from "./film.js";
-import { accessForm, operationForm, shapeForm } from "./forms.js";
+import { accessForm, operationForm, shapeForm, walkForm } from "./forms.js";
 import { linkOf, scenarioOf, scheduleOf } from "./link.js";
 import { type Access, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
 import type { Walkers } from "./walkers.js";
-import { answerText, frameText, hex, stepText } from "./words.js";
+import { answerText, frameText, hex, walkOf } from "./words.js";
 
 /** Most steps in the list at once, around the one that is shown. */
 const LISTED = 60;
@@ -79,7 +80,7 @@ class Page {
       ),
       part(
         "A file of yours",
-        "Drop a trace, a raw table (.s2raw) or ptdump text anywhere on this page, or choose one. It is read here; nothing leaves the page.",
+        "Drop a trace, a raw table (.s2raw), ptdump text, an operations file, or an image (the folder, or image.bin with its manifest.json) anywhere on this page, or choose it. It is read here; nothing leaves the page.",
         this.#chooser(),
         this.#dropped,
       ),
@@ -122,8 +123,8 @@ class Page {
 
   async start(): Promise<void> {
     await this.#open();
-    const file = new URLSearchParams(location.search).get("file");
-    if (file !== null) await this.#fetch(file);
+    const files = new URLSearchParams(location.search).getAll("file");
+    if (files.length > 0) await this.#fetch(files);
     document.documentElement.dataset.ready = "yes";
   }
 
@@ -194,14 +195,7 @@ class Page {
 
   #explain(ipa: number, kind: Access["kind"]): void {
     this.#film.moment(this.#at);
-    const { steps, result } = this.#film.walk(ipa, kind);
-    const { shape } = this.#scenario;
-    const items = steps.map((step) => el("li", {}, stepText(step, shape)));
-    this.#walk.replaceChildren(
-      el("h3", {}, `The walk of ${hex(ipa)}, level by level`),
-      el("ul", {}, ...items),
-      el("p", {}, `Answer: ${answerText(result)}`),
-    );
+    this.#walk.replaceChildren(...walkOf(ipa, this.#film.walk(ipa, kind), this.#scenario.shape));
   }
 
   /** Shows the moment after `n` frames. */
@@ -324,36 +318,56 @@ class Page {
   }
 
   #chooser(): HTMLElement {
-    const input = el("input", { type: "file", onchange: () => input.files?.[0] && void this.#read(input.files[0]) });
+    const input = el("input", {
+      type: "file",
+      multiple: true,
+      onchange: () => input.files?.length && void this.#read([...input.files]),
+    });
     const stop = (event: Event) => event.preventDefault();
     addEventListener("dragover", stop);
     addEventListener("drop", (event) => {
       stop(event);
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file) void this.#read(file);
+      const files = event.dataTransfer && filesOf(event.dataTransfer);
+      void files?.then((all) => this.#read(all));
     });
     return el("label", {}, "Choose a file: ", input);
   }
 
-  async #fetch(url: string): Promise<void> {
-    const answer = await fetch(url);
-    if (!answer.ok || new URL(answer.url).origin !== location.origin) return this.#say(`${url} is not here.`);
-    await this.#read(new File([await answer.blob()], decodeURIComponent(url.split("/").at(-1) ?? url)));
+  async #fetch(urls: readonly string[]): Promise<void> {
+    const files: File[] = [];
+    for (const url of urls) {
+      const answer = await fetch(url);
+      if (!answer.ok || new URL(answer.url).origin !== location.origin) return this.#say(`${url} is not here.`);
+      files.push(new File([await answer.blob()], decodeURIComponent(url.split("/").at(-1) ?? url)));
+    }
+    await this.#read(files);
   }
 
-  async #read(file: File): Promise<void> {
-    const status = el("p", { role: "status" }, `Reading ${file.name}.`);
+  async #read(files: readonly File[]): Promise<void> {
+    const name = files.map((file) => file.name).join(", ");
+    const status = el("p", { role: "status" }, `Reading ${name}.`);
     this.#dropped.replaceChildren(status);
     try {
-      const story = await storyOfFile(file, (events) => {
-        status.textContent = `${events.toLocaleString("en")} events of ${file.name}.`;
+      const dropped = await readDropped(files, (events) => {
+        status.textContent = `${events.toLocaleString("en")} events of ${name}.`;
       });
-      this.#dropped.replaceChildren(...sectionsOf(story));
+      this.#dropped.replaceChildren(...droppedParts(dropped));
       repaint();
     } catch (error) {
-      status.textContent = `${file.name} cannot be shown: ${(error as Error).message}`;
+      status.textContent = `${name} cannot be shown: ${(error as Error).message}`;
     }
   }
+}
+
+/** What a dropped file is in sentences, the walk of an address in it, its pictures. */
+function droppedParts({ story, memory }: Dropped): HTMLElement[] {
+  const summary = [el("h3", {}, story.title), ...story.summary.map((sentence) => el("p", {}, sentence))];
+  if (memory === undefined) return [...summary, ...sectionsOf(story)];
+  const place = el("div", { "aria-live": "polite" });
+  const form = walkForm("Translate an address in it", (address, kind) =>
+    place.replaceChildren(...walkOf(address, memory.walk(BigInt(address), kind), memory.rules)),
+  );
+  return [...summary, form, place, ...sectionsOf(story)];
 }
 
 function part(title: string, note: string | undefined, ...children: HTMLElement[]): HTMLElement {

@@ -1,9 +1,10 @@
 // Frames, walks and answers as sentences.
 
 import { JournalKind, type JournalRecord } from "../../index.js";
-import type { Translation, TranslationFault, WalkStep } from "../../mmu/index.js";
-import { explain } from "../../report/explain.js";
+import type { Translation, TranslationFault, WalkExplanation, WalkStep } from "../../mmu/index.js";
+import { type ExplainOptions, explain } from "../../report/explain.js";
 import { tlbiName } from "../../report/windows.js";
+import { el } from "../report/dom.js";
 import type { Frame } from "./film.js";
 import type { Shape } from "./scenario.js";
 
@@ -13,9 +14,13 @@ export function hex(n: bigint | number): string {
   return `0x${n.toString(16)}`;
 }
 
+/** How the descriptors of a table are read. */
+export type Rules = Pick<Shape, "granule" | "lpa2"> & Pick<ExplainOptions, "stage" | "fwb">;
+
 /** A descriptor in a few words. */
-export function brief(descriptor: bigint, level: number, { granule, lpa2 }: Shape): string {
-  return explain(descriptor, { granule, lpa2, level })[0]?.brief ?? hex(descriptor);
+export function brief(descriptor: bigint, level: number, { granule, lpa2, stage, fwb }: Rules): string {
+  const options = { granule, lpa2, level, ...(stage && { stage }), ...(fwb !== undefined && { fwb }) };
+  return explain(descriptor, options)[0]?.brief ?? hex(descriptor);
 }
 
 function recordText(record: JournalRecord, shape: Shape): string {
@@ -62,7 +67,16 @@ export function answerText(answer: Translation | TranslationFault): string {
 }
 
 /** One descriptor on the way of a walk. */
-export function stepText({ level, address, descriptor, kind }: WalkStep, shape: Shape): string {
+export function stepText({ level, address, descriptor, kind }: WalkStep, rules: Rules): string {
   if (descriptor === undefined) return `level ${level}: nothing can be read at ${hex(address)}`;
-  return `level ${level}: at ${hex(address)} ${hex(descriptor)}: ${kind === "table" ? "a table" : brief(descriptor, level, shape)}`;
+  return `level ${level}: at ${hex(address)} ${hex(descriptor)}: ${kind === "table" ? "a table" : brief(descriptor, level, rules)}`;
+}
+
+/** A walk, level by level, and its answer. */
+export function walkOf(address: bigint | number, { steps, result }: WalkExplanation, rules: Rules): HTMLElement[] {
+  return [
+    el("h3", {}, `The walk of ${hex(address)}, level by level`),
+    el("ul", {}, ...steps.map((step) => el("li", {}, stepText(step, rules)))),
+    el("p", {}, `Answer: ${answerText(result)}`),
+  ];
 }
