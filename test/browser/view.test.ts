@@ -110,6 +110,16 @@ describe.skipIf(chromiumPath === undefined)(`granule view in Chromium${whySkippe
       expect(await page.locator("section", { hasText: "A vCPU" }).textContent()).toMatch(
         /level 3: .*4K page at 0x90000000.*Answer: 0x90003000|Answer: 0x90000000/,
       );
+      await page
+        .getByLabel("An example")
+        .selectOption({ label: "memory is taken away, and a TLB is stale until the TLBI" });
+      expect(await page.locator(".says").textContent()).toBe("Before everything.");
+      expect(await page.locator(".frames strong").allTextContents()).toEqual([
+        "1. map 0x40000000 + 0x200000 → 0x80000000 rw",
+        "2. unmap 0x40000000 + 0x200000",
+      ]);
+      await page.getByRole("button", { name: "To the end" }).click();
+      expect(await page.locator(".stale").count()).toBe(3);
       expect(said).toEqual([]);
       await page.close();
     });
@@ -119,6 +129,7 @@ describe.skipIf(chromiumPath === undefined)(`granule view in Chromium${whySkippe
     await viewing([TRACE], async (url) => {
       const { page, said } = await open(url);
       await page.waitForSelector("#dropped h2");
+      expect(await page.evaluate(() => scrollY)).toBeGreaterThan(500);
       expect(await page.locator("#dropped h2").allTextContents()).toContain("Where the guest stopped, and when");
       await page
         .locator("input[type=file]")
@@ -140,7 +151,7 @@ describe.skipIf(chromiumPath === undefined)(`granule view in Chromium${whySkippe
     const check = async (page: Page) => {
       await page.waitForSelector("#dropped .icicle");
       await page.getByLabel("Translate an address in it").fill("0x40201234");
-      await page.getByLabel("access").selectOption("x");
+      await page.locator("#dropped").getByLabel("access").selectOption("x");
       await page.getByRole("button", { name: "Translate" }).click();
       const text = await page.locator("#dropped").textContent();
       expect(text).toMatch(

@@ -4,18 +4,18 @@ import { GranuleError } from "../../index.js";
 import { leafTable } from "../../report/leaf-runs.js";
 import { snapshotOf, treeFormat } from "../../report/snapshot.js";
 import type { Snapshot } from "../../report/story.js";
-import { el, repaint } from "../report/dom.js";
+import { el, folded, repaint } from "../report/dom.js";
 import { size } from "../report/numbers.js";
-import { sectionsOf, themeButton } from "../report/sections.js";
+import { anchor, sectionsOf, themeButton } from "../report/sections.js";
 import { TreePicture } from "../report/tree.js";
 import { type Dropped, readDropped } from "./drop.js";
 import { filesOf } from "./files.js";
 import { Film } from "./film.js";
 import { accessForm, operationForm, shapeForm, walkForm } from "./forms.js";
 import { linkOf, scenarioOf, scheduleOf } from "./link.js";
-import { type Access, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
+import { type Access, EXAMPLES, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
 import type { Walkers } from "./walkers.js";
-import { answerText, frameText, hex, walkOf } from "./words.js";
+import { answerText, entryName, frameText, GLOSSARY, hex, VERBS, walkOf } from "./words.js";
 
 /** Most steps in the list at once, around the one that is shown. */
 const LISTED = 60;
@@ -54,6 +54,7 @@ class Page {
       part(
         "The table",
         "Each box is as wide as the memory that it covers. Drag from one box to another to take their range into the form below.",
+        this.#examples(),
         this.#shape,
         this.#table,
       ),
@@ -221,12 +222,12 @@ class Page {
       el(
         "li",
         { class: stale ? "stale" : undefined },
-        `${access.kind} ${hex(access.ipa)}: ${answerText(answer)}`,
+        `${VERBS[access.kind]} ${hex(access.ipa)}: ${answerText(answer)}`,
         stale ? el("strong", {}, ` stale: the tables say ${answerText(fresh)}`) : undefined,
       ),
     );
     const entries = tlb.map(({ kind, address, size: bytes, output }) =>
-      el("li", {}, `${kind} ${hex(address)}, ${size(Number(bytes))} → ${hex(output)}`),
+      el("li", {}, `${entryName(kind)} ${hex(address)}, ${size(Number(bytes))} → ${hex(output)}`),
     );
     this.#vcpu.replaceChildren(
       el("h3", {}, "What it got"),
@@ -244,6 +245,8 @@ class Page {
     this.#steps.replaceChildren(
       ...shown.map((frame, i) => {
         const n = first + i + 1;
+        const begins = i === 0 || shown[i - 1]?.operation !== frame.operation;
+        const one = begins ? this.#scenario.operations[frame.operation] : undefined;
         const button = el(
           "button",
           { type: "button", onclick: () => this.#go(n) },
@@ -255,6 +258,7 @@ class Page {
             class: n === this.#at ? "now" : n > this.#at ? "later" : undefined,
             "aria-current": n === this.#at ? "step" : undefined,
           },
+          one === undefined ? undefined : el("strong", {}, `${frame.operation + 1}. ${operationText(one)}`),
           button,
         );
       }),
@@ -296,6 +300,22 @@ class Page {
       move("Step on", () => this.#at + 1),
       move("To the end", () => this.#film.frames.length),
     );
+  }
+
+  /** Scenarios to begin with. */
+  #examples(): HTMLElement {
+    const names = Object.keys(EXAMPLES);
+    const choice = el(
+      "select",
+      { onchange: () => this.#begin(EXAMPLES[choice.value]) },
+      el("option", { value: "" }, "choose one"),
+      ...names.map((name) => el("option", { value: name }, name)),
+    );
+    return el("form", { class: "form" }, el("label", {}, "An example ", choice));
+  }
+
+  #begin(example: Scenario | undefined): void {
+    if (example !== undefined && this.#set(example, 0)) void this.#share();
   }
 
   #links(): HTMLElement {
@@ -347,6 +367,7 @@ class Page {
     const name = files.map((file) => file.name).join(", ");
     const status = el("p", { role: "status" }, `Reading ${name}.`);
     this.#dropped.replaceChildren(status);
+    this.#dropped.closest("section")?.scrollIntoView();
     try {
       const dropped = await readDropped(files, (events) => {
         status.textContent = `${events.toLocaleString("en")} events of ${name}.`;
@@ -373,16 +394,32 @@ function droppedParts({ story, memory }: Dropped): HTMLElement[] {
 function part(title: string, note: string | undefined, ...children: HTMLElement[]): HTMLElement {
   return el(
     "section",
-    {},
+    { id: anchor(title) },
     el("h2", {}, title),
     note === undefined ? undefined : el("p", { class: "note" }, note),
     ...children,
   );
 }
 
-document.querySelector("header")?.append(themeButton());
+/** The parts of the page, to jump to: a fragment of a link is a state, so these are buttons. */
+function contents(main: HTMLElement): HTMLElement {
+  const parts = [...main.querySelectorAll<HTMLElement>(":scope > section")];
+  const buttons = parts.map((one) =>
+    el("button", { type: "button", onclick: () => one.scrollIntoView() }, one.querySelector("h2")?.textContent ?? ""),
+  );
+  return el("nav", { class: "buttons", "aria-label": "Parts" }, ...buttons);
+}
+
+/** What the words of the page mean. */
+function glossary(): HTMLElement {
+  const pairs = GLOSSARY.flatMap(([word, meaning]) => [el("dt", {}, word), el("dd", {}, meaning)]);
+  return folded("The words of this page", () => el("dl", {}, ...pairs));
+}
+
 const page = new Page();
-page.build(document.querySelector("main") as HTMLElement);
+const main = document.querySelector("main") as HTMLElement;
+page.build(main);
+document.querySelector("header")?.append(themeButton(), contents(main), glossary());
 void page.start();
 let width = document.body.clientWidth;
 addEventListener("resize", () => {
