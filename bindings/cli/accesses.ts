@@ -112,6 +112,7 @@ export async function replayAccesses(
   format: AccessFormat,
   source: AsyncIterable<Uint8Array>,
   slots: readonly Range[],
+  share: () => number | undefined,
 ): Promise<number> {
   const config = configOf(args, slots);
   async function* watched(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -119,7 +120,7 @@ export async function replayAccesses(
     for await (const chunk of source) {
       if (io.signal.aborted) throw new Interrupted();
       bytes += chunk.length;
-      io.progress(`${count(bytes)} bytes`);
+      io.progress({ done: bytes, unit: "bytes", share: share() });
       yield chunk;
     }
   }

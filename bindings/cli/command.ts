@@ -1,6 +1,7 @@
 import type { ParseArgsConfig } from "node:util";
 import type { Granule } from "../model/granule.js";
 import { printableJson } from "../report/printable.js";
+import type { Progress } from "./progress.js";
 
 /** Exit codes of the command line. */
 export const Exit = {
@@ -30,10 +31,10 @@ export interface CommandIo {
   /** Writes one line for a person to standard error, in printable form. */
   note(line: string): void;
   /**
-   * Shows how far a long command is, on standard error if that is a terminal, ten times a second at most; `undefined`
-   * clears the line.
+   * Shows how far a task is that takes more than a second, with its rate and the time left, on standard error if that is a
+   * terminal, ten times a second at most; `undefined` ends the task. Call it as often as is convenient.
    */
-  progress(text: string | undefined): void;
+  progress(progress: Progress | undefined): void;
   /** The bytes of standard input, for a path of `-`. Throws Interrupted on SIGINT, also while nothing comes. */
   stdin(): AsyncIterable<Uint8Array>;
   /** Fires on SIGINT; the command stops soon after and its exit code becomes 130. */

@@ -3,6 +3,7 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseObject, VectorSyntaxError } from "../conform/format.js";
+import { SourceError } from "../conform/sources.js";
 import { optionsOf, SetError, type SetManifest } from "../conform/translations.js";
 import { GranuleError } from "../core/errors.js";
 import { createMmu } from "../mmu/index.js";
@@ -71,13 +72,19 @@ export async function writeImageFolder(folder: string, { manifest, image }: Tabl
   }
 }
 
+/** What is wrong with an image of `folder`, as an InputError; any other error as it is. */
+export function imageError(folder: string, error: unknown): unknown {
+  if (error instanceof SetError) return new InputError(`${join(folder, MANIFEST)}: ${error.message}`);
+  if (error instanceof SourceError) return new InputError(`${folder}: ${error.message}`);
+  if (error instanceof GranuleError) return new InputError(`${folder}: ${error.hint}`);
+  return error;
+}
+
 /** An MMU on a copy of the image, with the registers of the manifest; InputError if these make no sense. */
 export function mmuOf({ folder, manifest, image }: ImageFolder): Mmu {
   try {
     return createMmu(optionsOf(manifest, image));
   } catch (error) {
-    if (error instanceof SetError) throw new InputError(`${join(folder, MANIFEST)}: ${error.message}`);
-    if (error instanceof GranuleError) throw new InputError(`${folder}: ${error.hint}`);
-    throw error;
+    throw imageError(folder, error);
   }
 }

@@ -1,10 +1,12 @@
 // Everything that a command reads comes through here, as a stream with bounds: files, devices, standard input, gzip.
 
-import { createReadStream } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { OpenedFile, SeekableSource } from "../trace/binary/source.js";
 import { TraceInputError } from "../trace/errors.js";
 import { type ReadBounds, readBlocks, readBytes } from "../trace/lines.js";
+import { openFile } from "../trace/node.js";
 import { type CommandIo, InputError, Interrupted, UsageError } from "./command.js";
 
 const MIB = 1 << 20;
@@ -39,6 +41,51 @@ export function unreadable(path: string, error: unknown): InputError {
 /** How a path is named in messages. */
 export function inputName(path: string): string {
   return path === "-" ? "(stdin)" : path;
+}
+
+/** An input that knows how much of it was read. */
+export interface CountedInput {
+  readonly source: AsyncIterable<Uint8Array> & Partial<SeekableSource>;
+  /** From 0 to 1; undefined where nobody knows how much there is: a pipe, a device. What is read twice counts twice. */
+  share(): number | undefined;
+}
+
+/** Bytes of a regular file; 0 for anything else, also for what is not there. */
+function fileSize(path: string): number {
+  try {
+    const found = statSync(path);
+    return found.isFile() ? found.size : 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** A file, or standard input for `-`. Opened when reading begins; what is wrong with it shows then. */
+export function countedInput(
+  path: string,
+  io: CommandIo,
+  open: (path: string) => AsyncIterable<Uint8Array> = openFile,
+): CountedInput {
+  const size = path === "-" ? 0 : fileSize(path);
+  const inner: AsyncIterable<Uint8Array> & Partial<SeekableSource> = path === "-" ? io.stdin() : open(path);
+  let read = 0;
+  const counted = (bytes: Uint8Array): Uint8Array => {
+    read += bytes.length;
+    return bytes;
+  };
+  const openAt = async (): Promise<OpenedFile | undefined> => {
+    const file = await inner.openAt?.();
+    if (file === undefined) return undefined;
+    const readAt = async (at: number, length: number) => counted(await file.read(at, length));
+    return { size: file.size, read: readAt, close: () => file.close() };
+  };
+  async function* chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const chunk of inner) yield counted(chunk);
+  }
+  return {
+    source: { openAt, [Symbol.asyncIterator]: chunks },
+    share: () => (size === 0 ? undefined : Math.min(1, read / size)),
+  };
 }
 
 /** The bytes of a file, or of standard input for `-`. Ends with Interrupted on SIGINT, also where nothing comes. */

@@ -20,6 +20,7 @@ import {
   writeJson,
 } from "./command.js";
 import { unreadable } from "./input.js";
+import { ProgressLine } from "./progress.js";
 import { COMMANDS } from "./registry.js";
 import { version } from "./version.js";
 
@@ -28,17 +29,13 @@ export interface Surroundings {
   /** `destroy` ends a read that waits: its iteration then throws the error. */
   stdin: AsyncIterable<Uint8Array> & { destroy?(error: Error): unknown };
   stdout: NodeJS.WritableStream & { isTTY?: boolean };
-  stderr: NodeJS.WritableStream & { isTTY?: boolean };
+  stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   env: Readonly<Record<string, string | undefined>>;
   /** Milliseconds on a clock that never goes back. Default: performance.now. */
   now?(): number;
   /** Calls `listener` on the first SIGINT; a second one ends the process as usual. */
   onInterrupt(listener: () => void): void;
 }
-
-const CLEAR_LINE = "\r\u001b[2K";
-/** Progress is painted again after that time at the earliest. */
-const REPAINT_MS = 100;
 
 /** Commands that look at `signal` end on their own; for the others SIGINT keeps its usual, immediate effect. */
 class LazySignal {
@@ -78,37 +75,10 @@ async function* interruptible(
   }
 }
 
-/** The line of standard error that shows how far a command is. */
-class ProgressLine {
-  readonly #s: Surroundings;
-  readonly #live: boolean;
-  #shown = false;
-  #painted = Number.NEGATIVE_INFINITY;
-
-  constructor(s: Surroundings) {
-    this.#s = s;
-    this.#live = s.stderr.isTTY === true && s.env.TERM !== "dumb";
-  }
-
-  clear(): void {
-    if (this.#shown) this.#s.stderr.write(CLEAR_LINE);
-    this.#shown = false;
-  }
-
-  show(text: string): void {
-    if (!this.#live) return;
-    const now = this.#s.now?.() ?? performance.now();
-    if (now - this.#painted < REPAINT_MS) return;
-    this.clear();
-    this.#shown = true;
-    this.#painted = now;
-    this.#s.stderr.write(printable(text));
-  }
-}
-
 function makeIo(s: Surroundings): CommandIo {
   const interrupt = new LazySignal(s);
-  const line = new ProgressLine(s);
+  const isDumb = s.env.TERM === "dumb";
+  const line = new ProgressLine(s.stderr, { isDumb, now: () => s.now?.() ?? performance.now() });
   return {
     out: async (text) => {
       if (interrupt.aborted) throw new Interrupted();
@@ -119,7 +89,7 @@ function makeIo(s: Surroundings): CommandIo {
       line.clear();
       s.stderr.write(`${printable(text)}\n`);
     },
-    progress: (text) => (text === undefined ? line.clear() : line.show(text)),
+    progress: (progress) => (progress === undefined ? line.end() : line.show(progress)),
     stdin: () => interruptible(s.stdin, interrupt.signal),
     get signal() {
       return interrupt.signal;

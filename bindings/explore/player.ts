@@ -11,7 +11,7 @@ import { weaken } from "./weak-world.js";
 import { EVERYWHERE, EXPLORING, type Observer, type Pending, SEEN, type World } from "./world.js";
 
 /** More steps than any scenario takes: who is still going then goes round for ever. */
-const MANY = 5000;
+export const MANY = 5000;
 
 /** One access of a schedule that was played. */
 export interface Step {
@@ -100,13 +100,13 @@ export class Player {
         continue;
       }
       last = turn.walker;
-      for (let n = 0; n < turn.steps && world.canStep(turn.walker); n++) this.#step(turn.walker, listener, turn.stale);
+      for (let n = 0; n < turn.steps && world.canStep(turn.walker); n++) this.step(turn.walker, listener, turn.stale);
     }
     for (let n = 0; n < MANY; n++) {
       const enabled = world.enabled();
       if (enabled === 0) return dead;
       if (last < 0 || !(enabled & (1 << last))) last = 31 - Math.clz32(enabled & -enabled);
-      this.#step(last, listener);
+      this.step(last, listener);
     }
     return undefined;
   }
@@ -117,7 +117,8 @@ export class Player {
     else stepWeakly(this.world, id, choose);
   }
 
-  #step(id: number, listener: Listener | undefined, stale: readonly Back[] = []): void {
+  /** Walker `id` makes its pending access. Throws what the core finds wrong meanwhile, after it has told the listener. */
+  step(id: number, listener: Listener | undefined, stale: readonly Back[] = []): void {
     const { world } = this,
       choose: ChooseNth = (_, nth) => stale.find((one) => one.nth === nth)?.back ?? 0;
     if (listener === undefined) {
@@ -147,7 +148,7 @@ export class Player {
       const before = world.observer,
         cut = new Cut(world, id, writes);
       world.observer = cut;
-      this.#step(id, listener);
+      this.step(id, listener);
       world.observer = before;
       if (cut.state >= 0) world.load(cut.state);
     }

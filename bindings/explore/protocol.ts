@@ -225,7 +225,7 @@ function roomFor(words: number, walkers: number): Room {
   return { buffer: new ArrayBuffer(touched + sizes.touched), blocks, end, dirty: end, meeting, met, touched };
 }
 
-class ProtocolWorld extends World {
+export class ProtocolWorld extends World {
   readonly histories = new Histories();
   readonly names: readonly string[];
 

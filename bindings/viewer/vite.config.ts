@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { copyExploreBuilds } from "./explore-build.mjs";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -10,6 +11,13 @@ export default defineConfig({
   base: "./",
   logLevel: "warn",
   publicDir: false,
-  build: { outDir: at("../../dist/viewer"), emptyOutDir: true, target: "es2022", chunkSizeWarningLimit: 2000 },
+  build: {
+    outDir: at("../../dist/viewer"),
+    emptyOutDir: true,
+    target: "es2022",
+    cssTarget: ["chrome123", "firefox120", "safari17.5"], // the first that know light-dark()
+    chunkSizeWarningLimit: 2000,
+  },
   worker: { format: "es" },
+  plugins: [{ name: "explore-builds", closeBundle: copyExploreBuilds }],
 });

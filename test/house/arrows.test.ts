@@ -36,7 +36,7 @@ const FACADE: House = {
   conform: ["core", "model", "tables", "mmu", "entry", "report"],
   vm: ["core", "model", "tables", "mmu", "entry"],
   sim: ["core", "model", "tables", "mmu", "entry", "trace", "vm", "report"],
-  viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report"],
+  viewer: ["core", "model", "tables", "entry", "mmu", "trace", "replay", "report", "conform", "explore"],
   replay: ["core", "model", "tables", "entry", "trace", "vm", "report"],
   tabular: [],
   explore: ["core"],

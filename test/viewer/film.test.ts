@@ -3,7 +3,14 @@ import { describe, expect, it } from "vitest";
 import { JournalKind } from "../../bindings/index.js";
 import { Film } from "../../bindings/viewer/live/film.js";
 import { linkOf, scenarioOf } from "../../bindings/viewer/live/link.js";
-import { checked, FIRST, type Operation, type Scenario, type Shape } from "../../bindings/viewer/live/scenario.js";
+import {
+  checked,
+  EXAMPLES,
+  FIRST,
+  type Operation,
+  type Scenario,
+  type Shape,
+} from "../../bindings/viewer/live/scenario.js";
 
 const SHAPES: readonly Shape[] = [
   { granule: 4096, ipaBits: 40, lpa2: false },
@@ -102,5 +109,20 @@ describe("a link", () => {
     ];
     for (const data of wrong) expect(checked(data)).toBeUndefined();
     expect(checked(JSON.parse(JSON.stringify(FIRST)))).toEqual(FIRST);
+  });
+});
+
+describe("an example", () => {
+  it.each(Object.entries(EXAMPLES))("of %s is performed without a refusal, and survives a link", async (_, example) => {
+    using film = new Film(example);
+    expect(film.outcomes.every((outcome) => outcome === undefined)).toBe(true);
+    expect(await scenarioOf(`#${await linkOf(example)}`)).toEqual(example);
+  });
+
+  it("of a stale TLB shows one, and what comes after the TLBI is not stale", () => {
+    const example = EXAMPLES["memory is taken away, and a TLB is stale until the TLBI"] as Scenario;
+    using film = new Film(example);
+    const { seen, tlb } = film.moment(film.frames.length);
+    expect([seen.map(({ stale }) => stale), tlb]).toEqual([[false, true, true, true], []]);
   });
 });

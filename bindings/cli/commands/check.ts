@@ -18,11 +18,11 @@ import {
   writeJson,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
-import { findFiles, inputName, readLines, unreadable } from "../input.js";
+import { countedInput, findFiles, inputName, readLines, unreadable } from "../input.js";
 import { CheckTables } from "../tables/check-tables.js";
 
+const READING = { highWaterMark: 1 << 18 };
 const LOGS = /\.(log|casemate)(\.gz)?$/;
-const CHUNK_BYTES = 1 << 18;
 
 /** What is said of one log; of a good one the last three are null, of one that cannot be judged `kind` and `record`. */
 interface FileVerdict {
@@ -43,18 +43,25 @@ function refuseRecording(file: string, opening: Uint8Array): void {
 }
 
 /** Judges a log as it is read; gzip is told by its first bytes. InputError for what is no log. */
-async function judgeLog(path: string, options: JudgeOptions, io: CommandIo): Promise<Verdict> {
+async function judgeLog(
+  path: string,
+  options: JudgeOptions,
+  io: CommandIo,
+  progress: (records: number, share: number | undefined) => void,
+): Promise<Verdict> {
   const file = inputName(path);
   const judge = createJudge(options);
   const parser = judge.casemate();
   try {
-    const source =
-      path === "-" ? io.stdin() : createReadStream(path, { highWaterMark: CHUNK_BYTES, signal: io.signal });
+    const { source, share } = countedInput(path, io, (name) =>
+      createReadStream(name, { ...READING, signal: io.signal }),
+    );
     let first = true;
     for await (const block of readBytes(source)) {
       if (first) refuseRecording(file, block);
       first = false;
       parser.push(block);
+      progress(parser.records, share());
     }
     parser.end();
     if (parser.records === 0) throw new InputError(`${file}: the log holds no record`);
@@ -164,6 +171,8 @@ class Judged {
   readonly #args: CommandArgs;
   readonly #io: CommandIo;
   readonly #tables: CheckTables | undefined;
+  /** Of all logs before the one at hand. */
+  #records = 0;
 
   constructor(args: CommandArgs, io: CommandIo, tables: CheckTables | undefined) {
     this.#args = args;
@@ -185,14 +194,22 @@ class Judged {
     await tell(verdict, this.#args, this.#io);
   }
 
-  /** The logs that an operand names. */
-  async operand(operand: string, options: JudgeOptions): Promise<void> {
-    const paths = await attempt(() => findFiles([operand], LOGS));
+  /** The logs that operand `i` names. */
+  async operand(i: number, options: JudgeOptions): Promise<void> {
+    const operand = this.#args.operands[i] as string,
+      paths = await attempt(() => findFiles([operand], LOGS));
     if (paths instanceof InputError) return this.add(operand, paths);
-    for (const path of paths) {
+    for (const [j, path] of paths.entries()) {
       if (this.#io.signal.aborted) throw new Interrupted();
-      this.#io.progress(`${this.files.length} judged, now ${path}`);
-      await this.add(path, await attempt(() => judgeLog(path, options, this.#io)));
+      let records = 0;
+      const tell = (now: number, share: number | undefined): void => {
+        records = now;
+        const part = share === undefined ? undefined : (i + (j + share) / paths.length) / this.#args.operands.length;
+        this.#io.progress({ name: path, done: this.#records + records, unit: "records", share: part });
+      };
+      tell(0, 0);
+      await this.add(path, await attempt(() => judgeLog(path, options, this.#io, tell)));
+      this.#records += records;
     }
   }
 }
@@ -203,7 +220,7 @@ async function judgeAll(args: CommandArgs, options: JudgeOptions, io: CommandIo)
   const tables = out === undefined ? undefined : await CheckTables.create(out);
   const judged = new Judged(args, io, tables);
   try {
-    for (const operand of args.operands) await judged.operand(operand, options);
+    for (const i of args.operands.keys()) await judged.operand(i, options);
   } catch (error) {
     tables?.abandon();
     throw error;

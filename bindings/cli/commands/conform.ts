@@ -180,8 +180,8 @@ async function runFiles(args: CommandArgs, io: CommandIo, failures: Differences<
   const totals: Totals = { files: 0, ops: 0, passed: 0, failed: 0, unreadable: 0 };
   const files = await filesOf(args, io, totals);
   const logs = await logPlaces(stringOption(args, "casemate"), files);
-  for (const file of files) {
-    io.progress(`${totals.files}/${files.length} ${file}`);
+  for (const [i, file] of files.entries()) {
+    io.progress({ name: file, done: totals.ops, unit: "operations", share: i / files.length });
     const before = failures.mark();
     try {
       if (io.signal.aborted) throw new Interrupted();

@@ -185,7 +185,7 @@ async function exploreOne(scenario: Scenario, build: ExploreBuild | undefined, a
   ) {
     throw new UsageError("--resume: that search has another bound");
   }
-  const progress = (states: number) => io.progress(`${scenario.name}: ${states} states`);
+  const progress = (states: number) => io.progress({ name: scenario.name, done: states, unit: "states" });
   const result = await exploreScenario(scenario, { ...settingsOf(args), ...parts, build, signal: io.signal, progress });
   const path = stringOption(args, "save");
   if (path !== undefined && left[0] !== undefined) await writeFile(path, serialize(left[0]));
@@ -206,14 +206,13 @@ async function exploreAll(args: CommandArgs, io: CommandIo): Promise<ExploreResu
 }
 
 /** The first scenario that finds the flaw, of those that are known to. */
-async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo, progress: () => void): Promise<Mutant> {
   const known = CATCHES[flaw],
     settings = settingsOf(args);
   const scenarios = SCENARIOS.filter((scenario) =>
     known === undefined ? buildOf(scenario, true)?.flaws.includes(flaw) : scenario.name === known.scenario,
   );
   for (const scenario of scenarios) {
-    io.progress(`${flaw}: ${scenario.name}`);
     const deaths = known?.deaths ? ("atomics" as const) : settings.deaths;
     const { violations } = await exploreScenario(scenario, {
       ...settings,
@@ -225,6 +224,7 @@ async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo): Promis
       build: buildOf(scenario, true),
       signal: io.signal,
       first: true,
+      progress,
     });
     if (io.signal.aborted) throw new Interrupted();
     const [first] = violations;
@@ -234,10 +234,15 @@ async function catchFlaw(flaw: string, args: CommandArgs, io: CommandIo): Promis
 }
 
 /** A protocol of the museum with its flaw. */
-async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandIo): Promise<Mutant> {
+async function catchProtocol(
+  scenario: Scenario,
+  args: CommandArgs,
+  io: CommandIo,
+  progress: () => void,
+): Promise<Mutant> {
   const settings = settingsOf(args),
     weak = settings.weak ?? scenario.weak;
-  const { violations } = await exploreScenario(scenario, { ...settings, weak, signal: io.signal, first: true });
+  const { violations } = await exploreScenario(scenario, { ...settings, weak, signal: io.signal, first: true, progress });
   if (io.signal.aborted) throw new Interrupted();
   const [first] = violations,
     { name } = scenario;
@@ -245,29 +250,32 @@ async function catchProtocol(scenario: Scenario, args: CommandArgs, io: CommandI
 }
 
 /** How each flaw of this name is looked for, or all. */
-function flawsOf(name: string, args: CommandArgs, io: CommandIo): (() => Promise<Mutant>)[] {
+function flawsOf(name: string, args: CommandArgs, io: CommandIo): ((progress: () => void) => Promise<Mutant>)[] {
   const protocols = FLAWED.filter((scenario) => name === "all" || scenario.name === name),
-    ofProtocols = protocols.map((scenario) => () => catchProtocol(scenario, args, io));
+    ofProtocols = protocols.map((scenario) => (tell: () => void) => catchProtocol(scenario, args, io, tell));
   if (name !== "all" && protocols.length > 0) return ofProtocols;
   const known = [...load("mutants").flaws, ...load("vm-mutants").flaws];
   if (name !== "all" && !known.includes(name)) {
     throw new UsageError(`there is no mutant ${name}: ${known.join(" ")}, or a protocol of --list with a flaw`);
   }
   const flaws = name === "all" ? known : [name];
-  return [...flaws.map((flaw) => () => catchFlaw(flaw, args, io)), ...ofProtocols];
+  return [...flaws.map((flaw) => (tell: () => void) => catchFlaw(flaw, args, io, tell)), ...ofProtocols];
 }
 
 async function exploreFlaws(name: string, args: CommandArgs, io: CommandIo): Promise<Mutant[]> {
   const mutants: Mutant[] = [];
-  for (const look of flawsOf(name, args, io)) {
-    const mutant = await look(),
+  const looks = flawsOf(name, args, io);
+  for (const [done, look] of looks.entries()) {
+    const tell = () => io.progress({ done, unit: "flaws", share: done / looks.length });
+    tell();
+    const mutant = await look(tell),
       flaw = mutant.name;
-    io.progress(undefined);
     mutants.push(mutant);
     if (args.json) continue;
     const verdict = mutant.caught ? io.style("green", "caught") : io.style("red", "not caught");
     await io.out(`${flaw}: ${verdict}${mutant.replay === null ? "" : ` by ${mutant.replay}`}\n`);
   }
+  io.progress(undefined);
   return mutants;
 }
 

@@ -12,8 +12,8 @@ import { printableJson } from "../../report/printable.js";
 import { ptdumpLines } from "../../report/ptdump.js";
 import { hadNoSlots, passed, type ReplayReport } from "../../report/replay.js";
 import { HOST_ONLY, NO_SLOTS, reportText } from "../../report/replay-text.js";
-import { count, plural } from "../../report/text.js";
-import { CasemateWriter, isAccessFormat, type Manifest, openFile, sniff, TraceError } from "../../trace/node.js";
+import { plural } from "../../report/text.js";
+import { CasemateWriter, isAccessFormat, type Manifest, sniff, TraceError } from "../../trace/node.js";
 import type { SlotRequest } from "../../vm/machine.js";
 import { accessOptions, refuseAccessOptions, replayAccesses } from "../accesses.js";
 import { BACKINGS, backingOf } from "../backing.js";
@@ -32,7 +32,7 @@ import {
   UsageError,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
-import { inputName, refuseOverwrite, unreadable } from "../input.js";
+import { type CountedInput, countedInput, inputName, refuseOverwrite, unreadable } from "../input.js";
 import { OUT_OPTION, outKind, timelineTo } from "../out.js";
 import { TABLES } from "../tables/columns.js";
 import { ReplayTables, tablesOf } from "../tables/replay-tables.js";
@@ -235,7 +235,7 @@ export async function replay(
   io: CommandIo,
   path: string,
   options?: Awaited<ReturnType<typeof optionsOf>>,
-  source: AsyncIterable<Uint8Array> = path === "-" ? io.stdin() : openFile(path),
+  { source, share }: CountedInput = countedInput(path, io),
 ): Promise<ReplayReport> {
   const { folder, dumpFile, ...asked } = options ?? (await optionsOf(args, path));
   const manifest = await manifestOf(args, path);
@@ -253,7 +253,7 @@ export async function replay(
     signal: io.signal,
     truth: folder === undefined ? undefined : truthOf(folder),
     lenient: booleanOption(args, "lenient"),
-    onProgress: (events) => io.progress(`${count(events)} events`),
+    onProgress: (events) => io.progress({ done: events, unit: "events", share: share() }),
     onLost: lossNotes(io),
     onJournal: log.onJournal,
     onlookers: [story, timeline, tables].filter((one) => one !== undefined),
@@ -295,18 +295,19 @@ function provesNothing(args: CommandArgs, { checks }: ReplayReport): boolean {
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const path = oneOperand(args, "TRACE");
   const asked = await optionsOf(args, path);
-  const { format, source } = await sniff(path === "-" ? io.stdin() : openFile(path)).catch((error: unknown) => {
+  const input = countedInput(path, io);
+  const { format, source } = await sniff(input.source).catch((error: unknown) => {
     throw inputError(path, error);
   });
   if (isAccessFormat(format)) {
-    return replayAccesses(args, io, format, source, asked.slots).catch((error: unknown) => {
+    return replayAccesses(args, io, format, source, asked.slots, input.share).catch((error: unknown) => {
       throw inputError(path, error);
     });
   }
   refuseAccessOptions(args);
   // A file is opened again: the recordings of trace-cmd are read from several places. A pipe cannot be.
   const isFile = path !== "-" && (await stat(path)).isFile();
-  const report = await replay(args, io, path, asked, isFile ? openFile(path) : source);
+  const report = await replay(args, io, path, asked, isFile ? countedInput(path, io) : { ...input, source });
   io.progress(undefined);
   if (stringOption(args, "dump") !== "-") {
     await io.out(args.json ? `${printableJson(report, 1)}\n` : reportText(report, io.style));

@@ -237,7 +237,7 @@ async function runSets(args: CommandArgs, io: CommandIo, differing: Differences<
   const places = await outFolders(stringOption(args, "out"), folders);
   for (const folder of folders) {
     if (io.signal.aborted) throw new Interrupted();
-    io.progress(`${totals.sets}/${folders.length} ${folder}`);
+    io.progress({ name: folder, done: totals.answers, unit: "answers", share: totals.sets / folders.length });
     await attempt(folder, totals, io, () => runSet(folder, places.get(folder), io, totals, differing));
   }
   return totals;

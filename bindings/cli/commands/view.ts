@@ -13,12 +13,15 @@ import {
   integerOption,
   UsageError,
 } from "../command.js";
+import { exists, fileOf, IMAGE, MANIFEST } from "../image-folder.js";
 import { unreadable } from "../input.js";
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
 };
 
 /** Nothing may be loaded from elsewhere, and nothing sent there. */
@@ -66,12 +69,13 @@ function pathIn(folder: string, pathname: string): string | undefined {
   return name.startsWith("..") || name.includes("\0") ? undefined : join(folder, name);
 }
 
-/** Serves the page, and one file below /file/. Only this machine reaches it. */
-function serve(folder: string, file: string | undefined): Server {
+/** Serves the page, and what it shall show below /file/. Only this machine reaches it. */
+function serve(folder: string, files: readonly string[]): Server {
   return createServer((request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     if (request.method !== "GET") return refuse(response, 405);
-    if (file !== undefined && pathname.startsWith("/file/")) return void send(response, file);
+    const file = files.find((path) => pathname === `/file/${encodeURIComponent(basename(path))}`);
+    if (file !== undefined) return void send(response, file);
     const path = pathIn(folder, pathname);
     if (path === undefined) return refuse(response, 404);
     void send(response, path);
@@ -85,20 +89,30 @@ function listening(server: Server, port: number): Promise<number> {
   });
 }
 
+/** A file, or of the folder of an image its manifest and its memory. */
+async function filesAt(path: string): Promise<string[]> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  if (found.isFile()) return [path];
+  const manifest = join(path, MANIFEST),
+    image = await fileOf(path, IMAGE);
+  if (image === undefined || !(await exists(manifest)))
+    throw new InputError(
+      `${path}: this is a folder without an image: a file is needed, or ${MANIFEST} and ${IMAGE} in it`,
+    );
+  return [manifest, image];
+}
+
 async function run(args: CommandArgs, io: CommandIo): Promise<number> {
   const [file, second] = args.operands;
   if (second !== undefined) throw new UsageError(`only one FILE is allowed: ${second} is one too many`);
   const port = integerOption(args, "port", 0, 65535) ?? 0;
-  if (file !== undefined) {
-    const found = await stat(file).catch((error: unknown) => {
-      throw unreadable(file, error);
-    });
-    if (!found.isFile()) throw new InputError(`${file}: this is a folder, a file is needed`);
-  }
-  const server = serve(pageFolder(), file);
+  const files = file === undefined ? [] : await filesAt(file);
+  const server = serve(pageFolder(), files);
   const at = await listening(server, port);
-  const query = file === undefined ? "" : `?file=file/${encodeURIComponent(basename(file))}`;
-  await io.out(`http://127.0.0.1:${at}/${query}\n`);
+  const query = files.map((path) => `file=file/${encodeURIComponent(basename(path))}`).join("&");
+  await io.out(`http://127.0.0.1:${at}/${query === "" ? "" : `?${query}`}\n`);
   io.note("granule: open this in a browser; Ctrl-C ends it");
   await new Promise<void>((resolve) => {
     if (io.signal.aborted) resolve();
@@ -115,8 +129,10 @@ export const view: Command = {
   usage: "[FILE] [--port N]",
   summary: "a page with a table that you make by hand, step by step, with a vCPU beside it",
   help: `Serves a page to this machine alone, and prints its address. The real engine runs in it: map, unmap, split, write-protect, and go
-through an operation write by write, with the journal, the TLB, and a vCPU that reads stale or fresh. A state is shared as a link.
-FILE is a trace, a raw table (.s2raw) or ptdump text: the page shows its report. Files can be dropped on the page, too.
+through an operation write by write, with the journal, the TLB, and a vCPU that reads stale or fresh. Two walkers of a scenario of granule
+explore can be stepped side by side, in any order. A state or a schedule is shared as a link.
+FILE is a trace, a raw table (.s2raw), ptdump text, an operations file, or the folder of an image: the page shows its report, and
+translates addresses in a table. Files can be dropped on the page, too.
 Nothing leaves the page. The same page is in dist/viewer, as static files for any web host.`,
   options: { port: { type: "string", value: "N", help: "port of this machine (default: a free one)" } },
   exits: [{ code: Exit.OK, meaning: "ended by Ctrl-C" }],

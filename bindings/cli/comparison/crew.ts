@@ -24,7 +24,7 @@ function reportOf(answer: Answer, job: Job): Report {
 async function alone(comparison: Comparison, jobs: readonly Job[], path: string, io: CommandIo): Promise<Done[]> {
   const done: Done[] = [];
   for (const job of jobs) {
-    io.progress(`${done.length + 1} of ${jobs.length}`);
+    io.progress({ done: done.length, unit: "runs", share: done.length / jobs.length });
     done.push({ ...job, report: reportOf(await answerTo(comparison, job.combination, path), job) });
     await new Promise((resolve) => setImmediate(resolve));
     if (io.signal.aborted) throw new Interrupted();
@@ -69,9 +69,11 @@ async function together(
   const interrupted = new Promise<never>((_, reject) => {
     io.signal.addEventListener("abort", () => reject(new Interrupted()));
   });
+  const tell = () => io.progress({ done: done.size, unit: "runs", share: done.size / jobs.length });
+  tell();
   const take = (job: Job, answer: Answer): void => {
     done.set(job.number, { ...job, report: reportOf(answer, job) });
-    io.progress(`${done.size} of ${jobs.length}`);
+    tell();
   };
   try {
     const all = Promise.all(crew.map((worker) => work(worker, () => waiting.shift(), take)));

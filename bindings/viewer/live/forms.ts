@@ -15,8 +15,9 @@ export function parseNumber(text: string): number | undefined {
 function select<T extends string>(
   label: string,
   values: readonly T[],
+  words: Readonly<Record<string, string>> = {},
 ): { root: HTMLElement; value: () => T; input: HTMLSelectElement } {
-  const input = el("select", {}, ...values.map((value) => el("option", { value }, value)));
+  const input = el("select", {}, ...values.map((value) => el("option", { value }, words[value] ?? value)));
   return { root: el("label", {}, `${label} `, input), value: () => input.value as T, input };
 }
 
@@ -36,6 +37,18 @@ function number(
 }
 
 const OPERATIONS = ["map", "unmap", "wrprotect", "split", "age", "relax"] as const;
+/** What the operations are for, since their names are the kernel's. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  map: "map: give memory",
+  unmap: "unmap: take it away",
+  wrprotect: "wrprotect: forbid writes",
+  split: "split: a block into pages",
+  age: "age: was it accessed?",
+  relax: "relax: allow more",
+  r: "reads",
+  w: "writes",
+  x: "fetches",
+};
 
 /** The form of one operation. */
 export interface OperationForm {
@@ -44,7 +57,7 @@ export interface OperationForm {
 }
 
 export function operationForm(done: (one: Operation) => void): OperationForm {
-  const op = select("Operation", OPERATIONS);
+  const op = select("Operation", OPERATIONS, MEANINGS);
   const ipa = number("IPA", "0x40000000"),
     size = number("size", "2M"),
     pa = number("PA", "0x80000000");
@@ -99,7 +112,7 @@ export function accessForm(
   access: (ipa: number, kind: Access["kind"]) => void,
   walk: (ipa: number, kind: Access["kind"]) => void,
 ): HTMLElement {
-  const kind = select("The vCPU", ["r", "w", "x"]);
+  const kind = select("The vCPU", ["r", "w", "x"], MEANINGS);
   const ipa = number("IPA", "0x40003000");
   const then = (act: typeof access) => () => {
     const at = ipa.value();
@@ -117,6 +130,18 @@ export function accessForm(
     el("button", {}, "Access"),
     el("button", { type: "button", onclick: then(walk) }, "Show the walk"),
   );
+}
+
+/** A form that asks for the walk of an address. */
+export function walkForm(label: string, walk: (address: number, kind: Access["kind"]) => void): HTMLElement {
+  const kind = select("access", ["r", "w", "x"], MEANINGS),
+    address = number(label, "0x40000000");
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const at = address.value();
+    if (at !== undefined) walk(at, kind.value());
+  };
+  return el("form", { class: "form", onsubmit: submit }, address.root, kind.root, el("button", {}, "Translate"));
 }
 
 const GRANULES = { "4K": 4096, "16K": 16384, "64K": 65536 } as const;

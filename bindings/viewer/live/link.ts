@@ -1,4 +1,4 @@
-// A scenario as the fragment of a link: nothing leaves the page, since a browser does not send fragments.
+// A scenario, or a schedule, as the fragment of a link: nothing leaves the page, since a browser does not send fragments.
 
 import { checked, type Scenario } from "./scenario.js";
 
@@ -25,6 +25,16 @@ export async function scenarioOf(fragment: string): Promise<Scenario | undefined
     const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
     const bytes = Uint8Array.from(binary, (c) => c.charCodeAt(0));
     return checked(JSON.parse(new TextDecoder().decode(await through(bytes, new DecompressionStream("deflate-raw")))));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The replay string of a fragment, with the moment behind it; undefined where there is none. */
+export function scheduleOf(fragment: string): string | undefined {
+  const [, text] = /^#?x=(.+)$/.exec(fragment) ?? [];
+  try {
+    return text === undefined ? undefined : decodeURIComponent(text);
   } catch {
     return undefined;
   }

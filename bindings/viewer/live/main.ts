@@ -4,16 +4,18 @@ import { GranuleError } from "../../index.js";
 import { leafTable } from "../../report/leaf-runs.js";
 import { snapshotOf, treeFormat } from "../../report/snapshot.js";
 import type { Snapshot } from "../../report/story.js";
-import { el, repaint } from "../report/dom.js";
+import { el, folded, repaint } from "../report/dom.js";
 import { size } from "../report/numbers.js";
-import { sectionsOf, themeButton } from "../report/sections.js";
+import { anchor, sectionsOf, themeButton } from "../report/sections.js";
 import { TreePicture } from "../report/tree.js";
-import { storyOfFile } from "./drop.js";
+import { type Dropped, readDropped } from "./drop.js";
+import { filesOf } from "./files.js";
 import { Film } from "./film.js";
-import { accessForm, operationForm, shapeForm } from "./forms.js";
-import { linkOf, scenarioOf } from "./link.js";
-import { type Access, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
-import { answerText, frameText, hex, stepText } from "./words.js";
+import { accessForm, operationForm, shapeForm, walkForm } from "./forms.js";
+import { linkOf, scenarioOf, scheduleOf } from "./link.js";
+import { type Access, EXAMPLES, FIRST, type Operation, operationText, type Scenario, type Shape } from "./scenario.js";
+import type { Walkers } from "./walkers.js";
+import { answerText, entryName, frameText, GLOSSARY, hex, VERBS, walkOf } from "./words.js";
 
 /** Most steps in the list at once, around the one that is shown. */
 const LISTED = 60;
@@ -37,6 +39,8 @@ class Page {
     oninput: () => this.#go(this.#slider.valueAsNumber),
   });
   readonly #dropped = el("div", { id: "dropped" });
+  readonly #walkersPlace = el("div");
+  #walkers: Promise<Walkers> | undefined;
   readonly #shape = el("div");
   readonly #form = operationForm((one) => this.#do(one));
   readonly #access = accessForm(
@@ -50,6 +54,7 @@ class Page {
       part(
         "The table",
         "Each box is as wide as the memory that it covers. Drag from one box to another to take their range into the form below.",
+        this.#examples(),
         this.#shape,
         this.#table,
       ),
@@ -70,27 +75,57 @@ class Page {
         this.#walk,
       ),
       part(
+        "Two walkers",
+        "Two CPUs change one table at once, or run a small protocol. You say who makes the next access to a word that they share, see both and the words between them, and whether a rule breaks.",
+        this.#walkersPlace,
+      ),
+      part(
         "A file of yours",
-        "Drop a trace, a raw table (.s2raw) or ptdump text anywhere on this page, or choose one. It is read here; nothing leaves the page.",
+        "Drop a trace, a raw table (.s2raw), ptdump text, an operations file, or an image (the folder, or image.bin with its manifest.json) anywhere on this page, or choose it. It is read here; nothing leaves the page.",
         this.#chooser(),
         this.#dropped,
       ),
     );
+    this.#walkersPlace.append(this.#askForWalkers());
     addEventListener("hashchange", () => this.#open());
   }
 
-  /** Shows the scenario of the link, or the first one. */
+  /** Walkers side by side: their code is loaded when somebody asks for them. */
+  #askForWalkers(): HTMLElement {
+    const begin = async () => (await this.#loadWalkers()).begin();
+    return el("p", {}, el("button", { type: "button", onclick: () => void begin() }, "Step two walkers"));
+  }
+
+  #loadWalkers(): Promise<Walkers> {
+    this.#walkers ??= import("./walkers.js").then(({ Walkers: Part }) => {
+      const walkers = new Part((fragment) => history.replaceState(null, "", `#${fragment}`));
+      this.#walkersPlace.replaceChildren(walkers.root);
+      return walkers;
+    });
+    return this.#walkers;
+  }
+
+  /** Shows the schedule of a link. */
+  async #openSchedule(text: string): Promise<void> {
+    const walkers = await this.#loadWalkers();
+    await walkers.open(text);
+    this.#walkersPlace.scrollIntoView();
+  }
+
+  /** Shows the scenario or the schedule of the link, or the first scenario. */
   async #open(): Promise<void> {
+    const schedule = scheduleOf(location.hash);
     const linked = await scenarioOf(location.hash);
     if (location.hash.startsWith("#s=") && linked === undefined)
       this.#say("This link holds nothing that can be shown.");
     this.#set(linked ?? this.#scenario, Number.POSITIVE_INFINITY);
+    if (schedule !== undefined) await this.#openSchedule(schedule);
   }
 
   async start(): Promise<void> {
     await this.#open();
-    const file = new URLSearchParams(location.search).get("file");
-    if (file !== null) await this.#fetch(file);
+    const files = new URLSearchParams(location.search).getAll("file");
+    if (files.length > 0) await this.#fetch(files);
     document.documentElement.dataset.ready = "yes";
   }
 
@@ -161,14 +196,7 @@ class Page {
 
   #explain(ipa: number, kind: Access["kind"]): void {
     this.#film.moment(this.#at);
-    const { steps, result } = this.#film.walk(ipa, kind);
-    const { shape } = this.#scenario;
-    const items = steps.map((step) => el("li", {}, stepText(step, shape)));
-    this.#walk.replaceChildren(
-      el("h3", {}, `The walk of ${hex(ipa)}, level by level`),
-      el("ul", {}, ...items),
-      el("p", {}, `Answer: ${answerText(result)}`),
-    );
+    this.#walk.replaceChildren(...walkOf(ipa, this.#film.walk(ipa, kind), this.#scenario.shape));
   }
 
   /** Shows the moment after `n` frames. */
@@ -194,12 +222,12 @@ class Page {
       el(
         "li",
         { class: stale ? "stale" : undefined },
-        `${access.kind} ${hex(access.ipa)}: ${answerText(answer)}`,
+        `${VERBS[access.kind]} ${hex(access.ipa)}: ${answerText(answer)}`,
         stale ? el("strong", {}, ` stale: the tables say ${answerText(fresh)}`) : undefined,
       ),
     );
     const entries = tlb.map(({ kind, address, size: bytes, output }) =>
-      el("li", {}, `${kind} ${hex(address)}, ${size(Number(bytes))} → ${hex(output)}`),
+      el("li", {}, `${entryName(kind)} ${hex(address)}, ${size(Number(bytes))} → ${hex(output)}`),
     );
     this.#vcpu.replaceChildren(
       el("h3", {}, "What it got"),
@@ -217,6 +245,8 @@ class Page {
     this.#steps.replaceChildren(
       ...shown.map((frame, i) => {
         const n = first + i + 1;
+        const begins = i === 0 || shown[i - 1]?.operation !== frame.operation;
+        const one = begins ? this.#scenario.operations[frame.operation] : undefined;
         const button = el(
           "button",
           { type: "button", onclick: () => this.#go(n) },
@@ -228,6 +258,7 @@ class Page {
             class: n === this.#at ? "now" : n > this.#at ? "later" : undefined,
             "aria-current": n === this.#at ? "step" : undefined,
           },
+          one === undefined ? undefined : el("strong", {}, `${frame.operation + 1}. ${operationText(one)}`),
           button,
         );
       }),
@@ -271,6 +302,22 @@ class Page {
     );
   }
 
+  /** Scenarios to begin with. */
+  #examples(): HTMLElement {
+    const names = Object.keys(EXAMPLES);
+    const choice = el(
+      "select",
+      { onchange: () => this.#begin(EXAMPLES[choice.value]) },
+      el("option", { value: "" }, "choose one"),
+      ...names.map((name) => el("option", { value: name }, name)),
+    );
+    return el("form", { class: "form" }, el("label", {}, "An example ", choice));
+  }
+
+  #begin(example: Scenario | undefined): void {
+    if (example !== undefined && this.#set(example, 0)) void this.#share();
+  }
+
   #links(): HTMLElement {
     const copy = async () => {
       await this.#share();
@@ -291,51 +338,88 @@ class Page {
   }
 
   #chooser(): HTMLElement {
-    const input = el("input", { type: "file", onchange: () => input.files?.[0] && void this.#read(input.files[0]) });
+    const input = el("input", {
+      type: "file",
+      multiple: true,
+      onchange: () => input.files?.length && void this.#read([...input.files]),
+    });
     const stop = (event: Event) => event.preventDefault();
     addEventListener("dragover", stop);
     addEventListener("drop", (event) => {
       stop(event);
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file) void this.#read(file);
+      const files = event.dataTransfer && filesOf(event.dataTransfer);
+      void files?.then((all) => this.#read(all));
     });
     return el("label", {}, "Choose a file: ", input);
   }
 
-  async #fetch(url: string): Promise<void> {
-    const answer = await fetch(url);
-    if (!answer.ok || new URL(answer.url).origin !== location.origin) return this.#say(`${url} is not here.`);
-    await this.#read(new File([await answer.blob()], decodeURIComponent(url.split("/").at(-1) ?? url)));
+  async #fetch(urls: readonly string[]): Promise<void> {
+    const files: File[] = [];
+    for (const url of urls) {
+      const answer = await fetch(url);
+      if (!answer.ok || new URL(answer.url).origin !== location.origin) return this.#say(`${url} is not here.`);
+      files.push(new File([await answer.blob()], decodeURIComponent(url.split("/").at(-1) ?? url)));
+    }
+    await this.#read(files);
   }
 
-  async #read(file: File): Promise<void> {
-    const status = el("p", { role: "status" }, `Reading ${file.name}.`);
+  async #read(files: readonly File[]): Promise<void> {
+    const name = files.map((file) => file.name).join(", ");
+    const status = el("p", { role: "status" }, `Reading ${name}.`);
     this.#dropped.replaceChildren(status);
+    this.#dropped.closest("section")?.scrollIntoView();
     try {
-      const story = await storyOfFile(file, (events) => {
-        status.textContent = `${events.toLocaleString("en")} events of ${file.name}.`;
+      const dropped = await readDropped(files, (events) => {
+        status.textContent = `${events.toLocaleString("en")} events of ${name}.`;
       });
-      this.#dropped.replaceChildren(...sectionsOf(story));
+      this.#dropped.replaceChildren(...droppedParts(dropped));
       repaint();
     } catch (error) {
-      status.textContent = `${file.name} cannot be shown: ${(error as Error).message}`;
+      status.textContent = `${name} cannot be shown: ${(error as Error).message}`;
     }
   }
+}
+
+/** What a dropped file is in sentences, the walk of an address in it, its pictures. */
+function droppedParts({ story, memory }: Dropped): HTMLElement[] {
+  const summary = [el("h3", {}, story.title), ...story.summary.map((sentence) => el("p", {}, sentence))];
+  if (memory === undefined) return [...summary, ...sectionsOf(story)];
+  const place = el("div", { "aria-live": "polite" });
+  const form = walkForm("Translate an address in it", (address, kind) =>
+    place.replaceChildren(...walkOf(address, memory.walk(BigInt(address), kind), memory.rules)),
+  );
+  return [...summary, form, place, ...sectionsOf(story)];
 }
 
 function part(title: string, note: string | undefined, ...children: HTMLElement[]): HTMLElement {
   return el(
     "section",
-    {},
+    { id: anchor(title) },
     el("h2", {}, title),
     note === undefined ? undefined : el("p", { class: "note" }, note),
     ...children,
   );
 }
 
-document.querySelector("header")?.append(themeButton());
+/** The parts of the page, to jump to: a fragment of a link is a state, so these are buttons. */
+function contents(main: HTMLElement): HTMLElement {
+  const parts = [...main.querySelectorAll<HTMLElement>(":scope > section")];
+  const buttons = parts.map((one) =>
+    el("button", { type: "button", onclick: () => one.scrollIntoView() }, one.querySelector("h2")?.textContent ?? ""),
+  );
+  return el("nav", { class: "buttons", "aria-label": "Parts" }, ...buttons);
+}
+
+/** What the words of the page mean. */
+function glossary(): HTMLElement {
+  const pairs = GLOSSARY.flatMap(([word, meaning]) => [el("dt", {}, word), el("dd", {}, meaning)]);
+  return folded("The words of this page", () => el("dl", {}, ...pairs));
+}
+
 const page = new Page();
-page.build(document.querySelector("main") as HTMLElement);
+const main = document.querySelector("main") as HTMLElement;
+page.build(main);
+document.querySelector("header")?.append(themeButton(), contents(main), glossary());
 void page.start();
 let width = document.body.clientWidth;
 addEventListener("resize", () => {

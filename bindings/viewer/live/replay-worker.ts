@@ -9,16 +9,11 @@ export type Said = { readonly events: number } | { readonly story: Story } | { r
 
 const say = (said: Said) => postMessage(said);
 
-async function* chunks(file: Blob): AsyncGenerator<Uint8Array> {
-  const reader = file.stream().getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
-}
-
 addEventListener("message", async ({ data }: MessageEvent<{ file: File; from: "faults" | "ops" }>) => {
   const { file, from } = data;
   const story = new TraceStory();
   try {
-    const report = await replayTrace(chunks(file), {
+    const report = await replayTrace(file, {
       from,
       name: file.name,
       lenient: true,

@@ -45,6 +45,40 @@ export const FIRST: Scenario = {
   accesses: [{ ipa: 0x4000_3000, kind: "r", operation: 1, record: 0 }],
 };
 
+const GUEST = 0x4000_0000;
+const MIB2 = 0x20_0000;
+const BLOCK = { op: "map", ipa: GUEST, size: MIB2, pa: 0x8000_0000, prot: "rw" } as const;
+const { shape } = FIRST;
+
+/** What a teacher may begin with, by what it shows. */
+export const EXAMPLES: Readonly<Record<string, Scenario>> = {
+  "a page of a block gets other memory: break before make": FIRST,
+  "memory is taken away, and a TLB is stale until the TLBI": {
+    shape,
+    operations: [BLOCK, { op: "unmap", ipa: GUEST, size: MIB2 }],
+    accesses: [0, 1, 2, 3].map((record) => ({ ipa: GUEST, kind: "r", operation: 1, record })),
+  },
+  "a migration asks what was written: write-protect, fault, allow again": {
+    shape,
+    operations: [
+      { ...BLOCK, size: 0x4000 },
+      { op: "wrprotect", ipa: GUEST, size: 0x4000 },
+      { op: "relax", ipa: GUEST, prot: "rw" },
+    ],
+    accesses: [
+      { ipa: GUEST, kind: "w", operation: 1, record: 0 },
+      { ipa: GUEST, kind: "w", operation: 2, record: 0 },
+      { ipa: GUEST, kind: "w", operation: 3, record: 0 },
+      { ipa: GUEST + 0x1000, kind: "w", operation: 3, record: 0 },
+    ],
+  },
+  "a block is split into 512 pages, and becomes a block again": {
+    shape,
+    operations: [BLOCK, { op: "split", ipa: GUEST, size: MIB2 }, BLOCK],
+    accesses: [],
+  },
+};
+
 function isAddress(n: unknown): n is number {
   return typeof n === "number" && Number.isSafeInteger(n) && n >= 0;
 }

@@ -29,7 +29,7 @@ function optionsOf({ x, series, drawn }: ChartSection, width: number): uPlot.Opt
         dash: DASHES[i % DASHES.length] ?? [],
         points: { show: false },
         ...(paths ? { paths } : {}),
-        ...(single ? { fill: `${colour("c0")}55` } : {}),
+        ...(single ? { fill: colour("c0", 0.33) } : {}),
       })),
     ],
   };

@@ -43,9 +43,15 @@ export function folded(title: string, make: () => HTMLElement): HTMLElement {
   return details;
 }
 
-/** A colour of the style sheet, as it is now. */
-export function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+/** A colour of the style sheet as it is now, light or dark, for a canvas; `alpha` from 0 to 1. */
+export function colour(name: string, alpha = 1): string {
+  // The property itself holds both colours: only where it is used does it become one of them.
+  const probe = document.documentElement.appendChild(el("i", { hidden: true }));
+  probe.style.color = `var(--${name})`;
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  const [r, g, b] = color.match(/\d+/g) ?? [];
+  return `rgb(${r} ${g} ${b} / ${alpha})`;
 }
 
 const repaints: (() => void)[] = [];
