@@ -233,3 +233,14 @@ describe("when memory is spent", () => {
     vm.close();
   });
 });
+
+it("a manual log that is read copies no page: a store since the last clear is unlogged until the next one [DLG-16, DBM-10]", () => {
+  const { vm, ram } = guest({ size: 65 * PAGE });
+  vm.setDirtyPolicy({ manual: true, initiallySet: true });
+  vm.logDirty(ram, true);
+  vm.clearDirtyLog(ram);
+  store(vm, [64]);
+  expect([vm.dirtyLog(ram).pages, vm.unlogged()]).toEqual([1, 1]);
+  vm.clearDirtyLog(ram);
+  expect([vm.dirtyLog(ram).pages, vm.unlogged()]).toEqual([0, 0]);
+});

@@ -132,6 +132,13 @@ function takeWords(v: Vm, s: Slot, word: u32, end: u32): u32 {
   return dirty;
 }
 
+/** Pages that are dirty. Nothing is taken out of the log, so the report has nothing. */
+function readWords(v: Vm, s: Slot): u32 {
+  dropReport(v);
+  v.reportWords = wordsOf(v, s);
+  return countDirty(v, s);
+}
+
 /**
  * KVM_GET_DIRTY_LOG: how many pages were written since they were last protected. Unless clearing is manual they are clean
  * afterwards, and `reported` says which they were. ENOENT if the slot does not log.
@@ -145,7 +152,7 @@ export function getDirtyLog(v: Vm, id: u32): i32 {
     const status = harvest(v, s, s.gpa, s.size, HARVEST_COLLECT);
     if (status < 0) return status;
   }
-  const dirty = v.manualDirtyLog & MANUAL ? countDirty(v, s) : takeWords(v, s, 0, wordsOf(v, s));
+  const dirty = v.manualDirtyLog & MANUAL ? readWords(v, s) : takeWords(v, s, 0, wordsOf(v, s));
   promise();
   return dirty;
 }

@@ -16,6 +16,10 @@ const FIRST = "dirty-age-plain-store";
 const NO_BUILD =
   "This scenario runs the real core, and its build for the explorer is not beside this page. In a checkout, npm run build:explore makes it.";
 
+/** A replay string of a schedule on a weak memory. */
+const WEAK = /^[^:]*:[^:]*\+/;
+const ELSEWHERE = "This page steps neither whole VMs nor weak memories: granule explore --replay STRING shows them.";
+
 /** A schedule to show. */
 interface Wanted {
   readonly scenario: Scenario;
@@ -36,6 +40,11 @@ function button(text: string, onclick: () => void): HTMLButtonElement {
   return el("button", { type: "button", onclick }, text);
 }
 
+/** Can the page step it? Not what is about a weak memory, nor whole VMs, whose build is large. */
+function isStepped({ weak, build }: Scenario): boolean {
+  return weak === undefined && build !== "vm";
+}
+
 /** The part of the page, once somebody has asked for it. */
 export class Walkers {
   readonly root: HTMLElement;
@@ -50,13 +59,13 @@ export class Walkers {
     { onchange: () => this.#choose() },
     group(
       "The real core",
-      SCENARIOS.filter(({ needsCore }) => needsCore),
+      SCENARIOS.filter((one) => one.needsCore && isStepped(one)),
     ),
     group(
       "Protocols of the museum",
-      SCENARIOS.filter(({ needsCore }) => !needsCore),
+      SCENARIOS.filter((one) => !one.needsCore && isStepped(one)),
     ),
-    group("Protocols with a flaw", FLAWED),
+    group("Protocols with a flaw", FLAWED.filter(isStepped)),
   );
   readonly #flaws = el("select", { onchange: () => this.#choose() });
   readonly #flawLabel = el("label", {}, "with the flaw ", this.#flaws);
@@ -114,6 +123,7 @@ export class Walkers {
   /** Shows a replay string, with `@` and a moment behind it or without. */
   async open(text: string): Promise<void> {
     try {
+      if (WEAK.test(text)) throw new Error(ELSEWHERE);
       const [replay = "", moment] = text.trim().split("@");
       const { scenario, flaw, schedule, hash } = parseReplay(replay);
       const at = moment === undefined ? undefined : Number(moment);
@@ -150,6 +160,7 @@ export class Walkers {
   /** Throws where the scenario cannot be made. */
   async #set({ scenario, flaw, schedule, at, hash }: Wanted): Promise<void> {
     this.#stop();
+    if (!isStepped(scenario)) throw new Error(ELSEWHERE);
     const name = flaw === undefined ? "engine" : "mutants";
     const build = scenario.needsCore ? await exploreBuild(name) : undefined;
     if (scenario.needsCore && build === undefined) throw new Error(NO_BUILD);
