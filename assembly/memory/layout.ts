@@ -128,10 +128,10 @@ export class Table {
   dying: u32;
   /** A walker died in the table: the next walker that has it to itself counts its references again. */
   doubtful: u32;
-  /** Walker id + 1 of whoever tears them down, and RELEASED once the handle was given back meanwhile. */
-  destroyer: u32;
   /** The reverse maps that know its leaves, 0 for none; see vm/rmap. */
   rmaps: u32;
+  /** Walker id + 1 of whoever tears them down, and RELEASED once the handle was given back meanwhile. */
+  destroyer: u32;
   // The lock outlives the table: a walker may still wait for it when the record is given to the next one.
   /** Walker id + 1 that holds the table for writing, or waits for its readers to leave; 0 for nobody. See memory/lock.ts. */
   writer: u32;

@@ -122,15 +122,19 @@ export function takeRoot(t: Table): u32 {
   return swap(changetype<usize>(t) + offsetof<Table>("root"), 0);
 }
 
-/** Gives the record of `t` back: begins its next life, zeroes it but for its lock, and only then marks it free. False if another walker did it. */
+/**
+ * Gives the record of `t` back: begins its next life, zeroes it but for its lock, and only then marks it free. False if another walker did it.
+ * `destroyer` is an atomic store: who claims it must see that nothing is `dying`.
+ */
 export function giveTable(t: Table): bool {
   const p = changetype<usize>(t),
     life = t.life,
-    lock = offsetof<Table>("writer");
+    destroyer = offsetof<Table>("destroyer");
   if (!claim(p + offsetof<Table>("life"), life, nextLife(life))) return false;
   memory.fill(p, 0, offsetof<Table>("used"));
   memory.fill(p + offsetof<Table>("origin"), 0, offsetof<Table>("life") - offsetof<Table>("origin"));
-  memory.fill(p + offsetof<Table>("dying"), 0, lock - offsetof<Table>("dying"));
+  memory.fill(p + offsetof<Table>("dying"), 0, destroyer - offsetof<Table>("dying"));
+  publish(p + destroyer, 0);
   memory.fill(p + LINE, 0, LINE);
   publish(p + offsetof<Table>("used"), FREE);
   return true;

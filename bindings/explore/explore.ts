@@ -278,7 +278,8 @@ class Exploration {
       { needsCore } = this.#scenario;
     if (deaths !== undefined) throw new Error("nobody can die on a weak memory: explore deaths without it");
     if (reduce) throw new Error("a search on a weak memory looks at every state: leave reduce out");
-    if (resume ?? onLeft) throw new Error("a search on a weak memory cannot be taken up again: leave resume and onLeft out");
+    if (resume ?? onLeft)
+      throw new Error("a search on a weak memory cannot be taken up again: leave resume and onLeft out");
     const racing = needsCore ? await this.#race(races) : new Set<number>();
     if (needsCore) world.load(0);
     world.meetAt(racing);

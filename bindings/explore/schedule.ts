@@ -10,7 +10,9 @@ import type { WeakModel } from "./orders.js";
 
 /** An access that goes back in a weak memory: so many stores, and which of the accesses of its step it is. */
 export interface Back {
+  /** Stores that it goes back, from the newest one. */
   readonly back: number;
+  /** Which access of its step it is, from 0. */
   readonly nth: number;
 }
 

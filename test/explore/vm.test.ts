@@ -8,7 +8,7 @@ import { CATCHES } from "../../bindings/explore/scenarios/catches.js";
 const build = loadBuild("vm");
 const VM = SCENARIOS.filter((one) => one.build === "vm");
 /** Seen whole, every interleaving of them. */
-const WHOLE = ["dirty-mkyoung", "dirty-age", "dirty-relax", "dirty-relax-read"];
+const WHOLE = ["vm-dirty-mkyoung", "vm-dirty-age", "vm-dirty-relax", "vm-dirty-relax-read"];
 
 describe("every interleaving of hardware and software", () => {
   it.each(WHOLE)("%s: no store goes unlogged, and no rule is broken [DBM-7, DBM-8, DBM-10]", async (name) => {

@@ -21,6 +21,7 @@ describe("the core as it ships", () => {
     "lockfree-look-destroy",
     "fault-unmap",
     "unmap-destroy-release",
+    "destroy-destroy-release",
   ])("%s: no rule is broken on a weak memory either, and the outcomes are the same", async (name) => {
     const weak = await explore(scenario(name), { build, weak: "plain", races: false }),
       strong = await explore(scenario(name), { build, races: false });

@@ -208,8 +208,8 @@ const FLAWS = [
   [
     "TLBIs reach the CPU that issues them alone",
     "sim/interconnect.ts",
-    "if (domain === LOCAL && i !== from) continue;\n    post(",
-    "if (i !== from) continue;\n    post(",
+    "if (domain === LOCAL && i !== from) continue;\n    heard(post(",
+    "if (i !== from) continue;\n    heard(post(",
     "protect",
   ],
 ] as const;

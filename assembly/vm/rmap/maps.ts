@@ -3,8 +3,8 @@
 //   byte    0  Maps: the VM, what it was told, counts
 //         128  the hazard word: the head that the unmapper is in, 0 for none (hazard.ts)
 //         256  the pool of descriptors of chains (pool.ts)
-//         512  the tables whose leaves are known: that of the VM, and its shadows
-//        1024  aliases (alias.ts)
+//         384  the tables whose leaves are known: that of the VM, and its shadows
+//         512  aliases (alias.ts)
 //
 // Each slot has a Memory: for every level an array of heads, as sparse as its population. KVM has reverse maps for shadow pages
 // on x86; on arm64 it has none, and finds what maps a page by its guest address. Here a page may have several: aliases, and
@@ -96,11 +96,13 @@ export class Memory {
 export const NORMAL: u32 = 0;
 export const INVALID: u32 = 1;
 
+/** Bytes of each part of the block but the last, on cache lines of its own. */
+const PART: u32 = 128;
 /** Where the hazard word is in Maps. */
-export const HAZARD_AT: u32 = 128;
-const POOL_AT: u32 = 256;
-const TABLES_AT: u32 = 512;
-const ALIASES_AT: u32 = 1024;
+export const HAZARD_AT: u32 = PART;
+const POOL_AT: u32 = 2 * PART;
+const TABLES_AT: u32 = 3 * PART;
+const ALIASES_AT: u32 = 4 * PART;
 
 export function mapsAt(p: u32): Maps {
   return changetype<Maps>(p);

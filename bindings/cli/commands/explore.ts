@@ -58,7 +58,9 @@ interface Mutant {
 function weakOf(args: CommandArgs): WeakModel | undefined {
   const orders = booleanOption(args, "orders"),
     weak = orders || booleanOption(args, "weak");
-  const other = ["deaths", "reduce"].find((name) => booleanOption(args, name)) ?? ["save", "resume"].find((name) => name in args.options);
+  const other =
+    ["deaths", "reduce"].find((name) => booleanOption(args, name)) ??
+    ["save", "resume"].find((name) => name in args.options);
   if (weak && other !== undefined) throw new UsageError(`--${other} goes without --weak and --orders`);
   return orders ? "orders" : weak ? "plain" : undefined;
 }
@@ -242,7 +244,13 @@ async function catchProtocol(
 ): Promise<Mutant> {
   const settings = settingsOf(args),
     weak = settings.weak ?? scenario.weak;
-  const { violations } = await exploreScenario(scenario, { ...settings, weak, signal: io.signal, first: true, progress });
+  const { violations } = await exploreScenario(scenario, {
+    ...settings,
+    weak,
+    signal: io.signal,
+    first: true,
+    progress,
+  });
   if (io.signal.aborted) throw new Interrupted();
   const [first] = violations,
     { name } = scenario;

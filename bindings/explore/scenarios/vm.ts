@@ -63,7 +63,7 @@ function mayStoreToShared(world: VmWorld): string | undefined {
 
 export const VM: readonly Scenario[] = [
   vmScenario({
-    name: "store-log",
+    name: "vm-store-log",
     title: "a vCPU stores to a page that is writable while the log is read",
     cites: ["DBM-10", "DLG-14", "HWM-41"],
     guest: { cpus: 1 },
@@ -71,7 +71,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [readLog()]],
   }),
   vmScenario({
-    name: "fault-log",
+    name: "vm-fault-log",
     title: "a vCPU faults at a page that is write-protected while the log is read",
     cites: ["DBM-10", "FLT-38"],
     guest: { cpus: 1 },
@@ -79,7 +79,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [readLog()]],
   }),
   vmScenario({
-    name: "neighbour-log",
+    name: "vm-neighbour-log",
     title: "a vCPU faults beside a page that is dirty while the log is read",
     cites: ["DBM-10", "DLG-13"],
     guest: { cpus: 1 },
@@ -90,7 +90,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [readLog()]],
   }),
   vmScenario({
-    name: "split-log",
+    name: "vm-split-log",
     title: "two vCPUs store to pages of one block, which is split, while the log is read",
     cites: ["DBM-10", "FLT-33"],
     guest: { cpus: 2 },
@@ -98,7 +98,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [run(1)], [readLog()]],
   }),
   vmScenario({
-    name: "stores-log",
+    name: "vm-stores-log",
     title: "two vCPUs store to one page again and again while the log is read twice",
     cites: ["DBM-10"],
     guest: { cpus: 2 },
@@ -110,7 +110,7 @@ export const VM: readonly Scenario[] = [
     ],
   }),
   vmScenario({
-    name: "adversary-log",
+    name: "vm-adversary-log",
     title: "two vCPUs whose TLBs keep what they may store while the log is read twice",
     cites: ["DBM-10", "HWM-41"],
     guest: { cpus: 2, adversarial: true },
@@ -118,7 +118,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0, 2)], [run(1, 2)], [readLog(), readLog()]],
   }),
   vmScenario({
-    name: "dirty-harvest",
+    name: "vm-dirty-harvest",
     title: "hardware sets the dirty state while it is harvested",
     cites: ["BUG-50", "DBM-7", "DBM-8"],
     guest: DBM,
@@ -126,7 +126,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0, 2)], [readLog()]],
   }),
   vmScenario({
-    name: "dirty-mkyoung",
+    name: "vm-dirty-mkyoung",
     title: "hardware sets the dirty state while software sets the access flag",
     cites: ["DBM-7", "DBM-8"],
     guest: DBM,
@@ -134,7 +134,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [mkyoung(RAM, shared)]],
   }),
   vmScenario({
-    name: "dirty-age",
+    name: "vm-dirty-age",
     title: "hardware sets the dirty state while software clears the access flag",
     cites: ["DBM-7", "DBM-8", "NOT-8"],
     guest: DBM,
@@ -142,7 +142,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0, 2)], [hostAge(RAM, PAGE)]],
   }),
   vmScenario({
-    name: "dirty-relax",
+    name: "vm-dirty-relax",
     title: "hardware sets the dirty state while another vCPU's fault makes the page executable",
     cites: ["DBM-7", "DBM-8", "S2-17"],
     guest: { ...DBM, cpus: 2 },
@@ -150,7 +150,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [run(1)]],
   }),
   vmScenario({
-    name: "dirty-relax-read",
+    name: "vm-dirty-relax-read",
     title: "hardware sets the dirty state while software adds a right that is there",
     cites: ["DBM-7", "DBM-8"],
     guest: DBM,
@@ -158,7 +158,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0)], [relax(RAM, "r", shared)]],
   }),
   vmScenario({
-    name: "dirty-unmap",
+    name: "vm-dirty-unmap",
     title: "hardware sets the dirty state while the host takes the page back",
     cites: ["DBM-6", "DBM-7", "NOT-12"],
     guest: DBM,
@@ -167,7 +167,7 @@ export const VM: readonly Scenario[] = [
     check: mayStoreToShared,
   }),
   vmScenario({
-    name: "ring-reset",
+    name: "vm-ring-reset",
     title: "a vCPU pushes pages onto its ring while the ring is collected",
     cites: ["RNG-6", "RNG-9", "RNG-10", "DBM-10"],
     guest: { cpus: 1, strategy: K.LOG_RING },
@@ -178,7 +178,7 @@ export const VM: readonly Scenario[] = [
     walkers: [[run(0, 2)], [readLog(), readLog()]],
   }),
   vmScenario({
-    name: "notifier-fault",
+    name: "vm-notifier-fault",
     title: "a vCPU faults while the host merges the page with another one",
     cites: ["FLT-22", "FLT-24", "NOT-3", "NOT-4"],
     guest: { cpus: 1, huge: false },
@@ -190,7 +190,7 @@ export const VM: readonly Scenario[] = [
     check: (world) => mayStoreToShared(world) ?? world.startLog(),
   }),
   vmScenario({
-    name: "touch-touch",
+    name: "vm-touch-touch",
     title: "one vCPU stores to a huge page that nobody has touched while another one reads it",
     guest: { cpus: 2 },
     setup: (world) => {
@@ -202,7 +202,7 @@ export const VM: readonly Scenario[] = [
     check: (world) => (world.isPrivate(RAM) ? world.startLog() : "the host has lost a store"),
   }),
   vmScenario({
-    name: "touch-forked",
+    name: "vm-touch-forked",
     title: "two vCPUs store to pages of a huge page that the VMM shares with its child",
     guest: { cpus: 2 },
     setup: (world) => {
