@@ -1,8 +1,11 @@
-// The time line of a workload: what its vCPUs did, in cycles as the costs estimate them.
+// The time line of a workload: what its vCPUs did, each TLBI and DSB, in cycles as the costs estimate them.
 
 import type { TlbStats } from "../mmu/index.js";
+import { MaintenanceTrack } from "../report/maintenance-track.js";
 import type { PerfettoWriter } from "../report/perfetto.js";
+import { tlbiName } from "../report/windows.js";
 import type { Costs } from "../sim/cost.js";
+import { JournalKind, type JournalRecord } from "../tables/journal.js";
 import type { Counters } from "../tables/memory.js";
 import type { CpuStats, Vm, VmOnlooker } from "../vm/index.js";
 
@@ -10,9 +13,16 @@ import type { CpuStats, Vm, VmOnlooker } from "../vm/index.js";
 const RATE_ACCESSES = 1024;
 const PERCENT = 100;
 
+/** TLBIs that end a flush by IPA or range: that one took what a TLB has of stage 2 alone, these take whole translations [HWM-38]. */
+const STAGE1: readonly number[] = [JournalKind.TLBI_STAGE1, JournalKind.TLBI_STAGE1_LOCAL];
+/** What is read of the journal. */
+const RECORDED: readonly number[] = Object.values(JournalKind).filter(
+  (kind) => kind === JournalKind.DSB || tlbiName(kind) !== undefined,
+);
+
 /** What one vCPU has, and what was last known of it. */
 interface Cpu {
-  readonly track: number;
+  readonly track: MaintenanceTrack;
   readonly rate: number;
   readonly faults: number;
   /** Its clock, in cycles. */
@@ -30,6 +40,12 @@ const missesOf = (t: TlbStats): number => t.rdMisses + t.wrMisses + t.instMisses
 const tlbisOf = (t: TlbStats): number =>
   t.flushTlb + t.flushTlbMva + t.flushTlbMvaAsid + t.flushTlbAsid + t.flushTlbIpa;
 
+/** The TLBIs of the only flush among the records: what was lost was lost to them. None where there are several flushes. */
+function onlyFlush(records: readonly JournalRecord[]): readonly JournalRecord[] {
+  const tlbis = records.filter(({ kind }) => tlbiName(kind) !== undefined);
+  return tlbis.filter(({ kind }) => !STAGE1.includes(kind)).length === 1 ? tlbis : [];
+}
+
 /** The name of what made a guest be left, from the counts before and after. */
 function reasonOf(before: CpuStats, after: CpuStats): string {
   if (after.translationFaults > before.translationFaults) return "translation fault";
@@ -40,26 +56,31 @@ function reasonOf(before: CpuStats, after: CpuStats): string {
 
 /**
  * Writes the time line of a workload while it runs. A cycle is shown as a nanosecond. An access takes one, and what it leads to as
- * much as the costs say; the VMM's operations begin when every vCPU has come so far.
+ * much as the costs say; the VMM's operations begin when every vCPU has come so far. It starts the journal of the VM's engine; a
+ * judge that watches the engine afterwards starts it with more kinds, and both read it.
  */
 export class RunTimeline implements VmOnlooker {
   readonly #writer: PerfettoWriter;
   readonly #vm: Vm;
   readonly #costs: Costs;
   readonly #cpus: readonly Cpu[];
-  readonly #vmm: number;
+  readonly #vmm: MaintenanceTrack;
   readonly #counts: { readonly pages: number; readonly dirty: number };
   #counters: Counters;
   #pages = -1;
+  /** Records of the journal that were read. */
+  #read = 0;
 
+  /** EINVAL for a VM without `journalRecords`. */
   constructor(writer: PerfettoWriter, vm: Vm, costs: Costs) {
+    vm.engine.journal.start(RECORDED);
     this.#writer = writer;
     this.#vm = vm;
     this.#costs = costs;
     const group = writer.track("vCPUs");
     const stats = vm.stats();
     this.#cpus = vm.tlbs.map((tlb, i) => ({
-      track: writer.track(`vCPU ${i}`, group),
+      track: new MaintenanceTrack(writer, writer.track(`vCPU ${i}`, group)),
       rate: writer.counterTrack(`TLB hit rate of vCPU ${i}`, "%", group),
       faults: writer.counterTrack(`stage-2 faults of vCPU ${i}`, "", group),
       clock: 0,
@@ -70,7 +91,7 @@ export class RunTimeline implements VmOnlooker {
       hits: 0,
       misses: 0,
     }));
-    this.#vmm = writer.track("VMM and host");
+    this.#vmm = new MaintenanceTrack(writer, writer.track("VMM and host"));
     this.#counts = {
       dirty: writer.counterTrack("dirty pages reported"),
       pages: writer.counterTrack("table pages", "pages"),
@@ -146,9 +167,23 @@ export class RunTimeline implements VmOnlooker {
     return { args, cycles, flushed };
   }
 
-  /** A slice, and arrows from it to each vCPU whose TLB lost entries. */
+  /** The TLBIs and DSBs since the last look, and how many records the journal had no room for. */
+  #issued(): { records: readonly JournalRecord[]; overwritten: number } {
+    const { journal } = this.#vm.engine;
+    const { total } = journal;
+    if (total === this.#read) return { records: [], overwritten: 0 };
+    const records = journal.read(0, this.#read);
+    const overwritten = total - this.#read - records.length;
+    this.#read = total;
+    return { records: records.filter(({ kind }) => RECORDED.includes(kind)), overwritten };
+  }
+
+  /**
+   * A slice with the TLBIs and DSBs of its time, and arrows to each vCPU whose TLB lost entries: through the TLBIs of the flush that
+   * took them, or from the slice where it could be any of several.
+   */
   #slice(
-    track: number,
+    on: MaintenanceTrack,
     name: string,
     start: number,
     end: number,
@@ -156,13 +191,21 @@ export class RunTimeline implements VmOnlooker {
     args: Readonly<Record<string, number | undefined>>,
   ): void {
     const flows = flushed.map((lost) => (lost > 0 ? this.#writer.flow() : 0));
-    this.#writer.begin(track, start, name, { args, flows: flows.filter((flow) => flow > 0) });
-    this.#writer.end(track, end);
+    const begun = flows.filter((flow) => flow > 0);
+    const { records, overwritten } = this.#issued();
+    const flush = overwritten > 0 ? [] : onlyFlush(records);
+    const told = { ...args, "records overwritten": overwritten || undefined };
+    this.#writer.begin(on.track, start, name, { args: told, flows: flush.length === 0 ? begun : [] });
+    const apart = (end - start) / (records.length + 1);
+    for (const [n, record] of records.entries()) {
+      on.add(record, start + (n + 1) * apart, flush.includes(record) ? begun : []);
+    }
+    this.#writer.end(on.track, end);
     for (const [i, flow] of flows.entries()) {
       const cpu = this.#cpus[i] as Cpu;
       if (flow === 0) continue;
       const details = { category: "tlbi", args: { entries: flushed[i] as number }, endingFlows: [flow] };
-      this.#writer.instant(cpu.track, Math.max(end, cpu.clock), "entries lost", details);
+      this.#writer.instant(cpu.track.track, Math.max(end, cpu.clock), "entries lost", details);
     }
     this.#countPages(end);
   }

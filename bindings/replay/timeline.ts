@@ -1,7 +1,6 @@
-import * as K from "../core/constants.generated.js";
 import { type Granule, levelShift } from "../model/granule.js";
+import { MaintenanceTrack } from "../report/maintenance-track.js";
 import type { PerfettoWriter, SliceArguments, SliceDetails } from "../report/perfetto.js";
-import { tlbiName } from "../report/windows.js";
 import { JournalKind, type JournalRecord } from "../tables/journal.js";
 import type { Stage2Table } from "../tables/stage2.js";
 import type { EventOf, MarkerEvent, ReturnEvent, TraceEvent } from "../trace/index.js";
@@ -18,7 +17,6 @@ const NANOSECONDS = 1e9;
 const MAX_THREADS = 1024;
 /** Invalidations that wait for the fault which they lead to. */
 const MAX_INVALIDATIONS = 256;
-const UNKNOWN_LEVEL = K.TTL_UNKNOWN;
 
 /** What one thread is doing. */
 interface Thread {
@@ -59,10 +57,6 @@ const isCall = (kind: string): boolean => kind.startsWith("s2_") && !/unlinked/.
 /** Kinds that happen inside such a call. */
 const isInside = (kind: string): boolean => kind.startsWith("tlbi_") || /unlinked/.test(kind);
 
-const DSB_NAMES = ["DSB ISHST", "DSB ISH", "DSB NSHST", "DSB NSH"] as const;
-/** A DSB that waits for TLBIs, not for stores alone. */
-const completes = (a: bigint): boolean => (a & 1n) === 1n;
-
 /** Writes the time line of a replay while it goes on: a replay takes it as an onlooker. */
 export class ReplayTimeline implements Onlooker {
   readonly #writer: PerfettoWriter;
@@ -71,11 +65,9 @@ export class ReplayTimeline implements Onlooker {
   readonly #groups: { readonly vcpus: number; readonly host: number; readonly walkers: number };
   readonly #counters: { readonly pages: number; readonly dirty: number; readonly faults: number };
   readonly #threads = new Map<number, Thread>();
-  readonly #walkers = new Map<number, number>();
+  readonly #walkers = new Map<number, MaintenanceTrack>();
   #others: Thread | undefined;
   #invalidations: Invalidation[] = [];
-  /** TLBIs of the replay that no DSB has completed, by walker. */
-  readonly #pending = new Map<number, number[]>();
   #pages = 0;
   #faults = 0;
   #now = 0;
@@ -237,51 +229,27 @@ export class ReplayTimeline implements Onlooker {
   }
 
   #record(record: JournalRecord): void {
-    const { kind, walker, table, level } = record;
+    const { kind, level } = record;
     if (kind === JournalKind.TABLE_TAKEN) this.#pages++;
     else if (kind === JournalKind.TABLE_FREED) this.#pages--;
-    const tlbi = tlbiName(kind);
+    const walker = this.#walker(record.walker);
     const time = this.#journalled++;
-    if (tlbi !== undefined) {
-      const flow = this.#writer.flow();
-      const args = {
-        table,
-        ipa: address(record.address),
-        level: level === UNKNOWN_LEVEL ? undefined : level,
-        pages: kind === JournalKind.TLBI_RANGE ? Number(record.a) : undefined,
-      };
-      this.#writer.instant(this.#walker(walker), time, `TLBI ${tlbi}`, { category: "tlbi", args, flows: [flow] });
-      this.#pendingOf(walker).push(flow);
-    } else if (kind === JournalKind.DSB) {
-      const done = completes(record.a) ? this.#pendingOf(walker).splice(0) : [];
-      const name = DSB_NAMES[Number(record.a)] ?? "DSB";
-      this.#writer.instant(this.#walker(walker), time, name, { category: "barrier", endingFlows: done });
-    } else if (kind === JournalKind.WRITE || kind === JournalKind.WRITE_SHARED) {
+    if (walker.add(record, time)) return;
+    if (kind === JournalKind.WRITE || kind === JournalKind.WRITE_SHARED) {
       const args = { slot: address(record.address), old: address(record.a), new: address(record.b), level };
       // What is not valid before or after is a walker's lock, or an owner's mark.
       const name = record.b & 1n ? "make" : record.a & 1n ? "break" : "mark";
-      this.#writer.instant(this.#walker(walker), time, name, { category: "descriptor", args });
+      this.#writer.instant(walker.track, time, name, { category: "descriptor", args });
     }
   }
 
-  #pendingOf(walker: number): number[] {
-    let pending = this.#pending.get(walker);
-    if (pending === undefined) {
-      pending = [];
-      this.#pending.set(walker, pending);
+  #walker(walker: number): MaintenanceTrack {
+    let found = this.#walkers.get(walker);
+    if (found === undefined) {
+      found = new MaintenanceTrack(this.#writer, this.#writer.track(`walker ${walker}`, this.#groups.walkers));
+      this.#walkers.set(walker, found);
     }
-    // No walk issues so many without a barrier.
-    if (pending.length > MAX_INVALIDATIONS) pending.shift();
-    return pending;
-  }
-
-  #walker(walker: number): number {
-    let track = this.#walkers.get(walker);
-    if (track === undefined) {
-      track = this.#writer.track(`walker ${walker}`, this.#groups.walkers);
-      this.#walkers.set(walker, track);
-    }
-    return track;
+    return found;
   }
 
   /** Ends what is open: the trace is over. */

@@ -59,6 +59,7 @@ const TLBIS: Readonly<Record<number, string>> = {
   [JournalKind.TLBI_VA_LAST]: "VALE2IS",
   [JournalKind.TLBI_STAGE1]: "VMALLE1IS",
   [JournalKind.TLBI_STAGE1_LOCAL]: "VMALLE1",
+  [JournalKind.TLBI_ALL]: "ALLE1IS",
 };
 
 /** The architecture's name of a record that is a TLBI, undefined for another. */

@@ -3,6 +3,7 @@ import { invalid } from "../core/errors.js";
 import type { AccessBatch, AccessReader } from "../trace/index.js";
 import type { AccessBuffer, Vm } from "../vm/index.js";
 import { COSTS, checkCosts } from "./cost.js";
+import { watchVm } from "./judged.js";
 import {
   CONFIG,
   checkConfig,
@@ -215,6 +216,7 @@ export async function runAccesses(trace: AccessReader, config: AccessConfig = {}
   const costs = checkCosts("runAccesses", config.costs ?? COSTS);
   const vm = vmFor(all, config.judge);
   try {
+    watchVm(vm, config.judge);
     const run = new AccessRun(vm, all, config);
     const start = performance.now();
     for await (const batch of trace) run.add(batch, trace.isPhysical);

@@ -1,8 +1,8 @@
-// A run under a judge's eyes.
+// A run that is looked at: by a judge, by somebody else, or by both.
 
 import type { Engine } from "../tables/engine.js";
 import type { Table } from "../tables/table.js";
-import type { Vm } from "../vm/index.js";
+import type { Vm, VmOnlooker } from "../vm/index.js";
 
 /** Whoever judges what a run does to its table, while it goes on: a `Judge` of `granule/audit`. */
 export interface RunJudge {
@@ -17,17 +17,28 @@ const PAGE_RECORDS = 6;
 /** What an engine can have. */
 const MOST_RECORDS = 2 ** 24;
 
-/** Records that a VM of so much memory writes between two looks of its judge, with room to spare. */
+/** Records that a VM of so much memory writes between two looks at its journal, with room to spare. */
 export function journalFor(memory: number, granule: number): number {
   return Math.min(MOST_RECORDS, TURN_RECORDS + PAGE_RECORDS * Math.ceil(memory / granule));
 }
 
-/** The judge sees all that the VM does from now on. */
-export function judgeVm(judge: RunJudge, vm: Vm): void {
+/** The judge sees all that the VM does from now on, and the onlooker what it asks for: it looks before the judge does. */
+export function watchVm(vm: Vm, judge: RunJudge | undefined, onlooker?: VmOnlooker): void {
+  if (judge === undefined) {
+    if (onlooker !== undefined) vm.watch(onlooker);
+    return;
+  }
   const watch = judge.watch(vm.engine);
   watch.adopt(vm.table);
-  const drain = (): void => {
-    watch.drain();
-  };
-  vm.watch({ turn: drain, operation: drain });
+  vm.watch({
+    ...(onlooker?.access && { access: (cpu, exits) => onlooker.access?.(cpu, exits) }),
+    turn: () => {
+      onlooker?.turn?.();
+      watch.drain();
+    },
+    operation: (name, pages) => {
+      onlooker?.operation?.(name, pages);
+      watch.drain();
+    },
+  });
 }

@@ -4,9 +4,9 @@ import type { TlbPreset } from "../mmu/index.js";
 import type { Granule } from "../model/granule.js";
 import { levelShift } from "../model/granule.js";
 import type { Counters } from "../tables/memory.js";
-import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm } from "../vm/index.js";
+import { type Backing, type CpuStats, createVm, type DirtyPolicy, type Vm, type VmOnlooker } from "../vm/index.js";
 import { COSTS, type Costs, checkCosts, estimate } from "./cost.js";
-import { journalFor, judgeVm, type RunJudge } from "./judged.js";
+import { journalFor, type RunJudge, watchVm } from "./judged.js";
 import type { Rounds } from "./stage.js";
 import { WORKLOADS } from "./workloads.js";
 
@@ -282,17 +282,18 @@ export function reportOf(
   };
 }
 
-/** A VM as the settings say, without memory. A judge sees all that it does. */
-export function vmFor(all: RunReport["config"], judge?: RunJudge): Vm {
+/** A VM as the settings say, without memory. With `journal` its engine has room for one; for a judge each translation is compared, too. */
+export function vmFor(
+  all: RunReport["config"],
+  judge: RunJudge | undefined,
+  journal: boolean = judge !== undefined,
+): Vm {
   const { granule, vcpus, tlb, adversarial, seed } = all;
   const hardwareDirty = all.dirty === "dbm" || all.dirty === "hdbss";
   const arenaBytes = arenaFor(all);
   const shape = { granule, hardwareDirty, cpus: vcpus, tlb, adversarial, seed, arenaBytes };
-  if (judge === undefined) return createVm({ ...shape, witness: true });
-  const journalRecords = journalFor(all.memory, granule);
-  const vm = createVm({ ...shape, witness: true, checkTranslations: true, journalRecords });
-  judgeVm(judge, vm);
-  return vm;
+  const journalRecords = journal ? journalFor(all.memory, granule) : 0;
+  return createVm({ ...shape, witness: true, checkTranslations: judge !== undefined, journalRecords });
 }
 
 /** The memory in slots of as many pages, one after the other; of whole blocks where there are enough. */
@@ -307,8 +308,9 @@ function addSlots(vm: Vm, { memory, granule, slots, backing }: RunReport["config
 }
 
 /**
- * Runs a workload on a VM of its own. `begin` sees the VM before the workload, `look` after it, before it is closed. EINVAL for
- * settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping can describe.
+ * Runs a workload on a VM of its own. `begin` sees the VM before the workload, whose engine then has room for a journal, and
+ * returns who looks on while it runs, beside the judge if there is one; `look` sees it after the workload, before it is closed.
+ * EINVAL for settings that make no sense, ENOMEM for more memory than 4 GiB of bookkeeping can describe.
  *
  * @example
  * ```ts
@@ -317,7 +319,11 @@ function addSlots(vm: Vm, { memory, granule, slots, backing }: RunReport["config
  * console.log(faults.translation, dirty.unlogged); // 8 0
  * ```
  */
-export function runWorkload(config: RunConfig, look?: (vm: Vm) => void, begin?: (vm: Vm) => void): RunReport {
+export function runWorkload(
+  config: RunConfig,
+  look?: (vm: Vm) => void,
+  begin?: (vm: Vm) => VmOnlooker | undefined,
+): RunReport {
   const { workload } = checkOptions("runWorkload", config, CONFIG);
   const kind = Object.hasOwn(WORKLOADS, workload) ? WORKLOADS[workload] : undefined;
   if (kind === undefined) throw unknownName("runWorkload", "workload", String(workload), Object.keys(WORKLOADS));
@@ -325,10 +331,11 @@ export function runWorkload(config: RunConfig, look?: (vm: Vm) => void, begin?: 
   checkConfig(all);
   const costs = checkCosts("runWorkload", config.costs ?? COSTS);
   const { granule, memory, vcpus, backing, writes, iterations } = all;
-  const vm = vmFor(all, config.judge);
+  const { judge } = config;
+  const vm = vmFor(all, judge, judge !== undefined || begin !== undefined);
   try {
     const slots = addSlots(vm, all);
-    begin?.(vm);
+    watchVm(vm, judge, begin?.(vm));
     const rounds: Rounds = { reported: [], unlogged: 0 };
     const large =
       backing === "4k" ? granule : 2 ** levelShift(granule, backing === "hugetlb-1g" && granule === 4096 ? 1 : 2);

@@ -322,12 +322,19 @@ export class Vm implements Disposable {
     accesses.clear();
   }
 
+  /** A vCPU has stopped, for its ring is full: the VMM collects all rings. */
+  #collectRings(during: string): void {
+    const { core, pointer } = this.#machine;
+    this.#check(core.vmCollectRings(pointer), during);
+    this.#onlooker?.operation?.("collectRings");
+  }
+
   /** Performs the last `n` recorded accesses before `end`. */
   #performUntil(end: number, n: number): void {
-    const { core, pointer } = this.#machine;
+    const { core } = this.#machine;
     for (let left = n; left > 0; ) {
       left = this.#check(core.machineRunRecorded(this.machinePointer, end - 8 * left, left), "perform");
-      if (left > 0) this.#check(core.vmCollectRings(pointer), "perform");
+      if (left > 0) this.#collectRings("perform");
     }
   }
 
@@ -358,10 +365,10 @@ export class Vm implements Disposable {
 
   /** Runs one CPU. Where its ring is full, the rings are collected, and it goes on. */
   #runPiece(i: number, n: number): void {
-    const { core, pointer } = this.#machine;
+    const { core } = this.#machine;
     for (let left = n; left > 0; ) {
       left = this.#check(core.machineRun(this.machinePointer, i, left), "run");
-      if (left > 0) this.#check(core.vmCollectRings(pointer), "run");
+      if (left > 0) this.#collectRings("run");
     }
   }
 

@@ -14,7 +14,7 @@ export interface VmOnlooker {
   /**
    * Called after the VMM or the host did something.
    *
-   * @param name - the method of the VM, such as `dirtyLog`
+   * @param name - the method of the VM, such as `dirtyLog`; `collectRings` where a vCPU stopped because its dirty ring was full
    * @param pages - the pages that a dirty log reported
    */
   operation?(name: string, pages?: number): void;

@@ -3,11 +3,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { RunTimeline } from "../../bindings/cli/run-timeline.js";
-import { PerfettoWriter } from "../../bindings/report/index.js";
-import { COSTS, type RunConfig, runWorkload } from "../../bindings/sim/index.js";
 import { esr, fault, op } from "../replay/support.js";
-import { KeptBytes, readPerfetto } from "../support/perfetto.js";
+import { readPerfetto } from "../support/perfetto.js";
 import { scratchFolder } from "../support/scratch.js";
 import { inside } from "./inside.js";
 
@@ -70,26 +67,5 @@ describe("--out", () => {
     expect((await inside(["replay", path, "--out", path])).code).toBe(2);
     const other = join(folder, "two.perfetto");
     expect((await inside(["replay", path, "--out", other, "--dump", other])).code).toBe(2);
-  });
-});
-
-describe("a run that is watched", () => {
-  it.each([
-    { workload: "dirty_log_perf", vcpus: 2, memory: 8 << 20, backing: "4k", dirty: "ring" },
-    { workload: "migration", vcpus: 3, memory: 6 << 20, backing: "thp", adversarial: true },
-    { workload: "page_table_test", memory: 8 << 20, dirty: "dbm" },
-  ] as RunConfig[])("does the same as one that is not: %j", (config) => {
-    const kept = new KeptBytes();
-    const writer = new PerfettoWriter(kept);
-    const watched = runWorkload(config, undefined, (vm) => vm.watch(new RunTimeline(writer, vm, COSTS)));
-    writer.finish();
-    const { seconds: _, ...plain } = runWorkload(config);
-    const { seconds: __, ...same } = watched;
-    expect(same).toEqual(plain);
-    const { events } = readPerfetto(kept.bytes);
-    const taken = plain.faults.translation + plain.faults.permission + plain.faults.access + plain.faults.exits;
-    const last = (i: number) => events.filter(({ track }) => track.endsWith(`faults of vCPU ${i}`)).at(-1)?.value ?? 0;
-    const told = Array.from({ length: config.vcpus ?? 1 }, (_, i) => last(i));
-    expect(told.reduce((sum, n) => sum + n, 0)).toBe(taken);
   });
 });

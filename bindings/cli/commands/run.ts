@@ -13,7 +13,6 @@ import {
   type CommandIo,
   Exit,
   stringOption,
-  UsageError,
   writeJson,
 } from "../command.js";
 import { HTML_OPTION, htmlTarget, writeHtml } from "../html.js";
@@ -47,24 +46,14 @@ export function performRun(
     tables?.table(vm.table);
     table = { format: treeFormat(vm.table), snapshots: [tableSnapshot(vm.table, "in the end")] };
   };
-  const begin = (vm: Vm): void => {
-    if (timeline) vm.watch(new RunTimeline(timeline, vm, config.costs ?? COSTS));
-  };
+  const begin = timeline && ((vm: Vm) => new RunTimeline(timeline, vm, config.costs ?? COSTS));
   const report = runWorkload(judge === undefined ? config : { ...config, judge }, look, begin);
   return { report, table, check: judge && checkOf(judge, stale) };
 }
 
-/** A judge, if --check asks for one. UsageError beside a time line: each of the two looks on in its own way. */
-function judgeFor(args: CommandArgs, out: string | undefined): Judge | undefined {
-  if (!booleanOption(args, "check")) return undefined;
-  if (out !== undefined && outKind(out) === "timeline")
-    throw new UsageError("--check and a time line are two runs: leave one of them out");
-  return createJudge();
-}
-
 /** Runs a workload, and writes the time line or the tables that --out asks for. */
 async function runTo(args: CommandArgs, out: string | undefined, config: RunConfig): Promise<Performed> {
-  const judge = judgeFor(args, out);
+  const judge = booleanOption(args, "check") ? createJudge() : undefined;
   const tables = out !== undefined && outKind(out) === "tables" ? await RunTables.create(out) : undefined;
   const file = timelineTo(out);
   try {
