@@ -79,6 +79,21 @@ export function checkName(name: string): void {
   if (!NAME.test(name)) throw new Error(`a scenario's name is small letters, digits and hyphens, not ${name}`);
 }
 
+/** What `Scenario.make` is on a build of the core: a world that `create` makes, as `setup` and the walkers' programs say. @internal */
+export function makerOf<W extends EngineWorld>(
+  { name, setup, walkers }: Described & { setup?: (world: W) => void; walkers: readonly (readonly Operation[])[] },
+  create: (build: ExploreBuild) => W,
+): (build: ExploreBuild | undefined, flaw: number, skip?: ReadonlySet<string>) => W {
+  return (build, flaw, skip) => {
+    if (build === undefined) throw new Error(`${name} runs the core: it needs an explore build`);
+    const world = create(build);
+    setup?.(world);
+    world.setFlaw(flaw);
+    for (const [id, program] of walkers.entries()) world.setProgram(id, withoutSkipped(program, id, skip));
+    return world;
+  };
+}
+
 function resultsOf(world: EngineWorld, walkers: number): number[][] {
   return Array.from({ length: walkers }, (_, id) => world.results(id));
 }
@@ -104,14 +119,6 @@ export function engineScenario(what: EngineScenario): Scenario {
   const { name, title, cites, walkers: programs, linear = true, mayDie = true } = what,
     walkers = programs.length;
   checkName(name);
-  const make = (build: ExploreBuild | undefined, flaw: number, skip?: ReadonlySet<string>): EngineWorld => {
-    if (build === undefined) throw new Error(`${name} runs the core: it needs an explore build`);
-    const world = new EngineWorld(build, walkers, what.table);
-    what.setup?.(world);
-    world.setFlaw(flaw);
-    for (const [id, program] of programs.entries()) world.setProgram(id, withoutSkipped(program, id, skip));
-    return world;
-  };
   return {
     name,
     title,
@@ -121,7 +128,7 @@ export function engineScenario(what: EngineScenario): Scenario {
     needsCore: true,
     linear,
     mayDie,
-    make,
+    make: makerOf(what, (build) => new EngineWorld(build, walkers, what.table)),
     outcome: (world) => outcomeOf(world as EngineWorld, walkers),
     check: (world) => {
       const engine = world as EngineWorld;
@@ -154,8 +161,8 @@ function outcomeOf(world: EngineWorld, walkers: number): string {
 /** In place of an operation that had no effect. */
 const skipped: Operation = { says: "nothing", call: () => ({ run: () => EAGAIN }) };
 
-/** @internal The program of walker `id`, with nothing in place of what is skipped. */
-export function withoutSkipped(
+/** The program of walker `id`, with nothing in place of what is skipped. */
+function withoutSkipped(
   program: readonly Operation[],
   id: number,
   skip: ReadonlySet<string> | undefined,

@@ -1,9 +1,8 @@
 // Scenarios of a whole VM.
 
-import type { ExploreBuild } from "./build.js";
 import type { EngineWorld, Operation } from "./engine-world.js";
 import { contentsOf, unsound } from "./oracle.js";
-import { checkName, type Described, type KnownRace, type Scenario, withoutSkipped } from "./scenario.js";
+import { checkName, type Described, type KnownRace, makerOf, type Scenario } from "./scenario.js";
 import { type VmConfig, VmWorld } from "./vm-world.js";
 
 const WHOLE =
@@ -73,14 +72,6 @@ export function vmScenario(what: VmScenario): Scenario {
     walkers = programs.length;
   checkName(name);
   const resultsOf = (world: VmWorld) => programs.map((_, id) => world.results(id));
-  const make = (build: ExploreBuild | undefined, flaw: number, skip?: ReadonlySet<string>): VmWorld => {
-    if (build === undefined) throw new Error(`${name} runs a VM: it needs an explore build`);
-    const world = new VmWorld(build, walkers, what.guest);
-    what.setup?.(world);
-    world.setFlaw(flaw);
-    for (const [id, program] of programs.entries()) world.setProgram(id, withoutSkipped(program, id, skip));
-    return world;
-  };
   return {
     name,
     title,
@@ -91,7 +82,7 @@ export function vmScenario(what: VmScenario): Scenario {
     build: "vm",
     linear: false, // what a store does depends on the moment at which the log is read
     mayDie: false, // a vCPU's thread is not buried
-    make,
+    make: makerOf(what, (build) => new VmWorld(build, walkers, what.guest)),
     outcome: (world) => outcomeOf(world as VmWorld, resultsOf(world as VmWorld)),
     check: (world) => {
       const vm = world as VmWorld;

@@ -240,7 +240,12 @@ const FLAWS: readonly [what: string, file: string, changes: Change[], policy: Di
   [
     "the TLBI reaches the CPU that issues it alone",
     "sim/interconnect.ts",
-    [["    if (domain === LOCAL && i !== from) continue;\n    heard(post(", "    if (i !== from) continue;\n    heard(post("]],
+    [
+      [
+        "    if (domain === LOCAL && i !== from) continue;\n    heard(post(",
+        "    if (i !== from) continue;\n    heard(post(",
+      ],
+    ],
     {},
     { judged: "ok", stale: true, unlogged: true },
   ],
