@@ -31,9 +31,11 @@ async function shootLive(browser) {
     await page.getByRole("button", { name: /^TLBI IPAS2E1IS/ }).click();
     await page.getByRole("button", { name: "Step back" }).click();
     await page.getByRole("button", { name: "Access", exact: true }).click();
+    await page.evaluate(() => scrollTo(0, 0));
+    const top = await page.getByRole("heading", { name: "Step by step" }).boundingBox();
     await page.screenshot({
       path: join(ROOT, "docs/public/live.png"),
-      clip: { x: 0, y: 820, width: 900, height: 900 },
+      clip: { x: 0, y: top.y - 16, width: 900, height: 830 },
       fullPage: true,
     });
   } finally {
