@@ -6,8 +6,13 @@ import type { Vm, VmOnlooker } from "../vm/index.js";
 
 /** Whoever judges what a run does to its table, while it goes on: a `Judge` of `granule/audit`. */
 export interface RunJudge {
-  /** Follows the engine's journal: `adopt` tells of a table that is there already, `drain` judges what came since. */
-  watch(engine: Engine): { adopt(table: Table): void; drain(): unknown };
+  /** Follows the engine's journal. */
+  watch(engine: Engine): {
+    /** Tells of a table that is there already. */
+    adopt(table: Table): void;
+    /** Judges what came since the last time. */
+    drain(): unknown;
+  };
 }
 
 /** Records of one turn of accesses, all of which fault and break a block. */

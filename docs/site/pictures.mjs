@@ -35,7 +35,7 @@ async function shootLive(browser) {
     const top = await page.getByRole("heading", { name: "Step by step" }).boundingBox();
     await page.screenshot({
       path: join(ROOT, "docs/public/live.png"),
-      clip: { x: 0, y: top.y - 16, width: 900, height: 830 },
+      clip: { x: 0, y: top.y - 16, width: 900, height: 808 },
       fullPage: true,
     });
   } finally {
